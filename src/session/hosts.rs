@@ -1,0 +1,118 @@
+//! The connection string: `host[:port],host[:port].../chroot`.
+
+use crate::path::NodePath;
+
+/// ZooKeeper's client port where none is given.
+pub const DEFAULT_PORT: u16 = 2181;
+
+/// A server as the user named it; resolved anew for every connection attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Host {
+    pub name: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.name.contains(':') {
+            true => write!(f, "[{}]:{}", self.name, self.port),
+            false => write!(f, "{}:{}", self.name, self.port),
+        }
+    }
+}
+
+/// A parsed connection string.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosts {
+    /// At least one.
+    pub servers: Vec<Host>,
+    /// `/` when there is none.
+    pub chroot: NodePath,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid hosts {hosts:?}: {reason}")]
+pub struct InvalidHosts {
+    pub hosts: String,
+    pub reason: String,
+}
+
+impl Hosts {
+    pub fn parse(hosts: &str) -> Result<Hosts, InvalidHosts> {
+        let invalid = |reason: String| InvalidHosts { hosts: hosts.to_owned(), reason };
+        let (servers, chroot) = match hosts.find('/') {
+            Some(at) => (&hosts[..at], &hosts[at..]),
+            None => (hosts, "/"),
+        };
+        let chroot = NodePath::new(chroot).map_err(|error| invalid(format!("chroot: {}", error.reason)))?;
+        let servers = servers
+            .split(',')
+            .map(|server| {
+                parse_server(server.trim()).map_err(|reason| invalid(format!("{server:?}: {reason}")))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Hosts { servers, chroot })
+    }
+}
+
+fn parse_server(server: &str) -> Result<Host, &'static str> {
+    let (name, port) = if let Some(rest) = server.strip_prefix('[') {
+        let (address, rest) = rest.split_once(']').ok_or("a ']' is missing")?;
+        address.parse::<std::net::Ipv6Addr>().map_err(|_| "no IPv6 address in the brackets")?;
+        match rest {
+            "" => (address, None),
+            _ => (address, Some(rest.strip_prefix(':').ok_or("expected ':' behind ']'")?)),
+        }
+    } else {
+        match server.split_once(':') {
+            Some((_, port)) if port.contains(':') => return Err("an IPv6 address must be in brackets"),
+            Some((name, port)) => (name, Some(port)),
+            None => (server, None),
+        }
+    };
+    if name.is_empty() {
+        return Err("no host name");
+    }
+    if name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("white space in the host name");
+    }
+    let port = match port {
+        None => DEFAULT_PORT,
+        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => {
+            port.parse().ok().filter(|port| *port != 0).ok_or("the port must be 1 to 65535")?
+        }
+        Some(_) => return Err("the port must be 1 to 65535"),
+    };
+    Ok(Host { name: name.to_owned(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, port: u16) -> Host {
+        Host { name: name.to_owned(), port }
+    }
+
+    #[test]
+    fn a_connection_string_names_servers_and_a_chroot() {
+        let hosts = Hosts::parse("zk1:2182,zk2, [::1]:2183,[fe80::1]/app/x").unwrap();
+        let expected = [host("zk1", 2182), host("zk2", 2181), host("::1", 2183), host("fe80::1", 2181)];
+        assert_eq!(hosts.servers, expected);
+        assert_eq!(hosts.chroot.as_str(), "/app/x");
+        assert_eq!(hosts.servers[2].to_string(), "[::1]:2183");
+        assert!(Hosts::parse("localhost").unwrap().chroot.is_root());
+        assert!(Hosts::parse("localhost/").unwrap().chroot.is_root());
+    }
+
+    #[test]
+    fn a_malformed_connection_string_is_refused_with_the_part_that_is_wrong() {
+        for bad in [
+            "", ",", "a,,b", "a:", "a:0", "a:65536", "a:+1", "a:x", "::1", "[::1", "[x]:1", "[::1]x", ":1",
+            "a b", "a/x/",
+        ] {
+            let error = Hosts::parse(bad).unwrap_err();
+            assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The children of one node: a persistent map from name to entry, sorted by the bytes of the name.
+//!
+//! Sorted chunks of at most [`CHUNK`] children, each chunk shared by count with other versions of the tree. A
+//! change copies one chunk and the list of chunks, so a version costs what changed. Names stand side by side in
+//! one string per chunk, each with a NUL behind it: a search touches few cache lines, and C can borrow a name as it
+//! stands. (Two levels are enough: a child list is one reply of the server, which its clients bound at about a
+//! megabyte.)
+
+use std::sync::Arc;
+
+use super::Node;
+
+/// The most children a chunk has.
+const CHUNK: usize = 64;
+
+/// A place in the tree: the node there, and what is below it.
+#[derive(Clone, Default)]
+pub struct Entry {
+    /// `None`: an opaque node, which the session may not read.
+    pub node: Option<Arc<Node>>,
+    /// `None`: no children.
+    pub children: Option<Arc<Children>>,
+}
+
+impl Entry {
+    /// Whether both are one and the same, node and all below: true where nothing was changed in between.
+    pub fn is(&self, other: &Entry) -> bool {
+        fn same<T>(a: &Option<Arc<T>>, b: &Option<Arc<T>>) -> bool {
+            match (a, b) {
+                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+                (None, None) => true,
+                _ => false,
+            }
+        }
+        same(&self.node, &other.node) && same(&self.children, &other.children)
+    }
+}
+
+#[derive(Clone, Default)]
+pub struct Children {
+    /// None of them is empty.
+    chunks: Vec<Arc<Chunk>>,
+}
+
+#[derive(Clone, Default)]
+struct Chunk {
+    /// The names in order, each followed by a NUL.
+    names: String,
+    /// Where each name's NUL ends.
+    ends: Vec<u32>,
+    entries: Vec<Entry>,
+}
+
+/// A position in [`Children`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    chunk: usize,
+    index: usize,
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn start(&self, index: usize) -> usize {
+        if index == 0 { 0 } else { self.ends[index - 1] as usize }
+    }
+
+    fn name_with_nul(&self, index: usize) -> &str {
+        &self.names[self.start(index)..self.ends[index] as usize]
+    }
+
+    fn name(&self, index: usize) -> &str {
+        &self.names[self.start(index)..self.ends[index] as usize - 1]
+    }
+
+    fn last_name(&self) -> &str {
+        self.name(self.len() - 1)
+    }
+
+    fn search(&self, name: &str) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, self.len());
+        let names = self.names.as_bytes();
+        while low < high {
+            let middle = (low + high) / 2;
+            let candidate = &names[self.start(middle)..self.ends[middle] as usize - 1];
+            match candidate.cmp(name.as_bytes()) {
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    fn insert(&mut self, index: usize, name: &str, entry: Entry) {
+        let start = self.start(index);
+        let added = name.len() + 1;
+        self.names.reserve(added);
+        if start == self.names.len() {
+            self.names.push_str(name);
+            self.names.push('\0');
+        } else {
+            self.names.insert(start, '\0');
+            self.names.insert_str(start, name);
+        }
+        for end in &mut self.ends[index..] {
+            *end += added as u32;
+        }
+        self.ends.insert(index, (start + added) as u32);
+        self.entries.insert(index, entry);
+    }
+
+    fn remove(&mut self, index: usize) -> Entry {
+        let (start, end) = (self.start(index), self.ends[index] as usize);
+        self.names.replace_range(start..end, "");
+        self.ends.remove(index);
+        for later in &mut self.ends[index..] {
+            *later -= (end - start) as u32;
+        }
+        self.entries.remove(index)
+    }
+
+    /// Cuts the chunk at `at` and returns what was behind.
+    fn split_off(&mut self, at: usize) -> Chunk {
+        let start = self.start(at);
+        let tail = Chunk {
+            names: self.names.split_off(start),
+            ends: self.ends.split_off(at).into_iter().map(|end| end - start as u32).collect(),
+            entries: self.entries.split_off(at),
+        };
+        self.names.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        self.entries.shrink_to_fit();
+        tail
+    }
+
+    fn append(&mut self, other: &Chunk) {
+        let base = self.names.len() as u32;
+        self.names.push_str(&other.names);
+        self.ends.extend(other.ends.iter().map(|end| end + base));
+        self.entries.extend(other.entries.iter().cloned());
+    }
+}
+
+impl Children {
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        let chunk = &**self.chunks.get(self.chunk_of(name))?;
+        Some(&chunk.entries[chunk.search(name).ok()?])
+    }
+
+    /// The index of the chunk that holds `name` or would: the first whose last name is not below it.
+    fn chunk_of(&self, name: &str) -> usize {
+        match self.chunks.as_slice() {
+            [] | [_] => 0,
+            chunks => chunks.partition_point(|chunk| chunk.last_name() < name),
+        }
+    }
+
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
+        let chunk_index = self.chunk_of(name);
+        let chunk = self.chunks.get_mut(chunk_index)?;
+        let index = chunk.search(name).ok()?;
+        Some(&mut Arc::make_mut(chunk).entries[index])
+    }
+
+    /// The entry of `name`, made empty when there is none.
+    pub fn entry(&mut self, name: &str) -> &mut Entry {
+        if self.chunks.is_empty() {
+            self.chunks.push(Arc::default());
+        }
+        // Behind the last name goes into the last chunk.
+        let mut chunk_index = self.chunk_of(name).min(self.chunks.len() - 1);
+        let found = self.chunks[chunk_index].search(name);
+        let mut index = match found {
+            Ok(index) => return &mut Arc::make_mut(&mut self.chunks[chunk_index]).entries[index],
+            Err(index) => index,
+        };
+        if self.chunks[chunk_index].len() == CHUNK {
+            // A child list is inserted in order: cutting at the end then leaves full chunks behind, not half full ones.
+            let at = if index == CHUNK { CHUNK } else { CHUNK / 2 };
+            let tail = Arc::make_mut(&mut self.chunks[chunk_index]).split_off(at);
+            if at == CHUNK || index > at {
+                chunk_index += 1;
+                index -= at;
+                self.chunks.insert(chunk_index, Arc::new(tail));
+            } else {
+                self.chunks.insert(chunk_index + 1, Arc::new(tail));
+            }
+        }
+        let chunk = Arc::make_mut(&mut self.chunks[chunk_index]);
+        chunk.insert(index, name, Entry::default());
+        &mut chunk.entries[index]
+    }
+
+    pub fn remove(&mut self, name: &str) -> Option<Entry> {
+        let at = self.chunk_of(name);
+        let chunk = self.chunks.get_mut(at)?;
+        let index = chunk.search(name).ok()?;
+        let entry = Arc::make_mut(chunk).remove(index);
+        if chunk.len() == 0 {
+            self.chunks.remove(at);
+        } else if chunk.len() < CHUNK / 4 {
+            self.merge(at);
+        }
+        Some(entry)
+    }
+
+    /// Joins a chunk that became small with a neighbour that has room, so that chunks stay few.
+    fn merge(&mut self, at: usize) {
+        let joins = |left: usize| {
+            left + 1 < self.chunks.len() && self.chunks[left].len() + self.chunks[left + 1].len() <= CHUNK / 2
+        };
+        let left = match at {
+            _ if joins(at) => at,
+            1.. if joins(at - 1) => at - 1,
+            _ => return,
+        };
+        let right = self.chunks.remove(left + 1);
+        Arc::make_mut(&mut self.chunks[left]).append(&right);
+    }
+
+    /// Name and entry at `position`; moves a position at a chunk's end on to the next.
+    pub fn at(&self, position: &mut Position) -> Option<(&str, &Entry)> {
+        let mut chunk = self.chunks.get(position.chunk)?;
+        if position.index >= chunk.len() {
+            *position = Position { chunk: position.chunk + 1, index: 0 };
+            chunk = self.chunks.get(position.chunk)?;
+        }
+        Some((chunk.name(position.index), &chunk.entries[position.index]))
+    }
+
+    /// The first position whose name is above `name`.
+    pub fn after(&self, name: &str) -> Position {
+        let chunk = self.chunk_of(name);
+        let index = match self.chunks.get(chunk).map(|chunk| chunk.search(name)) {
+            Some(Ok(index)) => index + 1,
+            Some(Err(index)) => index,
+            None => 0,
+        };
+        Position { chunk, index }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.chunks
+            .iter()
+            .flat_map(|chunk| (0..chunk.len()).map(move |index| (chunk.name(index), &chunk.entries[index])))
+    }
+
+    /// The names in order, each with a NUL as its last byte.
+    pub fn names_with_nul(&self) -> impl Iterator<Item = &str> {
+        self.chunks.iter().flat_map(|chunk| (0..chunk.len()).map(move |index| chunk.name_with_nul(index)))
+    }
+}
+
+impl Position {
+    pub fn next(self) -> Position {
+        Position { index: self.index + 1, ..self }
+    }
+}
+
+/// Finds the counterparts of one child list's entries in another, in one pass over both, without looking into
+/// chunks that both share.
+pub struct Counterparts<'a> {
+    left: &'a Children,
+    right: Option<&'a Children>,
+    at_left: Position,
+    at_right: Position,
+}
+
+impl<'a> Counterparts<'a> {
+    pub fn new(left: &'a Children, right: Option<&'a Children>) -> Counterparts<'a> {
+        Counterparts { left, right, at_left: Position::default(), at_right: Position::default() }
+    }
+}
+
+impl<'a> Iterator for Counterparts<'a> {
+    type Item = (&'a str, &'a Entry, Option<&'a Entry>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Some(right) = self.right else {
+            let (name, entry) = self.left.at(&mut self.at_left)?;
+            self.at_left = self.at_left.next();
+            return Some((name, entry, None));
+        };
+        loop {
+            let (name, entry) = self.left.at(&mut self.at_left)?;
+            if self.at_left.index == 0 {
+                while right.chunks.get(self.at_right.chunk).is_some_and(|chunk| chunk.last_name() < name) {
+                    self.at_right = Position { chunk: self.at_right.chunk + 1, index: 0 };
+                }
+                let shared = right.chunks.get(self.at_right.chunk);
+                if shared.is_some_and(|chunk| Arc::ptr_eq(chunk, &self.left.chunks[self.at_left.chunk])) {
+                    self.at_left = Position { chunk: self.at_left.chunk + 1, index: 0 };
+                    self.at_right = Position { chunk: self.at_right.chunk + 1, index: 0 };
+                    continue;
+                }
+            }
+            self.at_left = self.at_left.next();
+            while let Some((candidate, counterpart)) = right.at(&mut self.at_right) {
+                match candidate.cmp(name) {
+                    std::cmp::Ordering::Less => self.at_right = self.at_right.next(),
+                    std::cmp::Ordering::Equal => return Some((name, entry, Some(counterpart))),
+                    std::cmp::Ordering::Greater => break,
+                }
+            }
+            return Some((name, entry, None));
+        }
+    }
+}
+
+/// A tree may be as deep as a path is long, so what goes with the last reference is taken down in a loop.
+impl Drop for Children {
+    fn drop(&mut self) {
+        let mut chunks = std::mem::take(&mut self.chunks);
+        while let Some(chunk) = chunks.pop() {
+            let Some(chunk) = Arc::into_inner(chunk) else { continue };
+            for entry in chunk.entries {
+                if let Some(mut children) = entry.children.and_then(Arc::into_inner) {
+                    chunks.append(&mut children.chunks);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn named(children: &Children) -> Vec<String> {
+        children.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn names_inserted_in_order_fill_their_chunks() {
+        let mut children = Children::default();
+        for n in 0..1000 {
+            children.entry(&format!("{n:04}"));
+        }
+        assert_eq!(children.chunks.len(), 1000usize.div_ceil(CHUNK));
+        assert_eq!(children.len(), 1000);
+    }
+
+    #[test]
+    fn a_deep_tree_is_dropped_without_recursion() {
+        let mut entry = Entry::default();
+        for _ in 0..1_000_000 {
+            let mut children = Children::default();
+            *children.entry("d") = entry;
+            entry = Entry { node: None, children: Some(Arc::new(children)) };
+        }
+        drop(entry);
+    }
+
+    #[test]
+    fn counterparts_skip_what_is_shared() {
+        let mut old = Children::default();
+        for n in 0..1000 {
+            old.entry(&format!("{n:04}"));
+        }
+        let mut new = old.clone();
+        new.entry("0500x");
+        new.remove("0100");
+        let seen: Vec<_> = Counterparts::new(&new, Some(&old)).collect();
+        assert!(seen.len() <= 2 * CHUNK, "{} entries looked at", seen.len());
+        let added: Vec<_> =
+            seen.iter().filter(|(_, _, other)| other.is_none()).map(|(name, ..)| *name).collect();
+        assert_eq!(added, ["0500x"]);
+    }
+
+    proptest! {
+        #[test]
+        fn children_behave_as_a_sorted_map(ops in prop::collection::vec((any::<bool>(), 0u16..400), 0..1500)) {
+            let mut children = Children::default();
+            let mut model = BTreeMap::new();
+            for (insert, key) in ops {
+                let name = format!("n{key}");
+                if insert {
+                    children.entry(&name);
+                    model.insert(name, ());
+                } else {
+                    prop_assert_eq!(children.remove(&name).is_some(), model.remove(&name).is_some());
+                }
+                prop_assert!(children.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+            }
+            prop_assert_eq!(named(&children), model.keys().cloned().collect::<Vec<_>>());
+            prop_assert_eq!(children.len(), model.len());
+            let with_nul: Vec<_> = children.names_with_nul().map(|name| name.trim_end_matches('\0').to_owned()).collect();
+            prop_assert_eq!(with_nul, model.keys().cloned().collect::<Vec<_>>());
+            for key in 0u16..400 {
+                let name = format!("n{key}");
+                prop_assert_eq!(children.get(&name).is_some(), model.contains_key(&name));
+                let mut position = children.after(&name);
+                let expected = model.range::<String, _>((std::ops::Bound::Excluded(&name), std::ops::Bound::Unbounded)).next();
+                prop_assert_eq!(children.at(&mut position).map(|(name, _)| name), expected.map(|(name, _)| name.as_str()));
+            }
+        }
+
+        #[test]
+        fn every_entry_meets_its_counterpart(
+            left in prop::collection::btree_set(0u16..500, 0..300),
+            right in prop::collection::btree_set(0u16..500, 0..300),
+        ) {
+            let build = |keys: &std::collections::BTreeSet<u16>| {
+                let mut children = Children::default();
+                for key in keys {
+                    children.entry(&format!("{key:03}"));
+                }
+                children
+            };
+            let (a, b) = (build(&left), build(&right));
+            let met: Vec<_> = Counterparts::new(&a, Some(&b)).map(|(name, _, other)| (name.to_owned(), other.is_some())).collect();
+            let expected: Vec<_> = left.iter().map(|key| (format!("{key:03}"), right.contains(key))).collect();
+            prop_assert_eq!(met, expected);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! One node of the tree: its data and its Stat, never changed once made.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::stat::Stat;
+
+/// A node's data and Stat. Immutable, and shared by count between all versions of the tree that hold it.
+///
+/// The first three fields have C's layout: a `tc_node` lent to a C program *is* this node (`ffi` checks the layout
+/// at compile time), so that handing one out costs a lookup and an increment.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Node {
+    /// Where `bytes` begins. An `AtomicPtr` has a pointer's layout but may travel between threads; it is never
+    /// stored to again.
+    data: AtomicPtr<u8>,
+    data_len: usize,
+    stat: Stat,
+    /// Owns what `data` points to. Shared, so that a new Stat for the same data copies nothing.
+    bytes: Arc<[u8]>,
+}
+
+impl Node {
+    pub fn new(data: Arc<[u8]>, stat: Stat) -> Node {
+        Node { data: AtomicPtr::new(data.as_ptr().cast_mut()), data_len: data.len(), stat, bytes: data }
+    }
+
+    /// The same data with another Stat.
+    pub fn with_stat(&self, stat: Stat) -> Node {
+        Node::new(self.bytes.clone(), stat)
+    }
+
+    pub fn data(&self) -> &[u8] {
+        debug_assert_eq!(self.data.load(Ordering::Relaxed).cast_const(), self.bytes.as_ptr());
+        debug_assert_eq!(self.data_len, self.bytes.len());
+        &self.bytes
+    }
+
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// Whether `other` is the same node in ZooKeeper's sense: a node that was deleted and created again is not.
+    pub fn is_same_node(&self, other: &Node) -> bool {
+        self.stat.czxid == other.stat.czxid
+    }
+
+    /// Whether `other`, the same node, has the same data. After a reset of the ensemble zxids repeat, so the bytes
+    /// are compared too; where nothing changed they are one allocation, and the comparison is one of pointers.
+    pub fn has_same_data(&self, other: &Node) -> bool {
+        self.stat.mzxid == other.stat.mzxid
+            && (Arc::ptr_eq(&self.bytes, &other.bytes) || self.bytes == other.bytes)
+    }
+}
+
+/// Offsets of the fields that C sees, for the layout check in `ffi`.
+pub(crate) mod layout {
+    use super::Node;
+    use std::mem::offset_of;
+
+    pub(crate) const DATA: usize = offset_of!(Node, data);
+    pub(crate) const DATA_LEN: usize = offset_of!(Node, data_len);
+    pub(crate) const STAT: usize = offset_of!(Node, stat);
+}
