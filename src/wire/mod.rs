@@ -1,0 +1,19 @@
+//! ZooKeeper's records on the wire: jute encoding and decoding of the operations that a cache needs.
+//!
+//! Knows bytes, records, error codes and frame limits; knows nothing of sessions or trees. Every length that comes
+//! off the wire is compared with the bytes that are really there before it is believed.
+
+mod codec;
+mod error;
+mod frame;
+mod records;
+mod request;
+
+pub use codec::Reader;
+pub use error::{Malformed, ServerError};
+pub use frame::{FrameDecoder, MAX_FRAME};
+pub use records::{
+    ConnectRequest, ConnectResponse, MultiReadResults, Notification, NotificationKind, ReadResult,
+    ReplyHeader, children_with_stat, stat_reply,
+};
+pub use request::{Read, Request, close_session, connect, ping, set_auth};

@@ -1,0 +1,166 @@
+//! What a server sends.
+
+use super::codec::Reader;
+use super::{Malformed, ServerError};
+use crate::stat::{Stat, Zxid};
+
+/// The first thing a client says on a connection.
+pub struct ConnectRequest<'a> {
+    /// A server that has not seen this zxid yet refuses the connection.
+    pub last_zxid_seen: Zxid,
+    pub timeout_ms: i32,
+    /// 0 for a new session.
+    pub session_id: i64,
+    pub password: &'a [u8],
+}
+
+/// The server's answer to it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConnectResponse<'a> {
+    /// As negotiated; 0 or less says that the session has expired.
+    pub timeout_ms: i32,
+    pub session_id: i64,
+    pub password: &'a [u8],
+}
+
+impl<'a> ConnectResponse<'a> {
+    pub fn decode(frame: &'a [u8]) -> Result<ConnectResponse<'a>, Malformed> {
+        let mut reader = Reader::new(frame, "connect response");
+        reader.i32()?; // protocol version
+        Ok(ConnectResponse {
+            timeout_ms: reader.i32()?,
+            session_id: reader.i64()?,
+            password: reader.buffer()?,
+        })
+    }
+}
+
+/// What stands before every reply and notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyHeader {
+    pub xid: i32,
+    /// The newest transaction that the server had applied. Not positive where the server does not say.
+    pub zxid: Zxid,
+    pub error: ServerError,
+}
+
+impl ReplyHeader {
+    /// Of notifications.
+    pub const XID_NOTIFICATION: i32 = -1;
+    pub const XID_PING: i32 = -2;
+    pub const XID_AUTH: i32 = -4;
+
+    pub const LEN: usize = 16;
+
+    pub fn decode(frame: &[u8]) -> Result<ReplyHeader, Malformed> {
+        let mut reader = Reader::new(frame, "reply header");
+        Ok(ReplyHeader { xid: reader.i32()?, zxid: reader.zxid()?, error: ServerError(reader.i32()?) })
+    }
+}
+
+/// What a persistent recursive watch reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotificationKind {
+    Created,
+    Deleted,
+    DataChanged,
+    /// Anything else a server may send: child events, removed watches, session states.
+    Other(i32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification<'a> {
+    pub kind: NotificationKind,
+    /// From the server's root; empty where it is about no node.
+    pub path: &'a str,
+}
+
+impl<'a> Notification<'a> {
+    /// Decodes what follows the header.
+    pub fn decode(body: &'a [u8]) -> Result<Notification<'a>, Malformed> {
+        let mut reader = Reader::new(body, "notification");
+        let kind = match reader.i32()? {
+            1 => NotificationKind::Created,
+            2 => NotificationKind::Deleted,
+            3 => NotificationKind::DataChanged,
+            other => NotificationKind::Other(other),
+        };
+        reader.i32()?; // keeper state
+        Ok(Notification { kind, path: reader.string()? })
+    }
+}
+
+/// What one read of a multiRead gave.
+#[derive(Debug, PartialEq)]
+pub enum ReadResult<'a> {
+    Data(&'a [u8], Stat),
+    Children(Vec<&'a str>),
+    Error(ServerError),
+}
+
+/// The results of a multiRead, in the order of its reads.
+pub struct MultiReadResults<'a> {
+    reader: Reader<'a>,
+}
+
+impl<'a> MultiReadResults<'a> {
+    pub fn new(body: &'a [u8]) -> MultiReadResults<'a> {
+        MultiReadResults { reader: Reader::new(body, "multiRead reply") }
+    }
+
+    /// The next result; `None` at the end mark.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "an error ends it, which `?` says better than an iterator"
+    )]
+    pub fn next(&mut self) -> Result<Option<ReadResult<'a>>, Malformed> {
+        let kind = self.reader.i32()?;
+        let done = self.reader.bool()?;
+        self.reader.i32()?; // the error, which is repeated in the result
+        Ok(Some(match kind {
+            _ if done => return Ok(None),
+            super::request::GET_DATA => ReadResult::Data(self.reader.buffer()?, self.reader.stat()?),
+            super::request::GET_CHILDREN => ReadResult::Children(self.reader.strings()?),
+            -1 => ReadResult::Error(ServerError(self.reader.i32()?)),
+            _ => return Err(self.reader.malformed()),
+        }))
+    }
+}
+
+/// The reply to an `exists`.
+pub fn stat_reply(body: &[u8]) -> Result<Stat, Malformed> {
+    Reader::new(body, "exists reply").stat()
+}
+
+/// The reply to a `getChildren2`.
+pub fn children_with_stat(body: &[u8]) -> Result<(Vec<&str>, Stat), Malformed> {
+    let mut reader = Reader::new(body, "getChildren2 reply");
+    Ok((reader.strings()?, reader.stat()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_decoder_panic_or_allocate_beyond_them(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = ConnectResponse::decode(&bytes);
+            let _ = ReplyHeader::decode(&bytes);
+            let _ = Notification::decode(&bytes);
+            let _ = stat_reply(&bytes);
+            let _ = children_with_stat(&bytes);
+            let mut results = MultiReadResults::new(&bytes);
+            while let Ok(Some(_)) = results.next() {}
+        }
+    }
+
+    #[test]
+    fn a_count_that_the_frame_cannot_hold_is_refused() {
+        let mut bytes = i32::MAX.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&[0; 100]);
+        assert!(children_with_stat(&bytes).is_err());
+        assert!(children_with_stat(&(-2i32).to_be_bytes()).is_err());
+    }
+}
