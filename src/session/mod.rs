@@ -1,7 +1,34 @@
-//! One ZooKeeper session.
+//! One ZooKeeper session, without I/O: connecting, negotiating, pinging, matching replies to requests, noticing
+//! silence, and coming back.
+//!
+//! [`Session`] is a state machine. The caller owns sockets and time. It tells what happened through the `handle_*`
+//! methods, and after each of them takes what is to be done from the `poll_*` methods and [`Session::transmit`]
+//! until nothing is left. It knows wire formats and servers; it does not know what requests are for.
+
 mod hosts;
-pub use hosts::{Host, Hosts, InvalidHosts};
-use std::time::Duration;
+mod servers;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
+
+use self::servers::Servers;
+use crate::stat::Zxid;
+use crate::wire::{
+    self, ConnectRequest, ConnectResponse, FrameDecoder, Malformed, Notification, ReplyHeader, Request,
+    ServerError,
+};
+
+/// After how many rounds of refusals the client stops insisting on the zxid it has seen, and asks whether the
+/// ensemble was reset.
+const REFUSED_ROUNDS: usize = 5;
+
+/// A server that negotiates less is not pinged any faster.
+const MIN_TIMEOUT: Duration = Duration::from_millis(30);
+
+/// How long a clean close waits for the server's word.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Credentials that are replayed on every connection. Not `Debug`: they must not end up in a log.
 #[derive(Clone, PartialEq, Eq)]
@@ -18,4 +45,508 @@ pub struct Settings {
     /// For one connection attempt, from the first packet to the server's answer.
     pub connect_timeout: Duration,
     pub auth: Vec<Auth>,
+}
+
+/// What the caller is to do with its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Connect; answer with `handle_connected` or `handle_disconnected`.
+    Connect(Host),
+    /// Close the socket, or stop connecting; no answer.
+    Disconnect,
+}
+
+/// Names a request until its reply.
+pub type Xid = i32;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub xid: Xid,
+    pub zxid: Zxid,
+    pub error: ServerError,
+    /// The frame, header included.
+    frame: Vec<u8>,
+}
+
+impl Reply {
+    pub fn body(&self) -> &[u8] {
+        &self.frame[ReplyHeader::LEN..]
+    }
+}
+
+/// What happened, in the order of the connection's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Requests are taken from now on. Watches of an earlier connection are gone.
+    Connected,
+    /// The connection is gone, and with it the requests that had no reply yet. `last_zxid` is the newest that the
+    /// server has named: every notification up to it has been handed out.
+    Suspended {
+        last_zxid: Zxid,
+    },
+    /// The session is gone: the server said so, or it was disconnected for longer than the timeout.
+    Lost,
+    /// The ensemble is younger than what this client has seen of it. Comes before `Connected`.
+    Reset,
+    Reply(Reply),
+    /// About a path from the server's root.
+    Notification(Vec<u8>),
+    /// A fault that the session itself comes over, if that is possible at all.
+    Fault(SessionError),
+    /// After [`Session::handle_close`]: the end.
+    Closed,
+}
+
+/// Why a connection failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    #[error("{host}: {reason}")]
+    Connection { host: String, reason: String },
+    #[error("{host} broke the protocol: {malformed}")]
+    Protocol { host: String, malformed: Malformed },
+    #[error("{host} rejected the credentials: {error}")]
+    AuthFailed { host: String, error: ServerError },
+    #[error("the ensemble has gone back from zxid {seen} to {now}")]
+    Reset { seen: Zxid, now: Zxid },
+}
+
+enum Phase {
+    /// Before the next attempt.
+    Waiting {
+        until: Instant,
+    },
+    /// The caller connects, or the server has not answered yet.
+    Connecting {
+        deadline: Instant,
+        established: bool,
+    },
+    Connected {
+        last_received: Instant,
+        last_sent: Instant,
+        readiness: Readiness,
+    },
+    Closing {
+        deadline: Instant,
+    },
+    Closed,
+}
+
+/// Whether requests are taken on this connection.
+#[derive(PartialEq, Eq)]
+enum Readiness {
+    Ready,
+    /// Waits for a `sync`, to learn whether an ensemble that refused our zxid was reset.
+    Probing(Xid),
+}
+
+pub struct Session {
+    settings: Settings,
+    servers: Servers,
+    phase: Phase,
+    /// Of the connection or attempt under way.
+    host: Host,
+    /// 0: none.
+    session_id: i64,
+    password: Vec<u8>,
+    /// As negotiated; as asked for, before.
+    timeout: Duration,
+    last_zxid: Zxid,
+    /// Consecutive attempts at which a server closed the connection without a word.
+    refusals: usize,
+    /// Since when there is no connection, if there was one; and whether the session was reported lost since.
+    suspended: Option<(Instant, bool)>,
+    next_xid: Xid,
+    pending: VecDeque<Xid>,
+    frames: FrameDecoder,
+    transmit: Vec<u8>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl Session {
+    pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session {
+        let mut session = Session {
+            servers: Servers::new(settings.hosts.servers.clone(), rng),
+            phase: Phase::Closed,
+            host: settings.hosts.servers[0].clone(),
+            session_id: 0,
+            password: vec![0; 16],
+            timeout: settings.session_timeout,
+            last_zxid: Zxid(0),
+            refusals: 0,
+            suspended: None,
+            next_xid: 1,
+            pending: VecDeque::new(),
+            frames: FrameDecoder::default(),
+            transmit: Vec::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            settings,
+        };
+        session.connect(now);
+        session
+    }
+
+    /// What is to be done with the socket.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes to be sent; the caller drains what it has sent.
+    pub fn transmit(&mut self) -> &mut Vec<u8> {
+        &mut self.transmit
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lost_at = match self.suspended {
+            Some((since, false)) => Some(since + self.timeout),
+            _ => None,
+        };
+        let own = match &self.phase {
+            Phase::Waiting { until } => *until,
+            Phase::Connecting { deadline, .. } | Phase::Closing { deadline } => *deadline,
+            Phase::Connected { last_received, last_sent, .. } => {
+                (*last_received + self.silence()).min(*last_sent + self.ping_interval())
+            }
+            Phase::Closed => return None,
+        };
+        Some(lost_at.map_or(own, |lost_at| lost_at.min(own)))
+    }
+
+    /// How long a server may be silent: so much less than the timeout that another can be found in time.
+    fn silence(&self) -> Duration {
+        self.timeout * 2 / 3
+    }
+
+    fn ping_interval(&self) -> Duration {
+        self.timeout / 3
+    }
+
+    /// Sends a request, and names it. Only between `Connected` and `Suspended`: otherwise `None`.
+    pub fn request(&mut self, request: &Request, now: Instant) -> Option<Xid> {
+        match &mut self.phase {
+            Phase::Connected { last_sent, readiness: Readiness::Ready, .. } => {
+                *last_sent = now;
+                Some(self.send(request))
+            }
+            _ => None,
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Xid {
+        let xid = self.new_xid();
+        request.encode(xid, &self.settings.hosts.chroot, &mut self.transmit);
+        self.pending.push_back(xid);
+        xid
+    }
+
+    fn new_xid(&mut self) -> Xid {
+        let xid = self.next_xid;
+        self.next_xid = xid.checked_add(1).unwrap_or(1);
+        xid
+    }
+
+    /// The transport is there.
+    pub fn handle_connected(&mut self) {
+        let Phase::Connecting { established, .. } = &mut self.phase else { return };
+        *established = true;
+        wire::connect(
+            &ConnectRequest {
+                last_zxid_seen: if self.gave_up_zxid() { Zxid(0) } else { self.last_zxid },
+                timeout_ms: self.settings.session_timeout.as_millis().try_into().unwrap_or(i32::MAX),
+                session_id: self.session_id,
+                password: &self.password,
+            },
+            &mut self.transmit,
+        );
+    }
+
+    /// The transport is gone, or could not be had.
+    pub fn handle_disconnected(&mut self, reason: &str, now: Instant) {
+        match self.phase {
+            Phase::Connecting { established, .. } => {
+                if established {
+                    // What a server without quorum does, and one that has not seen our last zxid.
+                    self.refusals += 1;
+                }
+                self.fail(
+                    SessionError::Connection { host: self.host.to_string(), reason: reason.to_owned() },
+                    now,
+                );
+            }
+            Phase::Connected { .. } => {
+                self.fail(
+                    SessionError::Connection { host: self.host.to_string(), reason: reason.to_owned() },
+                    now,
+                );
+            }
+            Phase::Closing { .. } => self.finish(),
+            Phase::Waiting { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Bytes from the server.
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+        if let Phase::Connected { last_received, .. } = &mut self.phase {
+            *last_received = now;
+        }
+        loop {
+            let frame = match self.frames.next(&mut bytes) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(malformed) => return self.protocol_error(malformed, now),
+            };
+            let handled = match self.phase {
+                Phase::Connecting { established: true, .. } => self.handle_connect_response(&frame, now),
+                Phase::Connected { .. } => self.handle_frame(frame, now),
+                // Replies may still come before the one to the close; the server then closes the connection.
+                Phase::Closing { .. } => Ok(()),
+                _ => return,
+            };
+            if let Err(malformed) = handled {
+                return self.protocol_error(malformed, now);
+            }
+        }
+    }
+
+    fn handle_connect_response(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
+        let response = ConnectResponse::decode(frame)?;
+        let probing = self.gave_up_zxid();
+        if response.timeout_ms <= 0 {
+            if self.session_id == 0 {
+                return Err(Malformed { what: "connect response, it ends a session that was not there" });
+            }
+            // Expired. The server closes the connection; a new session needs a new one.
+            self.session_id = 0;
+            self.password = vec![0; 16];
+            self.report_lost();
+            self.disconnect();
+            if !probing {
+                self.refusals = 0;
+            }
+            self.connect(now);
+            return Ok(());
+        }
+        self.session_id = response.session_id;
+        self.password = response.password.to_vec();
+        self.timeout = Duration::from_millis(response.timeout_ms.unsigned_abs().into()).max(MIN_TIMEOUT);
+        log::info!(
+            "connected to {}, session {:#x}, timeout {} ms",
+            self.host,
+            self.session_id,
+            response.timeout_ms
+        );
+        for auth in &self.settings.auth {
+            wire::set_auth(&auth.scheme, &auth.credential, &mut self.transmit);
+        }
+        self.refusals = 0;
+        let readiness = match probing {
+            true => Readiness::Probing(self.send(&Request::Sync)),
+            false => Readiness::Ready,
+        };
+        let ready = readiness == Readiness::Ready;
+        self.phase = Phase::Connected { last_received: now, last_sent: now, readiness };
+        if ready {
+            self.ready();
+        }
+        Ok(())
+    }
+
+    /// Whether the servers have refused so often that the last zxid is not insisted on any more.
+    fn gave_up_zxid(&self) -> bool {
+        self.refusals >= REFUSED_ROUNDS * self.servers.len()
+    }
+
+    fn ready(&mut self) {
+        self.suspended = None;
+        self.events.push_back(Event::Connected);
+    }
+
+    fn handle_frame(&mut self, frame: Vec<u8>, now: Instant) -> Result<(), Malformed> {
+        let header = ReplyHeader::decode(&frame)?;
+        match header.xid {
+            ReplyHeader::XID_NOTIFICATION => {
+                // Checked here, so that whoever takes it can rely on it.
+                Notification::decode(&frame[ReplyHeader::LEN..])?;
+                if self.is_ready() {
+                    self.events.push_back(Event::Notification(frame[ReplyHeader::LEN..].to_vec()));
+                }
+            }
+            ReplyHeader::XID_PING => {
+                self.saw_zxid(header.zxid);
+                self.servers.reset_backoff();
+            }
+            ReplyHeader::XID_AUTH => {
+                if !header.error.is_ok() {
+                    let error = SessionError::AuthFailed { host: self.host.to_string(), error: header.error };
+                    self.fail(error, now);
+                }
+            }
+            xid => {
+                if self.pending.pop_front() != Some(xid) {
+                    return Err(Malformed { what: "xid, it is not that of the next request" });
+                }
+                match &self.phase {
+                    Phase::Connected { readiness: Readiness::Probing(probe), .. } if *probe == xid => {
+                        self.handle_probe(header, now);
+                    }
+                    _ => {
+                        self.saw_zxid(header.zxid);
+                        if header.error.is_ok() {
+                            self.servers.reset_backoff();
+                        }
+                        self.events.push_back(Event::Reply(Reply {
+                            xid,
+                            zxid: header.zxid,
+                            error: header.error,
+                            frame,
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The server's own newest zxid, after it has caught up with the leader: below ours only after a reset.
+    fn handle_probe(&mut self, header: ReplyHeader, now: Instant) {
+        if !header.error.is_ok() || header.zxid.0 <= 0 {
+            let reason = format!("sync failed: {}", header.error);
+            return self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+        }
+        if header.zxid < self.last_zxid {
+            self.events
+                .push_back(Event::Fault(SessionError::Reset { seen: self.last_zxid, now: header.zxid }));
+            self.events.push_back(Event::Reset);
+            self.last_zxid = header.zxid;
+        }
+        if let Phase::Connected { readiness, .. } = &mut self.phase {
+            *readiness = Readiness::Ready;
+        }
+        self.ready();
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Connected { readiness: Readiness::Ready, .. })
+    }
+
+    /// Authentication replies carry 0, and error replies of old servers -1.
+    fn saw_zxid(&mut self, zxid: Zxid) {
+        if zxid.0 > 0 {
+            self.last_zxid = self.last_zxid.max(zxid);
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some((since, false)) = self.suspended
+            && now >= since + self.timeout
+        {
+            self.report_lost();
+        }
+        match &mut self.phase {
+            Phase::Waiting { until } if now >= *until => self.connect(now),
+            Phase::Connecting { deadline, established } if now >= *deadline => {
+                let reason = if *established { "no answer in time" } else { "could not connect in time" };
+                let reason = reason.to_owned();
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+            }
+            Phase::Connected { last_received, last_sent, .. } => {
+                let (silent, quiet) = (now - *last_received, now - *last_sent);
+                if silent >= self.silence() {
+                    let reason = format!("silent for {} ms", silent.as_millis());
+                    self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+                } else if quiet >= self.ping_interval() {
+                    if let Phase::Connected { last_sent, .. } = &mut self.phase {
+                        *last_sent = now;
+                    }
+                    wire::ping(&mut self.transmit);
+                }
+            }
+            Phase::Closing { deadline } if now >= *deadline => {
+                self.disconnect();
+                self.finish();
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the session, telling the server if there is a connection. `Closed` is the last event.
+    pub fn handle_close(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Connected { .. } => {
+                let xid = self.new_xid();
+                wire::close_session(xid, &mut self.transmit);
+                self.phase = Phase::Closing { deadline: now + CLOSE_TIMEOUT };
+            }
+            Phase::Connecting { .. } => {
+                self.disconnect();
+                self.finish();
+            }
+            Phase::Waiting { .. } => self.finish(),
+            Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed);
+    }
+
+    fn connect(&mut self, now: Instant) {
+        self.host = self.servers.next();
+        self.phase = Phase::Connecting { deadline: now + self.settings.connect_timeout, established: false };
+        self.actions.push_back(Action::Connect(self.host.clone()));
+    }
+
+    /// Forgets what belongs to the connection, and has the caller close it.
+    fn disconnect(&mut self) {
+        self.frames.clear();
+        self.transmit.clear();
+        self.pending.clear();
+        self.actions.push_back(Action::Disconnect);
+    }
+
+    /// What was handed out turned out not to be what the protocol says.
+    pub fn handle_malformed(&mut self, malformed: Malformed, now: Instant) {
+        self.protocol_error(malformed, now);
+    }
+
+    fn protocol_error(&mut self, malformed: Malformed, now: Instant) {
+        match self.phase {
+            Phase::Closing { .. } => {
+                self.disconnect();
+                self.finish();
+            }
+            Phase::Connecting { .. } | Phase::Connected { .. } => {
+                self.fail(SessionError::Protocol { host: self.host.to_string(), malformed }, now);
+            }
+            Phase::Waiting { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Gives the connection up, or the attempt, and goes on to the next server after a while.
+    fn fail(&mut self, error: SessionError, now: Instant) {
+        let was_ready = self.is_ready();
+        self.disconnect();
+        if was_ready {
+            self.suspended = Some((now, false));
+            self.events.push_back(Event::Suspended { last_zxid: self.last_zxid });
+        }
+        self.events.push_back(Event::Fault(error));
+        self.phase = Phase::Waiting { until: now + self.servers.backoff() };
+    }
+
+    fn report_lost(&mut self) {
+        if let Some((_, lost @ false)) = &mut self.suspended {
+            *lost = true;
+            self.events.push_back(Event::Lost);
+        }
+    }
 }
