@@ -31,6 +31,12 @@ impl NodePath {
         Ok(NodePath(Arc::from(path)))
     }
 
+    /// A path that a server named: it is well formed, if not one that a client could create today.
+    pub fn of_server(path: &str) -> Option<NodePath> {
+        let names = path.strip_prefix('/')?;
+        (names.is_empty() || names.split('/').all(is_name)).then(|| NodePath(Arc::from(path)))
+    }
+
     /// The child `name` of this node; `None` when no node can have that name.
     pub fn child(&self, name: &str) -> Option<NodePath> {
         if !is_name(name) {
@@ -82,6 +88,18 @@ impl NodePath {
             (_, true) => self.clone(),
             (true, false) => NodePath(Arc::from(format!("/{relative}"))),
             (false, false) => NodePath(Arc::from(format!("{self}/{relative}"))),
+        }
+    }
+
+    /// Writes what [`absolute`](Self::absolute) gives over what is in `buffer`, for those who have many.
+    pub fn write_absolute(&self, relative: &str, buffer: &mut String) {
+        buffer.clear();
+        buffer.push_str(&self.0);
+        if !relative.is_empty() {
+            if !self.is_root() {
+                buffer.push('/');
+            }
+            buffer.push_str(relative);
         }
     }
 }
@@ -166,7 +184,11 @@ mod tests {
         assert_eq!(NodePath::root().relative("/a/b"), Some("a/b"));
         for (base, relative) in [("/", ""), ("/", "a"), ("/foo", ""), ("/foo", "a/b")] {
             let base = NodePath::new(base).unwrap();
-            assert_eq!(base.relative(base.absolute(relative).as_str()), Some(relative));
+            let absolute = base.absolute(relative);
+            assert_eq!(base.relative(absolute.as_str()), Some(relative));
+            let mut written = "before".to_owned();
+            base.write_absolute(relative, &mut written);
+            assert_eq!(written, absolute.as_str());
         }
     }
 

@@ -1,12 +1,29 @@
-//! The I/O thread.
+//! The I/O thread of a client: sockets, names, timers. It pumps bytes between a socket and an
+//! [`Engine`](crate::engine::Engine) and does not know what they mean.
+
+mod connector;
+mod contact;
+mod driver;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, unbounded};
+use mio::{Poll, Waker};
+
+pub use contact::Contact;
+
+use self::driver::{Driver, WAKER};
+use crate::engine::Engine;
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::session::Settings;
 use crate::state::{EventKind, State};
-use crate::sync::Options;
+use crate::sync::{CacheId, Options};
+use crate::thread;
 use crate::tree::Version;
-use std::sync::Arc;
-use std::time::Duration;
 
 /// What the I/O thread tells of one cache. All calls come from the I/O thread, and must not block.
 pub trait CacheSink: Send + Sync {
@@ -22,44 +39,83 @@ pub trait CacheSink: Send + Sync {
     fn set_failure(&self, failure: Option<Status>);
 }
 
-/// Names a cache between the API and the I/O thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CacheId(pub u64);
-
-/// When the last byte came from a server, readable from any thread.
-#[derive(Default)]
-pub struct Contact {}
-
-impl Contact {
-    /// Time since the last word from a server; `None` before the first.
-    pub fn age(&self) -> Option<Duration> {
-        None
-    }
+enum Command {
+    Open { id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink> },
+    Close { id: CacheId },
+    ShutDown,
 }
 
-/// The I/O thread of a client. Dropping it does not end it: call `shut_down`.
-pub struct IoThread {}
+/// The I/O thread of a client. Dropping it does not end the thread: call [`shut_down`](IoThread::shut_down).
+pub struct IoThread {
+    waker: Arc<Waker>,
+    contact: Arc<Contact>,
+    /// `None` once it was told to shut down.
+    commands: Mutex<Option<Sender<Command>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
 
 impl IoThread {
     /// Starts the thread; it connects at once, in the background. `fault` is called on the I/O thread with what
     /// concerns the whole client (such faults go to every cache's sink too).
-    pub fn spawn(_settings: Settings, _fault: impl Fn(Fault) + Send + 'static) -> std::io::Result<IoThread> {
-        unimplemented!()
+    pub fn spawn(settings: Settings, fault: impl Fn(Fault) + Send + 'static) -> std::io::Result<IoThread> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (commands, received) = unbounded();
+        let now = Instant::now();
+        let contact = Arc::new(Contact::new(now));
+        let engine = Engine::new(settings, fastrand::Rng::new(), now);
+        let mut driver = Driver::new(poll, waker.clone(), received, contact.clone(), Box::new(fault), engine);
+        let thread = thread::spawn("treecache-io", move || {
+            if catch_unwind(AssertUnwindSafe(|| driver.run())).is_err() {
+                log::error!("the I/O thread panicked");
+                driver.fail_all();
+            }
+        })?;
+        Ok(IoThread {
+            waker,
+            contact,
+            commands: Mutex::new(Some(commands)),
+            thread: Mutex::new(Some(thread)),
+        })
     }
+
     pub fn contact(&self) -> &Arc<Contact> {
-        unimplemented!()
+        &self.contact
     }
-    /// Starts a cache. When the thread has ended, nothing happens.
-    pub fn open(&self, _id: CacheId, _root: NodePath, _options: Options, _sink: Arc<dyn CacheSink>) {
-        unimplemented!()
+
+    /// Starts a cache. Where the thread has ended, its sink is told that it is lost.
+    pub fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
+        if !self.send(Command::Open { id, root, options, sink: sink.clone() }) {
+            sink.set_failure(Some(Status::Closed));
+            sink.set_state(State::Lost);
+        }
     }
+
     /// Ends a cache: its sink is dropped, and is not called again after the command was taken up.
-    pub fn close(&self, _id: CacheId) {
-        unimplemented!()
+    pub fn close(&self, id: CacheId) {
+        self.send(Command::Close { id });
     }
+
+    fn send(&self, command: Command) -> bool {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
+        drop(commands);
+        if sent && let Err(error) = self.waker.wake() {
+            log::error!("the I/O thread could not be woken: {error}");
+        }
+        sent
+    }
+
     /// Closes the session (waits at most half a second for the server's word) and joins the thread; every sink has
-    /// seen `set_state(Lost)` and `event(ConnectionLost)` then. Must not be called from the I/O thread. May be called twice.
+    /// seen `set_state(Lost)` and `event(ConnectionLost)` then. Must not be called from the I/O thread. May be
+    /// called again, and does nothing then.
     pub fn shut_down(&self) {
-        unimplemented!()
+        self.send(Command::ShutDown);
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // Its panics are caught on the thread itself.
+            let _ = thread.join();
+        }
     }
 }

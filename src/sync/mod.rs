@@ -1,5 +1,37 @@
-//! The synchroniser.
+//! The synchroniser, without I/O: one subtree, what to read next, what a reply or notification changes, and when
+//! the tree is a consistent cut.
+//!
+//! [`Synchroniser`](synchroniser::Synchroniser) keeps one cache's tree; [`Group`] is all caches of one session:
+//! it routes notifications, counts watches and shares what may be in flight. Both are state machines that take
+//! inputs and the time through `handle_*` and hand out requests and outputs through `poll_*`. They rest on one
+//! fact: a connection is one totally ordered stream, in which a notification for a change at zxid `z` stands before
+//! any reply whose header zxid is `z` or more. They do not know how a session is kept alive, nor threads.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `synchroniser` | load, follow, verify, audit, publish: one subtree |
+//! | `unread` | the paths whose value at the server is not known, and what is known of their history |
+//! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
+//! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
+//! | `group` | all caches of a session: watches, requests, budget |
+//!
+//! The way described here needs persistent recursive watches and multiRead (ZooKeeper 3.6). Another way, for older
+//! servers, would be a sibling of `synchroniser`, chosen by `group` when `addWatch` is refused.
+
+mod candidate;
+mod flight;
+mod group;
+mod synchroniser;
+mod unread;
+
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use group::{CacheId, Group, Purpose};
+
+use crate::error::{Fault, Status};
+use crate::state::{EventKind, State};
+use crate::tree::Version;
 
 /// What a cache is made with.
 #[derive(Debug, Clone)]
@@ -12,4 +44,16 @@ pub struct Options {
     pub limit_bytes: usize,
     /// One pass of the audit over the tree takes about this long; zero switches it off.
     pub audit_interval: Duration,
+}
+
+/// What a cache has to tell, in this order.
+pub enum Output {
+    /// The version to be read from now on. About this many nodes differ from the one before.
+    Publish(Arc<Version>, usize),
+    State(State),
+    /// A connection event, `Initialized` or `InStep`.
+    Event(EventKind),
+    Fault(Fault),
+    /// `Some`: the first load cannot succeed as things stand. `None`: it may again.
+    Failure(Option<Status>),
 }

@@ -1,0 +1,291 @@
+//! What runs on the I/O thread: bytes between the socket and the engine, timers, commands in, outputs out.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token, Waker};
+
+use super::connector::{Connector, Progress};
+use super::{CacheSink, Command, Contact};
+use crate::engine::{Engine, Output};
+use crate::error::{Fault, Status};
+use crate::session::Action;
+use crate::state::State;
+use crate::sync::{self, CacheId};
+
+pub(super) const WAKER: Token = Token(0);
+const SOCKET: Token = Token(1);
+
+/// How much is read at a time; between two reads everybody else gets a turn.
+const READ_BYTES: usize = 64 << 10;
+
+struct Socket {
+    stream: TcpStream,
+    is_connected: bool,
+    /// Readiness is told once, and lasts until the socket would block.
+    is_readable: bool,
+    is_writable: bool,
+}
+
+pub(super) struct Driver {
+    poll: Poll,
+    commands: Receiver<Command>,
+    contact: Arc<Contact>,
+    fault: Box<dyn Fn(Fault) + Send>,
+    sinks: HashMap<CacheId, Arc<dyn CacheSink>>,
+    engine: Engine,
+    connector: Connector,
+    socket: Option<Socket>,
+    buffer: Vec<u8>,
+    is_closed: bool,
+}
+
+impl Driver {
+    pub(super) fn new(
+        poll: Poll,
+        waker: Arc<Waker>,
+        commands: Receiver<Command>,
+        contact: Arc<Contact>,
+        fault: Box<dyn Fn(Fault) + Send>,
+        engine: Engine,
+    ) -> Driver {
+        Driver {
+            poll,
+            commands,
+            contact,
+            fault,
+            sinks: HashMap::new(),
+            engine,
+            connector: Connector::new(SOCKET, waker),
+            socket: None,
+            buffer: vec![0; READ_BYTES],
+            is_closed: false,
+        }
+    }
+
+    /// Runs until the session has ended.
+    pub(super) fn run(&mut self) {
+        let mut events = Events::with_capacity(16);
+        loop {
+            self.act();
+            self.write();
+            self.tell();
+            if self.is_closed {
+                return;
+            }
+            if let Err(error) = self.poll.poll(&mut events, self.patience())
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                // Nothing but a broken descriptor makes it fail; do not spin on that.
+                log::error!("poll: {error}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            for event in &events {
+                if let (SOCKET, Some(socket)) = (event.token(), &mut self.socket) {
+                    socket.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                    socket.is_writable |= event.is_writable() || event.is_error();
+                }
+            }
+            self.take_commands();
+            if let Some(progress) = self.connector.poll_resolved(self.poll.registry()) {
+                self.progress(progress);
+            }
+            self.finish_connecting();
+            let heard = self.read();
+            // Behind the read: a server is not silent because this thread did not run.
+            let now = Instant::now();
+            if self.engine.poll_timeout().is_some_and(|at| now >= at) {
+                self.engine.handle_timeout(now);
+            }
+            if heard {
+                self.tell();
+                self.contact.touch(now);
+            }
+        }
+    }
+
+    /// How long nothing has to be done.
+    fn patience(&self) -> Option<Duration> {
+        if self.socket.as_ref().is_some_and(|socket| socket.is_connected && socket.is_readable) {
+            return Some(Duration::ZERO);
+        }
+        // Rounded up, as `poll` rounds down to milliseconds and would be called again too early.
+        let timeout = self.engine.poll_timeout()?.saturating_duration_since(Instant::now());
+        Some(if timeout.is_zero() { timeout } else { timeout + Duration::from_millis(1) })
+    }
+
+    fn take_commands(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            let now = Instant::now();
+            match command {
+                Command::Open { id, root, options, sink } => {
+                    self.sinks.insert(id, sink);
+                    self.engine.open(id, root, options, now);
+                }
+                Command::Close { id } => {
+                    // What is still to be told would come after the close.
+                    self.sinks.remove(&id);
+                    self.engine.close(id, now);
+                }
+                Command::ShutDown => self.engine.shut_down(now),
+            }
+        }
+    }
+
+    /// Does what the session wants done with the socket.
+    fn act(&mut self) {
+        while let Some(action) = self.engine.poll_action() {
+            self.socket = None;
+            self.connector.abandon();
+            if let Action::Connect(host) = action
+                && let Some(progress) = self.connector.connect(&host, self.poll.registry())
+            {
+                self.progress(progress);
+            }
+        }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::Connecting(stream) => {
+                self.socket =
+                    Some(Socket { stream, is_connected: false, is_readable: false, is_writable: false });
+            }
+            Progress::Failed(error) => self.disconnected(&error.to_string()),
+        }
+    }
+
+    fn disconnected(&mut self, reason: &str) {
+        self.socket = None;
+        self.engine.handle_disconnected(reason, Instant::now());
+        self.act();
+    }
+
+    /// A socket that is writable or broken for the first time has been connected, or could not be.
+    fn finish_connecting(&mut self) {
+        let Some(socket) = &mut self.socket else { return };
+        if socket.is_connected || !(socket.is_writable || socket.is_readable) {
+            return;
+        }
+        let connected = match socket.stream.take_error() {
+            Ok(None) => socket.stream.peer_addr().map(drop),
+            Ok(Some(error)) | Err(error) => Err(error),
+        };
+        match connected {
+            Ok(()) => {
+                socket.is_connected = true;
+                // Requests are batched already; a small one must not wait for the next.
+                if let Err(error) = socket.stream.set_nodelay(true) {
+                    log::debug!("TCP_NODELAY: {error}");
+                }
+                self.engine.handle_connected(Instant::now());
+                self.write();
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => {
+                self.socket = None;
+                let progress = self.connector.connect_next(self.poll.registry(), Some(error));
+                self.progress(progress);
+            }
+        }
+    }
+
+    /// Reads once. Returns whether the server said something.
+    fn read(&mut self) -> bool {
+        let Some(socket) = &mut self.socket else { return false };
+        if !socket.is_connected || !socket.is_readable {
+            return false;
+        }
+        match socket.stream.read(&mut self.buffer) {
+            Ok(0) => {
+                self.disconnected("the server closed the connection");
+                false
+            }
+            Ok(len) => {
+                self.engine.handle_bytes(&self.buffer[..len], Instant::now());
+                true
+            }
+            Err(error) => {
+                match error.kind() {
+                    io::ErrorKind::WouldBlock => socket.is_readable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => self.disconnected(&error.to_string()),
+                }
+                false
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let Some(socket) = &mut self.socket else { return };
+        if !socket.is_connected {
+            return;
+        }
+        let bytes = self.engine.transmit();
+        let mut sent = 0;
+        let mut failure = None;
+        while socket.is_writable && sent < bytes.len() {
+            match socket.stream.write(&bytes[sent..]) {
+                Ok(0) => socket.is_writable = false,
+                Ok(len) => sent += len,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => socket.is_writable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => {
+                        failure = Some(error);
+                        break;
+                    }
+                },
+            }
+        }
+        bytes.drain(..sent);
+        if let Some(error) = failure {
+            self.disconnected(&error.to_string());
+        }
+    }
+
+    /// Hands out what the caches have to tell.
+    fn tell(&mut self) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Cache(id, output) => {
+                    if let Some(sink) = self.sinks.get(&id) {
+                        tell_cache(&**sink, output);
+                    }
+                }
+                Output::Fault(fault) => (self.fault)(fault),
+                Output::Closed => self.is_closed = true,
+            }
+        }
+    }
+
+    /// After a panic: nobody must wait for what will not come.
+    pub(super) fn fail_all(&mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Open { id, sink, .. } = command {
+                self.sinks.insert(id, sink);
+            }
+        }
+        let fault = Fault::new(Status::Panic, "the I/O thread panicked; this is a defect of libtreecache");
+        (self.fault)(fault.clone());
+        for (_, sink) in self.sinks.drain() {
+            sink.fault(fault.clone());
+            sink.set_failure(Some(Status::Panic));
+            sink.set_state(State::Closed);
+        }
+    }
+}
+
+fn tell_cache(sink: &dyn CacheSink, output: sync::Output) {
+    match output {
+        sync::Output::Publish(version, changes) => sink.publish(version, changes),
+        sync::Output::State(state) => sink.set_state(state),
+        sync::Output::Event(kind) => sink.event(kind),
+        sync::Output::Fault(fault) => sink.fault(fault),
+        sync::Output::Failure(failure) => sink.set_failure(failure),
+    }
+}

@@ -1,0 +1,143 @@
+//! One round of reads: bounded in count and bytes, so that no batch holds up the server or the other caches.
+
+use crate::path::NodePath;
+use crate::stat::Stat;
+use crate::wire::ServerError;
+
+/// The most reads in one multiRead: the server commits nothing while it works on one.
+const MOST_READS: usize = 256;
+/// The most reads in a multiRead of paths that are written so fast that no cut has come for long.
+pub const MOST_HOT_READS: usize = 2048;
+/// How many bytes of reply a flight aims at.
+const REPLY_BYTES: usize = 256 << 10;
+/// How many bytes of request; a server closes the connection on one of 1 MiB (`jute.maxbuffer`).
+const REQUEST_BYTES: usize = 512 << 10;
+/// Above this size data is not fetched again for a Stat alone.
+pub const LARGE_DATA: usize = 4 << 10;
+/// Bytes of a result besides the data, and of a request besides the path.
+const OVERHEAD: usize = 100;
+
+/// What is read of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    pub path: NodePath,
+    pub children: bool,
+}
+
+/// Reads that go out together.
+#[derive(Debug)]
+pub struct Flight {
+    /// Data, and child lists where asked for: one multiRead, one zxid.
+    pub nodes: Vec<Read>,
+    /// Stats, and child lists where asked for: a request each.
+    pub stats: Vec<Read>,
+    /// About how many bytes of reply will come.
+    pub expected: usize,
+    request_bytes: usize,
+    reads: usize,
+    most_reads: usize,
+}
+
+impl Default for Flight {
+    fn default() -> Flight {
+        Flight {
+            nodes: Vec::new(),
+            stats: Vec::new(),
+            expected: 0,
+            request_bytes: 0,
+            reads: 0,
+            most_reads: MOST_READS,
+        }
+    }
+}
+
+impl Flight {
+    /// A larger one, of hot paths, for when a cut has been overdue for long.
+    pub fn for_a_cut() -> Flight {
+        Flight { most_reads: MOST_HOT_READS, ..Flight::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.stats.is_empty()
+    }
+
+    /// Whether another read would be too much.
+    pub fn is_full(&self) -> bool {
+        let reply_bytes = REPLY_BYTES * self.most_reads.div_ceil(MOST_READS);
+        self.reads >= self.most_reads || self.expected >= reply_bytes || self.request_bytes >= REQUEST_BYTES
+    }
+
+    /// Whether so many more small nodes can be read with the same zxid.
+    pub fn has_room_for(&self, reads: usize) -> bool {
+        self.reads + reads <= self.most_reads && !self.is_full()
+    }
+
+    pub fn add(&mut self, path: NodePath, children: bool, stat_only: bool, expected: usize) {
+        self.reads += 1 + usize::from(children);
+        self.expected += expected + OVERHEAD;
+        self.request_bytes += (path.as_str().len() + OVERHEAD) * (1 + usize::from(children));
+        let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
+        reads.push(Read { path, children });
+    }
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub enum Found<'a> {
+    Node {
+        data: &'a [u8],
+        stat: Stat,
+        children: Option<Vec<&'a str>>,
+    },
+    Stat {
+        stat: Stat,
+        children: Option<Vec<&'a str>>,
+    },
+    /// Nothing there.
+    Missing,
+    /// A node that the session may not read.
+    Unreadable,
+    /// The server could not say.
+    Failed(ServerError),
+}
+
+impl Found<'_> {
+    pub fn error(error: ServerError) -> Self {
+        match error {
+            ServerError::NO_NODE => Found::Missing,
+            ServerError::NO_AUTH => Found::Unreadable,
+            error => Found::Failed(error),
+        }
+    }
+}
+
+/// Guesses how much data nodes have that were not read yet, from those that were read last.
+pub struct SizeGuess {
+    guess: usize,
+    bytes: usize,
+    nodes: usize,
+}
+
+impl SizeGuess {
+    pub fn new() -> SizeGuess {
+        // Sixteen unknown nodes in the first flight; more as soon as they turn out to be small.
+        SizeGuess { guess: REPLY_BYTES / 16, bytes: 0, nodes: 0 }
+    }
+
+    pub fn get(&self) -> usize {
+        self.guess
+    }
+
+    pub fn learn(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.nodes += 1;
+    }
+
+    /// At the end of a reply: large nodes count at once, small ones step by step.
+    pub fn settle(&mut self) {
+        if let Some(mean) = self.bytes.checked_div(self.nodes) {
+            self.guess = mean.max(self.guess / 4);
+            (self.bytes, self.nodes) = (0, 0);
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! All caches of one session: their watches, counted; their requests, within one budget; the routing of what comes
+//! back.
+//!
+//! The caller tells of the session through `handle_*`, sends what [`Group::poll_request`] hands out, and keeps the
+//! [`Purpose`] of each request until its reply.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use super::flight::{Flight, Found, Read};
+use super::synchroniser::Synchroniser;
+use super::{Options, Output};
+use crate::error::{Fault, Status};
+use crate::path::NodePath;
+use crate::stat::Zxid;
+use crate::wire::{
+    self, Malformed, MultiReadResults, Notification, NotificationKind, ReadResult, Request, ServerError,
+};
+
+/// What may be in flight for all caches together: bounded, so that pings and small caches are not held up.
+const MOST_FLIGHTS: usize = 8;
+const MOST_BYTES: usize = 4 << 20;
+/// How long to wait before a watch is asked for again, when the server could not set it.
+const WATCH_RETRY: Duration = Duration::from_secs(1);
+
+/// Names a cache of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheId(pub u64);
+
+/// What a request is for, until its reply.
+#[derive(Debug)]
+pub enum Purpose {
+    /// `serial` tells apart the requests for one watch that was dropped and wanted again.
+    Watch {
+        root: NodePath,
+        serial: u64,
+    },
+    Unwatch,
+    /// One multiRead of a cache.
+    Nodes {
+        cache: CacheId,
+        reads: Vec<Read>,
+        expected: usize,
+    },
+    /// One `exists` or `getChildren2` of a cache.
+    Stat {
+        cache: CacheId,
+        read: Read,
+    },
+    /// One of the requests that create a cache's root; `last` for the root itself.
+    Create {
+        cache: CacheId,
+        last: bool,
+    },
+}
+
+/// A watch on this connection, shared by the caches with this root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// To be asked for, from this moment on (`None`: at once).
+    Wanted(Option<Instant>),
+    Asked {
+        serial: u64,
+    },
+    Set,
+    /// The server has no such watches; another one may have.
+    Refused,
+}
+
+/// What is known of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Up,
+    /// The client is closed.
+    Closed,
+}
+
+pub struct Group {
+    chroot: NodePath,
+    rng: fastrand::Rng,
+    link: Link,
+    caches: BTreeMap<CacheId, Synchroniser>,
+    watches: HashMap<NodePath, Watch>,
+    watch_serial: u64,
+    requests: VecDeque<(Request, Purpose)>,
+    flights: usize,
+    bytes: usize,
+    /// Whose turn it was last.
+    served: CacheId,
+    outputs: VecDeque<(CacheId, Output)>,
+}
+
+impl Group {
+    pub fn new(chroot: NodePath, rng: fastrand::Rng) -> Group {
+        Group {
+            chroot,
+            rng,
+            link: Link::Down,
+            caches: BTreeMap::new(),
+            watches: HashMap::new(),
+            watch_serial: 0,
+            requests: VecDeque::new(),
+            flights: 0,
+            bytes: 0,
+            served: CacheId(0),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Starts a cache.
+    pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
+        let hides_zookeeper = root.is_root() && self.chroot.is_root();
+        let mut cache = Synchroniser::new(root.clone(), hides_zookeeper, options, self.rng.fork(), now);
+        match self.link {
+            Link::Up => cache.handle_connected(),
+            Link::Down => {}
+            Link::Closed => cache.handle_closed(),
+        }
+        self.caches.insert(id, cache);
+        match self.watches.get(&root) {
+            None => _ = self.watches.insert(root, Watch::Wanted(None)),
+            Some(Watch::Set) => self.with(id, |cache| cache.handle_watching(None, now)),
+            Some(Watch::Refused) => self.with(id, |cache| refuse(cache, ServerError::UNIMPLEMENTED)),
+            Some(Watch::Wanted(_) | Watch::Asked { .. }) => {}
+        }
+        self.collect(id);
+    }
+
+    /// Ends a cache; the watch goes with the last one that has its root.
+    pub fn close(&mut self, id: CacheId) {
+        if let Some(cache) = self.caches.remove(&id) {
+            self.outputs.retain(|(of, _)| *of != id);
+            self.drop_watch(cache.root().clone());
+        }
+    }
+
+    fn drop_watch(&mut self, root: NodePath) {
+        let is_used = self.caches.values().any(|cache| *cache.root() == root && !cache.is_stopped());
+        if !is_used
+            && let Some(Watch::Set | Watch::Asked { .. }) = self.watches.remove(&root)
+            && self.link == Link::Up
+        {
+            self.requests.push_back((Request::RemoveWatches(root), Purpose::Unwatch));
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<(CacheId, Output)> {
+        self.outputs.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let watches = self.watches.values().filter_map(|watch| match watch {
+            Watch::Wanted(at) if self.link == Link::Up => *at,
+            _ => None,
+        });
+        self.caches.values().filter_map(Synchroniser::poll_timeout).chain(watches).min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for watch in self.watches.values_mut() {
+            if matches!(watch, Watch::Wanted(Some(at)) if now >= *at) {
+                *watch = Watch::Wanted(None);
+            }
+        }
+        self.each(|cache| cache.handle_timeout(now));
+    }
+
+    /// The next request to be sent. Its purpose is to be given back with the reply.
+    pub fn poll_request(&mut self, now: Instant) -> Option<(Request, Purpose)> {
+        if self.link != Link::Up {
+            return None;
+        }
+        if let Some(next) = self.requests.pop_front() {
+            return Some(next);
+        }
+        for (root, watch) in &mut self.watches {
+            if *watch == Watch::Wanted(None) {
+                self.watch_serial += 1;
+                let serial = self.watch_serial;
+                *watch = Watch::Asked { serial };
+                return Some((
+                    Request::AddWatch(root.clone()),
+                    Purpose::Watch { root: root.clone(), serial },
+                ));
+            }
+        }
+        if self.flights >= MOST_FLIGHTS || self.bytes >= MOST_BYTES {
+            return None;
+        }
+        let behind = (Bound::Excluded(self.served), Bound::Unbounded);
+        let ids: Vec<CacheId> =
+            self.caches.range(behind).chain(self.caches.range(..=self.served)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(cache) = self.caches.get_mut(&id) else { continue };
+            if let Some(flight) = cache.poll_flight(now) {
+                self.served = id;
+                self.take_off(id, flight);
+                return self.requests.pop_front();
+            }
+        }
+        None
+    }
+
+    /// Makes requests of a flight.
+    fn take_off(&mut self, cache: CacheId, flight: Flight) {
+        if !flight.nodes.is_empty() {
+            let mut reads = Vec::with_capacity(flight.nodes.len());
+            for read in &flight.nodes {
+                reads.push(wire::Read::Data(read.path.clone()));
+                if read.children {
+                    reads.push(wire::Read::Children(read.path.clone()));
+                }
+            }
+            self.flights += 1;
+            self.bytes += flight.expected;
+            let purpose = Purpose::Nodes { cache, reads: flight.nodes, expected: flight.expected };
+            self.requests.push_back((Request::MultiRead(reads), purpose));
+        }
+        for read in flight.stats {
+            let request = match read.children {
+                true => Request::ChildrenWithStat(read.path.clone()),
+                false => Request::Exists(read.path.clone()),
+            };
+            self.requests.push_back((request, Purpose::Stat { cache, read }));
+        }
+    }
+
+    /// The connection is there.
+    pub fn handle_connected(&mut self) {
+        self.link = Link::Up;
+        self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
+        self.each(Synchroniser::handle_connected);
+    }
+
+    /// The connection is gone, and with it all requests.
+    pub fn handle_suspended(&mut self, last_zxid: Zxid) {
+        self.link = Link::Down;
+        self.requests.clear();
+        (self.flights, self.bytes) = (0, 0);
+        self.each(|cache| cache.handle_suspended(last_zxid));
+    }
+
+    pub fn handle_lost(&mut self) {
+        self.each(Synchroniser::handle_lost);
+    }
+
+    pub fn handle_reset(&mut self) {
+        self.each(Synchroniser::handle_reset);
+    }
+
+    /// The client is closed.
+    pub fn handle_closed(&mut self) {
+        self.link = Link::Closed;
+        self.each(Synchroniser::handle_closed);
+    }
+
+    /// What concerns the whole session; `failure` where no load can succeed as things stand.
+    pub fn handle_fault(&mut self, fault: &Fault, failure: Option<Status>) {
+        self.each(|cache| {
+            cache.fault(fault.clone());
+            if failure.is_some() {
+                cache.set_failure(failure);
+            }
+        });
+    }
+
+    /// A notification, with the path from the server's root.
+    pub fn handle_notification(&mut self, notification: &Notification<'_>, now: Instant) {
+        if let NotificationKind::Other(kind) = notification.kind {
+            log::debug!("notification of kind {kind} about {:?} ignored", notification.path);
+            return;
+        }
+        let path = match self.chroot.relative(notification.path) {
+            _ if self.chroot.is_root() => NodePath::of_server(notification.path),
+            Some("") => Some(NodePath::root()),
+            Some(_) => NodePath::of_server(&notification.path[self.chroot.as_str().len()..]),
+            None => None,
+        };
+        match path {
+            Some(path) => {
+                for (id, cache) in &mut self.caches {
+                    if cache.root().relative(path.as_str()).is_some() {
+                        cache.handle_notification(notification.kind, &path, now);
+                        drain(*id, cache, &mut self.outputs);
+                    }
+                }
+            }
+            None => log::warn!("notification about {:?} ignored: no such path can be", notification.path),
+        }
+    }
+
+    /// A reply to a request that was sent for `purpose`.
+    pub fn handle_reply(
+        &mut self,
+        purpose: Purpose,
+        zxid: Zxid,
+        error: ServerError,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), Malformed> {
+        match purpose {
+            Purpose::Watch { root, serial } => {
+                if self.watches.get(&root) == Some(&Watch::Asked { serial }) {
+                    self.watch_answered(&root, zxid, error, now);
+                }
+            }
+            Purpose::Unwatch => {
+                if !error.is_ok() && error != ServerError::NO_WATCHER {
+                    log::debug!("a watch could not be removed: {error}");
+                }
+            }
+            Purpose::Nodes { cache: id, reads, expected } => {
+                self.flights = self.flights.saturating_sub(1);
+                self.bytes = self.bytes.saturating_sub(expected);
+                if let Some(cache) = self.caches.get_mut(&id) {
+                    let handled = nodes_answered(cache, &reads, error, body, now);
+                    cache.handle_reply(zxid, now);
+                    self.after_reads(id);
+                    handled?;
+                }
+            }
+            Purpose::Stat { cache: id, read } => {
+                if let Some(cache) = self.caches.get_mut(&id) {
+                    let found = match (error.is_ok(), read.children) {
+                        (false, _) => Found::error(error),
+                        (true, false) => Found::Stat { stat: wire::stat_reply(body)?, children: None },
+                        (true, true) => {
+                            let (children, stat) = wire::children_with_stat(body)?;
+                            Found::Stat { stat, children: Some(children) }
+                        }
+                    };
+                    cache.handle_found(&read.path, found, now);
+                    cache.handle_reply(zxid, now);
+                    self.after_reads(id);
+                }
+            }
+            Purpose::Create { cache: id, last } => self.with(id, |cache| cache.handle_created(error, last)),
+        }
+        Ok(())
+    }
+
+    /// What reads may have led to, besides outputs: a root to be created, or a limit that was hit.
+    fn after_reads(&mut self, id: CacheId) {
+        let Some(cache) = self.caches.get_mut(&id) else { return };
+        if cache.take_root_creation() {
+            let root = cache.root().as_str().strip_prefix('/').unwrap_or_default();
+            let path = self.chroot.absolute(root);
+            let names = path.as_str().char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
+            for end in names.chain([path.as_str().len()]) {
+                let Some(ancestor) = NodePath::of_server(&path.as_str()[..end]) else { continue };
+                let purpose = Purpose::Create { cache: id, last: end == path.as_str().len() };
+                self.requests.push_back((Request::CreateFromServerRoot(ancestor), purpose));
+            }
+        }
+        let stopped = cache.is_stopped().then(|| cache.root().clone());
+        self.collect(id);
+        if let Some(root) = stopped {
+            self.drop_watch(root);
+        }
+    }
+
+    fn watch_answered(&mut self, root: &NodePath, zxid: Zxid, error: ServerError, now: Instant) {
+        let ids: Vec<CacheId> =
+            self.caches.iter().filter(|(_, cache)| cache.root() == root).map(|(id, _)| *id).collect();
+        let watch = match error {
+            ServerError::OK => {
+                for id in ids {
+                    self.with(id, |cache| cache.handle_watching(Some(zxid), now));
+                }
+                Watch::Set
+            }
+            // Older than 3.6, or with a watch manager that has no recursive watches.
+            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
+                for id in ids {
+                    self.with(id, |cache| refuse(cache, error));
+                }
+                Watch::Refused
+            }
+            error => {
+                if error != ServerError::THROTTLED {
+                    let message = format!("the server could not watch {root}: {error}");
+                    let fault = Fault::new(Status::Protocol, message).at(root).server_error(error.0);
+                    for id in ids {
+                        self.with(id, |cache| cache.fault(fault.clone()));
+                    }
+                }
+                Watch::Wanted(Some(now + WATCH_RETRY))
+            }
+        };
+        self.watches.insert(root.clone(), watch);
+    }
+
+    fn with(&mut self, id: CacheId, change: impl FnOnce(&mut Synchroniser)) {
+        if let Some(cache) = self.caches.get_mut(&id) {
+            change(cache);
+            drain(id, cache, &mut self.outputs);
+        }
+    }
+
+    fn each(&mut self, mut change: impl FnMut(&mut Synchroniser)) {
+        for (id, cache) in &mut self.caches {
+            change(cache);
+            drain(*id, cache, &mut self.outputs);
+        }
+    }
+
+    fn collect(&mut self, id: CacheId) {
+        self.with(id, |_| {});
+    }
+}
+
+fn drain(id: CacheId, cache: &mut Synchroniser, outputs: &mut VecDeque<(CacheId, Output)>) {
+    while let Some(output) = cache.poll_output() {
+        outputs.push_back((id, output));
+    }
+}
+
+fn refuse(cache: &mut Synchroniser, error: ServerError) {
+    let root = cache.root().clone();
+    let message =
+        format!("the server has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed");
+    cache.fault(Fault::new(Status::Unsupported, message).at(&root).server_error(error.0));
+    cache.set_failure(Some(Status::Unsupported));
+}
+
+/// Hands the results of a multiRead to the cache, one for each read.
+fn nodes_answered(
+    cache: &mut Synchroniser,
+    reads: &[Read],
+    error: ServerError,
+    body: &[u8],
+    now: Instant,
+) -> Result<(), Malformed> {
+    if !error.is_ok() {
+        for read in reads {
+            cache.handle_found(&read.path, Found::Failed(error), now);
+        }
+        return Ok(());
+    }
+    let malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
+    let mut results = MultiReadResults::new(body);
+    for read in reads {
+        let node = results.next()?.ok_or(malformed.clone())?;
+        let children = if read.children { Some(results.next()?.ok_or(malformed.clone())?) } else { None };
+        let found = match (node, children) {
+            (ReadResult::Data(data, stat), None) => Found::Node { data, stat, children: None },
+            (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
+                Found::Node { data, stat, children: Some(children) }
+            }
+            (ReadResult::Error(error), _) | (_, Some(ReadResult::Error(error))) => Found::error(error),
+            _ => return Err(malformed),
+        };
+        cache.handle_found(&read.path, found, now);
+    }
+    Ok(())
+}

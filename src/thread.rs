@@ -1,0 +1,32 @@
+//! Threads of the library: named, and deaf to signals, which belong to the program that uses it.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::thread::{Builder, JoinHandle};
+
+/// Starts a thread that no signal is delivered to.
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // A thread begins with the mask of the one that starts it.
+    let mask = block_signals();
+    let thread = Builder::new().name(name.to_owned()).spawn(run);
+    restore_signals(&mask);
+    thread
+}
+
+fn block_signals() -> libc::sigset_t {
+    let mut all = MaybeUninit::uninit();
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: both point to storage for a `sigset_t`; `sigfillset` initialises the first, and `pthread_sigmask`,
+    // which cannot fail with `SIG_SETMASK` and valid pointers, the second.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
+    }
+}
+
+fn restore_signals(mask: &libc::sigset_t) {
+    // SAFETY: `mask` is a valid set, and no old set is asked for.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
+}
