@@ -1,9 +1,81 @@
-//! An exact in-memory copy of a ZooKeeper subtree.
+//! An exact in-memory copy of a ZooKeeper subtree, behind a C ABI.
+//!
+//! A [`Client`] keeps one session with an ensemble; a [`TreeCache`] of it loads the subtree at a path, follows its
+//! changes, serves reads from memory, and tells listeners what has changed. It always says whether it is in step.
+//! A [`Snapshot`] that calls itself a cut equals the server's tree at the zxid it carries, for all that the session
+//! may read.
+//!
+//! ```no_run
+//! use treecache::{Client, Config};
+//!
+//! fn main() -> Result<(), treecache::Error> {
+//!     let config = Config::new();
+//!     let client = Client::new("localhost:2181", &config)?;
+//!     let cache = client.cache("/services", &config)?;
+//!     cache.listen(|event| println!("{:?} {:?}", event.kind, event.path))?;
+//!     cache.start()?;
+//!     cache.wait_initialized(None)?;
+//!     for name in cache.get_children("/services")?.iter() {
+//!         println!("{name}");
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Layers
+//!
+//! Bytes become replies and notifications, those become changes of a tree, those become events and snapshots. Each
+//! layer knows the one below it, and none the one above.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`wire`] | ZooKeeper's records and frames |
+//! | [`session`] | one ZooKeeper session, as a state machine without I/O |
+//! | [`sync`] | what to read next, and when the tree is a consistent cut, as a state machine without I/O |
+//! | [`tree`] | the immutable, structurally shared tree |
+//! | [`engine`] | a session and the synchronisers of its caches, joined |
+//! | [`net`] | the thread that does the I/O |
+//! | [`events`] | listeners, and the thread that calls them |
+//! | [`client`], [`cache`], [`snapshot`] | the Rust API |
+//! | [`ffi`] | the C API, declared in `include/treecache.h` |
+
+// What every layer speaks.
 pub mod error;
-pub mod net;
 pub mod path;
-pub mod session;
 pub mod stat;
 pub mod state;
+
+// The layers, from the bytes up.
+pub mod wire;
+
+pub mod session;
+
 pub mod sync;
+
 pub mod tree;
+
+pub mod engine;
+
+pub mod net;
+
+pub mod events;
+
+// The API.
+pub mod cache;
+pub mod client;
+pub mod config;
+pub mod ffi;
+mod logging;
+pub mod snapshot;
+mod thread;
+
+pub use cache::TreeCache;
+pub use client::Client;
+pub use config::Config;
+pub use error::{Error, Fault, Status};
+pub use events::{Event, ListenerId};
+pub use path::NodePath;
+pub use snapshot::{ChildNames, Snapshot};
+pub use stat::{Stat, Zxid};
+pub use state::{EventKind, State};
+pub use tree::{Node, Walk};

@@ -1,0 +1,792 @@
+/*
+ * libtreecache: an exact in-memory copy of a ZooKeeper subtree.
+ *
+ * Generated from src/ffi/ by cbindgen; do not edit. What holds everywhere:
+ *
+ * Results. Functions that can fail return TC_OK (0) or a negative TC_ERR_ code; treat a negative number that you do
+ * not know as an error. Inputs come first, outputs last, and an output is written only on success. NULL is answered
+ * with TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is told to fault listeners, or else logged.
+ *
+ * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
+ * function needs its argument for itself. After fork, the child must not use what the parent made.
+ *
+ * Ownership. Handles and results are freed with the function of their type, once, in any order; NULL is ignored there.
+ * Strings passed in are NUL-terminated UTF-8 and copied. Strings and data handed out belong to the thing they came
+ * from. What a callback gets is lent for the length of the call.
+ *
+ * Callbacks. A callback is a function, a user pointer and a function that frees it (or NULL). The user pointer is
+ * passed on and never dereferenced. Its free function is called exactly once, after the last call, also when the
+ * registration fails. The callbacks of a client and its caches run one at a time on a thread of the client, which
+ * blocks all signals; a slow one delays the others, never the cache. They may call any function unless its
+ * documentation says otherwise, and must not throw or longjmp out.
+ *
+ * Stability. Functions, numbers and tc_stat do not change. Other structs are read only, reach you by pointer, and
+ * grow at their end: do not allocate, copy or compare them by size. New codes, events and keys may be added.
+ */
+
+
+#ifndef TC_TREECACHE_H
+#define TC_TREECACHE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * Major version of this header. The library's own is `tc_version`.
+ */
+#define TC_VERSION_MAJOR 0
+
+/**
+ * Minor version of this header.
+ */
+#define TC_VERSION_MINOR 1
+
+/**
+ * Patch version of this header.
+ */
+#define TC_VERSION_PATCH 0
+
+/**
+ * Done.
+ */
+#define TC_OK 0
+
+/**
+ * NULL, malformed path, hosts, key or value, or not UTF-8. A log line names the value.
+ */
+#define TC_ERR_INVALID_ARGUMENT -1
+
+/**
+ * There is no such node.
+ */
+#define TC_ERR_NO_NODE -2
+
+/**
+ * The path is not below the cache's root.
+ */
+#define TC_ERR_OUT_OF_TREE -3
+
+/**
+ * The first load is not complete, and the node has not been seen yet.
+ */
+#define TC_ERR_NOT_READY -4
+
+/**
+ * Started twice, or not started.
+ */
+#define TC_ERR_STATE -5
+
+/**
+ * The cache, or its client, is closed.
+ */
+#define TC_ERR_CLOSED -6
+
+/**
+ * The time to wait is over.
+ */
+#define TC_ERR_TIMEOUT -7
+
+/**
+ * Waiting in a callback would wait for itself.
+ */
+#define TC_ERR_WOULD_DEADLOCK -8
+
+/**
+ * The server cannot do what a cache needs.
+ */
+#define TC_ERR_UNSUPPORTED -9
+
+/**
+ * The server refused the credentials.
+ */
+#define TC_ERR_AUTH -10
+
+/**
+ * A defect in this library, or a panic in a Rust callback. The handle refuses further work, and is still to be freed.
+ */
+#define TC_ERR_PANIC -11
+
+/**
+ * The session may not read the node, or one above it.
+ */
+#define TC_ERR_NO_PERMISSION -12
+
+/**
+ * No connection, or no means to make one.
+ */
+#define TC_ERR_CONNECTION -13
+
+/**
+ * The server sent what ZooKeeper's protocol does not allow.
+ */
+#define TC_ERR_PROTOCOL -14
+
+/**
+ * TLS failed.
+ */
+#define TC_ERR_TLS -15
+
+/**
+ * The ensemble went back in time: it was reset or restored.
+ */
+#define TC_ERR_RESET -16
+
+/**
+ * The tree is beyond `limit.nodes` or `limit.bytes`; the cache has stopped.
+ */
+#define TC_ERR_LIMIT -17
+
+/**
+ * A node appeared. `data` and `stat` are the node's.
+ */
+#define TC_EVENT_NODE_ADDED 0
+
+/**
+ * A node's data changed. `data` and `stat` are the new ones, `old_data` and `old_stat` those before.
+ */
+#define TC_EVENT_NODE_UPDATED 1
+
+/**
+ * A node went. `data` and `stat` are the last known ones.
+ */
+#define TC_EVENT_NODE_REMOVED 2
+
+/**
+ * Disconnected. Reads go on being served.
+ */
+#define TC_EVENT_CONNECTION_SUSPENDED 3
+
+/**
+ * Connected again. What changed meanwhile follows, then IN_STEP (and INITIALIZED after LOST).
+ */
+#define TC_EVENT_CONNECTION_RECONNECTED 4
+
+/**
+ * The session is lost, or the client was freed. A new session is made by itself.
+ */
+#define TC_EVENT_CONNECTION_LOST 5
+
+/**
+ * The first load is complete; again after each LOST, once the tree is verified.
+ */
+#define TC_EVENT_INITIALIZED 6
+
+/**
+ * Nothing is known to be outstanding.
+ */
+#define TC_EVENT_IN_STEP 7
+
+/**
+ * In `flags`: the last event of a published version. What came since the last one with this flag may be applied as
+ * one.
+ */
+#define TC_EVENT_LAST_OF_VERSION 1
+
+/**
+ * A visitor's answer: go on.
+ */
+#define TC_WALK_CONTINUE 0
+
+/**
+ * A visitor's answer: go on, but not below this node.
+ */
+#define TC_WALK_SKIP_CHILDREN 1
+
+/**
+ * An in-memory copy of the subtree at one path.
+ */
+typedef struct tc_cache tc_cache;
+
+/**
+ * One session with a ZooKeeper ensemble, shared by any number of caches.
+ */
+typedef struct tc_client tc_client;
+
+/**
+ * Settings for clients and caches. Copied by what is made with it, so it may be changed and freed at once.
+ */
+typedef struct tc_config tc_config;
+
+/**
+ * The tree of a cache as it was at one moment; never changed, and independent of the cache.
+ */
+typedef struct tc_snapshot tc_snapshot;
+
+/**
+ * Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
+ * called on whatever thread has something to log, on several at once, and must not call any `tc_` function.
+ */
+typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
+
+/**
+ * Something went wrong in the background. Lent for the length of the callback, with all it points to. Later
+ * versions may add fields at its end.
+ */
+typedef struct tc_fault {
+    /**
+     * A TC_ERR_ code.
+     */
+    int32_t status;
+    /**
+     * ZooKeeper's own error code, or 0.
+     */
+    int32_t server_error;
+    /**
+     * The node it concerns, or NULL.
+     */
+    const char *path;
+    /**
+     * What happened, for people.
+     */
+    const char *message;
+} tc_fault;
+
+/**
+ * Is told a fault, on the client's callback thread.
+ */
+typedef void (*tc_fault_fn)(const struct tc_fault *fault, void *user);
+
+/**
+ * A function that ends the life of a `user` pointer; NULL when nothing is to be done. It is called exactly once,
+ * after the last call of the callback it came with, also when the registration fails. It may be called on any
+ * thread that uses the library, and may call what a callback may call.
+ */
+typedef void (*tc_user_free_fn)(void *user);
+
+/**
+ * ZooKeeper's Stat of a node. Its layout will never change.
+ */
+typedef struct tc_stat {
+    /**
+     * zxid of the creation: two nodes of one path are the same node only if this is equal.
+     */
+    int64_t czxid;
+    /**
+     * zxid of the last change of the data.
+     */
+    int64_t mzxid;
+    /**
+     * Time of the creation, in ms since the Unix epoch.
+     */
+    int64_t ctime;
+    /**
+     * Time of the last change of the data, in ms since the Unix epoch.
+     */
+    int64_t mtime;
+    /**
+     * Number of changes of the data since the creation.
+     */
+    int32_t version;
+    /**
+     * Number of children created plus children deleted since the creation.
+     */
+    int32_t cversion;
+    /**
+     * Number of changes of the ACL. ZooKeeper does not notify of these: as of the last read.
+     */
+    int32_t aversion;
+    /**
+     * The session an ephemeral node belongs to, else 0.
+     */
+    int64_t ephemeral_owner;
+    /**
+     * Length of the data in bytes.
+     */
+    int32_t data_length;
+    /**
+     * Number of children.
+     */
+    int32_t num_children;
+    /**
+     * zxid of the last creation or deletion of a child.
+     */
+    int64_t pzxid;
+} tc_stat;
+
+/**
+ * A node as it was when it was read; never changed, and independent of the cache. Freed with `tc_node_free`.
+ * Later versions may add fields at its end.
+ */
+typedef struct tc_node {
+    /**
+     * The data; not NUL-terminated. Valid until the node is freed.
+     */
+    const uint8_t *data;
+    /**
+     * Length of the data in bytes; 0 also where ZooKeeper has no data.
+     */
+    size_t data_len;
+    /**
+     * The node's Stat.
+     */
+    struct tc_stat stat;
+} tc_node;
+
+/**
+ * The names of a node's children as they were when read, sorted by their bytes. Independent of the cache. Freed with
+ * `tc_children_free`, together with all it points to. Later versions may add fields at its end.
+ */
+typedef struct tc_children {
+    /**
+     * How many there are.
+     */
+    size_t len;
+    /**
+     * Their names, each NUL-terminated.
+     */
+    const char *const *names;
+    /**
+     * The length of each name in bytes, without its NUL.
+     */
+    const size_t *name_lens;
+} tc_children;
+
+/**
+ * How a cache stands to the server: a TC_STATE_ number.
+ */
+typedef int32_t tc_state;
+
+/**
+ * Something that happened to a cache. Lent for the length of the callback, with all it points to. What does not
+ * apply is NULL or 0. Later versions may add fields at its end.
+ */
+typedef struct tc_event {
+    /**
+     * A TC_EVENT_ number.
+     */
+    int32_t type;
+    /**
+     * TC_EVENT_LAST_OF_VERSION or 0.
+     */
+    uint32_t flags;
+    /**
+     * The node's path, NUL-terminated, relative to the client's chroot.
+     */
+    const char *path;
+    /**
+     * Length of the path in bytes, without its NUL.
+     */
+    size_t path_len;
+    /**
+     * The node's data; not NUL-terminated.
+     */
+    const uint8_t *data;
+    /**
+     * Length of the data in bytes.
+     */
+    size_t data_len;
+    /**
+     * The node's Stat.
+     */
+    const struct tc_stat *stat;
+    /**
+     * The data before an update.
+     */
+    const uint8_t *old_data;
+    /**
+     * Its length in bytes.
+     */
+    size_t old_data_len;
+    /**
+     * The Stat before an update.
+     */
+    const struct tc_stat *old_stat;
+    /**
+     * zxid of the version that the event belongs to; 0 for events of the connection.
+     */
+    int64_t zxid;
+} tc_event;
+
+/**
+ * Is told an event, on the client's callback thread.
+ */
+typedef void (*tc_event_fn)(const struct tc_event *event, void *user);
+
+/**
+ * Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE
+ * or TC_WALK_SKIP_CHILDREN; anything else stops the walk. Called on the thread that walks.
+ */
+typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct tc_node *node, void *user);
+
+/**
+ * Not started.
+ */
+#define TC_STATE_LATENT 0
+
+/**
+ * The first load is under way, or waits for the connection.
+ */
+#define TC_STATE_LOADING 1
+
+/**
+ * Nothing is known to be outstanding, as of the last contact.
+ */
+#define TC_STATE_IN_STEP 2
+
+/**
+ * Connected, verifying or following.
+ */
+#define TC_STATE_CATCHING_UP 3
+
+/**
+ * Disconnected; the session may still live.
+ */
+#define TC_STATE_SUSPENDED 4
+
+/**
+ * The session is lost; a new one is being made, unless the client was freed.
+ */
+#define TC_STATE_LOST 5
+
+/**
+ * Closed, or stopped by a limit.
+ */
+#define TC_STATE_CLOSED 6
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Returns the library's version, e.g. "0.1.0".
+ *
+ * The string is the library's and is never freed. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+const char *tc_version(void);
+
+/**
+ * Returns the name of a status code, e.g. "TC_ERR_NO_NODE"; "TC_ERR_UNKNOWN" for a number that is none.
+ *
+ * Never NULL. The string is the library's and is never freed. Any thread; never blocks; callbacks may call it.
+ * Since 0.1.0.
+ */
+const char *tc_status_name(int32_t status);
+
+/**
+ * Sends the log lines of all clients in this process to a function. Off by default.
+ *
+ * `level`: the least important lines that are wanted, 3 (errors) to 7 (everything); 5 is as 4. `fn`: called with each
+ * line; NULL switches logging off. `user`: passed to `fn` as it is; stays the caller's.
+ *
+ * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
+ * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own.
+ * Since 0.1.0.
+ */
+int32_t tc_log_set(int32_t level,
+                   tc_log_fn fn,
+                   void *user);
+
+/**
+ * Makes a configuration with every key at its default. Free it with `tc_config_free`.
+ *
+ * NULL only on a defect in the library. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+struct tc_config *tc_config_new(void);
+
+/**
+ * Sets one key of a configuration. `key` and `value` are copied.
+ *
+ * One configuration may carry keys for clients and for caches; each reads its own. The keys:
+ *
+ * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
+ * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
+ * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+ * - `root.create` (cache, default true): create the root and its parents on start when they are missing
+ * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+ * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+ * - `events.capacity` (cache, default 100000): events a listener may lag (4096 versions at most) before it continues by difference
+ * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
+ *
+ * Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, an unknown key or a value that it does not take: nothing is changed, and
+ * a log line says which (never a credential). Since 0.1.0.
+ */
+int32_t tc_config_set(struct tc_config *config,
+                      const char *key,
+                      const char *value);
+
+/**
+ * Frees a configuration; NULL does nothing. Not while another thread uses it. Never blocks; callbacks may call it.
+ * Since 0.1.0.
+ */
+void tc_config_free(struct tc_config *config);
+
+/**
+ * Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
+ *
+ * `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets,
+ * and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
+ * is not used after the call. `out`: receives the client; free it with `tc_client_free`.
+ *
+ * Returns at once and connects in the background. Any thread; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or malformed `hosts`; TC_ERR_CONNECTION when the system has no thread or
+ * file descriptor left, with the reason in the log. Since 0.1.0.
+ */
+int32_t tc_client_new(const char *hosts,
+                      const struct tc_config *config,
+                      struct tc_client **out);
+
+/**
+ * Adds a function that is told the faults of the session, until the client is freed.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id. Faults that nobody
+ * listens to are logged. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_client_listen_fault(struct tc_client *client,
+                               tc_fault_fn fn,
+                               void *user,
+                               tc_user_free_fn user_free,
+                               uint64_t *listener);
+
+/**
+ * Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
+ * CONNECTION_LOST; each is still to be freed.
+ *
+ * Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
+ * latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
+ * return, also unless called from a callback. Not while another thread uses the client; callbacks may call it.
+ * Since 0.1.0.
+ */
+void tc_client_free(struct tc_client *client);
+
+/**
+ * Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
+ * lent to a visitor. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_node_free(const struct tc_node *node);
+
+/**
+ * Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_children_free(const struct tc_children *children);
+
+/**
+ * Makes a cache of the subtree at `path`. Nothing is read before `tc_start`.
+ *
+ * `path`: absolute, relative to the client's chroot; copied. `config`: NULL for the defaults; stays the caller's, and
+ * is not used after the call. `out`: receives the cache; free it with `tc_free`. The client may be freed first.
+ *
+ * Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path. Since 0.1.0.
+ */
+int32_t tc_new(struct tc_client *client,
+               const char *path,
+               const struct tc_config *config,
+               struct tc_cache **out);
+
+/**
+ * Begins to load and follow the tree.
+ *
+ * Returns at once: `tc_wait_initialized` waits, the INITIALIZED event tells. Any thread; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_STATE when it was started before; TC_ERR_CLOSED when the cache is
+ * closed or its client freed. Since 0.1.0.
+ */
+int32_t tc_start(struct tc_cache *cache);
+
+/**
+ * Waits until the first load is complete (and, after the session was lost, until the tree is verified).
+ *
+ * `timeout_ms`: how long at most, in ms; -1 for no limit, 0 to ask only. Any thread; blocks as said; not from a
+ * callback.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_WOULD_DEADLOCK in a
+ * callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the cache is closed or its client freed, also while
+ * waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another status that a fault was told with, when the load
+ * cannot succeed as things stand. Since 0.1.0.
+ */
+int32_t tc_wait_initialized(struct tc_cache *cache,
+                            int32_t timeout_ms);
+
+/**
+ * Tells how the cache stands to the server.
+ *
+ * `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
+ * before the first. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_get_state(const struct tc_cache *cache,
+                     tc_state *state,
+                     int64_t *age_ms);
+
+/**
+ * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
+ * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+ *
+ * Never waits. Any thread; callbacks may call it. A second call does nothing.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_close(struct tc_cache *cache);
+
+/**
+ * Closes the cache and frees it; NULL does nothing. Nodes, children and snapshots that were handed out stay valid.
+ *
+ * Waits for a running callback of this cache, except when called from a callback: then the callback's `user` is freed
+ * when it has returned. When the last of a client and its caches is freed, its threads have ended on return, also
+ * unless called from a callback. Not while another thread uses the cache; callbacks may call it. Since 0.1.0.
+ */
+void tc_free(struct tc_cache *cache);
+
+/**
+ * Adds a function that is told the cache's events.
+ *
+ * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
+ * or duplicate. Within a version removals come before additions, children are removed before their parents and added
+ * after them, siblings in byte order. A listener that lags by more than `events.capacity` events continues with the
+ * difference between what it saw last and the newest version.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
+ * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_listen(struct tc_cache *cache,
+                  tc_event_fn fn,
+                  void *user,
+                  tc_user_free_fn user_free,
+                  uint64_t *listener);
+
+/**
+ * Adds a function that is told what goes wrong in the background and concerns this cache.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
+ * Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_listen_fault(struct tc_cache *cache,
+                        tc_fault_fn fn,
+                        void *user,
+                        tc_user_free_fn user_free,
+                        uint64_t *listener);
+
+/**
+ * Removes a listener of either kind. None of its calls starts after this has returned; one may be running, and its
+ * `user` is freed when it has returned.
+ *
+ * Never waits. Any thread; callbacks may call it, also on themselves.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone. Since 0.1.0.
+ */
+int32_t tc_unlisten(struct tc_cache *cache,
+                    uint64_t listener);
+
+/**
+ * Reads a node from memory.
+ *
+ * `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. While disconnected, the last
+ * known node is returned.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
+ * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
+ */
+int32_t tc_get_data(const struct tc_cache *cache,
+                    const char *path,
+                    const struct tc_node **out);
+
+/**
+ * Reads the names of a node's children from memory. A child that the session may not read is among them.
+ *
+ * `path`: absolute, as in events. `out`: receives the names; free them with `tc_children_free`.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: as `tc_get_data`. Since 0.1.0.
+ */
+int32_t tc_get_children(const struct tc_cache *cache, const char *path, const struct tc_children **out);
+
+/**
+ * Takes a snapshot of the tree as it is now, in constant time.
+ *
+ * `out`: receives the snapshot; free it with `tc_snapshot_free`. It never changes, and is independent of the cache.
+ * Before the first version it is empty.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+ */
+int32_t tc_get_snapshot(const struct tc_cache *cache,
+                        const struct tc_snapshot **out);
+
+/**
+ * Returns the zxid that the snapshot is of: a lower bound when it is not a cut, 0 before the first version and for
+ * NULL. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+int64_t tc_snapshot_zxid(const struct tc_snapshot *snapshot);
+
+/**
+ * Returns whether the snapshot equals the server's tree at `tc_snapshot_zxid`, for all that the session may read;
+ * false for NULL. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+bool tc_snapshot_is_cut(const struct tc_snapshot *snapshot);
+
+/**
+ * Returns how many nodes are in the snapshot, without those that the session may not read; 0 for NULL. Any thread;
+ * never blocks; callbacks may call it. Since 0.1.0.
+ */
+size_t tc_snapshot_len(const struct tc_snapshot *snapshot);
+
+/**
+ * Reads a node from the snapshot.
+ *
+ * `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. Any thread; never blocks;
+ * callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY when the first
+ * load was not complete and the node had not been seen; TC_ERR_NO_NODE; TC_ERR_NO_PERMISSION. Since 0.1.0.
+ */
+int32_t tc_snapshot_get_data(const struct tc_snapshot *snapshot,
+                             const char *path,
+                             const struct tc_node **out);
+
+/**
+ * Reads the names of a node's children from the snapshot. A child that the session may not read is among them.
+ *
+ * `path`: absolute, as in events. `out`: receives the names; free them with `tc_children_free`. Any thread; never
+ * blocks; callbacks may call it.
+ *
+ * Errors: as `tc_snapshot_get_data`. Since 0.1.0.
+ */
+int32_t tc_snapshot_get_children(const struct tc_snapshot *snapshot,
+                                 const char *path,
+                                 const struct tc_children **out);
+
+/**
+ * Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session may not
+ * read are left out.
+ *
+ * `path`: absolute, as in events. `visit`: called for each node before this returns; it may call any function that a
+ * callback may call, and must not free the snapshot. `user`: passed to `visit` as it is; stays the caller's.
+ *
+ * TC_OK also when the visitor stopped the walk. Any thread; blocks only on the visitor; callbacks may call it.
+ *
+ * Errors: as `tc_snapshot_get_data`, for `path`, and TC_ERR_INVALID_ARGUMENT when `visit` is NULL. Since 0.1.0.
+ */
+int32_t tc_snapshot_walk(const struct tc_snapshot *snapshot,
+                         const char *path,
+                         tc_visit_fn visit,
+                         void *user);
+
+/**
+ * Frees a snapshot; NULL does nothing. Nodes and children read from it stay valid. Not while another thread uses it;
+ * any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_snapshot_free(const struct tc_snapshot *snapshot);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* TC_TREECACHE_H */

@@ -1,0 +1,481 @@
+//! A cache of one subtree: its life, its reads and its listeners.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+
+use crate::client::ClientShared;
+use crate::config::Config;
+use crate::error::{Error, Fault, Status};
+use crate::events::{Event, Feed, ListenerId, on_dispatcher_thread};
+use crate::net::CacheSink;
+use crate::path::NodePath;
+use crate::snapshot::{self, ChildNames, Snapshot};
+use crate::state::{EventKind, State};
+use crate::sync::{CacheId, Options};
+use crate::tree::{Node, Version};
+
+/// An in-memory copy of the subtree at one path. May be used from any thread; reads take no lock. Outlives its
+/// client. Dropping it closes it, and waits for a running listener, except in a listener.
+pub struct TreeCache {
+    id: CacheId,
+    root: NodePath,
+    options: Options,
+    shared: Arc<CacheShared>,
+    client: Arc<ClientShared>,
+    /// Held while the I/O thread is told to open or close the cache, so that it is told in the order in which that
+    /// was decided. (Not the lock of `life`: the answer may come at once, through the sink.)
+    telling: Mutex<()>,
+}
+
+/// What a cache shares with the I/O thread.
+struct CacheShared {
+    /// What is read. Empty once closed, so that a read looks at `closed` only when it found nothing.
+    current: ArcSwap<Version>,
+    feed: Arc<Feed>,
+    /// Set under the lock of `life`.
+    closed: AtomicBool,
+    life: Mutex<Life>,
+    /// Something in `life` has changed.
+    changed: Condvar,
+}
+
+struct Life {
+    state: State,
+    /// The first load is complete, and the tree verified since the last loss of the session.
+    initialized: bool,
+    /// Why the first load cannot succeed.
+    failure: Option<Status>,
+}
+
+impl TreeCache {
+    pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
+        let shared = CacheShared {
+            current: ArcSwap::default(),
+            feed: client.dispatcher.feed(root.clone(), config.events_capacity()),
+            closed: AtomicBool::new(false),
+            life: Mutex::new(Life { state: State::Latent, initialized: false, failure: None }),
+            changed: Condvar::new(),
+        };
+        let telling = Mutex::new(());
+        TreeCache { id, root, options: config.options(), shared: Arc::new(shared), client, telling }
+    }
+
+    /// Begins to load and follow the tree. Returns at once.
+    ///
+    /// # Errors
+    /// [`Error::State`] when it was started before; [`Error::Closed`] when the cache or its client is closed.
+    pub fn start(&self) -> Result<(), Error> {
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut life = self.shared.lock();
+        if self.shared.is_closed() || self.client.is_closed() {
+            return Err(Error::Closed);
+        }
+        if life.state != State::Latent {
+            return Err(Error::State("the cache was started before"));
+        }
+        life.state = State::Loading;
+        drop(life);
+        self.client.io.open(self.id, self.root.clone(), self.options.clone(), self.shared.clone());
+        // Had the client been closed meanwhile, the I/O thread may not have seen the cache: whoever waits for it
+        // looks again.
+        if self.client.is_closed() {
+            self.shared.update(|_| {});
+            return Err(Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Waits until the first load is complete, at most `timeout`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started;
+    /// [`Error::Closed`] when the cache or its client is closed, also while waiting; [`Error::Failed`] when the load
+    /// cannot succeed as things stand.
+    pub fn wait_initialized(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        if on_dispatcher_thread() {
+            return Err(Error::WouldDeadlock);
+        }
+        // A time too far away to be told is none.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut life = self.shared.lock();
+        loop {
+            if self.shared.is_closed() {
+                return Err(Error::Closed);
+            }
+            match (life.state, life.failure) {
+                (State::Latent, _) => return Err(Error::State("the cache was not started")),
+                _ if life.initialized => return Ok(()),
+                (_, Some(status)) => return Err(Error::Failed(status)),
+                (State::Closed, None) => return Err(Error::Closed),
+                _ if self.client.is_closed() => return Err(Error::Closed),
+                _ => {}
+            }
+            let changed = &self.shared.changed;
+            life = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => changed.wait(life).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return Err(Error::Timeout),
+                Some(left) => changed.wait_timeout(life, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
+        }
+    }
+
+    /// How the cache stands to the server, and how long ago a server was last heard (`None`: never).
+    pub fn state(&self) -> (State, Option<Duration>) {
+        let state = self.shared.lock().state;
+        (state, self.client.io.age())
+    }
+
+    /// Detaches the cache and lets its listeners go; none of their calls starts after this. Snapshots and nodes that
+    /// were handed out stay. Never waits; may be called twice, and in a listener.
+    pub fn close(&self) {
+        let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut life = self.shared.lock();
+        if self.shared.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        life.state = State::Closed;
+        let last = self.shared.current.swap(Arc::default());
+        drop(life);
+        self.client.io.close(self.id);
+        drop(telling);
+        self.shared.changed.notify_all();
+        self.shared.feed.close();
+        drop(last);
+    }
+
+    /// Calls `listener` with every event, on the client's dispatcher thread: first with the tree so far, as
+    /// additions (and INITIALIZED when it is), then with what follows, without gap or duplicate.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
+        self.shared.feed.listen(Box::new(listener))
+    }
+
+    /// Calls `listener` with every fault that concerns this cache, on the client's dispatcher thread.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
+        self.shared.feed.listen_fault(Box::new(listener))
+    }
+
+    /// Removes a listener of either kind. None of its calls starts after this. Never waits; may be called in a
+    /// listener.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
+    pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
+        self.shared.feed.unlisten(listener)
+    }
+
+    /// The node at `path`, from memory.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`]; [`Error::OutOfTree`]; [`Error::NotReady`] when the first load is not complete and the
+    /// node has not been seen yet; [`Error::NoNode`]; [`Error::NoPermission`] when the session may not read the node,
+    /// or one above it; [`Error::Closed`].
+    pub fn get_data(&self, path: &str) -> Result<Arc<Node>, Error> {
+        snapshot::get_data(&self.shared.current.load(), &self.root, path)
+            .map_err(|error| self.unless_closed(error))
+    }
+
+    /// The names of the children of `path`, from memory.
+    ///
+    /// # Errors
+    /// As [`get_data`](Self::get_data).
+    pub fn get_children(&self, path: &str) -> Result<ChildNames, Error> {
+        snapshot::get_children(&self.shared.current.load(), &self.root, path)
+            .map_err(|error| self.unless_closed(error))
+    }
+
+    /// The tree as it is now.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        let version = self.shared.current.load_full();
+        match self.shared.is_closed() {
+            true => Err(Error::Closed),
+            false => Ok(Snapshot::new(version, self.root.clone())),
+        }
+    }
+
+    /// Tells the cache's fault listeners.
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.shared.feed.fault(fault);
+    }
+
+    #[cold]
+    fn unless_closed(&self, error: Error) -> Error {
+        if self.shared.is_closed() { Error::Closed } else { error }
+    }
+}
+
+impl Drop for TreeCache {
+    fn drop(&mut self) {
+        self.close();
+        self.shared.feed.wait_idle();
+    }
+}
+
+impl CacheShared {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Life> {
+        // No foreign code runs under the lock, so what it guards is whole even if a thread died holding it.
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known of the cache, unless it is closed, and wakes those who wait.
+    fn update(&self, change: impl FnOnce(&mut Life)) {
+        let mut life = self.lock();
+        if !self.is_closed() {
+            change(&mut life);
+            drop(life);
+            self.changed.notify_all();
+        }
+    }
+}
+
+impl CacheSink for CacheShared {
+    fn publish(&self, version: Arc<Version>, changes: usize) {
+        let life = self.lock();
+        if self.is_closed() {
+            return;
+        }
+        // Readable before its events go out, and never after a close has emptied `current`.
+        let before = self.current.swap(version.clone());
+        drop(life);
+        self.feed.publish(version, changes);
+        drop(before);
+    }
+
+    fn set_state(&self, state: State) {
+        self.update(|life| life.state = state);
+    }
+
+    fn event(&self, kind: EventKind) {
+        match kind {
+            EventKind::Initialized => self.update(|life| life.initialized = true),
+            EventKind::ConnectionLost => self.update(|life| life.initialized = false),
+            _ => {}
+        }
+        self.feed.event(kind);
+    }
+
+    fn fault(&self, fault: Fault) {
+        self.feed.fault(fault);
+    }
+
+    fn set_failure(&self, failure: Option<Status>) {
+        self.update(|life| life.failure = failure);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Client;
+    use crate::client::tests::{Hand, client};
+    use crate::stat::Zxid;
+    use crate::tree::Tree;
+    use crate::tree::tests::node;
+    use std::sync::mpsc;
+
+    fn version(paths: &[&str], is_complete: bool) -> Arc<Version> {
+        let mut tree = Tree::default();
+        for path in paths {
+            assert!(tree.put(path, node(1, 1)));
+        }
+        Arc::new(Version { tree, zxid: Zxid(9), is_cut: is_complete, is_complete })
+    }
+
+    fn started() -> (Client, Arc<Hand>, TreeCache, Arc<dyn CacheSink>) {
+        let (client, hand) = client();
+        let cache = client.cache("/foo", &Config::new()).unwrap();
+        cache.start().unwrap();
+        let sink = hand.sink();
+        (client, hand, cache, sink)
+    }
+
+    #[test]
+    fn a_cache_is_started_once_and_not_after_it_was_closed() {
+        let (_client, hand, cache, _) = started();
+        assert_eq!(hand.opened.lock().unwrap()[0].1.as_str(), "/foo");
+        assert_eq!(cache.start(), Err(Error::State("the cache was started before")));
+        cache.close();
+        cache.close();
+        assert_eq!(cache.start(), Err(Error::Closed));
+        assert_eq!(hand.closed.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn reads_say_why_there_is_nothing() {
+        let (client, _hand, cache, sink) = started();
+        let latent = client.cache("/foo", &Config::new()).unwrap();
+        for cache in [&latent, &cache] {
+            assert_eq!(cache.get_data("/foo").unwrap_err().status(), Status::NotReady);
+            assert_eq!(cache.get_data("/bar").unwrap_err().status(), Status::OutOfTree);
+            assert_eq!(cache.get_children("foo").err().unwrap().status(), Status::InvalidArgument);
+            let snapshot = cache.snapshot().unwrap();
+            assert_eq!((snapshot.zxid(), snapshot.is_cut(), snapshot.len()), (Zxid(0), false, 0));
+        }
+        sink.publish(version(&["", "a"], false), 2);
+        assert_eq!(cache.get_data("/foo/a").unwrap().data(), b"1");
+        assert_eq!(cache.get_data("/foo/b").unwrap_err().status(), Status::NotReady);
+        sink.publish(version(&["", "a", "b"], true), 1);
+        let snapshot = cache.snapshot().unwrap();
+        assert_eq!(cache.get_children("/foo").unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(cache.get_data("/foo/c").unwrap_err().status(), Status::NoNode);
+        cache.close();
+        sink.publish(version(&["", "a"], true), 2);
+        assert_eq!(cache.get_data("/foo/a").unwrap_err(), Error::Closed);
+        assert_eq!(cache.get_children("/foo").err(), Some(Error::Closed));
+        assert_eq!(cache.snapshot().err(), Some(Error::Closed));
+        assert_eq!(cache.listen(|_| {}), Err(Error::Closed));
+        assert_eq!(snapshot.get_data("/foo/b").unwrap().data(), b"1");
+    }
+
+    #[test]
+    fn the_state_is_what_the_synchroniser_says_until_the_cache_is_closed() {
+        let (client, _hand, cache, sink) = started();
+        assert_eq!(client.cache("/x", &Config::new()).unwrap().state().0, State::Latent);
+        assert_eq!(cache.state(), (State::Loading, Some(Duration::from_millis(5))));
+        sink.set_state(State::InStep);
+        assert_eq!(cache.state().0, State::InStep);
+        cache.close();
+        sink.set_state(State::InStep);
+        assert_eq!(cache.state().0, State::Closed);
+    }
+
+    /// What a wait answers when `then` is done while it lasts.
+    fn waited(cache: &TreeCache, then: impl FnOnce()) -> Result<(), Error> {
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| cache.wait_initialized(Some(Duration::from_secs(20))));
+            std::thread::sleep(Duration::from_millis(20));
+            then();
+            waiting.join().unwrap()
+        })
+    }
+
+    #[test]
+    fn waiting_ends_with_the_first_load_or_with_the_reason_why_it_cannot() {
+        let (client, _hand, cache, sink) = started();
+        let latent = client.cache("/x", &Config::new()).unwrap();
+        assert_eq!(latent.wait_initialized(None).unwrap_err().status(), Status::State);
+        assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
+        assert_eq!(cache.wait_initialized(Some(Duration::from_millis(5))), Err(Error::Timeout));
+        assert_eq!(waited(&cache, || sink.set_failure(Some(Status::Auth))), Err(Error::Failed(Status::Auth)));
+        sink.set_failure(None);
+        assert_eq!(waited(&cache, || sink.event(EventKind::Initialized)), Ok(()));
+        assert_eq!(cache.wait_initialized(None), Ok(()));
+        sink.event(EventKind::ConnectionLost);
+        assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
+        assert_eq!(waited(&cache, || sink.event(EventKind::Initialized)), Ok(()));
+        assert_eq!(cache.wait_initialized(Some(Duration::MAX)), Ok(()));
+    }
+
+    #[test]
+    fn waiting_ends_when_the_cache_or_its_client_or_the_io_thread_does() {
+        let (_client, _hand, cache, _) = started();
+        assert_eq!(waited(&cache, || cache.close()), Err(Error::Closed));
+        let (client, _hand, cache, _) = started();
+        assert_eq!(waited(&cache, || drop(client)), Err(Error::Closed));
+        let (_client, _hand, cache, sink) = started();
+        let panicked = || {
+            sink.set_failure(Some(Status::Panic));
+            sink.fault(Fault::new(Status::Panic, "a defect"));
+            sink.set_state(State::Closed);
+        };
+        assert_eq!(waited(&cache, panicked), Err(Error::Failed(Status::Panic)));
+    }
+
+    #[test]
+    fn waiting_in_a_callback_is_refused() {
+        let (_client, _hand, cache, sink) = started();
+        let cache = Arc::new(cache);
+        let (told, received) = mpsc::channel();
+        let own = Arc::downgrade(&cache);
+        cache.listen(move |_| told.send(own.upgrade().unwrap().wait_initialized(None)).unwrap()).unwrap();
+        sink.event(EventKind::Initialized);
+        assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(Err(Error::WouldDeadlock)));
+    }
+
+    #[test]
+    fn a_cache_outlives_its_client() {
+        let (client, hand, cache, sink) = started();
+        let (told, received) = mpsc::channel();
+        cache.listen(move |event| told.send(event.kind).unwrap()).unwrap();
+        sink.publish(version(&[""], true), 1);
+        sink.event(EventKind::Initialized);
+        drop(client);
+        let told: Vec<_> =
+            (0..3).map(|_| received.recv_timeout(Duration::from_secs(10)).expect("an event comes")).collect();
+        assert_eq!(told, [EventKind::NodeAdded, EventKind::Initialized, EventKind::ConnectionLost]);
+        assert_eq!(cache.state().0, State::Lost);
+        assert_eq!(cache.get_data("/foo").unwrap().data(), b"1");
+        assert_eq!(cache.start(), Err(Error::Closed));
+        drop(cache);
+        assert_eq!(hand.closed.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_cache_may_be_dropped_in_its_own_listener_and_elsewhere_waits_for_it() {
+        let (_client, _hand, cache, sink) = started();
+        let cache = Arc::new(Mutex::new(Some(cache)));
+        let (told, received) = mpsc::channel();
+        let own = cache.clone();
+        let listener = move |_: &Event<'_>| {
+            drop(own.lock().unwrap().take());
+            told.send(()).unwrap();
+        };
+        cache.lock().unwrap().as_ref().unwrap().listen(listener).unwrap();
+        sink.publish(version(&["", "a"], true), 2);
+        assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(()));
+        assert_eq!(received.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
+
+        let (_client, _hand, cache, sink) = started();
+        let (entered, running) = mpsc::channel();
+        let over = Arc::new(AtomicBool::new(false));
+        let returned = over.clone();
+        let listener = move |_: &Event<'_>| {
+            entered.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            returned.store(true, Ordering::SeqCst);
+        };
+        cache.listen(listener).unwrap();
+        sink.publish(version(&["", "a"], true), 2);
+        running.recv().unwrap();
+        drop(cache);
+        assert!(over.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_hundred_caches_share_one_client() {
+        let (client, hand) = client();
+        let (told, received) = mpsc::channel();
+        let caches: Vec<_> = (0..100)
+            .map(|n| {
+                let cache = client.cache(&format!("/c{n}"), &Config::new()).unwrap();
+                let told = told.clone();
+                cache.listen(move |event| told.send(event.path.map(str::to_owned)).unwrap()).unwrap();
+                cache.start().unwrap();
+                hand.sink().publish(version(&[""], true), 1);
+                cache
+            })
+            .collect();
+        let mut paths: Vec<_> =
+            (0..100).map(|_| received.recv_timeout(Duration::from_secs(10)).unwrap().unwrap()).collect();
+        paths.sort();
+        paths.dedup();
+        assert_eq!(paths.len(), 100);
+        drop(client);
+        drop(caches);
+    }
+}

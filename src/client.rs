@@ -1,0 +1,228 @@
+//! A client: one ZooKeeper session, the thread that keeps it, and the thread that runs callbacks; shared by any
+//! number of caches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::cache::TreeCache;
+use crate::config::Config;
+use crate::error::{Error, Fault, Status};
+use crate::events::{Dispatcher, Feed, ListenerId};
+use crate::net::{CacheSink, IoThread};
+use crate::path::NodePath;
+use crate::session::Hosts;
+use crate::sync::{CacheId, Options};
+
+/// What a client needs of the I/O thread. A seam: the unit tests of this layer drive caches by hand.
+pub(crate) trait Io: Send + Sync {
+    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>);
+    fn close(&self, id: CacheId);
+    fn age(&self) -> Option<Duration>;
+    fn shut_down(&self);
+}
+
+impl Io for IoThread {
+    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
+        IoThread::open(self, id, root, options, sink);
+    }
+
+    fn close(&self, id: CacheId) {
+        IoThread::close(self, id);
+    }
+
+    fn age(&self) -> Option<Duration> {
+        self.contact().age()
+    }
+
+    fn shut_down(&self) {
+        IoThread::shut_down(self);
+    }
+}
+
+/// One session with a ZooKeeper ensemble. It connects by itself, in the background, and makes a new session when
+/// one is lost. Dropping it ends the session; its caches stay readable.
+pub struct Client {
+    shared: Arc<ClientShared>,
+}
+
+/// What a client and its caches hold in common. The I/O thread holds none of it, so that the last one to let go is
+/// never that thread.
+pub(crate) struct ClientShared {
+    pub(crate) io: Box<dyn Io>,
+    pub(crate) dispatcher: Dispatcher,
+    faults: Arc<Feed>,
+    closed: AtomicBool,
+    last_cache: AtomicU64,
+}
+
+impl ClientShared {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+}
+
+impl Client {
+    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Returns at once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when `hosts` is malformed; [`Error::Failed`] when the system has no thread or file
+    /// descriptor left, with the reason in the log.
+    pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
+        let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
+        let settings = config.settings(hosts);
+        Client::with_io(|fault| Ok(Box::new(IoThread::spawn(settings, fault)?)))
+    }
+
+    /// A client on the I/O thread that `spawn` makes, given where to tell the client's faults.
+    pub(crate) fn with_io(
+        spawn: impl FnOnce(Box<dyn Fn(Fault) + Send>) -> std::io::Result<Box<dyn Io>>,
+    ) -> Result<Client, Error> {
+        let started = Dispatcher::spawn().and_then(|dispatcher| {
+            let faults = dispatcher.feed(NodePath::root(), 1);
+            let feed = faults.clone();
+            let io = spawn(Box::new(move |fault| feed.fault(fault)))?;
+            Ok(ClientShared {
+                io,
+                dispatcher,
+                faults,
+                closed: AtomicBool::new(false),
+                last_cache: AtomicU64::new(0),
+            })
+        });
+        match started {
+            Ok(shared) => Ok(Client { shared: Arc::new(shared) }),
+            Err(error) => {
+                log::error!("no client could be started: {error}");
+                Err(Error::Failed(Status::Connection))
+            }
+        }
+    }
+
+    /// Calls `listener` with every fault of the session, on the dispatcher thread, until the client is closed.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
+        self.shared.faults.listen_fault(Box::new(listener))
+    }
+
+    /// A cache of the subtree at `path`, not started yet.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPath`], or [`Error::Closed`].
+    pub fn cache(&self, path: &str, config: &Config) -> Result<TreeCache, Error> {
+        let root = NodePath::new(path)?;
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        let id = CacheId(self.shared.last_cache.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(TreeCache::new(self.shared.clone(), id, root, config))
+    }
+
+    /// Tells the client's fault listeners.
+    pub(crate) fn fault(&self, fault: Fault) {
+        self.shared.faults.fault(fault);
+    }
+
+    /// Ends the session. Its caches stay readable, see CONNECTION_LOST, and are not updated any more. Waits at most
+    /// half a second for the server's word. May be called twice.
+    pub fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.io.shut_down();
+        self.shared.faults.close();
+    }
+}
+
+/// Closes, and waits for a running fault listener, except in a callback.
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.close();
+        self.shared.faults.wait_idle();
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::state::{EventKind, State};
+    use std::sync::{Mutex, mpsc};
+
+    /// A cache that was started, and whom to tell.
+    type Opened = (CacheId, NodePath, Arc<dyn CacheSink>);
+
+    /// In the place of the I/O thread: a test tells the sinks what it wants.
+    pub(crate) struct Hand {
+        pub(crate) opened: Mutex<Vec<Opened>>,
+        pub(crate) closed: Mutex<Vec<CacheId>>,
+        pub(crate) fault: Mutex<Box<dyn Fn(Fault) + Send>>,
+    }
+
+    impl Hand {
+        pub(crate) fn sink(&self) -> Arc<dyn CacheSink> {
+            self.opened.lock().unwrap().last().expect("a cache was started").2.clone()
+        }
+    }
+
+    impl Io for Arc<Hand> {
+        fn open(&self, id: CacheId, root: NodePath, _: Options, sink: Arc<dyn CacheSink>) {
+            self.opened.lock().unwrap().push((id, root, sink));
+        }
+
+        fn close(&self, id: CacheId) {
+            self.closed.lock().unwrap().push(id);
+            self.opened.lock().unwrap().retain(|(opened, ..)| *opened != id);
+        }
+
+        fn age(&self) -> Option<Duration> {
+            Some(Duration::from_millis(5))
+        }
+
+        fn shut_down(&self) {
+            for (_, _, sink) in self.opened.lock().unwrap().drain(..) {
+                sink.set_state(State::Lost);
+                sink.event(EventKind::ConnectionLost);
+            }
+        }
+    }
+
+    /// A client without a server.
+    pub(crate) fn client() -> (Client, Arc<Hand>) {
+        let mut hand = None;
+        let client = Client::with_io(|fault| {
+            let made = Arc::new(Hand {
+                opened: Mutex::default(),
+                closed: Mutex::default(),
+                fault: Mutex::new(fault),
+            });
+            hand = Some(made.clone());
+            Ok(Box::new(made))
+        });
+        (client.unwrap(), hand.unwrap())
+    }
+
+    #[test]
+    fn faults_of_the_session_reach_the_clients_listeners_until_it_is_closed() {
+        let (client, hand) = client();
+        let (told, faults) = mpsc::channel();
+        client.listen_fault(move |fault| told.send(fault.clone()).unwrap()).unwrap();
+        let fault = Fault::new(Status::Connection, "refused");
+        hand.fault.lock().unwrap()(fault.clone());
+        assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Ok(fault.clone()));
+        client.close();
+        client.close();
+        hand.fault.lock().unwrap()(fault);
+        assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
+        assert_eq!(client.listen_fault(|_| {}), Err(Error::Closed));
+        assert_eq!(client.cache("/a", &Config::new()).err(), Some(Error::Closed));
+    }
+
+    #[test]
+    fn malformed_hosts_and_paths_are_refused() {
+        let error = Client::new("host:x", &Config::new()).err().unwrap();
+        assert_eq!(error.status(), Status::InvalidArgument);
+        assert!(error.to_string().contains("host:x"));
+        let error = client().0.cache("/a/", &Config::new()).err().unwrap();
+        assert_eq!(error.status(), Status::InvalidArgument);
+    }
+}

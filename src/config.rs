@@ -1,0 +1,371 @@
+//! Settings by name: one table of keys, from which parsing, ranges and `docs/configuration.md` all follow.
+//!
+//! A [`Config`] may carry keys for clients and for caches; each reads its own and ignores the others.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::session::{Auth, Hosts, Settings};
+use crate::sync::Options;
+
+/// Settings of clients and caches. A new one has every key at its default.
+#[derive(Clone)]
+pub struct Config {
+    session_timeout: Duration,
+    connect_timeout: Duration,
+    auth: Vec<Auth>,
+    create_root: bool,
+    limit_nodes: usize,
+    limit_bytes: usize,
+    audit_interval: Duration,
+    events_capacity: usize,
+}
+
+/// Who reads a key.
+#[derive(Clone, Copy)]
+enum Scope {
+    Client,
+    Cache,
+}
+
+/// What values a key takes, and where they go.
+enum Value {
+    Milliseconds(RangeInclusive<u64>, fn(&mut Config, Duration)),
+    Count(RangeInclusive<u64>, fn(&mut Config, usize)),
+    Flag(fn(&mut Config, bool)),
+    /// `scheme:credential`. A secret: never part of a message.
+    Credential(fn(&mut Config, Auth)),
+}
+
+struct Key {
+    name: &'static str,
+    default: Option<&'static str>,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation, which a test writes"))]
+    scope: Scope,
+    value: Value,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the documentation, which a test writes"))]
+    purpose: &'static str,
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// Every key there is.
+const KEYS: &[Key] = &[
+    Key {
+        name: "session.timeout.ms",
+        default: Some("10000"),
+        scope: Scope::Client,
+        value: Value::Milliseconds(100..=DAY_MS, |config, timeout| config.session_timeout = timeout),
+        purpose: "session timeout to ask for; the server may grant another",
+    },
+    Key {
+        name: "connect.timeout.ms",
+        default: Some("3000"),
+        scope: Scope::Client,
+        value: Value::Milliseconds(1..=DAY_MS, |config, timeout| config.connect_timeout = timeout),
+        purpose: "time for one connection attempt to one server",
+    },
+    Key {
+        name: "auth",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Credential(|config, auth| config.auth.push(auth)),
+        purpose: "who the session is, e.g. `digest:user:password`; set again to add another",
+    },
+    Key {
+        name: "root.create",
+        default: Some("true"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, create| config.create_root = create),
+        purpose: "create the root and its parents on start when they are missing",
+    },
+    Key {
+        name: "limit.nodes",
+        default: Some("0"),
+        scope: Scope::Cache,
+        value: Value::Count(0..=usize::MAX as u64, |config, nodes| config.limit_nodes = nodes),
+        purpose: "most nodes; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
+    },
+    Key {
+        name: "limit.bytes",
+        default: Some("0"),
+        scope: Scope::Cache,
+        value: Value::Count(0..=usize::MAX as u64, |config, bytes| config.limit_bytes = bytes),
+        purpose: "most bytes of data; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
+    },
+    Key {
+        name: "events.capacity",
+        default: Some("100000"),
+        scope: Scope::Cache,
+        value: Value::Count(1..=usize::MAX as u64, |config, capacity| config.events_capacity = capacity),
+        purpose: "events a listener may lag (4096 versions at most) before it continues by difference",
+    },
+    Key {
+        name: "audit.interval.ms",
+        default: Some("600000"),
+        scope: Scope::Cache,
+        value: Value::Milliseconds(0..=7 * DAY_MS, |config, interval| config.audit_interval = interval),
+        purpose: "one pass of the background audit over the tree takes about this long; it finds what ZooKeeper \
+                  does not notify of; 0 for no audit",
+    },
+];
+
+impl Value {
+    /// Parses `value` and stores it; otherwise says what is wrong with it, without repeating it.
+    fn store(&self, config: &mut Config, value: &str) -> Result<(), String> {
+        match self {
+            Value::Milliseconds(range, set) => {
+                set(config, Duration::from_millis(number(value, range)?));
+            }
+            Value::Count(range, set) => {
+                let count = number(value, range)?;
+                set(config, usize::try_from(count).expect("the range is one of usize"));
+            }
+            Value::Flag(set) => match value {
+                "true" => set(config, true),
+                "false" => set(config, false),
+                _ => return Err(format!("expected {}", self.takes())),
+            },
+            Value::Credential(set) => match value.split_once(':') {
+                Some((scheme, credential)) if !scheme.is_empty() => {
+                    set(config, Auth { scheme: scheme.to_owned(), credential: credential.into() });
+                }
+                _ => return Err(format!("expected {}", self.takes())),
+            },
+        }
+        Ok(())
+    }
+
+    fn takes(&self) -> String {
+        match self {
+            Value::Milliseconds(range, _) => format!("{} to {} ms", range.start(), range.end()),
+            Value::Count(range, _) if *range.end() == usize::MAX as u64 => {
+                format!("a number from {}", range.start())
+            }
+            Value::Count(range, _) => format!("{} to {}", range.start(), range.end()),
+            Value::Flag(_) => "true or false".to_owned(),
+            Value::Credential(_) => "scheme:credential".to_owned(),
+        }
+    }
+
+    fn is_secret(&self) -> bool {
+        matches!(self, Value::Credential(_))
+    }
+}
+
+/// Digits only: `u64::from_str` would take a plus sign.
+fn number(value: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let digits = Some(value).filter(|value| value.bytes().all(|byte| byte.is_ascii_digit()));
+    match digits.and_then(|digits| digits.parse().ok()) {
+        Some(number) if range.contains(&number) => Ok(number),
+        Some(_) => Err(format!("expected {} to {}", range.start(), range.end())),
+        None => Err("expected a whole number".to_owned()),
+    }
+}
+
+impl Config {
+    /// Every key at its default.
+    pub fn new() -> Config {
+        let mut config = Config {
+            session_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            auth: Vec::new(),
+            create_root: false,
+            limit_nodes: 0,
+            limit_bytes: 0,
+            audit_interval: Duration::ZERO,
+            events_capacity: 0,
+        };
+        for key in KEYS {
+            if let Some(default) = key.default {
+                key.value.store(&mut config, default).expect("a default is a valid value");
+            }
+        }
+        config
+    }
+
+    /// Sets one key. See `docs/configuration.md` for all of them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an unknown key or a value that it does not take; nothing is changed then.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        let Some(found) = KEYS.iter().find(|candidate| candidate.name == key) else {
+            return Err(Error::InvalidArgument(format!("unknown configuration key {key:?}")));
+        };
+        found.value.store(self, value).map_err(|reason| {
+            Error::InvalidArgument(match found.value.is_secret() {
+                true => format!("invalid value for {key:?}: {reason}"),
+                false => format!("invalid value {value:?} for {key:?}: {reason}"),
+            })
+        })
+    }
+
+    /// What a session to `hosts` is made with.
+    pub(crate) fn settings(&self, hosts: Hosts) -> Settings {
+        Settings {
+            hosts,
+            session_timeout: self.session_timeout,
+            connect_timeout: self.connect_timeout,
+            auth: self.auth.clone(),
+        }
+    }
+
+    /// What a cache's synchroniser is made with.
+    pub(crate) fn options(&self) -> Options {
+        Options {
+            create_root: self.create_root,
+            limit_nodes: self.limit_nodes,
+            limit_bytes: self.limit_bytes,
+            audit_interval: self.audit_interval,
+        }
+    }
+
+    pub(crate) fn events_capacity(&self) -> usize {
+        self.events_capacity
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+
+    impl Scope {
+        fn name(self) -> &'static str {
+            match self {
+                Scope::Client => "client",
+                Scope::Cache => "cache",
+            }
+        }
+    }
+
+    /// `docs/configuration.md`.
+    fn reference() -> String {
+        let mut text = String::from(
+            "# Configuration\n\n\
+             Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients and for caches: each\n\
+             reads its own and ignores the others. An unknown key or a value that is not taken is\n\
+             `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
+             Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n\n\
+             | key | default | for | takes | what it is |\n|---|---|---|---|---|\n",
+        );
+        for Key { name, default, scope, value, purpose } in KEYS {
+            let default = default.map_or("none".to_owned(), |default| format!("`{default}`"));
+            let (scope, takes) = (scope.name(), value.takes());
+            text.push_str(&format!("| `{name}` | {default} | {scope} | {takes} | {purpose} |\n"));
+        }
+        text
+    }
+
+    /// The keys as the documentation of `tc_config_set` lists them.
+    fn summary() -> String {
+        KEYS.iter()
+            .map(|Key { name, default, scope, purpose, .. }| {
+                let purpose = purpose.replace('`', "");
+                let default = default.map_or("none".to_owned(), |default| format!("default {default}"));
+                format!("/// - `{name}` ({}, {default}): {purpose}\n", scope.name())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_documentation_of_all_keys_is_up_to_date() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+        if std::env::var_os("TREECACHE_BLESS").is_some() {
+            std::fs::write(file, reference()).unwrap();
+        }
+        let committed = std::fs::read_to_string(file).unwrap_or_default();
+        assert!(committed == reference(), "{file} is stale: run with TREECACHE_BLESS=1");
+        assert!(
+            include_str!("ffi/config.rs").contains(&summary()),
+            "the documentation of tc_config_set must list the keys as\n{}",
+            summary()
+        );
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_table() {
+        let config = Config::new();
+        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        assert_eq!(settings.session_timeout, Duration::from_secs(10));
+        assert_eq!(settings.connect_timeout, Duration::from_secs(3));
+        assert!(settings.auth.is_empty());
+        let options = config.options();
+        assert!(options.create_root);
+        assert_eq!((options.limit_nodes, options.limit_bytes), (0, 0));
+        assert_eq!(options.audit_interval, Duration::from_secs(600));
+        assert_eq!(config.events_capacity(), 100_000);
+    }
+
+    #[test]
+    fn keys_reach_the_settings_they_name() {
+        let mut config = Config::new();
+        for (key, value) in [
+            ("session.timeout.ms", "4000"),
+            ("connect.timeout.ms", "500"),
+            ("auth", "digest:user:pass:word"),
+            ("auth", "ip:"),
+            ("root.create", "false"),
+            ("limit.nodes", "7"),
+            ("limit.bytes", "8"),
+            ("audit.interval.ms", "0"),
+            ("events.capacity", "1"),
+        ] {
+            config.set(key, value).unwrap();
+        }
+        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        assert_eq!(settings.session_timeout, Duration::from_secs(4));
+        assert_eq!(settings.connect_timeout, Duration::from_millis(500));
+        let auth: Vec<_> =
+            settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.as_slice())).collect();
+        assert_eq!(auth, [("digest", &b"user:pass:word"[..]), ("ip", b"")]);
+        let options = config.options();
+        assert!(!options.create_root);
+        assert_eq!((options.limit_nodes, options.limit_bytes), (7, 8));
+        assert_eq!((options.audit_interval, config.events_capacity()), (Duration::ZERO, 1));
+    }
+
+    #[test]
+    fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
+        let mut config = Config::new();
+        for (key, value) in [
+            ("session.timeout", "1"),
+            ("", "1"),
+            ("session.timeout.ms", "99"),
+            ("session.timeout.ms", "86400001"),
+            ("session.timeout.ms", "-1"),
+            ("session.timeout.ms", "+5000"),
+            ("session.timeout.ms", "5s"),
+            ("session.timeout.ms", ""),
+            ("limit.nodes", "99999999999999999999999"),
+            ("events.capacity", "0"),
+            ("root.create", "yes"),
+        ] {
+            let error = config.set(key, value).unwrap_err();
+            assert_eq!(error.status(), Status::InvalidArgument);
+            let message = error.to_string();
+            assert!(message.contains(&format!("{key:?}")), "{message}");
+            assert!(
+                key == "session.timeout" || key.is_empty() || message.contains(&format!("{value:?}")),
+                "{message}"
+            );
+        }
+        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        assert_eq!(settings.session_timeout, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_refused_credential_is_not_repeated() {
+        for secret in ["hunter2", ":hunter2"] {
+            let message = Config::new().set("auth", secret).unwrap_err().to_string();
+            assert!(message.contains("auth") && !message.contains("hunter2"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What crosses between C and Rust, and how: pointers in, pointers out, panics not at all.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::status::{TC_ERR_PANIC, TC_OK};
+use crate::error::{Error, Fault, Status};
+use crate::events::message_of;
+
+/// A function that ends the life of a `user` pointer; NULL when nothing is to be done. It is called exactly once,
+/// after the last call of the callback it came with, also when the registration fails. It may be called on any
+/// thread that uses the library, and may call what a callback may call.
+pub type tc_user_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
+
+// --- Ownership: a type has one of these traits, or is only ever lent and has neither ------------------------------
+
+/// Given to C in a box of its own, and freed by it.
+///
+/// # Safety
+/// `Owner` is `Self`, or begins with it and has C's layout.
+pub(super) unsafe trait Boxed: Sized {
+    type Owner;
+
+    fn into_raw(owner: Self::Owner) -> *mut Self {
+        Box::into_raw(Box::new(owner)).cast()
+    }
+
+    /// # Safety
+    /// `pointer` is NULL, or came from `into_raw` and was not freed.
+    unsafe fn free(function: &str, pointer: *const Self) {
+        if !pointer.is_null() {
+            // SAFETY: it came from a box of an `Owner`, which nobody else has.
+            let owner = unsafe { Box::from_raw(pointer.cast_mut().cast::<Self::Owner>()) };
+            guard(function, || {
+                drop(owner);
+                Ok(())
+            });
+        }
+    }
+}
+
+/// Given to C as one more share of what the library holds itself.
+///
+/// # Safety
+/// `Owner` is `Self`, or begins with it and has C's layout.
+pub(super) unsafe trait Shared: Sized {
+    type Owner;
+
+    fn into_raw(owner: Arc<Self::Owner>) -> *const Self {
+        Arc::into_raw(owner).cast()
+    }
+
+    /// # Safety
+    /// `pointer` is NULL, or came from `into_raw`, and is freed once for each.
+    unsafe fn free(function: &str, pointer: *const Self) {
+        if !pointer.is_null() {
+            // SAFETY: it came from an `Arc` of an `Owner`, and this share was not given back.
+            let owner = unsafe { Arc::from_raw(pointer.cast::<Self::Owner>()) };
+            guard(function, || {
+                drop(owner);
+                Ok(())
+            });
+        }
+    }
+}
+
+// --- Guards -------------------------------------------------------------------------------------------------------
+
+/// What a handle with a life of its own has to say when a call on it panicked.
+pub(super) trait Handle {
+    const NAME: &'static str;
+
+    /// Set by a panic: the handle refuses further work.
+    fn poisoned(&self) -> &AtomicBool;
+
+    fn tell(&self, fault: Fault);
+}
+
+/// Runs the body of a function that has no handle.
+pub(super) fn guard(function: &str, body: impl FnOnce() -> Result<(), Error>) -> i32 {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(result) => code(function, result),
+        Err(panic) => {
+            log::error!("{function} panicked: {}", message_of(&*panic));
+            TC_ERR_PANIC
+        }
+    }
+}
+
+/// Runs the body of a function of `handle`.
+///
+/// # Safety
+/// `handle` is NULL or valid, and stays so until this returns.
+pub(super) unsafe fn with<H: Handle>(
+    function: &str,
+    handle: *const H,
+    body: impl FnOnce(&H) -> Result<(), Error>,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    let Some(handle) = (unsafe { handle.as_ref() }) else {
+        return code(function, Err(null(H::NAME)));
+    };
+    if handle.poisoned().load(Ordering::Relaxed) {
+        return TC_ERR_PANIC;
+    }
+    match catch_unwind(AssertUnwindSafe(|| body(handle))) {
+        Ok(result) => code(function, result),
+        Err(panic) => {
+            handle.poisoned().store(true, Ordering::Relaxed);
+            let message = format!("{function} panicked: {}", message_of(&*panic));
+            log::error!("{message}");
+            handle.tell(Fault::new(Status::Panic, message));
+            TC_ERR_PANIC
+        }
+    }
+}
+
+fn code(function: &str, result: Result<(), Error>) -> i32 {
+    match result {
+        Ok(()) => TC_OK,
+        Err(error) => {
+            let status = error.status();
+            if status == Status::InvalidArgument {
+                log::warn!("{function}: {error}");
+            }
+            status.code()
+        }
+    }
+}
+
+// --- Arguments ----------------------------------------------------------------------------------------------------
+
+pub(super) fn null(argument: &str) -> Error {
+    Error::InvalidArgument(format!("{argument} is NULL"))
+}
+
+/// A string argument.
+///
+/// # Safety
+/// `pointer` is NULL, or NUL-terminated and valid for `'a`.
+pub(super) unsafe fn text<'a>(argument: &str, pointer: *const c_char) -> Result<&'a str, Error> {
+    if pointer.is_null() {
+        return Err(null(argument));
+    }
+    // SAFETY: the caller's promise.
+    let text = unsafe { CStr::from_ptr(pointer) };
+    text.to_str().map_err(|_| Error::InvalidArgument(format!("{argument} is not UTF-8: {text:?}")))
+}
+
+/// Where a result goes; written only on success.
+pub(super) struct Out<T>(NonNull<T>);
+
+impl<T> Out<T> {
+    /// # Safety
+    /// `pointer` is NULL, or valid for writing as long as this lives.
+    pub(super) unsafe fn new(argument: &str, pointer: *mut T) -> Result<Out<T>, Error> {
+        NonNull::new(pointer).map(Out).ok_or_else(|| null(argument))
+    }
+
+    pub(super) fn write(self, value: T) {
+        // SAFETY: promised to `new`. What was there before may be uninitialised and is not dropped.
+        unsafe { self.0.as_ptr().write(value) }
+    }
+}
+
+/// A callback's `user`. Never dereferenced; dropping it calls the free function.
+pub(super) struct User {
+    user: *mut c_void,
+    free: tc_user_free_fn,
+}
+
+// SAFETY: the pointer is only handed back to the program, which was told that this happens on another thread.
+unsafe impl Send for User {}
+
+impl User {
+    pub(super) fn new(user: *mut c_void, free: tc_user_free_fn) -> User {
+        User { user, free }
+    }
+
+    pub(super) fn get(&self) -> *mut c_void {
+        self.user
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if let Some(free) = self.free {
+            // SAFETY: the program gave function and pointer for each other, and this is the only call.
+            unsafe { free(self.user) }
+        }
+    }
+}
+
+/// `text` for C, up to its first NUL.
+pub(super) fn c_string(text: &str) -> CString {
+    let text = text.split('\0').next().unwrap_or_default();
+    CString::new(text).unwrap_or_default()
+}

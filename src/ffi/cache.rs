@@ -1,0 +1,315 @@
+//! Caches.
+
+use std::ffi::{c_char, c_void};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::boundary::{Boxed, Handle, Out, Shared, User, tc_user_free_fn, text, with};
+use super::children::{self, tc_children};
+use super::client::tc_client;
+use super::config::{self, tc_config};
+use super::event::{self, tc_event_fn};
+use super::fault::{self, tc_fault_fn};
+use super::node::tc_node;
+use super::snapshot::tc_snapshot;
+use crate::cache::TreeCache;
+use crate::error::{Error, Fault};
+use crate::events::ListenerId;
+use crate::state::State;
+
+/// An in-memory copy of the subtree at one path.
+pub struct tc_cache {
+    cache: TreeCache,
+    poisoned: AtomicBool,
+}
+
+/// How a cache stands to the server: a TC_STATE_ number.
+pub type tc_state = i32;
+
+/// Not started.
+pub const TC_STATE_LATENT: tc_state = 0;
+/// The first load is under way, or waits for the connection.
+pub const TC_STATE_LOADING: tc_state = 1;
+/// Nothing is known to be outstanding, as of the last contact.
+pub const TC_STATE_IN_STEP: tc_state = 2;
+/// Connected, verifying or following.
+pub const TC_STATE_CATCHING_UP: tc_state = 3;
+/// Disconnected; the session may still live.
+pub const TC_STATE_SUSPENDED: tc_state = 4;
+/// The session is lost; a new one is being made, unless the client was freed.
+pub const TC_STATE_LOST: tc_state = 5;
+/// Closed, or stopped by a limit.
+pub const TC_STATE_CLOSED: tc_state = 6;
+
+const _: () = {
+    assert!(TC_STATE_LATENT == State::Latent as i32);
+    assert!(TC_STATE_LOADING == State::Loading as i32);
+    assert!(TC_STATE_IN_STEP == State::InStep as i32);
+    assert!(TC_STATE_CATCHING_UP == State::CatchingUp as i32);
+    assert!(TC_STATE_SUSPENDED == State::Suspended as i32);
+    assert!(TC_STATE_LOST == State::Lost as i32);
+    assert!(TC_STATE_CLOSED == State::Closed as i32);
+};
+
+// SAFETY: the owner is the type itself.
+unsafe impl Boxed for tc_cache {
+    type Owner = tc_cache;
+}
+
+impl Handle for tc_cache {
+    const NAME: &'static str = "cache";
+
+    fn poisoned(&self) -> &AtomicBool {
+        &self.poisoned
+    }
+
+    fn tell(&self, fault: Fault) {
+        self.cache.fault(fault);
+    }
+}
+
+/// Makes a cache of the subtree at `path`. Nothing is read before `tc_start`.
+///
+/// `path`: absolute, relative to the client's chroot; copied. `config`: NULL for the defaults; stays the caller's, and
+/// is not used after the call. `out`: receives the cache; free it with `tc_free`. The client may be freed first.
+///
+/// Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_new(
+    client: *mut tc_client,
+    path: *const c_char,
+    config: *const tc_config,
+    out: *mut *mut tc_cache,
+) -> i32 {
+    // SAFETY: the caller passes a client that is not freed meanwhile, a C string, NULL or a configuration, and a place
+    // for the result.
+    unsafe {
+        with("tc_new", client, |client| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let cache = client.client.cache(path, &config::copy_of(config)?)?;
+            out.write(tc_cache::into_raw(tc_cache { cache, poisoned: AtomicBool::new(false) }));
+            Ok(())
+        })
+    }
+}
+
+/// Begins to load and follow the tree.
+///
+/// Returns at once: `tc_wait_initialized` waits, the INITIALIZED event tells. Any thread; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_STATE when it was started before; TC_ERR_CLOSED when the cache is
+/// closed or its client freed. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_start(cache: *mut tc_cache) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile.
+    unsafe { with("tc_start", cache, |cache| cache.cache.start()) }
+}
+
+/// Waits until the first load is complete (and, after the session was lost, until the tree is verified).
+///
+/// `timeout_ms`: how long at most, in ms; -1 for no limit, 0 to ask only. Any thread; blocks as said; not from a
+/// callback.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_WOULD_DEADLOCK in a
+/// callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the cache is closed or its client freed, also while
+/// waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another status that a fault was told with, when the load
+/// cannot succeed as things stand. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_wait_initialized(cache: *mut tc_cache, timeout_ms: i32) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile.
+    unsafe {
+        with("tc_wait_initialized", cache, |cache| {
+            let timeout = match u64::try_from(timeout_ms) {
+                Ok(timeout) => Some(Duration::from_millis(timeout)),
+                Err(_) if timeout_ms == -1 => None,
+                Err(_) => return Err(Error::InvalidArgument(format!("invalid timeout: {timeout_ms} ms"))),
+            };
+            cache.cache.wait_initialized(timeout)
+        })
+    }
+}
+
+/// Tells how the cache stands to the server.
+///
+/// `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
+/// before the first. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_state(cache: *const tc_cache, state: *mut tc_state, age_ms: *mut i64) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and places for the results.
+    unsafe {
+        with("tc_get_state", cache, |cache| {
+            let (state_out, age_out) = (Out::new("state", state)?, Out::new("age_ms", age_ms)?);
+            let (state, age) = cache.cache.state();
+            state_out.write(state as tc_state);
+            age_out.write(age.map_or(-1, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+            Ok(())
+        })
+    }
+}
+
+/// Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
+/// running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+///
+/// Never waits. Any thread; callbacks may call it. A second call does nothing.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_close(cache: *mut tc_cache) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile.
+    unsafe {
+        with("tc_close", cache, |cache| {
+            cache.cache.close();
+            Ok(())
+        })
+    }
+}
+
+/// Closes the cache and frees it; NULL does nothing. Nodes, children and snapshots that were handed out stay valid.
+///
+/// Waits for a running callback of this cache, except when called from a callback: then the callback's `user` is freed
+/// when it has returned. When the last of a client and its caches is freed, its threads have ended on return, also
+/// unless called from a callback. Not while another thread uses the cache; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_free(cache: *mut tc_cache) {
+    // SAFETY: the caller passes NULL or a cache that it does not use any more.
+    unsafe { tc_cache::free("tc_free", cache) }
+}
+
+/// Adds a function that is told the cache's events.
+///
+/// It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
+/// or duplicate. Within a version removals come before additions, children are removed before their parents and added
+/// after them, siblings in byte order. A listener that lags by more than `events.capacity` events continues with the
+/// difference between what it saw last and the newest version.
+///
+/// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
+/// first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_listen(
+    cache: *mut tc_cache,
+    r#fn: tc_event_fn,
+    user: *mut c_void,
+    user_free: tc_user_free_fn,
+    listener: *mut u64,
+) -> i32 {
+    let user = User::new(user, user_free);
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_listen", cache, |cache| {
+            let out = Out::new("listener", listener)?;
+            out.write(cache.cache.listen(event::listener(r#fn, user)?)?.0);
+            Ok(())
+        })
+    }
+}
+
+/// Adds a function that is told what goes wrong in the background and concerns this cache.
+///
+/// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
+/// Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_listen_fault(
+    cache: *mut tc_cache,
+    r#fn: tc_fault_fn,
+    user: *mut c_void,
+    user_free: tc_user_free_fn,
+    listener: *mut u64,
+) -> i32 {
+    let user = User::new(user, user_free);
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_listen_fault", cache, |cache| {
+            let out = Out::new("listener", listener)?;
+            out.write(cache.cache.listen_fault(fault::listener(r#fn, user)?)?.0);
+            Ok(())
+        })
+    }
+}
+
+/// Removes a listener of either kind. None of its calls starts after this has returned; one may be running, and its
+/// `user` is freed when it has returned.
+///
+/// Never waits. Any thread; callbacks may call it, also on themselves.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_unlisten(cache: *mut tc_cache, listener: u64) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile.
+    unsafe { with("tc_unlisten", cache, |cache| cache.cache.unlisten(ListenerId(listener))) }
+}
+
+/// Reads a node from memory.
+///
+/// `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. While disconnected, the last
+/// known node is returned.
+///
+/// Any thread, at the same time; takes no lock; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
+/// TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_data(
+    cache: *const tc_cache,
+    path: *const c_char,
+    out: *mut *const tc_node,
+) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, a C string, and a place for the result.
+    unsafe {
+        with("tc_get_data", cache, |cache| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            out.write(tc_node::into_raw(cache.cache.get_data(path)?));
+            Ok(())
+        })
+    }
+}
+
+/// Reads the names of a node's children from memory. A child that the session may not read is among them.
+///
+/// `path`: absolute, as in events. `out`: receives the names; free them with `tc_children_free`.
+///
+/// Any thread, at the same time; takes no lock; callbacks may call it.
+///
+/// Errors: as `tc_get_data`. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_children(
+    cache: *const tc_cache,
+    path: *const c_char,
+    out: *mut *const tc_children,
+) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, a C string, and a place for the result.
+    unsafe {
+        with("tc_get_children", cache, |cache| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            out.write(children::into_raw(cache.cache.get_children(path)?));
+            Ok(())
+        })
+    }
+}
+
+/// Takes a snapshot of the tree as it is now, in constant time.
+///
+/// `out`: receives the snapshot; free it with `tc_snapshot_free`. It never changes, and is independent of the cache.
+/// Before the first version it is empty.
+///
+/// Any thread, at the same time; takes no lock; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_snapshot(cache: *const tc_cache, out: *mut *const tc_snapshot) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_get_snapshot", cache, |cache| {
+            let out = Out::new("out", out)?;
+            out.write(tc_snapshot::into_raw(tc_snapshot::new(cache.cache.snapshot()?)));
+            Ok(())
+        })
+    }
+}

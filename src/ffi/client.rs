@@ -1,0 +1,102 @@
+//! Clients.
+
+use std::ffi::{c_char, c_void};
+use std::sync::atomic::AtomicBool;
+
+use super::boundary::{Boxed, Handle, Out, User, guard, tc_user_free_fn, text, with};
+use super::config::{self, tc_config};
+use super::fault::{self, tc_fault_fn};
+use crate::client::Client;
+use crate::error::Fault;
+
+/// One session with a ZooKeeper ensemble, shared by any number of caches.
+pub struct tc_client {
+    pub(super) client: Client,
+    poisoned: AtomicBool,
+}
+
+// SAFETY: the owner is the type itself.
+unsafe impl Boxed for tc_client {
+    type Owner = tc_client;
+}
+
+impl tc_client {
+    pub(super) fn new(client: Client) -> tc_client {
+        tc_client { client, poisoned: AtomicBool::new(false) }
+    }
+}
+
+impl Handle for tc_client {
+    const NAME: &'static str = "client";
+
+    fn poisoned(&self) -> &AtomicBool {
+        &self.poisoned
+    }
+
+    fn tell(&self, fault: Fault) {
+        self.client.fault(fault);
+    }
+}
+
+/// Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
+///
+/// `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets,
+/// and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
+/// is not used after the call. `out`: receives the client; free it with `tc_client_free`.
+///
+/// Returns at once and connects in the background. Any thread; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or malformed `hosts`; TC_ERR_CONNECTION when the system has no thread or
+/// file descriptor left, with the reason in the log. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_client_new(
+    hosts: *const c_char,
+    config: *const tc_config,
+    out: *mut *mut tc_client,
+) -> i32 {
+    // SAFETY: the caller passes a C string, NULL or a configuration, and a place for the result.
+    guard("tc_client_new", || unsafe {
+        let (hosts, out) = (text("hosts", hosts)?, Out::new("out", out)?);
+        let client = Client::new(hosts, &config::copy_of(config)?)?;
+        out.write(tc_client::into_raw(tc_client::new(client)));
+        Ok(())
+    })
+}
+
+/// Adds a function that is told the faults of the session, until the client is freed.
+///
+/// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id. Faults that nobody
+/// listens to are logged. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_client_listen_fault(
+    client: *mut tc_client,
+    r#fn: tc_fault_fn,
+    user: *mut c_void,
+    user_free: tc_user_free_fn,
+    listener: *mut u64,
+) -> i32 {
+    let user = User::new(user, user_free);
+    // SAFETY: the caller passes a client that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_client_listen_fault", client, |client| {
+            let out = Out::new("listener", listener)?;
+            out.write(client.client.listen_fault(fault::listener(r#fn, user)?)?.0);
+            Ok(())
+        })
+    }
+}
+
+/// Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
+/// CONNECTION_LOST; each is still to be freed.
+///
+/// Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
+/// latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
+/// return, also unless called from a callback. Not while another thread uses the client; callbacks may call it.
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_client_free(client: *mut tc_client) {
+    // SAFETY: the caller passes NULL or a client that it does not use any more.
+    unsafe { tc_client::free("tc_client_free", client) }
+}

@@ -1,0 +1,103 @@
+//! Settings by name.
+
+use std::ffi::c_char;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::boundary::{Boxed, Handle, guard, text, with};
+use crate::config::Config;
+use crate::error::{Error, Fault, Status};
+
+/// Settings for clients and caches. Copied by what is made with it, so it may be changed and freed at once.
+pub struct tc_config {
+    /// Any thread may set a key at any time.
+    config: Mutex<Config>,
+    poisoned: AtomicBool,
+}
+
+// SAFETY: the owner is the type itself.
+unsafe impl Boxed for tc_config {
+    type Owner = tc_config;
+}
+
+impl Handle for tc_config {
+    const NAME: &'static str = "config";
+
+    fn poisoned(&self) -> &AtomicBool {
+        &self.poisoned
+    }
+
+    fn tell(&self, _: Fault) {}
+}
+
+/// A copy of a configuration argument; NULL has every key at its default.
+///
+/// # Safety
+/// `config` is NULL or valid.
+pub(super) unsafe fn copy_of(config: *const tc_config) -> Result<Config, Error> {
+    // SAFETY: the caller's promise.
+    match unsafe { config.as_ref() } {
+        None => Ok(Config::new()),
+        Some(config) if config.poisoned.load(Ordering::Relaxed) => Err(Error::Failed(Status::Panic)),
+        Some(config) => Ok(config.config.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+    }
+}
+
+/// Makes a configuration with every key at its default. Free it with `tc_config_free`.
+///
+/// NULL only on a defect in the library. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn tc_config_new() -> *mut tc_config {
+    let mut made = std::ptr::null_mut();
+    guard("tc_config_new", || {
+        let config = Mutex::new(Config::new());
+        made = tc_config::into_raw(tc_config { config, poisoned: AtomicBool::new(false) });
+        Ok(())
+    });
+    made
+}
+
+/// Sets one key of a configuration. `key` and `value` are copied.
+///
+/// One configuration may carry keys for clients and for caches; each reads its own. The keys:
+///
+/// - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
+/// - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
+/// - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+/// - `root.create` (cache, default true): create the root and its parents on start when they are missing
+/// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+/// - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+/// - `events.capacity` (cache, default 100000): events a listener may lag (4096 versions at most) before it continues by difference
+/// - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
+///
+/// Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, an unknown key or a value that it does not take: nothing is changed, and
+/// a log line says which (never a credential). Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_config_set(
+    config: *mut tc_config,
+    key: *const c_char,
+    value: *const c_char,
+) -> i32 {
+    // SAFETY: the caller passes a configuration that is not freed meanwhile, and C strings.
+    unsafe {
+        with("tc_config_set", config, |config| {
+            let key = text("key", key)?;
+            // A value that is not UTF-8 may be a credential: it is not shown.
+            let value = text("value", value).map_err(|error| match value.is_null() {
+                true => error,
+                false => Error::InvalidArgument(format!("the value for {key:?} is not UTF-8")),
+            })?;
+            config.config.lock().unwrap_or_else(PoisonError::into_inner).set(key, value)
+        })
+    }
+}
+
+/// Frees a configuration; NULL does nothing. Not while another thread uses it. Never blocks; callbacks may call it.
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_config_free(config: *mut tc_config) {
+    // SAFETY: the caller passes NULL or a configuration that it does not use any more.
+    unsafe { tc_config::free("tc_config_free", config) }
+}

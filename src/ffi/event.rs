@@ -1,0 +1,104 @@
+//! Events, as lent to a callback.
+
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use super::boundary::{User, null};
+use super::node::{lend_stat, tc_stat};
+use crate::error::Error;
+use crate::events::Event;
+use crate::state::EventKind;
+
+/// A node appeared. `data` and `stat` are the node's.
+pub const TC_EVENT_NODE_ADDED: i32 = 0;
+/// A node's data changed. `data` and `stat` are the new ones, `old_data` and `old_stat` those before.
+pub const TC_EVENT_NODE_UPDATED: i32 = 1;
+/// A node went. `data` and `stat` are the last known ones.
+pub const TC_EVENT_NODE_REMOVED: i32 = 2;
+/// Disconnected. Reads go on being served.
+pub const TC_EVENT_CONNECTION_SUSPENDED: i32 = 3;
+/// Connected again. What changed meanwhile follows, then IN_STEP (and INITIALIZED after LOST).
+pub const TC_EVENT_CONNECTION_RECONNECTED: i32 = 4;
+/// The session is lost, or the client was freed. A new session is made by itself.
+pub const TC_EVENT_CONNECTION_LOST: i32 = 5;
+/// The first load is complete; again after each LOST, once the tree is verified.
+pub const TC_EVENT_INITIALIZED: i32 = 6;
+/// Nothing is known to be outstanding.
+pub const TC_EVENT_IN_STEP: i32 = 7;
+
+/// In `flags`: the last event of a published version. What came since the last one with this flag may be applied as
+/// one.
+pub const TC_EVENT_LAST_OF_VERSION: u32 = 1;
+
+/// Something that happened to a cache. Lent for the length of the callback, with all it points to. What does not
+/// apply is NULL or 0. Later versions may add fields at its end.
+#[repr(C)]
+pub struct tc_event {
+    /// A TC_EVENT_ number.
+    pub r#type: i32,
+    /// TC_EVENT_LAST_OF_VERSION or 0.
+    pub flags: u32,
+    /// The node's path, NUL-terminated, relative to the client's chroot.
+    pub path: *const c_char,
+    /// Length of the path in bytes, without its NUL.
+    pub path_len: usize,
+    /// The node's data; not NUL-terminated.
+    pub data: *const u8,
+    /// Length of the data in bytes.
+    pub data_len: usize,
+    /// The node's Stat.
+    pub stat: *const tc_stat,
+    /// The data before an update.
+    pub old_data: *const u8,
+    /// Its length in bytes.
+    pub old_data_len: usize,
+    /// The Stat before an update.
+    pub old_stat: *const tc_stat,
+    /// zxid of the version that the event belongs to; 0 for events of the connection.
+    pub zxid: i64,
+}
+
+/// Is told an event, on the client's callback thread.
+pub type tc_event_fn = Option<unsafe extern "C" fn(event: *const tc_event, user: *mut c_void)>;
+
+const _: () = {
+    assert!(TC_EVENT_NODE_ADDED == EventKind::NodeAdded as i32);
+    assert!(TC_EVENT_NODE_UPDATED == EventKind::NodeUpdated as i32);
+    assert!(TC_EVENT_NODE_REMOVED == EventKind::NodeRemoved as i32);
+    assert!(TC_EVENT_CONNECTION_SUSPENDED == EventKind::ConnectionSuspended as i32);
+    assert!(TC_EVENT_CONNECTION_RECONNECTED == EventKind::ConnectionReconnected as i32);
+    assert!(TC_EVENT_CONNECTION_LOST == EventKind::ConnectionLost as i32);
+    assert!(TC_EVENT_INITIALIZED == EventKind::Initialized as i32);
+    assert!(TC_EVENT_IN_STEP == EventKind::InStep as i32);
+};
+
+/// The Rust listener that a C function and its `user` make.
+pub(super) fn listener(
+    function: tc_event_fn,
+    user: User,
+) -> Result<impl FnMut(&Event<'_>) + Send + 'static, Error> {
+    let function = function.ok_or_else(|| null("fn"))?;
+    // Holds the path with a NUL behind it.
+    let mut path = Vec::new();
+    Ok(move |event: &Event<'_>| {
+        path.clear();
+        path.extend_from_slice(event.path.unwrap_or_default().as_bytes());
+        path.push(0);
+        let (node, old) = (event.node, event.old);
+        let lent = tc_event {
+            r#type: event.kind as i32,
+            flags: if event.last_of_version { TC_EVENT_LAST_OF_VERSION } else { 0 },
+            path: event.path.map_or(ptr::null(), |_| path.as_ptr().cast()),
+            path_len: event.path.map_or(0, str::len),
+            data: node.map_or(ptr::null(), |node| node.data().as_ptr()),
+            data_len: node.map_or(0, |node| node.data().len()),
+            stat: node.map_or(ptr::null(), |node| lend_stat(node)),
+            old_data: old.map_or(ptr::null(), |old| old.data().as_ptr()),
+            old_data_len: old.map_or(0, |old| old.data().len()),
+            old_stat: old.map_or(ptr::null(), |old| lend_stat(old)),
+            zxid: event.zxid.0,
+        };
+        // SAFETY: the program gave function and `user` for each other; what is lent lives for the call.
+        unsafe { function(&lent, user.get()) }
+    })
+}

@@ -1,0 +1,25 @@
+//! The C API, declared in `include/treecache.h`: one file per noun. Knows the Rust API and nothing below it, and
+//! adds nothing but the boundary: pointers are checked, panics end here, ownership is that of a trait.
+//!
+//! `tests/header.rs` generates the header from these files, in the order of the modules below.
+#![allow(non_camel_case_types, reason = "the names are those of the C API")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the header's opening states what callers promise, once for all"
+)]
+
+mod boundary;
+
+pub mod cache;
+pub mod children;
+pub mod client;
+pub mod config;
+pub mod event;
+pub mod fault;
+pub mod log;
+pub mod node;
+pub mod snapshot;
+pub mod status;
+
+#[cfg(test)]
+mod tests;

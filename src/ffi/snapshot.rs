@@ -1,0 +1,167 @@
+//! Snapshots.
+
+use std::ffi::{c_char, c_void};
+use std::sync::atomic::AtomicBool;
+
+use super::boundary::{Boxed, Handle, Out, Shared, null, text, with};
+use super::children::{self, tc_children};
+use super::node::{lend, tc_node};
+use crate::error::Fault;
+use crate::snapshot::Snapshot;
+use crate::tree::Walk;
+
+/// The tree of a cache as it was at one moment; never changed, and independent of the cache.
+pub struct tc_snapshot {
+    snapshot: Snapshot,
+    poisoned: AtomicBool,
+}
+
+/// A visitor's answer: go on.
+pub const TC_WALK_CONTINUE: i32 = 0;
+/// A visitor's answer: go on, but not below this node.
+pub const TC_WALK_SKIP_CHILDREN: i32 = 1;
+
+/// Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE
+/// or TC_WALK_SKIP_CHILDREN; anything else stops the walk. Called on the thread that walks.
+pub type tc_visit_fn = Option<
+    unsafe extern "C" fn(
+        path: *const c_char,
+        path_len: usize,
+        node: *const tc_node,
+        user: *mut c_void,
+    ) -> i32,
+>;
+
+// SAFETY: the owner is the type itself.
+unsafe impl Boxed for tc_snapshot {
+    type Owner = tc_snapshot;
+}
+
+impl tc_snapshot {
+    pub(super) fn new(snapshot: Snapshot) -> tc_snapshot {
+        tc_snapshot { snapshot, poisoned: AtomicBool::new(false) }
+    }
+}
+
+impl Handle for tc_snapshot {
+    const NAME: &'static str = "snapshot";
+
+    fn poisoned(&self) -> &AtomicBool {
+        &self.poisoned
+    }
+
+    fn tell(&self, _: Fault) {}
+}
+
+/// Returns the zxid that the snapshot is of: a lower bound when it is not a cut, 0 before the first version and for
+/// NULL. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_zxid(snapshot: *const tc_snapshot) -> i64 {
+    // SAFETY: the caller passes NULL or a snapshot that is not freed meanwhile.
+    unsafe { snapshot.as_ref() }.map_or(0, |snapshot| snapshot.snapshot.zxid().0)
+}
+
+/// Returns whether the snapshot equals the server's tree at `tc_snapshot_zxid`, for all that the session may read;
+/// false for NULL. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_is_cut(snapshot: *const tc_snapshot) -> bool {
+    // SAFETY: the caller passes NULL or a snapshot that is not freed meanwhile.
+    unsafe { snapshot.as_ref() }.is_some_and(|snapshot| snapshot.snapshot.is_cut())
+}
+
+/// Returns how many nodes are in the snapshot, without those that the session may not read; 0 for NULL. Any thread;
+/// never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_len(snapshot: *const tc_snapshot) -> usize {
+    // SAFETY: the caller passes NULL or a snapshot that is not freed meanwhile.
+    unsafe { snapshot.as_ref() }.map_or(0, |snapshot| snapshot.snapshot.len())
+}
+
+/// Reads a node from the snapshot.
+///
+/// `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. Any thread; never blocks;
+/// callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY when the first
+/// load was not complete and the node had not been seen; TC_ERR_NO_NODE; TC_ERR_NO_PERMISSION. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_get_data(
+    snapshot: *const tc_snapshot,
+    path: *const c_char,
+    out: *mut *const tc_node,
+) -> i32 {
+    // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a place for the result.
+    unsafe {
+        with("tc_snapshot_get_data", snapshot, |snapshot| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            out.write(tc_node::into_raw(snapshot.snapshot.get_data(path)?));
+            Ok(())
+        })
+    }
+}
+
+/// Reads the names of a node's children from the snapshot. A child that the session may not read is among them.
+///
+/// `path`: absolute, as in events. `out`: receives the names; free them with `tc_children_free`. Any thread; never
+/// blocks; callbacks may call it.
+///
+/// Errors: as `tc_snapshot_get_data`. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_get_children(
+    snapshot: *const tc_snapshot,
+    path: *const c_char,
+    out: *mut *const tc_children,
+) -> i32 {
+    // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a place for the result.
+    unsafe {
+        with("tc_snapshot_get_children", snapshot, |snapshot| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            out.write(children::into_raw(snapshot.snapshot.get_children(path)?));
+            Ok(())
+        })
+    }
+}
+
+/// Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session may not
+/// read are left out.
+///
+/// `path`: absolute, as in events. `visit`: called for each node before this returns; it may call any function that a
+/// callback may call, and must not free the snapshot. `user`: passed to `visit` as it is; stays the caller's.
+///
+/// TC_OK also when the visitor stopped the walk. Any thread; blocks only on the visitor; callbacks may call it.
+///
+/// Errors: as `tc_snapshot_get_data`, for `path`, and TC_ERR_INVALID_ARGUMENT when `visit` is NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_walk(
+    snapshot: *const tc_snapshot,
+    path: *const c_char,
+    visit: tc_visit_fn,
+    user: *mut c_void,
+) -> i32 {
+    // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a function with its `user`.
+    unsafe {
+        with("tc_snapshot_walk", snapshot, |snapshot| {
+            let (path, visit) = (text("path", path)?, visit.ok_or_else(|| null("visit"))?);
+            // Holds the path with a NUL behind it.
+            let mut with_nul = Vec::new();
+            snapshot.snapshot.walk(path, |path, node| {
+                with_nul.clear();
+                with_nul.extend_from_slice(path.as_bytes());
+                with_nul.push(0);
+                match visit(with_nul.as_ptr().cast(), path.len(), lend(node), user) {
+                    TC_WALK_CONTINUE => Walk::Continue,
+                    TC_WALK_SKIP_CHILDREN => Walk::SkipChildren,
+                    _ => Walk::Stop,
+                }
+            })
+        })
+    }
+}
+
+/// Frees a snapshot; NULL does nothing. Nodes and children read from it stay valid. Not while another thread uses it;
+/// any thread; never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_free(snapshot: *const tc_snapshot) {
+    // SAFETY: the caller passes NULL or a snapshot that it does not use any more.
+    unsafe { tc_snapshot::free("tc_snapshot_free", snapshot) }
+}

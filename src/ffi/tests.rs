@@ -1,0 +1,463 @@
+//! The C functions, called as C would.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::ptr::{null, null_mut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
+
+use super::boundary::{Boxed, guard, with};
+use super::cache::*;
+use super::children::*;
+use super::client::*;
+use super::config::*;
+use super::event::*;
+use super::fault::*;
+use super::log::*;
+use super::node::*;
+use super::snapshot::*;
+use super::status::*;
+use crate::client::tests::{Hand, client};
+use crate::error::{Fault, Status};
+use crate::net::CacheSink;
+use crate::stat::{Stat, Zxid};
+use crate::state::{EventKind, State};
+use crate::tree::{Node, Tree, Version};
+
+const STAT: Stat = Stat {
+    czxid: Zxid(1),
+    mzxid: Zxid(2),
+    ctime: 3,
+    mtime: 4,
+    version: 5,
+    cversion: 6,
+    aversion: 7,
+    ephemeral_owner: 8,
+    data_length: 9,
+    num_children: 10,
+    pzxid: Zxid(11),
+};
+
+fn version(paths: &[&str]) -> Arc<Version> {
+    let mut tree = Tree::default();
+    for path in paths {
+        assert!(tree.put(path, Some(Arc::new(Node::new(Arc::from(path.as_bytes()), STAT)))));
+    }
+    Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true })
+}
+
+/// A client without a server, a cache of "/r" that was started, and what tells it.
+fn started() -> (*mut tc_client, Arc<Hand>, *mut tc_cache, Arc<dyn CacheSink>) {
+    let (client, hand) = client();
+    let client = tc_client::into_raw(tc_client::new(client));
+    let mut cache = null_mut();
+    // SAFETY: the arguments are valid.
+    unsafe {
+        assert_eq!(tc_new(client, c"/r".as_ptr(), null(), &mut cache), TC_OK);
+        assert_eq!(tc_start(cache), TC_OK);
+    }
+    let sink = hand.sink();
+    (client, hand, cache, sink)
+}
+
+/// What callbacks report to: `user` points to it.
+struct Witness {
+    told: Mutex<mpsc::Sender<String>>,
+    frees: AtomicUsize,
+}
+
+impl Witness {
+    /// Never freed: a free function may come at any time. (Kept, so that it is no leak.)
+    fn new() -> (&'static Witness, mpsc::Receiver<String>) {
+        static ALL: Mutex<Vec<&Witness>> = Mutex::new(Vec::new());
+        let (told, received) = mpsc::channel();
+        let witness = &*Box::leak(Box::new(Witness { told: Mutex::new(told), frees: AtomicUsize::new(0) }));
+        ALL.lock().unwrap().push(witness);
+        (witness, received)
+    }
+
+    fn user(&'static self) -> *mut c_void {
+        std::ptr::from_ref(self).cast_mut().cast()
+    }
+
+    fn tell(user: *mut c_void, text: String) {
+        // SAFETY: `user` came from `user()`, and is never freed.
+        let witness = unsafe { &*user.cast::<Witness>() };
+        witness.told.lock().unwrap().send(text).unwrap();
+    }
+
+    fn frees(&self) -> usize {
+        self.frees.load(Ordering::SeqCst)
+    }
+}
+
+unsafe extern "C" fn count_free(user: *mut c_void) {
+    // SAFETY: `user` came from `Witness::user`.
+    unsafe { &*user.cast::<Witness>() }.frees.fetch_add(1, Ordering::SeqCst);
+}
+
+unsafe fn string(text: *const c_char) -> String {
+    if text.is_null() {
+        return "NULL".to_owned();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned()
+}
+
+unsafe extern "C" fn on_event(event: *const tc_event, user: *mut c_void) {
+    // SAFETY: an event is lent with all it points to.
+    let text = unsafe {
+        let event = &*event;
+        let path = string(event.path);
+        assert_eq!(event.path_len, if event.path.is_null() { 0 } else { path.len() });
+        let stat = event.stat.as_ref().map_or(0, |stat| stat.pzxid);
+        let old = event.old_stat.as_ref().map_or(0, |stat| stat.pzxid);
+        format!(
+            "{} {} {path} {} {stat} {} {old} {}",
+            event.r#type, event.flags, event.data_len, event.old_data_len, event.zxid
+        )
+    };
+    Witness::tell(user, text);
+}
+
+unsafe extern "C" fn on_fault(fault: *const tc_fault, user: *mut c_void) {
+    // SAFETY: a fault is lent with all it points to.
+    let text = unsafe {
+        let fault = &*fault;
+        format!("{} {} {} {}", fault.status, fault.server_error, string(fault.path), string(fault.message))
+    };
+    Witness::tell(user, text);
+}
+
+unsafe extern "C" fn on_visit(
+    path: *const c_char,
+    path_len: usize,
+    node: *const tc_node,
+    user: *mut c_void,
+) -> i32 {
+    // SAFETY: path and node are lent for the call.
+    let (path, len) = unsafe { (string(path), (*node).data_len) };
+    assert_eq!(path.len(), path_len);
+    let answer = match path.as_str() {
+        "/r/a" => TC_WALK_SKIP_CHILDREN,
+        "/r/c" => 7,
+        _ => TC_WALK_CONTINUE,
+    };
+    Witness::tell(user, format!("{path} {len}"));
+    answer
+}
+
+fn next(received: &mpsc::Receiver<String>) -> String {
+    received.recv_timeout(Duration::from_secs(10)).expect("a call comes")
+}
+
+#[test]
+fn every_status_has_its_name() {
+    for status in Status::ALL {
+        // SAFETY: the name is a C string.
+        let name = unsafe { string(tc_status_name(status.code())) };
+        let words: String = name.trim_start_matches("TC_").trim_start_matches("ERR_").replace('_', "");
+        assert_eq!(words.to_lowercase(), format!("{status:?}").to_lowercase());
+    }
+    for unknown in [1, -18, i32::MIN] {
+        // SAFETY: the name is a C string.
+        assert_eq!(unsafe { string(tc_status_name(unknown)) }, "TC_ERR_UNKNOWN");
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    // SAFETY: the version is a C string.
+    let version = unsafe { string(tc_version()) };
+    assert_eq!(version, format!("{TC_VERSION_MAJOR}.{TC_VERSION_MINOR}.{TC_VERSION_PATCH}"));
+}
+
+#[test]
+fn null_is_refused_everywhere_and_nothing_is_written() {
+    let (client, _hand, cache, _sink) = started();
+    let (witness, _received) = Witness::new();
+    let (user, path) = (witness.user(), c"/r".as_ptr());
+    let config = tc_config_new();
+    let (mut id, mut state, mut age) = (77, 77, 77);
+    let (mut new_client, mut new_cache) = (null_mut(), null_mut());
+    let (mut node, mut children, mut snapshot, mut other) = (null(), null(), null(), null());
+    // SAFETY: what is not NULL is valid.
+    let answers = unsafe {
+        assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+        [
+            tc_config_set(null_mut(), path, path),
+            tc_config_set(config, null(), path),
+            tc_config_set(config, path, null()),
+            tc_client_new(null(), config, &mut new_client),
+            tc_client_new(c"localhost".as_ptr(), config, null_mut()),
+            tc_client_listen_fault(null_mut(), Some(on_fault), user, Some(count_free), &mut id),
+            tc_client_listen_fault(client, None, user, Some(count_free), &mut id),
+            tc_client_listen_fault(client, Some(on_fault), user, Some(count_free), null_mut()),
+            tc_new(null_mut(), path, config, &mut new_cache),
+            tc_new(client, null(), config, &mut new_cache),
+            tc_new(client, path, config, null_mut()),
+            tc_start(null_mut()),
+            tc_wait_initialized(null_mut(), 0),
+            tc_wait_initialized(cache, -2),
+            tc_get_state(null(), &mut state, &mut age),
+            tc_get_state(cache, null_mut(), &mut age),
+            tc_get_state(cache, &mut state, null_mut()),
+            tc_close(null_mut()),
+            tc_listen(null_mut(), Some(on_event), user, Some(count_free), &mut id),
+            tc_listen(cache, None, user, Some(count_free), &mut id),
+            tc_listen(cache, Some(on_event), user, Some(count_free), null_mut()),
+            tc_listen_fault(null_mut(), Some(on_fault), user, Some(count_free), &mut id),
+            tc_listen_fault(cache, None, user, Some(count_free), &mut id),
+            tc_listen_fault(cache, Some(on_fault), user, Some(count_free), null_mut()),
+            tc_unlisten(null_mut(), 1),
+            tc_unlisten(cache, 1),
+            tc_get_data(null(), path, &mut node),
+            tc_get_data(cache, null(), &mut node),
+            tc_get_data(cache, c"\xff".as_ptr(), &mut node),
+            tc_get_data(cache, path, null_mut()),
+            tc_get_children(null(), path, &mut children),
+            tc_get_children(cache, null(), &mut children),
+            tc_get_children(cache, path, null_mut()),
+            tc_get_snapshot(null(), &mut other),
+            tc_get_snapshot(cache, null_mut()),
+            tc_snapshot_get_data(null(), path, &mut node),
+            tc_snapshot_get_data(snapshot, null(), &mut node),
+            tc_snapshot_get_data(snapshot, path, null_mut()),
+            tc_snapshot_get_children(null(), path, &mut children),
+            tc_snapshot_get_children(snapshot, null(), &mut children),
+            tc_snapshot_get_children(snapshot, path, null_mut()),
+            tc_snapshot_walk(null(), path, Some(on_visit), user),
+            tc_snapshot_walk(snapshot, null(), Some(on_visit), user),
+            tc_snapshot_walk(snapshot, path, None, user),
+            tc_log_set(2, None, null_mut()),
+            tc_log_set(8, None, null_mut()),
+        ]
+    };
+    for (at, answer) in answers.into_iter().enumerate() {
+        assert_eq!(answer, TC_ERR_INVALID_ARGUMENT, "call {at}");
+    }
+    assert_eq!((id, state, age), (77, 77, 77));
+    assert!(new_client.is_null() && new_cache.is_null() && node.is_null() && children.is_null());
+    assert!(other.is_null());
+    assert_eq!(witness.frees(), 9);
+    // SAFETY: NULL is allowed, and the rest is freed once.
+    unsafe {
+        assert_eq!(
+            (tc_snapshot_zxid(null()), tc_snapshot_is_cut(null()), tc_snapshot_len(null())),
+            (0, false, 0)
+        );
+        tc_config_free(null_mut());
+        tc_client_free(null_mut());
+        tc_free(null_mut());
+        tc_node_free(null());
+        tc_children_free(null());
+        tc_snapshot_free(null());
+        tc_snapshot_free(snapshot);
+        tc_config_free(config);
+        tc_free(cache);
+        tc_client_free(client);
+    }
+}
+
+#[test]
+fn what_is_read_stays_valid_when_everything_else_is_freed() {
+    let (client, _hand, cache, sink) = started();
+    let (witness, received) = Witness::new();
+    sink.publish(version(&["", "a", "a/x", "b", "c", "d"]), 6);
+    sink.set_state(State::InStep);
+    let (mut state, mut age) = (0, 0);
+    let (mut node, mut children, mut leaf, mut snapshot, mut again) =
+        (null(), null(), null(), null(), null());
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_get_state(cache, &mut state, &mut age), TC_OK);
+        assert_eq!((state, age), (TC_STATE_IN_STEP, 5));
+        assert_eq!(tc_get_data(cache, c"/r/a/x".as_ptr(), &mut node), TC_OK);
+        assert_eq!(tc_get_children(cache, c"/r".as_ptr(), &mut children), TC_OK);
+        assert_eq!(tc_get_children(cache, c"/r/d".as_ptr(), &mut leaf), TC_OK);
+        assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+        assert_eq!(tc_snapshot_get_data(snapshot, c"/r/a/x".as_ptr(), &mut again), TC_OK);
+        assert!(std::ptr::eq(node, again));
+        tc_node_free(again);
+        for (path, answer) in [
+            (c"/r/e", TC_ERR_NO_NODE),
+            (c"/rr", TC_ERR_OUT_OF_TREE),
+            (c"/r/", TC_ERR_INVALID_ARGUMENT),
+            (c"", TC_ERR_INVALID_ARGUMENT),
+        ] {
+            assert_eq!(tc_get_data(cache, path.as_ptr(), &mut again), answer);
+            assert_eq!(tc_snapshot_get_data(snapshot, path.as_ptr(), &mut again), answer);
+            assert_eq!(tc_snapshot_walk(snapshot, path.as_ptr(), Some(on_visit), witness.user()), answer);
+        }
+        assert_eq!(tc_close(cache), TC_OK);
+        assert_eq!(tc_close(cache), TC_OK);
+        assert_eq!(tc_get_data(cache, c"/r".as_ptr(), &mut again), TC_ERR_CLOSED);
+        tc_free(cache);
+        tc_client_free(client);
+
+        let node_read = &*node;
+        assert_eq!(std::slice::from_raw_parts(node_read.data, node_read.data_len), b"a/x");
+        let tc_stat { czxid, mzxid, ctime, mtime, version, cversion, aversion, .. } = node_read.stat;
+        assert_eq!((czxid, mzxid, ctime, mtime, version, cversion, aversion), (1, 2, 3, 4, 5, 6, 7));
+        let tc_stat { ephemeral_owner, data_length, num_children, pzxid, .. } = node_read.stat;
+        assert_eq!((ephemeral_owner, data_length, num_children, pzxid), (8, 9, 10, 11));
+        tc_node_free(node);
+
+        let names = std::slice::from_raw_parts((*children).names, (*children).len);
+        let lens = std::slice::from_raw_parts((*children).name_lens, (*children).len);
+        for (name, (expected, len)) in names.iter().zip(["a", "b", "c", "d"].into_iter().zip(lens)) {
+            assert_eq!((string(*name).as_str(), *len), (expected, expected.len()));
+        }
+        assert_eq!((names.len(), (*leaf).len), (4, 0));
+        tc_children_free(children);
+        tc_children_free(leaf);
+
+        assert_eq!(
+            (tc_snapshot_zxid(snapshot), tc_snapshot_is_cut(snapshot), tc_snapshot_len(snapshot)),
+            (12, true, 6)
+        );
+        assert_eq!(tc_snapshot_walk(snapshot, c"/r".as_ptr(), Some(on_visit), witness.user()), TC_OK);
+        tc_snapshot_free(snapshot);
+    }
+    assert_eq!(received.try_iter().collect::<Vec<_>>(), ["/r 0", "/r/a 1", "/r/b 1", "/r/c 1"]);
+}
+
+#[test]
+fn events_and_faults_reach_c_and_user_is_freed_once_behind_them() {
+    let (client, hand, cache, sink) = started();
+    let (witness, received) = Witness::new();
+    let (mut events, mut faults) = (0, 0);
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        let user = witness.user();
+        assert_eq!(tc_listen(cache, Some(on_event), user, Some(count_free), &mut events), TC_OK);
+        sink.publish(version(&["", "a"]), 2);
+        assert_eq!(next(&received), "0 0 /r 0 11 0 0 12");
+        assert_eq!(next(&received), "0 1 /r/a 1 11 0 0 12");
+        let mut tree = version(&["", "a"]).tree.clone();
+        let newer = Node::new(Arc::from(*b"new"), Stat { mzxid: Zxid(20), pzxid: Zxid(21), ..STAT });
+        assert!(tree.put("a", Some(Arc::new(newer))));
+        sink.publish(Arc::new(Version { tree, zxid: Zxid(22), ..Version::default() }), 1);
+        assert_eq!(next(&received), "1 1 /r/a 3 21 1 11 22");
+        sink.event(EventKind::InStep);
+        assert_eq!(next(&received), "7 0 NULL 0 0 0 0 22");
+        sink.event(EventKind::ConnectionSuspended);
+        assert_eq!(next(&received), "3 0 NULL 0 0 0 0 0");
+
+        assert_eq!(tc_listen_fault(cache, Some(on_fault), user, Some(count_free), &mut faults), TC_OK);
+        let path = crate::path::NodePath::new("/r/p").unwrap();
+        sink.fault(Fault::new(Status::Auth, "no\0way").at(&path).server_error(-115));
+        assert_eq!(next(&received), "-10 -115 /r/p no");
+        assert_eq!(tc_unlisten(cache, events), TC_OK);
+        assert_eq!(tc_unlisten(cache, events), TC_ERR_INVALID_ARGUMENT);
+        assert_eq!(witness.frees(), 1);
+        // Without a free function.
+        assert_eq!(tc_listen(cache, Some(on_event), user, None, &mut events), TC_OK);
+        assert_eq!(
+            tc_client_listen_fault(client, Some(on_fault), user, Some(count_free), &mut events),
+            TC_OK
+        );
+        hand.fault.lock().unwrap()(Fault::new(Status::Connection, "gone"));
+        while next(&received) != "-13 0 NULL gone" {}
+        tc_free(cache);
+        assert_eq!(witness.frees(), 2);
+        tc_client_free(client);
+        assert_eq!(witness.frees(), 3);
+    }
+}
+
+#[test]
+fn a_listener_that_is_refused_is_freed_too() {
+    let (client, _hand, cache, _sink) = started();
+    let (witness, _received) = Witness::new();
+    let mut id = 77;
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        let user = witness.user();
+        assert_eq!(tc_close(cache), TC_OK);
+        assert_eq!(tc_listen(cache, Some(on_event), user, Some(count_free), &mut id), TC_ERR_CLOSED);
+        assert_eq!(tc_listen_fault(cache, Some(on_fault), user, Some(count_free), &mut id), TC_ERR_CLOSED);
+        assert_eq!((witness.frees(), id), (2, 77));
+        assert_eq!(tc_start(cache), TC_ERR_CLOSED);
+        assert_eq!(tc_unlisten(cache, 1), TC_ERR_CLOSED);
+        assert_eq!(tc_wait_initialized(cache, -1), TC_ERR_CLOSED);
+        tc_client_free(client);
+        tc_free(cache);
+    }
+}
+
+#[test]
+fn a_panic_becomes_a_status_and_a_fault_and_the_handle_refuses_further_work() {
+    assert_eq!(guard("test", || panic!("on purpose")), TC_ERR_PANIC);
+    let (client, _hand, cache, _sink) = started();
+    let (witness, received) = Witness::new();
+    let (mut id, mut node) = (0, null());
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_listen_fault(cache, Some(on_fault), witness.user(), Some(count_free), &mut id), TC_OK);
+        assert_eq!(with("test", cache, |_| panic!("on purpose")), TC_ERR_PANIC);
+        assert_eq!(next(&received), "-11 0 NULL test panicked: on purpose");
+        assert_eq!(tc_get_data(cache, c"/r".as_ptr(), &mut node), TC_ERR_PANIC);
+        assert_eq!(tc_close(cache), TC_ERR_PANIC);
+        tc_free(cache);
+        assert_eq!(witness.frees(), 1);
+        tc_client_free(client);
+    }
+}
+
+#[test]
+fn keys_are_set_by_name() {
+    let config = tc_config_new();
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        let set = |key: &str, value: &str| {
+            let (key, value) = (CString::new(key).unwrap(), CString::new(value).unwrap());
+            tc_config_set(config, key.as_ptr(), value.as_ptr())
+        };
+        assert_eq!(set("limit.nodes", "5"), TC_OK);
+        assert_eq!(set("limit.nodes", "many"), TC_ERR_INVALID_ARGUMENT);
+        assert_eq!(set("limit", "5"), TC_ERR_INVALID_ARGUMENT);
+        assert_eq!(tc_config_set(config, c"auth".as_ptr(), c"\xff:x".as_ptr()), TC_ERR_INVALID_ARGUMENT);
+        let mut client = null_mut();
+        assert_eq!(tc_client_new(c"a:b".as_ptr(), config, &mut client), TC_ERR_INVALID_ARGUMENT);
+        assert!(client.is_null());
+        tc_config_free(config);
+    }
+}
+
+/// The only test that sets the log, which is one for the process.
+#[test]
+fn log_lines_name_the_value_that_was_refused_and_no_credential() {
+    unsafe extern "C" fn on_log(level: i32, message: *const c_char, user: *mut c_void) {
+        // SAFETY: the message is lent for the call.
+        Witness::tell(user, format!("{level} {}", unsafe { string(message) }));
+    }
+    let (witness, received) = Witness::new();
+    let config = tc_config_new();
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_log_set(4, Some(on_log), witness.user()), TC_OK);
+        tc_config_set(config, c"limit.nodes".as_ptr(), c"plenty".as_ptr());
+        tc_config_set(config, c"auth".as_ptr(), c"hunter2".as_ptr());
+        tc_config_set(config, c"auth".as_ptr(), c"\xffhunter2".as_ptr());
+        log::error!(target: "treecache_not", "of another library");
+        log::info!("not wanted");
+        assert_eq!(tc_log_set(3, None, null_mut()), TC_OK);
+        tc_config_set(config, c"limit.nodes".as_ptr(), c"too late".as_ptr());
+        tc_config_free(config);
+    }
+    // Other tests log at the same time.
+    let lines: Vec<_> = received.try_iter().collect();
+    assert!(
+        lines.contains(
+            &"4 tc_config_set: invalid value \"plenty\" for \"limit.nodes\": expected a whole number"
+                .to_owned()
+        ),
+        "{lines:?}"
+    );
+    assert!(lines.iter().filter(|line| line.contains("\"auth\"")).count() == 2, "{lines:?}");
+    for refused in ["hunter2", "another library", "not wanted", "too late"] {
+        assert!(!lines.iter().any(|line| line.contains(refused)), "{lines:?}");
+    }
+}

@@ -1,0 +1,61 @@
+//! Where log lines go when a program takes them through the C API. A Rust program uses the `log` crate as it likes.
+//!
+//! Off until a sink is set. Only lines of this library are passed on, also where other users of `log` are linked in.
+
+use std::sync::{PoisonError, RwLock};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use once_cell::sync::OnceCell;
+
+use crate::error::Error;
+
+/// Takes a line and its level.
+pub(crate) type Sink = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+struct Logger {
+    sink: RwLock<Option<(LevelFilter, Sink)>>,
+}
+
+static LOGGER: Logger = Logger { sink: RwLock::new(None) };
+
+/// Whether this process logs through `LOGGER`.
+static INSTALLED: OnceCell<bool> = OnceCell::new();
+
+/// Passes lines up to `level` to `sink` from now on; `None` switches logging off. The sink before is not called
+/// any more, and its last call is over, when this returns.
+///
+/// # Errors
+/// [`Error::State`] when the process logs elsewhere: there is one logger for all of it.
+pub(crate) fn set(sink: Option<(LevelFilter, Sink)>) -> Result<(), Error> {
+    if !*INSTALLED.get_or_init(|| log::set_logger(&LOGGER).is_ok()) {
+        return Err(Error::State("the process has another logger"));
+    }
+    let level = sink.as_ref().map_or(LevelFilter::Off, |(level, _)| *level);
+    let before = {
+        let mut current = LOGGER.sink.write().unwrap_or_else(PoisonError::into_inner);
+        log::set_max_level(level);
+        std::mem::replace(&mut *current, sink)
+    };
+    drop(before);
+    Ok(())
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().split("::").next() == Some("treecache")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let current = self.sink.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((level, sink)) = &*current
+            && record.level() <= *level
+        {
+            sink(record.level(), &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,248 @@
+//! Reading a version of the tree by absolute path.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::path::NodePath;
+use crate::stat::Zxid;
+use crate::tree::{Children, Entry, Node, Version, Walk};
+
+/// The tree as it was at one moment, never changed again. Cheap to take and to clone; independent of the cache.
+#[derive(Clone)]
+pub struct Snapshot {
+    version: Arc<Version>,
+    root: NodePath,
+}
+
+impl Snapshot {
+    pub(crate) fn new(version: Arc<Version>, root: NodePath) -> Snapshot {
+        Snapshot { version, root }
+    }
+
+    /// The zxid the tree is of; a lower bound when it is not a cut, and 0 before the first version.
+    pub fn zxid(&self) -> Zxid {
+        self.version.zxid
+    }
+
+    /// Whether the tree equals the server's at [`zxid`](Self::zxid), for all that the session may read.
+    pub fn is_cut(&self) -> bool {
+        self.version.is_cut
+    }
+
+    /// How many readable nodes there are.
+    pub fn len(&self) -> usize {
+        self.version.tree.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The node at `path`.
+    ///
+    /// # Errors
+    /// As [`TreeCache::get_data`](crate::TreeCache::get_data), save that a snapshot is never closed.
+    pub fn get_data(&self, path: &str) -> Result<Arc<Node>, Error> {
+        get_data(&self.version, &self.root, path)
+    }
+
+    /// The names of the children of `path`.
+    ///
+    /// # Errors
+    /// As [`get_data`](Self::get_data).
+    pub fn get_children(&self, path: &str) -> Result<ChildNames, Error> {
+        get_children(&self.version, &self.root, path)
+    }
+
+    /// Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session
+    /// may not read are left out.
+    ///
+    /// # Errors
+    /// As [`get_data`](Self::get_data), for `path`. That the visitor stopped the walk is none.
+    pub fn walk(&self, path: &str, mut visit: impl FnMut(&str, &Arc<Node>) -> Walk) -> Result<(), Error> {
+        if find(&self.version, &self.root, path)?.node.is_none() {
+            return Err(Error::NoPermission(path.to_owned()));
+        }
+        let start = self.root.relative(path).expect("it was found there");
+        let mut absolute = String::new();
+        let mut walk = self.version.tree.preorder_from(start);
+        while let Some((relative, entry)) = walk.next() {
+            let Some(node) = &entry.node else { continue };
+            self.root.write_absolute(relative, &mut absolute);
+            match visit(&absolute, node) {
+                Walk::Continue => {}
+                Walk::SkipChildren => walk.skip_children(),
+                Walk::Stop => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of a node's children, sorted by their bytes; of one version of the tree, which it does not keep alive.
+#[derive(Clone, Default)]
+pub struct ChildNames {
+    /// `None`: no children.
+    children: Option<Arc<Children>>,
+}
+
+impl ChildNames {
+    pub fn len(&self) -> usize {
+        self.children.as_ref().map_or(0, |children| children.len())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.children.is_none()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.children.iter().flat_map(|children| children.iter()).map(|(name, _)| name)
+    }
+
+    /// The names, each with a NUL as its last byte.
+    pub(crate) fn names_with_nul(&self) -> impl Iterator<Item = &str> {
+        self.children.iter().flat_map(|children| children.names_with_nul())
+    }
+}
+
+pub(crate) fn get_data(version: &Version, root: &NodePath, path: &str) -> Result<Arc<Node>, Error> {
+    match &find(version, root, path)?.node {
+        Some(node) => Ok(node.clone()),
+        None => Err(Error::NoPermission(path.to_owned())),
+    }
+}
+
+pub(crate) fn get_children(version: &Version, root: &NodePath, path: &str) -> Result<ChildNames, Error> {
+    match find(version, root, path)? {
+        Entry { node: Some(_), children } => Ok(ChildNames { children: children.clone() }),
+        Entry { node: None, .. } => Err(Error::NoPermission(path.to_owned())),
+    }
+}
+
+/// Looks up first and asks why only when nothing was found: a node that is there has a valid path.
+fn find<'v>(version: &'v Version, root: &NodePath, path: &str) -> Result<&'v Entry, Error> {
+    match root.relative(path) {
+        // "/foo/" is no path, but relative to "/foo" it is "" too.
+        Some("") if path.len() != root.as_str().len() => {}
+        Some(relative) => {
+            if let Some(entry) = version.tree.get(relative) {
+                return Ok(entry);
+            }
+        }
+        None => {}
+    }
+    Err(why_not_found(version, root, path))
+}
+
+#[cold]
+fn why_not_found(version: &Version, root: &NodePath, path: &str) -> Error {
+    let path = match NodePath::new(path) {
+        Ok(path) => path,
+        Err(error) => return error.into(),
+    };
+    let Some(relative) = root.relative(path.as_str()) else {
+        return Error::OutOfTree { path: path.to_string(), root: root.to_string() };
+    };
+    // Nothing is known of what is below a node that may not be read.
+    for (at, _) in relative.match_indices('/') {
+        match version.tree.get(&relative[..at]) {
+            Some(Entry { node: None, .. }) => {
+                return Error::NoPermission(root.absolute(&relative[..at]).to_string());
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    if matches!(version.tree.get(""), Some(Entry { node: None, .. })) {
+        return Error::NoPermission(root.to_string());
+    }
+    match version.is_complete {
+        true => Error::NoNode(path.to_string()),
+        false => Error::NotReady(path.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+    use crate::tree::Tree;
+    use crate::tree::tests::node;
+
+    fn snapshot(root: &str, nodes: &[&str], opaque: &[&str], is_complete: bool) -> Snapshot {
+        let mut tree = Tree::default();
+        for path in nodes {
+            assert!(tree.put(path, node(1, 1)));
+        }
+        for path in opaque {
+            assert!(tree.put(path, None));
+        }
+        let version = Version { tree, zxid: Zxid(7), is_cut: true, is_complete };
+        Snapshot::new(Arc::new(version), NodePath::new(root).unwrap())
+    }
+
+    fn walked(snapshot: &Snapshot, path: &str, next: impl Fn(&str) -> Walk) -> Vec<String> {
+        let mut walked = Vec::new();
+        let result = snapshot.walk(path, |path, _| {
+            walked.push(path.to_owned());
+            next(path)
+        });
+        assert_eq!(result, Ok(()));
+        walked
+    }
+
+    #[test]
+    fn a_node_is_found_by_its_absolute_path_below_any_root() {
+        let below = snapshot("/foo", &["", "a", "a/b"], &[], true);
+        let whole = snapshot("/", &["", "a", "a/b"], &[], true);
+        for (snapshot, paths) in [(&below, ["/foo", "/foo/a", "/foo/a/b"]), (&whole, ["/", "/a", "/a/b"])] {
+            assert_eq!((snapshot.len(), snapshot.zxid(), snapshot.is_cut()), (3, Zxid(7), true));
+            for path in paths {
+                assert_eq!(snapshot.get_data(path).unwrap().data(), b"1");
+            }
+            assert_eq!(snapshot.get_children(paths[1]).unwrap().iter().collect::<Vec<_>>(), ["b"]);
+            assert_eq!(snapshot.get_children(paths[0]).unwrap().len(), 1);
+            assert!(snapshot.get_children(paths[2]).unwrap().is_empty());
+            assert_eq!(walked(snapshot, paths[0], |_| Walk::Continue), paths);
+        }
+    }
+
+    #[test]
+    fn what_is_not_found_is_explained() {
+        let complete = snapshot("/foo", &["", "a", "a/b", "private"], &["private"], true);
+        let loading = snapshot("/foo", &["", "a"], &[], false);
+        let status = |snapshot: &Snapshot, path: &str| {
+            let error = snapshot.get_data(path).unwrap_err();
+            assert_eq!(snapshot.get_children(path).err(), Some(error.clone()));
+            assert_eq!(snapshot.walk(path, |_, _| Walk::Continue), Err(error.clone()));
+            error.status()
+        };
+        for path in ["", "foo", "/foo/", "/foo//a", "/foo/a/", "/foo/./a", "/foo/a\u{1}"] {
+            assert_eq!(status(&complete, path), Status::InvalidArgument, "{path:?}");
+        }
+        for path in ["/", "/foobar", "/fo", "/bar/a"] {
+            assert_eq!(status(&complete, path), Status::OutOfTree, "{path:?}");
+        }
+        for path in ["/foo/b", "/foo/a/b/c", "/foo/a/b/c/d"] {
+            assert_eq!(status(&complete, path), Status::NoNode, "{path:?}");
+        }
+        for path in ["/foo/private", "/foo/private/x", "/foo/private/x/y"] {
+            assert_eq!(status(&complete, path), Status::NoPermission, "{path:?}");
+        }
+        assert_eq!(status(&loading, "/foo/b"), Status::NotReady);
+        assert_eq!(status(&snapshot("/foo", &[], &[""], true), "/foo/b"), Status::NoPermission);
+        assert_eq!(status(&snapshot("/foo", &[], &[], true), "/foo"), Status::NoNode);
+    }
+
+    #[test]
+    fn a_walk_obeys_its_visitor_and_leaves_out_what_may_not_be_read() {
+        let snapshot = snapshot("/r", &["", "a", "a/b", "b", "c", "c/x"], &["b"], true);
+        assert_eq!(snapshot.len(), 5);
+        assert_eq!(snapshot.get_children("/r").unwrap().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(walked(&snapshot, "/r", |_| Walk::Continue), ["/r", "/r/a", "/r/a/b", "/r/c", "/r/c/x"]);
+        assert_eq!(walked(&snapshot, "/r", |_| Walk::Stop), ["/r"]);
+        assert_eq!(walked(&snapshot, "/r/c", |_| Walk::Continue), ["/r/c", "/r/c/x"]);
+        let skip_a = |path: &str| if path == "/r/a" { Walk::SkipChildren } else { Walk::Continue };
+        assert_eq!(walked(&snapshot, "/r", skip_a), ["/r", "/r/a", "/r/c", "/r/c/x"]);
+    }
+}
