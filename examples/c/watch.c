@@ -1,0 +1,251 @@
+/*
+ * watch: prints what happens in a ZooKeeper subtree, as it happens.
+ *
+ *     watch [--progress] [--dump FILE] HOSTS PATH
+ *     watch localhost:2181 /services
+ *
+ * Every event is one line on standard output. What goes wrong in the background (a server that does not answer,
+ * say) is a line on standard error, and nothing to act upon: the cache reconnects, verifies what it has and tells
+ * the differences as events. Ctrl-C or SIGTERM ends the program; with --dump, it then writes the tree to FILE.
+ *
+ * Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <treecache.h>
+#include <unistd.h>
+
+enum { EXIT_USAGE = 2, SHOWN_BYTES = 48, PROGRESS_MS = 200 };
+
+static void print_data(const uint8_t *data, size_t len)
+{
+    putchar('"');
+    for (size_t i = 0; i < len && i < SHOWN_BYTES; i++) {
+        if (data[i] == '"' || data[i] == '\\')
+            printf("\\%c", data[i]);
+        else if (data[i] >= ' ' && data[i] <= '~')
+            putchar(data[i]);
+        else
+            printf("\\x%02x", data[i]);
+    }
+    putchar('"');
+    if (len > SHOWN_BYTES)
+        printf("... (%zu bytes)", len);
+}
+
+/* Called on the library's own thread. The event is borrowed: what is to outlive this call must be copied. */
+static void on_event(const tc_event *event, void *user)
+{
+    (void)user;
+    switch (event->type) {
+    case TC_EVENT_NODE_ADDED:
+        printf("added    %s ", event->path);
+        print_data(event->data, event->data_len);
+        break;
+    case TC_EVENT_NODE_UPDATED:
+        printf("updated  %s ", event->path);
+        print_data(event->old_data, event->old_data_len);
+        printf(" -> ");
+        print_data(event->data, event->data_len);
+        break;
+    case TC_EVENT_NODE_REMOVED:
+        printf("removed  %s", event->path);
+        break;
+    case TC_EVENT_CONNECTION_SUSPENDED:
+        printf("suspended: the connection is lost, the tree may be out of date");
+        break;
+    case TC_EVENT_CONNECTION_RECONNECTED:
+        printf("reconnected: what was missed follows");
+        break;
+    case TC_EVENT_CONNECTION_LOST:
+        printf("lost: the session has ended, a new one is being made");
+        break;
+    case TC_EVENT_INITIALIZED:
+        printf("initialized: the whole tree is here");
+        break;
+    case TC_EVENT_IN_STEP:
+        printf("in step: nothing is outstanding");
+        break;
+    default: /* A newer library may know more. */
+        printf("event %" PRId32, event->type);
+        break;
+    }
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void on_fault(const tc_fault *fault, void *user)
+{
+    (void)user;
+    fprintf(stderr, "watch: %s: %s%s%s\n", tc_status_name(fault->status), fault->message,
+            fault->path != NULL ? " at " : "", fault->path != NULL ? fault->path : "");
+}
+
+/* --- The first load ------------------------------------------------------------------------------------------ */
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* The tree can be read while it grows: a snapshot knows its number of nodes. */
+static void print_progress(const tc_cache *cache, double began)
+{
+    const tc_snapshot *snapshot;
+    if (tc_get_snapshot(cache, &snapshot) != TC_OK)
+        return;
+    size_t nodes = tc_snapshot_len(snapshot);
+    tc_snapshot_free(snapshot);
+    fprintf(stderr, "%sloading: %zu nodes, %.0f nodes/s%s", isatty(STDERR_FILENO) ? "\r\033[K" : "", nodes,
+            (double)nodes / (seconds_now() - began), isatty(STDERR_FILENO) ? "" : "\n");
+}
+
+/* Blocked signals stay pending until somebody takes them; this asks without taking. */
+static bool signal_came(void)
+{
+    sigset_t pending;
+    sigpending(&pending);
+    return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1;
+}
+
+/* Waits for the first load or a signal. The tree may be large or the server away: that is no error. */
+static int32_t wait_for_load(tc_cache *cache, bool progress)
+{
+    double began = seconds_now();
+    int32_t status;
+    while ((status = tc_wait_initialized(cache, PROGRESS_MS)) == TC_ERR_TIMEOUT && !signal_came()) {
+        if (progress)
+            print_progress(cache, began);
+    }
+    if (progress) {
+        print_progress(cache, began);
+        if (isatty(STDERR_FILENO))
+            fputc('\n', stderr);
+    }
+    return status == TC_ERR_TIMEOUT ? TC_OK : status;
+}
+
+/* --- The tree at the end ------------------------------------------------------------------------------------- */
+
+/* One line per node: path, zxid of the last change, data in hex; separated by tabs, which no path contains. */
+static int32_t dump_node(const char *path, size_t path_len, const tc_node *node, void *user)
+{
+    FILE *file = user;
+    (void)path_len;
+    fprintf(file, "%s\t%" PRId64 "\t", path, node->stat.mzxid);
+    for (size_t i = 0; i < node->data_len; i++)
+        fprintf(file, "%02x", node->data[i]);
+    fputc('\n', file);
+    return TC_WALK_CONTINUE;
+}
+
+static int32_t dump(const tc_cache *cache, const char *root, FILE *file)
+{
+    const tc_snapshot *snapshot;
+    int32_t status = tc_get_snapshot(cache, &snapshot);
+    if (status != TC_OK)
+        return status;
+    status = tc_snapshot_walk(snapshot, root, dump_node, file);
+    tc_snapshot_free(snapshot);
+    /* No root, no lines: an empty tree is a tree. */
+    return status == TC_ERR_NO_NODE ? TC_OK : status;
+}
+
+/* --- The whole ----------------------------------------------------------------------------------------------- */
+
+static int failed(const char *what, int32_t status)
+{
+    fprintf(stderr, "watch: %s: %s\n", what, tc_status_name(status));
+    return EXIT_FAILURE;
+}
+
+/* Follows the tree until a signal comes. */
+static int watch(tc_cache *cache, const char *root, bool progress, FILE *dump_file, const sigset_t *signals)
+{
+    int32_t status;
+    uint64_t listener; /* for tc_unlisten(), which tc_free() makes needless here */
+    if ((status = tc_listen(cache, on_event, NULL, NULL, &listener)) != TC_OK ||
+        (status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK)
+        return failed("cannot listen", status);
+    if ((status = tc_start(cache)) != TC_OK)
+        return failed("cannot start", status);
+    if ((status = wait_for_load(cache, progress)) != TC_OK)
+        return failed("cannot load the tree", status);
+
+    int signal_number;
+    sigwait(signals, &signal_number);
+
+    if (dump_file != NULL && (status = dump(cache, root, dump_file)) != TC_OK)
+        return failed("cannot read the tree", status);
+    return EXIT_SUCCESS;
+}
+
+/* One client is one session; any number of caches may share it. */
+static int run(const char *hosts, const char *path, bool progress, FILE *dump_file, const sigset_t *signals)
+{
+    tc_client *client;
+    int32_t status = tc_client_new(hosts, NULL, &client);
+    if (status != TC_OK)
+        return failed(hosts, status);
+
+    int exit_code;
+    uint64_t listener;
+    tc_cache *cache;
+    if ((status = tc_client_listen_fault(client, on_fault, NULL, NULL, &listener)) != TC_OK) {
+        exit_code = failed("cannot listen", status);
+    } else if ((status = tc_new(client, path, NULL, &cache)) != TC_OK) {
+        exit_code = failed(path, status);
+    } else {
+        exit_code = watch(cache, path, progress, dump_file, signals);
+        tc_free(cache); /* No callback runs after this. */
+    }
+    tc_client_free(client);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    bool progress = isatty(STDERR_FILENO);
+    const char *dump_path = NULL;
+    int next = 1;
+    for (; next < argc && strncmp(argv[next], "--", 2) == 0; next++) {
+        if (strcmp(argv[next], "--progress") == 0)
+            progress = true;
+        else if (strcmp(argv[next], "--dump") == 0 && next + 1 < argc)
+            dump_path = argv[++next];
+        else
+            break;
+    }
+    if (argc - next != 2) {
+        fprintf(stderr, "usage: watch [--progress] [--dump FILE] HOSTS PATH\n");
+        return EXIT_USAGE;
+    }
+
+    /* Blocked here, the signals wait for sigwait(), and no handler has to know what is safe to call in it. */
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+
+    FILE *dump_file = NULL;
+    if (dump_path != NULL && (dump_file = fopen(dump_path, "w")) == NULL) {
+        perror(dump_path);
+        return EXIT_FAILURE;
+    }
+    int exit_code = run(argv[next], argv[next + 1], progress, dump_file, &signals);
+    if (dump_file != NULL && fclose(dump_file) != 0) {
+        perror(dump_path);
+        exit_code = EXIT_FAILURE;
+    }
+    return exit_code;
+}

@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# What scripts/demo, scripts/test and tests/c/run share: installing what is missing, and a throwaway ZooKeeper.
+# To be sourced after `set -euo pipefail`.
+
+readonly zookeeper_jar=/usr/share/java/zookeeper.jar
+# Debian's Python, whatever else comes first in PATH: it is the one that sees Debian's kazoo.
+readonly python=/usr/bin/python3
+
+heading() {
+    printf '\n==> %s\n' "$*"
+}
+
+fail() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+    exit 1
+}
+
+# install_missing COMMAND|zookeeper|kazoo|pip ...: installs the Debian packages of those that are not there.
+install_missing() {
+    local missing=() as_root=() need
+    for need in "$@"; do
+        case $need in
+            zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
+            kazoo) "$python" -c 'import kazoo' 2>/dev/null || missing+=(python3-kazoo) ;;
+            java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
+            pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
+            *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
+        esac
+    done
+    ((${#missing[@]} > 0)) || return 0
+
+    heading "Installing ${missing[*]}"
+    command -v apt-get >/dev/null || fail "please install: ${missing[*]} (only Debian's packages are known here)"
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null || fail "please install as root: ${missing[*]}"
+        as_root=(sudo)
+    fi
+    as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+    "${as_root[@]}" update
+    "${as_root[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# wait_until SECONDS COMMAND...: runs the command until it succeeds; fails when it never does.
+wait_until() {
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.1
+    done
+}
+
+# answers PORT: whether a ZooKeeper serves there.
+answers() {
+    local answer=
+    { exec 9<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+    printf ruok >&9
+    read -r -t 1 -N 4 answer <&9 || true
+    exec 9>&-
+    [[ $answer == imok ]]
+}
+
+# start_zookeeper DIR: starts a server with its data in DIR; sets zookeeper_pid and zookeeper_port.
+start_zookeeper() {
+    local dir=$1
+    mkdir -p "$dir"
+    zookeeper_port=$("$python" -c \
+        'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    cat >"$dir/zoo.cfg" <<CONFIG
+dataDir=$dir/data
+clientPort=$zookeeper_port
+clientPortAddress=127.0.0.1
+tickTime=500
+maxClientCnxns=0
+admin.enableServer=false
+4lw.commands.whitelist=*
+CONFIG
+    # The jar's manifest names what it needs; only a logger is left to choose, and slf4j-nop is the quiet one.
+    java -Xmx256m -cp "$zookeeper_jar:/usr/share/java/slf4j-nop.jar" \
+        org.apache.zookeeper.server.ZooKeeperServerMain "$dir/zoo.cfg" >"$dir/log" 2>&1 &
+    # shellcheck disable=SC2034 # for the caller, who ends it
+    zookeeper_pid=$!
+    wait_until 30 answers "$zookeeper_port" || fail "ZooKeeper does not start: $(tail -n 20 "$dir/log")"
+}
+
+# end PID...: ends processes that this script started, and waits until they are gone. Empty ones are skipped.
+end() {
+    local pid
+    for pid in "$@"; do
+        [[ -n $pid ]] || continue
+        kill "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
+    done
+}
+
+# install_library BUILD PREFIX: builds the library in BUILD and installs it to PREFIX.
+install_library() {
+    cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=Release >/dev/null
+    cmake --build "$1"
+    cmake --install "$1" --prefix "$2" >/dev/null
+}

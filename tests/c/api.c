@@ -1,0 +1,1057 @@
+/*
+ * Every function of treecache.h from C: what it does, and what it answers to bad input.
+ *
+ *     api HOSTS
+ *
+ * Expects the tree of tree.py on the server. Run under valgrind by tests/c/run, so a leak or a bad access fails it
+ * too.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "check.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LONG_MS = 30000, NEVER_MS = 300, EVENT_TYPES = 8, PATHS_MAX = 16 };
+
+static const char *hosts;
+
+static const char *const malformed_paths[] = {
+    "", "a", "a/b", "/a/", "//", "/a//b", "/a/../b", "/.", "/a\x01", "/\xff\xfe", "/\xed\xa0\x80",
+};
+enum { MALFORMED_PATHS = sizeof malformed_paths / sizeof *malformed_paths };
+
+/* --- Waiting and recording ----------------------------------------------------------------------------------- */
+
+static void sleep_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* Waits until `condition` holds; for a value that a recorder guards, let it be one of the functions below. */
+#define WAIT_UNTIL(condition)                                                                                      \
+    do {                                                                                                           \
+        for (int waited = 0; waited < LONG_MS && !(condition); waited += 5)                                        \
+            sleep_ms(5);                                                                                           \
+        CHECK(condition);                                                                                          \
+    } while (0)
+
+/* What a listener was told. `react`, when given, is called with every event, on the library's thread. */
+typedef struct recorder recorder;
+struct recorder {
+    pthread_mutex_t mutex;
+    int events[EVENT_TYPES];
+    int faults;
+    int32_t last_fault;
+    int frees;
+    char added[PATHS_MAX][64]; /* paths of the first events NODE_ADDED, in their order */
+    int64_t zxid;
+    uint32_t flags;
+    void (*react)(recorder *self, const tc_event *event);
+    tc_client *client;
+    tc_cache *cache;
+    uint64_t listener;
+    bool reacted;
+};
+
+#define RECORDER {.mutex = PTHREAD_MUTEX_INITIALIZER}
+
+static int read_count(recorder *self, const int *count)
+{
+    pthread_mutex_lock(&self->mutex);
+    int value = *count;
+    pthread_mutex_unlock(&self->mutex);
+    return value;
+}
+
+static int seen(recorder *self, int32_t type)
+{
+    return read_count(self, &self->events[type]);
+}
+
+static int seen_in_all(recorder *self)
+{
+    int sum = 0;
+    for (int32_t type = 0; type < EVENT_TYPES; type++)
+        sum += seen(self, type);
+    return sum;
+}
+
+static int freed(recorder *self)
+{
+    return read_count(self, &self->frees);
+}
+
+static void check_event(const tc_event *event, int64_t last_zxid)
+{
+    bool is_node = event->type <= TC_EVENT_NODE_REMOVED;
+    CHECK(event->type >= 0 && event->type < EVENT_TYPES);
+    CHECK(is_node == (event->path != NULL));
+    CHECK(is_node == (event->stat != NULL));
+    CHECK((event->type == TC_EVENT_NODE_UPDATED) == (event->old_stat != NULL));
+    CHECK(event->zxid >= last_zxid);
+    if (!is_node) {
+        CHECK(event->data == NULL && event->data_len == 0 && event->path_len == 0);
+        return;
+    }
+    CHECK(event->zxid > 0);
+    CHECK(strlen(event->path) == event->path_len);
+    CHECK(event->data_len == (size_t)event->stat->data_length);
+    if (event->type == TC_EVENT_NODE_UPDATED) {
+        CHECK(event->old_stat->czxid == event->stat->czxid);
+        CHECK(event->old_stat->mzxid < event->stat->mzxid);
+        CHECK(event->old_data_len == (size_t)event->old_stat->data_length);
+    } else {
+        CHECK(event->old_data == NULL && event->old_data_len == 0);
+    }
+}
+
+static void on_event(const tc_event *event, void *user)
+{
+    recorder *self = user;
+    pthread_mutex_lock(&self->mutex);
+    CHECK(self->frees == 0);
+    check_event(event, event->type <= TC_EVENT_NODE_REMOVED ? self->zxid : event->zxid);
+    if (event->zxid > self->zxid)
+        self->zxid = event->zxid;
+    if (event->type == TC_EVENT_NODE_ADDED && self->events[TC_EVENT_NODE_ADDED] < PATHS_MAX)
+        snprintf(self->added[self->events[TC_EVENT_NODE_ADDED]], sizeof self->added[0], "%s", event->path);
+    self->flags |= event->flags;
+    self->events[event->type]++;
+    pthread_mutex_unlock(&self->mutex);
+    if (self->react != NULL)
+        self->react(self, event);
+}
+
+static void on_fault(const tc_fault *fault, void *user)
+{
+    recorder *self = user;
+    pthread_mutex_lock(&self->mutex);
+    CHECK(self->frees == 0);
+    CHECK(fault->status < 0);
+    CHECK(fault->message != NULL && *fault->message != '\0');
+    self->last_fault = fault->status;
+    self->faults++;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static void on_free(void *user)
+{
+    recorder *self = user;
+    pthread_mutex_lock(&self->mutex);
+    self->frees++;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+/* Freed once, and nothing comes after it (on_event and on_fault check that as well). */
+static void check_freed_once(recorder *self)
+{
+    WAIT_UNTIL(freed(self) > 0);
+    sleep_ms(20);
+    CHECK(freed(self) == 1);
+}
+
+/* --- Things that most tests need ----------------------------------------------------------------------------- */
+
+static tc_client *new_client(void)
+{
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new(hosts, NULL, &client));
+    return client;
+}
+
+static tc_cache *new_cache(tc_client *client, const char *path)
+{
+    tc_cache *cache = NULL;
+    CHECK_OK(tc_new(client, path, NULL, &cache));
+    return cache;
+}
+
+static tc_cache *new_loaded_cache(tc_client *client, const char *path)
+{
+    tc_cache *cache = new_cache(client, path);
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    return cache;
+}
+
+static int32_t state_of(const tc_cache *cache)
+{
+    int32_t state = -1;
+    int64_t age_ms = -1;
+    CHECK_OK(tc_get_state(cache, &state, &age_ms));
+    return state;
+}
+
+static int32_t status_of_data(const tc_cache *cache, const char *path)
+{
+    const tc_node *node = NULL;
+    int32_t status = tc_get_data(cache, path, &node);
+    CHECK((status == TC_OK) == (node != NULL));
+    tc_node_free(node);
+    return status;
+}
+
+static int32_t status_of_children(const tc_cache *cache, const char *path)
+{
+    const tc_children *children = NULL;
+    int32_t status = tc_get_children(cache, path, &children);
+    CHECK((status == TC_OK) == (children != NULL));
+    tc_children_free(children);
+    return status;
+}
+
+/* --- Names and settings -------------------------------------------------------------------------------------- */
+
+static void the_numbers_and_names_of_status_codes_hold(void)
+{
+    static const struct {
+        int32_t status, number;
+        const char *name;
+    } all[] = {
+#define STATUS(name, number) {name, number, #name}
+        STATUS(TC_OK, 0),
+        STATUS(TC_ERR_INVALID_ARGUMENT, -1),
+        STATUS(TC_ERR_NO_NODE, -2),
+        STATUS(TC_ERR_OUT_OF_TREE, -3),
+        STATUS(TC_ERR_NOT_READY, -4),
+        STATUS(TC_ERR_STATE, -5),
+        STATUS(TC_ERR_CLOSED, -6),
+        STATUS(TC_ERR_TIMEOUT, -7),
+        STATUS(TC_ERR_WOULD_DEADLOCK, -8),
+        STATUS(TC_ERR_UNSUPPORTED, -9),
+        STATUS(TC_ERR_AUTH, -10),
+        STATUS(TC_ERR_PANIC, -11),
+        STATUS(TC_ERR_NO_PERMISSION, -12),
+        STATUS(TC_ERR_CONNECTION, -13),
+        STATUS(TC_ERR_PROTOCOL, -14),
+        STATUS(TC_ERR_TLS, -15),
+        STATUS(TC_ERR_RESET, -16),
+        STATUS(TC_ERR_LIMIT, -17),
+#undef STATUS
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        CHECK(all[i].status == all[i].number);
+        CHECK(strcmp(tc_status_name(all[i].status), all[i].name) == 0);
+    }
+    CHECK(tc_status_name(1) != NULL);
+    CHECK(tc_status_name(INT32_MIN) != NULL);
+    CHECK(tc_status_name(INT32_MAX) != NULL);
+    CHECK(strcmp(tc_version(), "0.1.0") == 0);
+    CHECK(TC_EVENT_NODE_ADDED == 0 && TC_EVENT_NODE_UPDATED == 1 && TC_EVENT_NODE_REMOVED == 2);
+    CHECK(TC_EVENT_CONNECTION_SUSPENDED == 3 && TC_EVENT_CONNECTION_RECONNECTED == 4);
+    CHECK(TC_EVENT_CONNECTION_LOST == 5 && TC_EVENT_INITIALIZED == 6 && TC_EVENT_IN_STEP == 7);
+    CHECK(TC_EVENT_LAST_OF_VERSION == 1);
+    CHECK(TC_STATE_LATENT == 0 && TC_STATE_LOADING == 1 && TC_STATE_IN_STEP == 2 && TC_STATE_CATCHING_UP == 3);
+    CHECK(TC_STATE_SUSPENDED == 4 && TC_STATE_LOST == 5 && TC_STATE_CLOSED == 6);
+    CHECK(TC_WALK_CONTINUE == 0 && TC_WALK_SKIP_CHILDREN == 1);
+}
+
+static void nothing_happens_when_null_is_freed(void)
+{
+    tc_config_free(NULL);
+    tc_client_free(NULL);
+    tc_free(NULL);
+    tc_node_free(NULL);
+    tc_children_free(NULL);
+    tc_snapshot_free(NULL);
+}
+
+typedef struct {
+    pthread_mutex_t mutex;
+    int messages;
+    bool names_the_key;
+} log_record;
+
+static void on_log(int32_t level, const char *message, void *user)
+{
+    log_record *self = user;
+    pthread_mutex_lock(&self->mutex);
+    CHECK(level >= 3 && level <= 7);
+    CHECK(message != NULL);
+    self->messages++;
+    self->names_the_key = self->names_the_key || strstr(message, "no.such.key") != NULL;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static void a_setting_is_checked_when_it_is_set(void)
+{
+    static const struct {
+        const char *key, *value;
+    } good[] = {
+        {"session.timeout.ms", "4000"}, {"connect.timeout.ms", "1000"}, {"auth", "digest:user:password"},
+        {"auth", "digest:other:password"}, {"root.create", "true"}, {"root.create", "false"},
+        {"limit.nodes", "0"}, {"limit.nodes", "1000000"}, {"limit.bytes", "1000000"}, {"events.capacity", "10"},
+    },
+      bad[] = {
+        {"", "1"}, {"Session.Timeout.Ms", "1000"}, {"session.timeout.ms", ""}, {"session.timeout.ms", "soon"},
+        {"session.timeout.ms", "-1"}, {"session.timeout.ms", "0"}, {"session.timeout.ms", "99999999999999999999"},
+        {"session.timeout.ms", "1000 "}, {"connect.timeout.ms", "0"}, {"auth", "digest"}, {"auth", ""},
+        {"root.create", "maybe"}, {"limit.nodes", "-1"}, {"limit.bytes", "1k"}, {"events.capacity", "0"},
+        {"\xff", "1"}, {"auth", "digest:\xff:x"}, {NULL, "1"}, {"auth", NULL},
+    };
+    log_record log = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+    CHECK_OK(tc_log_set(7, on_log, &log));
+
+    tc_config *config = tc_config_new();
+    CHECK(config != NULL);
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        CHECK_OK(tc_config_set(config, good[i].key, good[i].value));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int32_t status = tc_config_set(config, bad[i].key, bad[i].value);
+        if (status != TC_ERR_INVALID_ARGUMENT)
+            fprintf(stderr, "%s=%s: %s\n", bad[i].key, bad[i].value, tc_status_name(status));
+        CHECK(status == TC_ERR_INVALID_ARGUMENT);
+    }
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(NULL, "root.create", "true"));
+    CHECK(!log.names_the_key);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(config, "no.such.key", "1"));
+    CHECK(log.names_the_key);
+    tc_config_free(config);
+
+    CHECK_OK(tc_log_set(7, NULL, NULL));
+    int messages = log.messages;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(NULL, "root.create", "true"));
+    CHECK(log.messages == messages);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_log_set(-1, on_log, &log));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_log_set(8, on_log, &log));
+}
+
+static void one_config_serves_clients_and_caches(void)
+{
+    tc_config *config = tc_config_new();
+    CHECK_OK(tc_config_set(config, "session.timeout.ms", "8000"));
+    CHECK_OK(tc_config_set(config, "events.capacity", "1000"));
+    tc_client *client = NULL;
+    tc_cache *cache = NULL;
+    CHECK_OK(tc_client_new(hosts, config, &client));
+    CHECK_OK(tc_new(client, "/c/still", config, &cache));
+    tc_config_free(config); /* it was copied */
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+/* --- Bad input ----------------------------------------------------------------------------------------------- */
+
+static void a_client_refuses_bad_input(void)
+{
+    static const char *const bad_hosts[] = {
+        "", ",", "localhost:abc", ":2181", "localhost:0", "localhost:65536", "localhost:2181/a/", "localhost:2181//",
+        "[::1", "\xff",
+    };
+    tc_client *const untouched = (tc_client *)&failures;
+    tc_client *client = untouched;
+    for (size_t i = 0; i < sizeof bad_hosts / sizeof *bad_hosts; i++) {
+        int32_t status = tc_client_new(bad_hosts[i], NULL, &client);
+        if (status != TC_ERR_INVALID_ARGUMENT)
+            fprintf(stderr, "hosts \"%s\": %s\n", bad_hosts[i], tc_status_name(status));
+        CHECK(status == TC_ERR_INVALID_ARGUMENT);
+        CHECK(client == untouched);
+    }
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new(NULL, NULL, &client));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new(hosts, NULL, NULL));
+    CHECK(client == untouched);
+
+    client = new_client();
+    uint64_t listener = 4711;
+    recorder refused[3] = {RECORDER, RECORDER, RECORDER};
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_listen_fault(NULL, on_fault, &refused[0], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_listen_fault(client, NULL, &refused[1], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_listen_fault(client, on_fault, &refused[2], on_free, NULL));
+    CHECK(listener == 4711);
+    for (int i = 0; i < 3; i++)
+        check_freed_once(&refused[i]);
+    tc_client_free(client);
+}
+
+static int32_t visit_nothing(const char *path, size_t path_len, const tc_node *node, void *user)
+{
+    (void)path, (void)path_len, (void)node, (void)user;
+    CHECK(false);
+    return TC_WALK_CONTINUE;
+}
+
+static void a_cache_refuses_bad_input(void)
+{
+    tc_client *client = new_client();
+    tc_cache *const untouched = (tc_cache *)&failures;
+    tc_cache *cache = untouched;
+    for (int i = 0; i < MALFORMED_PATHS; i++)
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new(client, malformed_paths[i], NULL, &cache));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new(NULL, "/c", NULL, &cache));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new(client, NULL, NULL, &cache));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new(client, "/c", NULL, NULL));
+    CHECK(cache == untouched);
+
+    cache = new_loaded_cache(client, "/c/still");
+    int32_t state = 4711;
+    int64_t age_ms = 4711;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_start(NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_wait_initialized(NULL, 0));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(NULL, &state, &age_ms));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(cache, NULL, &age_ms));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(cache, &state, NULL));
+    CHECK(state == 4711 && age_ms == 4711);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_close(NULL));
+
+    recorder refused[6] = {RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER};
+    uint64_t listener = 4711;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen(NULL, on_event, &refused[0], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen(cache, NULL, &refused[1], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen(cache, on_event, &refused[2], on_free, NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_fault(NULL, on_fault, &refused[3], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_fault(cache, NULL, &refused[4], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_fault(cache, on_fault, &refused[5], on_free, NULL));
+    CHECK(listener == 4711);
+    for (int i = 0; i < 6; i++)
+        check_freed_once(&refused[i]);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_unlisten(NULL, 1));
+    CHECK(tc_unlisten(cache, UINT64_MAX) < 0);
+
+    const tc_node *node = (const tc_node *)&failures;
+    const tc_children *children = (const tc_children *)&failures;
+    const tc_snapshot *snapshot = (const tc_snapshot *)&failures;
+    for (int i = 0; i < MALFORMED_PATHS; i++) {
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(cache, malformed_paths[i], &node));
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(cache, malformed_paths[i], &children));
+    }
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(NULL, "/c/still", &node));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(cache, NULL, &node));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(cache, "/c/still", NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(NULL, "/c/still", &children));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(cache, NULL, &children));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(cache, "/c/still", NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_snapshot(NULL, &snapshot));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_snapshot(cache, NULL));
+    CHECK((const void *)node == &failures && (const void *)children == &failures);
+    CHECK((const void *)snapshot == &failures);
+
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    for (int i = 0; i < MALFORMED_PATHS; i++) {
+        const char *path = malformed_paths[i];
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(snapshot, path, &node));
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(snapshot, path, &children));
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(snapshot, path, visit_nothing, NULL));
+    }
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(NULL, "/c/still", &node));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(snapshot, NULL, &node));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(snapshot, "/c/still", NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(NULL, "/c/still", &children));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(snapshot, NULL, &children));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(snapshot, "/c/still", NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(NULL, "/c/still", visit_nothing, NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(snapshot, NULL, visit_nothing, NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(snapshot, "/c/still", NULL, NULL));
+    CHECK(tc_snapshot_zxid(NULL) == 0 && !tc_snapshot_is_cut(NULL) && tc_snapshot_len(NULL) == 0);
+    CHECK((const void *)node == &failures && (const void *)children == &failures);
+    tc_snapshot_free(snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+/* --- The life of a cache ------------------------------------------------------------------------------------- */
+
+static void a_cache_that_was_not_started_is_empty_and_not_ready(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    CHECK(state_of(cache) == TC_STATE_LATENT);
+    CHECK_STATUS(TC_ERR_STATE, tc_wait_initialized(cache, 0));
+    CHECK_STATUS(TC_ERR_NOT_READY, status_of_data(cache, "/c/still"));
+    CHECK_STATUS(TC_ERR_NOT_READY, status_of_children(cache, "/c/still/a"));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_data(cache, "/c/stillborn"));
+
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    CHECK(tc_snapshot_zxid(snapshot) == 0);
+    CHECK(tc_snapshot_len(snapshot) == 0);
+    CHECK(!tc_snapshot_is_cut(snapshot));
+    tc_snapshot_free(snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void a_cache_is_started_once(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/still");
+    CHECK_STATUS(TC_ERR_STATE, tc_start(cache));
+    WAIT_UNTIL(state_of(cache) == TC_STATE_IN_STEP);
+    CHECK_OK(tc_wait_initialized(cache, 0));
+    CHECK_OK(tc_wait_initialized(cache, -1));
+    int32_t state = -1;
+    int64_t age_ms = -1;
+    CHECK_OK(tc_get_state(cache, &state, &age_ms));
+    CHECK(age_ms >= 0 && age_ms < LONG_MS);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void a_closed_cache_serves_nothing_but_what_was_handed_out(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/still");
+    const tc_node *node = NULL;
+    const tc_children *children = NULL;
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_data(cache, "/c/still", &node));
+    CHECK_OK(tc_get_children(cache, "/c/still", &children));
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+
+    CHECK_OK(tc_close(cache));
+    CHECK_OK(tc_close(cache));
+    CHECK(state_of(cache) == TC_STATE_CLOSED);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_start(cache));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_wait_initialized(cache, LONG_MS));
+    CHECK_STATUS(TC_ERR_CLOSED, status_of_data(cache, "/c/still"));
+    CHECK_STATUS(TC_ERR_CLOSED, status_of_children(cache, "/c/still"));
+    const tc_snapshot *refused = NULL;
+    CHECK_STATUS(TC_ERR_CLOSED, tc_get_snapshot(cache, &refused));
+    CHECK(refused == NULL);
+    recorder late = RECORDER;
+    uint64_t listener = 0;
+    CHECK_STATUS(TC_ERR_CLOSED, tc_listen(cache, on_event, &late, on_free, &listener));
+    check_freed_once(&late);
+    tc_free(cache);
+    tc_client_free(client);
+
+    CHECK(node->data_len == 4 && memcmp(node->data, "root", 4) == 0);
+    CHECK(children->len == 3 && strcmp(children->names[0], "a") == 0);
+    const tc_node *from_snapshot = NULL;
+    CHECK_OK(tc_snapshot_get_data(snapshot, "/c/still/b", &from_snapshot));
+    tc_snapshot_free(snapshot);
+    CHECK(from_snapshot->data_len == 1 && from_snapshot->data[0] == '2');
+    tc_node_free(from_snapshot);
+    tc_children_free(children);
+    tc_node_free(node);
+}
+
+static void a_cache_closed_before_its_start_stays_closed(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    CHECK_OK(tc_close(cache));
+    CHECK(state_of(cache) == TC_STATE_CLOSED);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_start(cache));
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void caches_outlive_their_client_and_say_that_it_is_gone(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still"), *latent = new_cache(client, "/c/moving");
+    recorder events = RECORDER;
+    CHECK_OK(tc_listen(cache, on_event, &events, on_free, &events.listener));
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    tc_client_free(client);
+
+    WAIT_UNTIL(seen(&events, TC_EVENT_CONNECTION_LOST) == 1);
+    CHECK(state_of(cache) == TC_STATE_LOST);
+    CHECK_OK(status_of_data(cache, "/c/still/a/x"));
+    CHECK_OK(status_of_children(cache, "/c/still"));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_start(latent));
+    tc_free(cache);
+    check_freed_once(&events);
+    tc_free(latent);
+}
+
+static void waiting_ends_in_time(void)
+{
+    tc_client *client = NULL;
+    tc_cache *cache = NULL;
+    CHECK_OK(tc_client_new("127.0.0.1:1", NULL, &client)); /* nobody serves there */
+    cache = new_cache(client, "/c/still");
+    recorder faults = RECORDER;
+    CHECK_OK(tc_client_listen_fault(client, on_fault, &faults, on_free, &faults.listener));
+    CHECK_OK(tc_start(cache));
+    CHECK_STATUS(TC_ERR_TIMEOUT, tc_wait_initialized(cache, 0));
+    CHECK_STATUS(TC_ERR_TIMEOUT, tc_wait_initialized(cache, 50));
+    CHECK_STATUS(TC_ERR_NOT_READY, status_of_data(cache, "/c/still"));
+    WAIT_UNTIL(read_count(&faults, &faults.faults) > 0);
+    CHECK_STATUS(TC_ERR_CONNECTION, faults.last_fault);
+    tc_free(cache);
+    tc_client_free(client);
+    check_freed_once(&faults);
+}
+
+static void *close_soon(void *cache)
+{
+    sleep_ms(100);
+    CHECK_OK(tc_close(cache));
+    return NULL;
+}
+
+static void closing_ends_a_wait(void)
+{
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new("127.0.0.1:1", NULL, &client));
+    tc_cache *cache = new_cache(client, "/c/still");
+    CHECK_OK(tc_start(cache));
+    pthread_t thread;
+    pthread_create(&thread, NULL, close_soon, cache);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_wait_initialized(cache, -1));
+    pthread_join(thread, NULL);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void a_missing_root_is_created_or_waited_for(void)
+{
+    tc_client *client = new_client();
+    tc_config *config = tc_config_new();
+    tc_cache *cache = NULL;
+    char root[64]; /* one that no run before has left */
+    snprintf(root, sizeof root, "/c/created/by/%ld", (long)getpid());
+    CHECK_OK(tc_config_set(config, "root.create", "false"));
+    CHECK_OK(tc_new(client, root, config, &cache));
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_data(cache, root));
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_children(cache, root));
+
+    tc_cache *creator = new_loaded_cache(client, root);
+    CHECK_OK(status_of_data(creator, root));
+    WAIT_UNTIL(status_of_data(cache, root) == TC_OK);
+    tc_free(creator);
+    tc_free(cache);
+    tc_config_free(config);
+    tc_client_free(client);
+}
+
+static void a_tree_beyond_the_limit_is_a_fault(void)
+{
+    tc_client *client = new_client();
+    tc_config *config = tc_config_new();
+    tc_cache *cache = NULL;
+    CHECK_OK(tc_config_set(config, "limit.nodes", "2"));
+    CHECK_OK(tc_new(client, "/c/still", config, &cache));
+    recorder faults = RECORDER;
+    CHECK_OK(tc_listen_fault(cache, on_fault, &faults, on_free, &faults.listener));
+    CHECK_OK(tc_start(cache));
+    WAIT_UNTIL(read_count(&faults, &faults.faults) > 0);
+    CHECK_STATUS(TC_ERR_LIMIT, faults.last_fault);
+    tc_free(cache);
+    check_freed_once(&faults);
+    tc_config_free(config);
+    tc_client_free(client);
+}
+
+/* --- Reading ------------------------------------------------------------------------------------------------- */
+
+static void data_and_children_are_the_servers(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/still");
+    const tc_node *node = NULL;
+    CHECK_OK(tc_get_data(cache, "/c/still/a/y", &node));
+    CHECK(node->data_len == 3 && memcmp(node->data, "\0\xff\n", 3) == 0);
+    CHECK(node->stat.data_length == 3 && node->stat.num_children == 0 && node->stat.version == 0);
+    CHECK(node->stat.czxid > 0 && node->stat.mzxid == node->stat.czxid && node->stat.pzxid == node->stat.czxid);
+    CHECK(node->stat.ctime > 0 && node->stat.mtime == node->stat.ctime && node->stat.ephemeral_owner == 0);
+    tc_node_free(node);
+    CHECK_OK(tc_get_data(cache, "/c/still/a/x", &node));
+    CHECK(node->data_len == 0);
+    tc_node_free(node);
+    CHECK_OK(tc_get_data(cache, "/c/still/größe", &node));
+    CHECK(node->data_len == 1 && node->data[0] == '3');
+    tc_node_free(node);
+
+    static const char *const names[] = {"a", "b", "größe"};
+    const tc_children *children = NULL;
+    CHECK_OK(tc_get_children(cache, "/c/still", &children));
+    CHECK(children->len == 3);
+    for (size_t i = 0; i < children->len && i < 3; i++) {
+        CHECK(strcmp(children->names[i], names[i]) == 0);
+        CHECK(children->name_lens[i] == strlen(names[i]));
+    }
+    tc_children_free(children);
+    CHECK_OK(tc_get_children(cache, "/c/still/b", &children));
+    CHECK(children->len == 0);
+    tc_children_free(children);
+
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_data(cache, "/c/still/c"));
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_children(cache, "/c/still/c/d"));
+    static const char *const outside[] = {"/", "/c", "/c/stillborn", "/c/moving", "/x"};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
+        CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_data(cache, outside[i]));
+        CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_children(cache, outside[i]));
+    }
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void a_chroot_is_the_clients_root(void)
+{
+    char chrooted[256];
+    snprintf(chrooted, sizeof chrooted, "%s/c/still", hosts);
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new(chrooted, NULL, &client));
+    tc_cache *cache = new_loaded_cache(client, "/a");
+    CHECK_OK(status_of_data(cache, "/a/y"));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_data(cache, "/b"));
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void what_the_session_may_not_read_is_said_so(void)
+{
+    tc_client *stranger = new_client(), *friend = NULL;
+    tc_cache *cache = new_loaded_cache(stranger, "/c/guarded");
+    CHECK_OK(status_of_data(cache, "/c/guarded/open"));
+    CHECK_STATUS(TC_ERR_NO_PERMISSION, status_of_data(cache, "/c/guarded/private"));
+    CHECK_STATUS(TC_ERR_NO_PERMISSION, status_of_children(cache, "/c/guarded/private"));
+    tc_free(cache);
+    tc_client_free(stranger);
+
+    tc_config *config = tc_config_new();
+    CHECK_OK(tc_config_set(config, "auth", "digest:c:secret"));
+    CHECK_OK(tc_client_new(hosts, config, &friend));
+    tc_config_free(config);
+    cache = new_loaded_cache(friend, "/c/guarded");
+    CHECK_OK(status_of_data(cache, "/c/guarded/private"));
+    CHECK_OK(status_of_children(cache, "/c/guarded/private"));
+    tc_free(cache);
+    tc_client_free(friend);
+}
+
+typedef struct {
+    const char *skip_below, *stop_at;
+    char seen[256];
+} tour;
+
+static int32_t visit(const char *path, size_t path_len, const tc_node *node, void *user)
+{
+    tour *self = user;
+    CHECK(strlen(path) == path_len);
+    CHECK(node != NULL && node->data_len == (size_t)node->stat.data_length);
+    strncat(self->seen, path, sizeof self->seen - strlen(self->seen) - 1);
+    strncat(self->seen, " ", sizeof self->seen - strlen(self->seen) - 1);
+    if (self->stop_at != NULL && strcmp(path, self->stop_at) == 0)
+        return -1;
+    if (self->skip_below != NULL && strcmp(path, self->skip_below) == 0)
+        return TC_WALK_SKIP_CHILDREN;
+    return TC_WALK_CONTINUE;
+}
+
+static void a_snapshot_is_a_cut_of_the_whole_tree(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/still");
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    CHECK(tc_snapshot_is_cut(snapshot));
+    CHECK(tc_snapshot_zxid(snapshot) > 0);
+    CHECK(tc_snapshot_len(snapshot) == 6);
+
+    tour whole = {0}, part = {0}, skipping = {.skip_below = "/c/still/a"}, stopping = {.stop_at = "/c/still/a/x"};
+    CHECK_OK(tc_snapshot_walk(snapshot, "/c/still", visit, &whole));
+    CHECK(strcmp(whole.seen, "/c/still /c/still/a /c/still/a/x /c/still/a/y /c/still/b /c/still/größe ") == 0);
+    CHECK_OK(tc_snapshot_walk(snapshot, "/c/still/a", visit, &part));
+    CHECK(strcmp(part.seen, "/c/still/a /c/still/a/x /c/still/a/y ") == 0);
+    CHECK_OK(tc_snapshot_walk(snapshot, "/c/still", visit, &skipping));
+    CHECK(strcmp(skipping.seen, "/c/still /c/still/a /c/still/b /c/still/größe ") == 0);
+    CHECK_OK(tc_snapshot_walk(snapshot, "/c/still", visit, &stopping));
+    CHECK(strcmp(stopping.seen, "/c/still /c/still/a /c/still/a/x ") == 0);
+    CHECK_STATUS(TC_ERR_NO_NODE, tc_snapshot_walk(snapshot, "/c/still/c", visit_nothing, NULL));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, tc_snapshot_walk(snapshot, "/c", visit_nothing, NULL));
+
+    const tc_node *node = NULL;
+    const tc_children *children = NULL;
+    CHECK_OK(tc_snapshot_get_data(snapshot, "/c/still/b", &node));
+    CHECK(node->data_len == 1 && node->data[0] == '2');
+    CHECK_OK(tc_snapshot_get_children(snapshot, "/c/still/a", &children));
+    CHECK(children->len == 2 && strcmp(children->names[1], "y") == 0);
+    tc_children_free(children);
+    tc_node_free(node);
+    CHECK_STATUS(TC_ERR_NO_NODE, tc_snapshot_get_data(snapshot, "/c/still/c", &node));
+    CHECK_STATUS(TC_ERR_NO_NODE, tc_snapshot_get_children(snapshot, "/c/still/c", &children));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, tc_snapshot_get_data(snapshot, "/c/stillborn", &node));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, tc_snapshot_get_children(snapshot, "/", &children));
+    tc_snapshot_free(snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void *read_and_read(void *user)
+{
+    const tc_cache *cache = user;
+    for (int i = 0; i < 200; i++) {
+        const tc_snapshot *snapshot = NULL;
+        tour whole = {0};
+        CHECK_OK(status_of_data(cache, "/c/moving/beat"));
+        CHECK_OK(tc_get_snapshot(cache, &snapshot));
+        CHECK_OK(tc_snapshot_walk(snapshot, "/c/moving", visit, &whole));
+        tc_snapshot_free(snapshot);
+        sleep_ms(2);
+    }
+    return NULL;
+}
+
+static void many_threads_may_read_at_once(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/moving");
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, read_and_read, cache);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+/* --- Listening ----------------------------------------------------------------------------------------------- */
+
+static void check_told_of_the_still_tree(recorder *events)
+{
+    static const char *const expected[] = {
+        "/c/still", "/c/still/a", "/c/still/b", "/c/still/größe", "/c/still/a/x", "/c/still/a/y",
+    };
+    WAIT_UNTIL(seen(events, TC_EVENT_INITIALIZED) == 1);
+    CHECK(seen(events, TC_EVENT_NODE_ADDED) == 6);
+    for (int i = 0; i < 6; i++) {
+        /* Parents come first; which of two subtrees does is not promised. */
+        int at[2] = {-1, -1};
+        const char *slash = strrchr(expected[i], '/');
+        for (int j = 0; j < 6; j++) {
+            if (strcmp(events->added[j], expected[i]) == 0)
+                at[0] = j;
+            if (strncmp(events->added[j], expected[i], (size_t)(slash - expected[i])) == 0 &&
+                strlen(events->added[j]) == (size_t)(slash - expected[i]))
+                at[1] = j;
+        }
+        CHECK(at[0] >= 0);
+        CHECK(at[1] < at[0]);
+    }
+    CHECK(events->flags & TC_EVENT_LAST_OF_VERSION);
+}
+
+static void early_and_late_listeners_are_told_of_the_whole_tree(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    recorder early = RECORDER, late = RECORDER;
+    CHECK_OK(tc_listen(cache, on_event, &early, on_free, &early.listener));
+    CHECK_OK(tc_start(cache));
+    check_told_of_the_still_tree(&early);
+    CHECK_OK(tc_listen(cache, on_event, &late, on_free, &late.listener));
+    CHECK(early.listener != late.listener);
+    check_told_of_the_still_tree(&late);
+    CHECK(seen(&early, TC_EVENT_NODE_ADDED) == 6);
+
+    CHECK_OK(tc_unlisten(cache, early.listener));
+    check_freed_once(&early);
+    CHECK(tc_unlisten(cache, early.listener) < 0);
+    CHECK(freed(&late) == 0);
+    tc_free(cache);
+    check_freed_once(&late);
+    tc_client_free(client);
+}
+
+static void changes_come_as_events(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/moving");
+    recorder events = RECORDER;
+    CHECK_OK(tc_listen(cache, on_event, &events, on_free, &events.listener));
+    CHECK_OK(tc_start(cache));
+    WAIT_UNTIL(seen(&events, TC_EVENT_INITIALIZED) == 1);
+    int added = seen(&events, TC_EVENT_NODE_ADDED);
+    WAIT_UNTIL(seen(&events, TC_EVENT_NODE_UPDATED) >= 3);
+    WAIT_UNTIL(seen(&events, TC_EVENT_NODE_ADDED) > added);
+    WAIT_UNTIL(seen(&events, TC_EVENT_NODE_REMOVED) >= 1);
+
+    /* Once tc_close() has returned, no callback starts; a running one may still end. */
+    CHECK_OK(tc_close(cache));
+    sleep_ms(20);
+    int in_all = seen_in_all(&events);
+    sleep_ms(NEVER_MS);
+    CHECK(seen_in_all(&events) == in_all);
+    tc_free(cache);
+    check_freed_once(&events);
+    tc_client_free(client);
+}
+
+static void nobody_need_have_a_free_function_or_a_user(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    recorder events = RECORDER;
+    uint64_t fault_listener = 0;
+    CHECK_OK(tc_listen(cache, on_event, &events, NULL, &events.listener));
+    CHECK_OK(tc_listen_fault(cache, on_fault, NULL, NULL, &fault_listener));
+    CHECK_OK(tc_start(cache));
+    WAIT_UNTIL(seen(&events, TC_EVENT_INITIALIZED) == 1);
+    CHECK_OK(tc_unlisten(cache, fault_listener));
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+/* --- From within callbacks ----------------------------------------------------------------------------------- */
+
+static void read_and_fail_to_wait(recorder *self, const tc_event *event)
+{
+    if (event->type == TC_EVENT_NODE_ADDED)
+        CHECK_OK(status_of_data(self->cache, event->path)); /* the version is readable before its events arrive */
+    CHECK_STATUS(TC_ERR_WOULD_DEADLOCK, tc_wait_initialized(self->cache, LONG_MS));
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(self->cache, &snapshot));
+    tc_snapshot_free(snapshot);
+}
+
+static void unlisten_self(recorder *self, const tc_event *event)
+{
+    (void)event;
+    CHECK(!self->reacted);
+    self->reacted = true;
+    CHECK_OK(tc_unlisten(self->cache, self->listener));
+}
+
+static void close_cache(recorder *self, const tc_event *event)
+{
+    (void)event;
+    CHECK(!self->reacted);
+    self->reacted = true;
+    CHECK_OK(tc_close(self->cache));
+    CHECK(state_of(self->cache) == TC_STATE_CLOSED);
+}
+
+static void free_cache(recorder *self, const tc_event *event)
+{
+    (void)event;
+    CHECK(!self->reacted);
+    self->reacted = true;
+    tc_free(self->cache);
+}
+
+/* Runs a cache with a listener that reacts so; the cache is freed here unless the listener has done so. */
+static void react(void (*reaction)(recorder *, const tc_event *), int32_t until, bool frees_cache)
+{
+    recorder events = RECORDER;
+    events.client = new_client();
+    events.cache = new_cache(events.client, "/c/still");
+    events.react = reaction;
+    CHECK_OK(tc_listen(events.cache, on_event, &events, on_free, &events.listener));
+    CHECK_OK(tc_start(events.cache));
+    WAIT_UNTIL(seen(&events, until) == 1);
+    if (!frees_cache)
+        tc_free(events.cache);
+    check_freed_once(&events);
+    tc_client_free(events.client);
+}
+
+static void a_callback_may_read_but_not_wait(void)
+{
+    react(read_and_fail_to_wait, TC_EVENT_INITIALIZED, false);
+}
+
+static void a_callback_may_unlisten_itself(void)
+{
+    react(unlisten_self, TC_EVENT_NODE_ADDED, false);
+}
+
+static void a_callback_may_close_its_cache(void)
+{
+    react(close_cache, TC_EVENT_NODE_ADDED, false);
+}
+
+static void a_callback_may_free_its_cache(void)
+{
+    react(free_cache, TC_EVENT_NODE_ADDED, true);
+}
+
+static void hold_on(recorder *self, const tc_event *event)
+{
+    (void)event;
+    pthread_mutex_lock(&self->mutex);
+    self->reacted = false;
+    pthread_mutex_unlock(&self->mutex);
+    sleep_ms(100);
+    pthread_mutex_lock(&self->mutex);
+    self->reacted = true;
+    pthread_mutex_unlock(&self->mutex);
+}
+
+static void freeing_waits_for_the_running_callback(void)
+{
+    recorder events = RECORDER;
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    events.react = hold_on;
+    CHECK_OK(tc_listen(cache, on_event, &events, on_free, &events.listener));
+    CHECK_OK(tc_start(cache));
+    WAIT_UNTIL(seen(&events, TC_EVENT_NODE_ADDED) >= 1);
+    tc_free(cache);
+    pthread_mutex_lock(&events.mutex);
+    CHECK(events.reacted); /* not in the middle of its sleep */
+    pthread_mutex_unlock(&events.mutex);
+    int in_all = seen_in_all(&events);
+    sleep_ms(NEVER_MS);
+    CHECK(seen_in_all(&events) == in_all);
+    check_freed_once(&events);
+    tc_client_free(client);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- */
+
+#define TEST(name) {name, #name}
+
+static const struct {
+    void (*run)(void);
+    const char *name;
+} tests[] = {
+    TEST(the_numbers_and_names_of_status_codes_hold),
+    TEST(nothing_happens_when_null_is_freed),
+    TEST(a_setting_is_checked_when_it_is_set),
+    TEST(one_config_serves_clients_and_caches),
+    TEST(a_client_refuses_bad_input),
+    TEST(a_cache_refuses_bad_input),
+    TEST(a_cache_that_was_not_started_is_empty_and_not_ready),
+    TEST(a_cache_is_started_once),
+    TEST(a_closed_cache_serves_nothing_but_what_was_handed_out),
+    TEST(a_cache_closed_before_its_start_stays_closed),
+    TEST(caches_outlive_their_client_and_say_that_it_is_gone),
+    TEST(waiting_ends_in_time),
+    TEST(closing_ends_a_wait),
+    TEST(a_missing_root_is_created_or_waited_for),
+    TEST(a_tree_beyond_the_limit_is_a_fault),
+    TEST(data_and_children_are_the_servers),
+    TEST(a_chroot_is_the_clients_root),
+    TEST(what_the_session_may_not_read_is_said_so),
+    TEST(a_snapshot_is_a_cut_of_the_whole_tree),
+    TEST(many_threads_may_read_at_once),
+    TEST(early_and_late_listeners_are_told_of_the_whole_tree),
+    TEST(changes_come_as_events),
+    TEST(nobody_need_have_a_free_function_or_a_user),
+    TEST(a_callback_may_read_but_not_wait),
+    TEST(a_callback_may_unlisten_itself),
+    TEST(a_callback_may_close_its_cache),
+    TEST(a_callback_may_free_its_cache),
+    TEST(freeing_waits_for_the_running_callback),
+};
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: api HOSTS\n");
+        return 2;
+    }
+    hosts = argv[1];
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+        int before = failures;
+        tests[i].run();
+        printf("%s %s\n", failures == before ? "ok    " : "FAILED", tests[i].name);
+        fflush(stdout);
+    }
+    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

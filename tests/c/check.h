@@ -1,0 +1,32 @@
+/* What the test programs need of a test framework: checks that say where they failed, and a count of them. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdio.h>
+#include <treecache.h>
+
+/* Checks run on the library's threads too. */
+static int failures;
+#define COUNT_FAILURE() ((void)__atomic_fetch_add(&failures, 1, __ATOMIC_RELAXED))
+
+#define CHECK(condition)                                                                                           \
+    do {                                                                                                           \
+        if (!(condition)) {                                                                                        \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                              \
+            COUNT_FAILURE();                                                                                       \
+        }                                                                                                          \
+    } while (0)
+
+#define CHECK_STATUS(expected, call)                                                                               \
+    do {                                                                                                           \
+        int check_status = (call);                                                                                 \
+        if (check_status != (expected)) {                                                                          \
+            fprintf(stderr, "%s:%d: %s: %s instead of %s\n", __FILE__, __LINE__, #call,                            \
+                    tc_status_name(check_status), #expected);                                                      \
+            COUNT_FAILURE();                                                                                       \
+        }                                                                                                          \
+    } while (0)
+
+#define CHECK_OK(call) CHECK_STATUS(TC_OK, call)
+
+#endif
