@@ -225,4 +225,16 @@ pub(crate) mod tests {
         let error = client().0.cache("/a/", &Config::new()).err().unwrap();
         assert_eq!(error.status(), Status::InvalidArgument);
     }
+    #[test]
+    fn a_client_that_reaches_no_server_can_be_closed_at_once() {
+        let started = std::time::Instant::now();
+        let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
+        let cache = client.cache("/a", &Config::new()).unwrap();
+        cache.start().unwrap();
+        assert_eq!(cache.wait_initialized(Some(Duration::from_millis(20))), Err(Error::Timeout));
+        drop(client);
+        assert_eq!(cache.wait_initialized(None).unwrap_err().status(), Status::Closed);
+        drop(cache);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
 }
