@@ -2,13 +2,14 @@
 //!
 //! Sorted chunks of at most [`CHUNK`] children, each chunk shared by count with other versions of the tree. A
 //! change copies one chunk and the list of chunks, so a version costs what changed. Names stand side by side in
-//! one string per chunk, each with a NUL behind it: a search touches few cache lines, and C can borrow a name as it
-//! stands. (Two levels are enough: a child list is one reply of the server, which its clients bound at about a
-//! megabyte.)
+//! one string per chunk, each with a NUL behind it, so that C can borrow a name as it stands; a search looks at
+//! [`Keys`] instead, and at one name in the end. (Two levels are enough: a child list is one reply of the server,
+//! which its clients bound at about a megabyte.)
 
 use std::sync::Arc;
 
 use super::Node;
+use super::keys::Keys;
 
 /// The most children a chunk has.
 const CHUNK: usize = 64;
@@ -40,6 +41,8 @@ impl Entry {
 pub struct Children {
     /// None of them is empty.
     chunks: Vec<Arc<Chunk>>,
+    /// Of the chunks' last names.
+    last_keys: Keys,
 }
 
 #[derive(Clone, Default)]
@@ -48,6 +51,7 @@ struct Chunk {
     names: String,
     /// Where each name's NUL ends.
     ends: Vec<u32>,
+    keys: Keys,
     entries: Vec<Entry>,
 }
 
@@ -79,19 +83,18 @@ impl Chunk {
         self.name(self.len() - 1)
     }
 
+    fn get(&self, name: &str) -> Option<&Entry> {
+        self.keys.find(name, |index| self.name(index)).map(|index| &self.entries[index])
+    }
+
     fn search(&self, name: &str) -> Result<usize, usize> {
-        let (mut low, mut high) = (0, self.len());
-        let names = self.names.as_bytes();
-        while low < high {
-            let middle = (low + high) / 2;
-            let candidate = &names[self.start(middle)..self.ends[middle] as usize - 1];
-            match candidate.cmp(name.as_bytes()) {
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
-            }
-        }
-        Err(low)
+        self.keys.search(name, |index| self.name(index))
+    }
+
+    fn rebuild_keys(&mut self) {
+        let names =
+            (0..self.len()).map(|index| &self.names[self.start(index)..self.ends[index] as usize - 1]);
+        self.keys = Keys::new(names);
     }
 
     fn insert(&mut self, index: usize, name: &str, entry: Entry) {
@@ -110,11 +113,15 @@ impl Chunk {
         }
         self.ends.insert(index, (start + added) as u32);
         self.entries.insert(index, entry);
+        if !self.keys.insert(index, name) {
+            self.rebuild_keys();
+        }
     }
 
     fn remove(&mut self, index: usize) -> Entry {
         let (start, end) = (self.start(index), self.ends[index] as usize);
         self.names.replace_range(start..end, "");
+        self.keys.remove(index);
         self.ends.remove(index);
         for later in &mut self.ends[index..] {
             *later -= (end - start) as u32;
@@ -125,14 +132,17 @@ impl Chunk {
     /// Cuts the chunk at `at` and returns what was behind.
     fn split_off(&mut self, at: usize) -> Chunk {
         let start = self.start(at);
-        let tail = Chunk {
+        let mut tail = Chunk {
             names: self.names.split_off(start),
             ends: self.ends.split_off(at).into_iter().map(|end| end - start as u32).collect(),
+            keys: Keys::default(),
             entries: self.entries.split_off(at),
         };
         self.names.shrink_to_fit();
         self.ends.shrink_to_fit();
         self.entries.shrink_to_fit();
+        self.rebuild_keys();
+        tail.rebuild_keys();
         tail
     }
 
@@ -141,6 +151,7 @@ impl Chunk {
         self.names.push_str(&other.names);
         self.ends.extend(other.ends.iter().map(|end| end + base));
         self.entries.extend(other.entries.iter().cloned());
+        self.rebuild_keys();
     }
 }
 
@@ -154,16 +165,32 @@ impl Children {
     }
 
     pub fn get(&self, name: &str) -> Option<&Entry> {
-        let chunk = &**self.chunks.get(self.chunk_of(name))?;
-        Some(&chunk.entries[chunk.search(name).ok()?])
+        let chunk = match self.chunks.as_slice() {
+            [chunk] => chunk,
+            chunks => chunks.get(self.chunk_of(name))?,
+        };
+        chunk.get(name)
     }
 
     /// The index of the chunk that holds `name` or would: the first whose last name is not below it.
     fn chunk_of(&self, name: &str) -> usize {
-        match self.chunks.as_slice() {
-            [] | [_] => 0,
-            chunks => chunks.partition_point(|chunk| chunk.last_name() < name),
+        match self.chunks.len() {
+            0 | 1 => 0,
+            _ => match self.last_keys.search(name, |index| self.chunks[index].last_name()) {
+                Ok(index) | Err(index) => index,
+            },
         }
+    }
+
+    /// The last name of a chunk is another now.
+    fn last_name_changed(&mut self, chunk: usize) {
+        if !self.last_keys.replace(chunk, self.chunks[chunk].last_name()) {
+            self.rebuild_last_keys();
+        }
+    }
+
+    fn rebuild_last_keys(&mut self) {
+        self.last_keys = Keys::new(self.chunks.iter().map(|chunk| chunk.last_name()));
     }
 
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
@@ -185,7 +212,8 @@ impl Children {
             Ok(index) => return &mut Arc::make_mut(&mut self.chunks[chunk_index]).entries[index],
             Err(index) => index,
         };
-        if self.chunks[chunk_index].len() == CHUNK {
+        let is_full = self.chunks[chunk_index].len() == CHUNK;
+        if is_full {
             // A child list is inserted in order: cutting at the end then leaves full chunks behind, not half full ones.
             let at = if index == CHUNK { CHUNK } else { CHUNK / 2 };
             let tail = Arc::make_mut(&mut self.chunks[chunk_index]).split_off(at);
@@ -199,7 +227,13 @@ impl Children {
         }
         let chunk = Arc::make_mut(&mut self.chunks[chunk_index]);
         chunk.insert(index, name, Entry::default());
-        &mut chunk.entries[index]
+        let is_last = index + 1 == chunk.len();
+        if is_full || self.last_keys.is_empty() {
+            self.rebuild_last_keys();
+        } else if is_last {
+            self.last_name_changed(chunk_index);
+        }
+        &mut Arc::make_mut(&mut self.chunks[chunk_index]).entries[index]
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Entry> {
@@ -207,9 +241,16 @@ impl Children {
         let chunk = self.chunks.get_mut(at)?;
         let index = chunk.search(name).ok()?;
         let entry = Arc::make_mut(chunk).remove(index);
-        if chunk.len() == 0 {
+        let len = chunk.len();
+        if len == 0 {
             self.chunks.remove(at);
-        } else if chunk.len() < CHUNK / 4 {
+            self.last_keys.remove(at);
+            return Some(entry);
+        }
+        if index == len {
+            self.last_name_changed(at);
+        }
+        if len < CHUNK / 4 {
             self.merge(at);
         }
         Some(entry)
@@ -227,6 +268,8 @@ impl Children {
         };
         let right = self.chunks.remove(left + 1);
         Arc::make_mut(&mut self.chunks[left]).append(&right);
+        // What is left of the two keys is the one of the right chunk's last name.
+        self.last_keys.remove(left);
     }
 
     /// Name and entry at `position`; moves a position at a chunk's end on to the next.

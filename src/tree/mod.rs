@@ -6,6 +6,7 @@
 
 mod children;
 mod diff;
+mod keys;
 mod node;
 mod version;
 mod walk;

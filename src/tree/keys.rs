@@ -1,0 +1,131 @@
+//! Searching sorted names without looking at them.
+
+/// A stand-in of eight bytes for each of some sorted names, in their order.
+///
+/// The names of siblings begin alike (`instance-0000000012`), so the stand-ins are taken from behind what all of
+/// them have in common. They order as the names do, except that different names may have the same one.
+#[derive(Clone, Default)]
+pub(super) struct Keys {
+    /// What all names begin with.
+    prefix: Box<[u8]>,
+    keys: Vec<u64>,
+}
+
+impl Keys {
+    pub(super) fn new<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Keys {
+        let first = names.clone().next().unwrap_or_default().as_bytes();
+        let common =
+            names.clone().fold(first.len(), |common, name| common_prefix(&first[..common], name.as_bytes()));
+        Keys {
+            prefix: first[..common].into(),
+            keys: names.map(|name| key(&name.as_bytes()[common..])).collect(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Where `name` is, with the help of the names themselves. What it takes for granted is proved by the name it
+    /// finds in the end.
+    pub(super) fn find<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Option<usize> {
+        let key = key(name.as_bytes().get(self.prefix.len()..)?);
+        let mut index = self.keys.partition_point(|other| *other < key);
+        while self.keys.get(index) == Some(&key) {
+            if name_at(index) == name {
+                return Some(index);
+            }
+            index += 1;
+        }
+        None
+    }
+
+    /// Where `name` is, or would be.
+    pub(super) fn search<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Result<usize, usize> {
+        let bytes = name.as_bytes();
+        let (head, tail) = bytes.split_at(self.prefix.len().min(bytes.len()));
+        match head.cmp(&self.prefix) {
+            std::cmp::Ordering::Less => return Err(0),
+            std::cmp::Ordering::Greater => return Err(self.keys.len()),
+            std::cmp::Ordering::Equal => {}
+        }
+        let key = key(tail);
+        let start = self.keys.partition_point(|other| *other < key);
+        let alike = self.keys[start..].partition_point(|other| *other == key);
+        let (mut low, mut high) = (start, start + alike);
+        while low < high {
+            let middle = (low + high) / 2;
+            match name_at(middle).cmp(name) {
+                std::cmp::Ordering::Equal => return Ok(middle),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+
+    /// Returns false, and changes nothing, when the name does not begin as the others do: build new keys then.
+    #[must_use]
+    pub(super) fn insert(&mut self, index: usize, name: &str) -> bool {
+        let rest = if self.is_empty() { None } else { name.as_bytes().strip_prefix(&*self.prefix) };
+        rest.map(|rest| self.keys.insert(index, key(rest))).is_some()
+    }
+
+    /// As [`insert`](Self::insert), for a name in the place of another.
+    #[must_use]
+    pub(super) fn replace(&mut self, index: usize, name: &str) -> bool {
+        // A single name is all there is in common, and would be kept for ever.
+        let rest = if self.keys.len() == 1 { None } else { name.as_bytes().strip_prefix(&*self.prefix) };
+        rest.map(|rest| self.keys[index] = key(rest)).is_some()
+    }
+
+    pub(super) fn remove(&mut self, index: usize) {
+        self.keys.remove(index);
+    }
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The first eight bytes as a number that orders as they do. Names have no NUL, so the end of a short one orders
+/// before any byte.
+fn key(bytes: &[u8]) -> u64 {
+    if let Some(bytes) = bytes.first_chunk() {
+        return u64::from_be_bytes(*bytes);
+    }
+    // Two reads that overlap, instead of a loop.
+    let bits = 8 * bytes.len() as u32;
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_be_bytes(*first)) << 32
+            | u64::from(u32::from_be_bytes(*last)) << (64 - bits);
+    }
+    bytes.iter().rev().fold(0, |key, byte| key >> 8 | u64::from(*byte) << 56)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_order_as_the_bytes_do(a in "[ab]{0,10}", b in "[ab]{0,10}") {
+            let (ka, kb) = (key(a.as_bytes()), key(b.as_bytes()));
+            let cut = |name: &str| name.as_bytes()[..name.len().min(8)].to_vec();
+            prop_assert_eq!(ka.cmp(&kb), cut(&a).cmp(&cut(&b)));
+        }
+
+        #[test]
+        fn names_are_found_where_they_are(names in prop::collection::btree_set("x[ab]{0,12}", 1..60), other in "[axb]{0,13}") {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let keys = Keys::new(names.iter().copied());
+            for (index, name) in names.iter().enumerate() {
+                prop_assert_eq!(keys.find(name, |at| names[at]), Some(index));
+                prop_assert_eq!(keys.search(name, |at| names[at]), Ok(index));
+            }
+            prop_assert_eq!(keys.search(&other, |at| names[at]), names.binary_search(&other.as_str()));
+            prop_assert_eq!(keys.find(&other, |at| names[at]), names.binary_search(&other.as_str()).ok());
+        }
+    }
+}
