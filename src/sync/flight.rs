@@ -16,6 +16,8 @@ const REQUEST_BYTES: usize = 512 << 10;
 pub const LARGE_DATA: usize = 4 << 10;
 /// Bytes of a result besides the data, and of a request besides the path.
 const OVERHEAD: usize = 100;
+/// Bytes of a name in a child list.
+const NAME_BYTES: usize = 32;
 
 /// What is read of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +74,16 @@ impl Flight {
         self.reads + reads <= self.most_reads && !self.is_full()
     }
 
-    pub fn add(&mut self, path: NodePath, children: bool, stat_only: bool, expected: usize) {
-        self.reads += 1 + usize::from(children);
-        self.expected += expected + OVERHEAD;
-        self.request_bytes += (path.as_str().len() + OVERHEAD) * (1 + usize::from(children));
+    /// `children`: the list is wanted too, and has about so many names. They count as reads, as each will be one in
+    /// its turn: few paths should be known but unread at a time.
+    pub fn add(&mut self, path: NodePath, children: Option<usize>, stat_only: bool, data: usize) {
+        let operations = 1 + usize::from(children.is_some());
+        let names = children.unwrap_or(0);
+        self.reads += operations.max(names);
+        self.expected += OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
+        self.request_bytes += (path.as_str().len() + OVERHEAD) * operations;
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
-        reads.push(Read { path, children });
+        reads.push(Read { path, children: children.is_some() });
     }
 }
 

@@ -745,12 +745,11 @@ impl Synchroniser {
 
     /// Adds the read of a path that is now marked as in flight.
     fn add(flight: &mut Flight, tree: &Tree, sizes: &SizeGuess, path: NodePath, relative: &str, want: &Want) {
-        let known = tree.get(relative).and_then(|entry| entry.node.as_ref()).map(|node| node.data().len());
-        let stat_only = !want.data && known.is_some_and(|len| len > LARGE_DATA);
-        let expected = if stat_only { 0 } else { known.unwrap_or_else(|| sizes.get()) };
-        let children = tree.get(relative).filter(|_| want.children).and_then(|entry| entry.children.as_ref());
-        let expected = expected + children.map_or(0, |children| children.len() * 32);
-        flight.add(path, want.children, stat_only, expected);
+        let known = tree.get(relative).and_then(|entry| entry.node.as_deref());
+        let data = known.map_or(sizes.get(), |node| node.data().len());
+        let stat_only = !want.data && known.is_some() && data > LARGE_DATA;
+        let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
+        flight.add(path, want.children.then_some(children), stat_only, data);
     }
 
     fn fill_from_queue(&mut self, flight: &mut Flight) {
