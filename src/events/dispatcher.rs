@@ -1,27 +1,71 @@
 //! The thread of a client on which every callback runs.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::feed::{Feed, Scratch};
 use crate::path::NodePath;
 use crate::thread;
 
 pub(super) enum Command {
-    /// The feed has something to tell. It is in the channel once at most.
+    /// The feed has something to tell. It is in the mailbox once at most.
     Ready(Arc<Feed>),
     Stop,
+}
+
+/// What the thread is told, in order. (A channel would do, but to wake its reader it gives the calling thread, which
+/// is the user's, a handle of Rust's that is never taken back from a program's first thread.)
+pub(super) struct Mailbox {
+    /// `None` once the thread has ended.
+    commands: Mutex<Option<VecDeque<Command>>>,
+    arrived: Condvar,
+}
+
+impl Mailbox {
+    fn new() -> Mailbox {
+        Mailbox { commands: Mutex::new(Some(VecDeque::new())), arrived: Condvar::new() }
+    }
+
+    /// Returns whether there is still a thread to take it.
+    pub(super) fn send(&self, command: Command) -> bool {
+        let mut commands = self.lock();
+        let Some(open) = commands.as_mut() else { return false };
+        open.push_back(command);
+        drop(commands);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// The next command; `None` when the mailbox is closed.
+    fn receive(&self) -> Option<Command> {
+        let mut commands = self.lock();
+        loop {
+            match commands.as_mut()?.pop_front() {
+                Some(command) => return Some(command),
+                None => commands = self.arrived.wait(commands).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn close(&self) {
+        let left = self.lock().take();
+        // Not under the lock: a feed that goes with it drops listeners, which are the user's.
+        drop(left);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Command>>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Runs the callbacks of one client and its caches, one after the other. Dropping it ends the thread and waits for
 /// it, except on a dispatcher thread: then a thread ends by itself when the callback has returned.
 pub(crate) struct Dispatcher {
-    commands: Sender<Command>,
+    mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,23 +80,22 @@ pub(crate) fn on_dispatcher_thread() -> bool {
 
 impl Dispatcher {
     pub(crate) fn spawn() -> io::Result<Dispatcher> {
-        let (commands, received) = unbounded();
-        let back = commands.clone();
-        let thread = thread::spawn("treecache-events", move || run(&received, &back))?;
-        Ok(Dispatcher { commands, thread: Some(thread) })
+        let mailbox = Arc::new(Mailbox::new());
+        let own = mailbox.clone();
+        let thread = thread::spawn("treecache-events", move || run(&own))?;
+        Ok(Dispatcher { mailbox, thread: Some(thread) })
     }
 
     /// A feed whose callbacks run on this thread. `root` is what its paths are below, `capacity` how many events
     /// may wait.
     pub(crate) fn feed(&self, root: NodePath, capacity: usize) -> Arc<Feed> {
-        Arc::new(Feed::new(root, capacity, self.commands.clone()))
+        Arc::new(Feed::new(root, capacity, self.mailbox.clone()))
     }
 }
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        // The thread is there, so is the receiver.
-        _ = self.commands.send(Command::Stop);
+        self.mailbox.send(Command::Stop);
         if let Some(thread) = self.thread.take()
             && !on_dispatcher_thread()
             && thread.join().is_err()
@@ -62,13 +105,13 @@ impl Drop for Dispatcher {
     }
 }
 
-fn run(received: &Receiver<Command>, back: &Sender<Command>) {
+fn run(mailbox: &Mailbox) {
     IS_DISPATCHER.set(true);
     let mut scratch = Scratch::default();
-    while let Ok(Command::Ready(feed)) = received.recv() {
+    while let Some(Command::Ready(feed)) = mailbox.receive() {
         match catch_unwind(AssertUnwindSafe(|| feed.step(&mut scratch))) {
             // Behind the others: one feed does not starve them.
-            Ok(true) => _ = back.send(Command::Ready(feed)),
+            Ok(true) => _ = mailbox.send(Command::Ready(feed)),
             Ok(false) => {}
             Err(_) => {
                 log::error!("{}: a defect in the delivery of events; its listeners are let go", feed.root());
@@ -76,4 +119,5 @@ fn run(received: &Receiver<Command>, back: &Sender<Command>) {
             }
         }
     }
+    mailbox.close();
 }

@@ -5,10 +5,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crossbeam_channel::Sender;
-
 use super::backlog::{Backlog, Item};
-use super::dispatcher::{Command, on_dispatcher_thread};
+use super::dispatcher::{Command, Mailbox, on_dispatcher_thread};
 use super::{Event, ListenerId};
 use crate::error::{Error, Fault, Status};
 use crate::path::NodePath;
@@ -29,7 +27,7 @@ pub(crate) struct Feed {
     state: Mutex<FeedState>,
     /// A callback has returned.
     idle: Condvar,
-    dispatcher: Sender<Command>,
+    dispatcher: Arc<Mailbox>,
 }
 
 struct FeedState {
@@ -81,7 +79,7 @@ pub(super) struct Scratch {
 }
 
 impl Feed {
-    pub(super) fn new(root: NodePath, capacity: usize, dispatcher: Sender<Command>) -> Feed {
+    pub(super) fn new(root: NodePath, capacity: usize, dispatcher: Arc<Mailbox>) -> Feed {
         let state = FeedState {
             closed: false,
             scheduled: false,
@@ -200,7 +198,7 @@ impl Feed {
     fn schedule(self: &Arc<Self>, state: &mut FeedState) {
         if !state.scheduled {
             // Fails when the dispatcher has ended: then nobody is left to be told.
-            state.scheduled = self.dispatcher.send(Command::Ready(self.clone())).is_ok();
+            state.scheduled = self.dispatcher.send(Command::Ready(self.clone()));
         }
     }
 

@@ -5,6 +5,7 @@ mod connector;
 mod contact;
 mod driver;
 
+use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -63,7 +64,7 @@ impl IoThread {
         let (commands, received) = unbounded();
         let now = Instant::now();
         let contact = Arc::new(Contact::new(now));
-        let engine = Engine::new(settings, fastrand::Rng::new(), now);
+        let engine = Engine::new(settings, fastrand::Rng::with_seed(seed()), now);
         let mut driver = Driver::new(poll, waker.clone(), received, contact.clone(), Box::new(fault), engine);
         let thread = thread::spawn("treecache-io", move || {
             if catch_unwind(AssertUnwindSafe(|| driver.run())).is_err() {
@@ -118,4 +119,10 @@ impl IoThread {
             let _ = thread.join();
         }
     }
+}
+
+/// From the system's randomness, by way of the hasher's keys. (The random generator's own way to a seed gives the
+/// calling thread, which is the user's, a handle of Rust's that outlives it.)
+fn seed() -> u64 {
+    RandomState::new().hash_one(0)
 }
