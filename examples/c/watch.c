@@ -174,7 +174,7 @@ static int watch(tc_cache *cache, const char *root, bool progress, FILE *dump_fi
     int32_t status;
     uint64_t listener; /* for tc_unlisten(), which tc_free() makes needless here */
     if ((status = tc_listen(cache, on_event, NULL, NULL, &listener)) != TC_OK ||
-        (status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK)
+        (status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK) /* the client's too */
         return failed("cannot listen", status);
     if ((status = tc_start(cache)) != TC_OK)
         return failed("cannot start", status);
@@ -198,11 +198,8 @@ static int run(const char *hosts, const char *path, bool progress, FILE *dump_fi
         return failed(hosts, status);
 
     int exit_code;
-    uint64_t listener;
     tc_cache *cache;
-    if ((status = tc_client_listen_fault(client, on_fault, NULL, NULL, &listener)) != TC_OK) {
-        exit_code = failed("cannot listen", status);
-    } else if ((status = tc_new(client, path, NULL, &cache)) != TC_OK) {
+    if ((status = tc_new(client, path, NULL, &cache)) != TC_OK) {
         exit_code = failed(path, status);
     } else {
         exit_code = watch(cache, path, progress, dump_file, signals);
