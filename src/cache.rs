@@ -108,9 +108,9 @@ impl TreeCache {
             match (life.state, life.failure) {
                 (State::Latent, _) => return Err(Error::State("the cache was not started")),
                 _ if life.initialized => return Ok(()),
+                _ if self.client.is_closed() => return Err(Error::Closed),
                 (_, Some(status)) => return Err(Error::Failed(status)),
                 (State::Closed, None) => return Err(Error::Closed),
-                _ if self.client.is_closed() => return Err(Error::Closed),
                 _ => {}
             }
             let changed = &self.shared.changed;

@@ -362,8 +362,12 @@ impl Group {
     }
 
     fn watch_answered(&mut self, root: &NodePath, zxid: Zxid, error: ServerError, now: Instant) {
-        let ids: Vec<CacheId> =
-            self.caches.iter().filter(|(_, cache)| cache.root() == root).map(|(id, _)| *id).collect();
+        let ids: Vec<CacheId> = self
+            .caches
+            .iter()
+            .filter(|(_, cache)| cache.root() == root && !cache.is_stopped())
+            .map(|(id, _)| *id)
+            .collect();
         let watch = match error {
             ServerError::OK => {
                 for id in ids {
@@ -399,8 +403,9 @@ impl Group {
         }
     }
 
+    /// Changes all caches but those that a limit has ended: nothing concerns them any more.
     fn each(&mut self, mut change: impl FnMut(&mut Synchroniser)) {
-        for (id, cache) in &mut self.caches {
+        for (id, cache) in self.caches.iter_mut().filter(|(_, cache)| !cache.is_stopped()) {
             change(cache);
             drain(*id, cache, &mut self.outputs);
         }

@@ -22,6 +22,8 @@ mod candidate;
 mod flight;
 mod group;
 mod synchroniser;
+#[cfg(test)]
+mod tests;
 mod unread;
 
 use std::sync::Arc;

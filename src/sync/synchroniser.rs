@@ -403,6 +403,10 @@ impl Synchroniser {
         self.candidates.read(path, relative, None);
         self.hot.remove(path.as_str());
         self.child_changed(path, now, |history| history.deleted += 1);
+        if self.unread.suspects() == 0 {
+            // No parent is read for it, as for the root: only another read tells at which zxid the tree is exact.
+            self.suspect(path, now, |want| want.data = true);
+        }
     }
 
     /// The parent's path, where the parent is in this tree too.
@@ -483,6 +487,11 @@ impl Synchroniser {
         }
         let Some(mut want) = self.unread.remove(path.as_str()) else { return };
         want.in_flight = false;
+        let is_there = !matches!(found, Found::Missing | Found::Failed(_));
+        if relative.is_empty() && is_there && self.root_creation == RootCreation::WhenMissing {
+            // What is deleted from now on stays deleted.
+            self.root_creation = RootCreation::Off;
+        }
         let old = self.tree.get(relative).and_then(|entry| entry.node.clone());
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
