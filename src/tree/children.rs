@@ -41,7 +41,7 @@ impl Entry {
 pub struct Children {
     /// None of them is empty.
     chunks: Vec<Arc<Chunk>>,
-    /// Of the chunks' last names.
+    /// Of the chunks' last names. Empty when there is but one chunk.
     last_keys: Keys,
 }
 
@@ -184,13 +184,24 @@ impl Children {
 
     /// The last name of a chunk is another now.
     fn last_name_changed(&mut self, chunk: usize) {
-        if !self.last_keys.replace(chunk, self.chunks[chunk].last_name()) {
+        if self.chunks.len() > 1 && !self.last_keys.replace(chunk, self.chunks[chunk].last_name()) {
             self.rebuild_last_keys();
         }
     }
 
     fn rebuild_last_keys(&mut self) {
-        self.last_keys = Keys::new(self.chunks.iter().map(|chunk| chunk.last_name()));
+        self.last_keys = match self.chunks.len() {
+            0 | 1 => Keys::default(),
+            _ => Keys::new(self.chunks.iter().map(|chunk| chunk.last_name())),
+        };
+    }
+
+    /// A chunk is gone.
+    fn remove_last_key(&mut self, chunk: usize) {
+        match self.chunks.len() {
+            0 | 1 => self.last_keys = Keys::default(),
+            _ => self.last_keys.remove(chunk),
+        }
     }
 
     pub fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
@@ -228,7 +239,7 @@ impl Children {
         let chunk = Arc::make_mut(&mut self.chunks[chunk_index]);
         chunk.insert(index, name, Entry::default());
         let is_last = index + 1 == chunk.len();
-        if is_full || self.last_keys.is_empty() {
+        if is_full {
             self.rebuild_last_keys();
         } else if is_last {
             self.last_name_changed(chunk_index);
@@ -244,7 +255,7 @@ impl Children {
         let len = chunk.len();
         if len == 0 {
             self.chunks.remove(at);
-            self.last_keys.remove(at);
+            self.remove_last_key(at);
             return Some(entry);
         }
         if index == len {
@@ -269,7 +280,7 @@ impl Children {
         let right = self.chunks.remove(left + 1);
         Arc::make_mut(&mut self.chunks[left]).append(&right);
         // What is left of the two keys is the one of the right chunk's last name.
-        self.last_keys.remove(left);
+        self.remove_last_key(left);
     }
 
     /// Name and entry at `position`; moves a position at a chunk's end on to the next.
