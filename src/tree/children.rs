@@ -167,7 +167,8 @@ impl Children {
     pub fn get(&self, name: &str) -> Option<&Entry> {
         let chunk = match self.chunks.as_slice() {
             [chunk] => chunk,
-            chunks => chunks.get(self.chunk_of(name))?,
+            // A wrong guess, for a name that begins as no other does, leads to a chunk that does not have it.
+            chunks => chunks.get(self.last_keys.guess(name, |index| chunks[index].last_name())?)?,
         };
         chunk.get(name)
     }

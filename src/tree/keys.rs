@@ -40,6 +40,16 @@ impl Keys {
         None
     }
 
+    /// Which name is the first that is not below `name`, provided that `name` begins as they do.
+    pub(super) fn guess<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Option<usize> {
+        let key = key(name.as_bytes().get(self.prefix.len()..)?);
+        let mut index = self.keys.partition_point(|other| *other < key);
+        while self.keys.get(index) == Some(&key) && name_at(index) < name {
+            index += 1;
+        }
+        Some(index)
+    }
+
     /// Where `name` is, or would be.
     pub(super) fn search<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Result<usize, usize> {
         let bytes = name.as_bytes();
@@ -123,6 +133,7 @@ mod tests {
             for (index, name) in names.iter().enumerate() {
                 prop_assert_eq!(keys.find(name, |at| names[at]), Some(index));
                 prop_assert_eq!(keys.search(name, |at| names[at]), Ok(index));
+                prop_assert_eq!(keys.guess(name, |at| names[at]), Some(index));
             }
             prop_assert_eq!(keys.search(&other, |at| names[at]), names.binary_search(&other.as_str()));
             prop_assert_eq!(keys.find(&other, |at| names[at]), names.binary_search(&other.as_str()).ok());
