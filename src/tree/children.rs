@@ -88,7 +88,11 @@ impl Chunk {
     }
 
     fn search(&self, name: &str) -> Result<usize, usize> {
-        self.keys.search(name, |index| self.name(index))
+        let index = self.keys.first_not_below(name, |index| self.name(index));
+        match index < self.len() && self.name(index) == name {
+            true => Ok(index),
+            false => Err(index),
+        }
     }
 
     fn rebuild_keys(&mut self) {
@@ -165,21 +169,14 @@ impl Children {
     }
 
     pub fn get(&self, name: &str) -> Option<&Entry> {
-        let chunk = match self.chunks.as_slice() {
-            [chunk] => chunk,
-            // A wrong guess, for a name that begins as no other does, leads to a chunk that does not have it.
-            chunks => chunks.get(self.last_keys.guess(name, |index| chunks[index].last_name())?)?,
-        };
-        chunk.get(name)
+        self.chunks.get(self.chunk_of(name))?.get(name)
     }
 
     /// The index of the chunk that holds `name` or would: the first whose last name is not below it.
     fn chunk_of(&self, name: &str) -> usize {
         match self.chunks.len() {
             0 | 1 => 0,
-            _ => match self.last_keys.search(name, |index| self.chunks[index].last_name()) {
-                Ok(index) | Err(index) => index,
-            },
+            _ => self.last_keys.first_not_below(name, |index| self.chunks[index].last_name()),
         }
     }
 
@@ -398,6 +395,12 @@ mod tests {
         children.iter().map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// Names as they come: some begin alike, some do not, some are another's beginning.
+    fn named_after(key: u16) -> String {
+        let beginning = ["", "n", "new-", "new-instance-"][usize::from(key % 4)];
+        format!("{beginning}{key}")
+    }
+
     #[test]
     fn names_inserted_in_order_fill_their_chunks() {
         let mut children = Children::default();
@@ -437,11 +440,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn children_behave_as_a_sorted_map(ops in prop::collection::vec((any::<bool>(), 0u16..400), 0..1500)) {
+        fn children_behave_as_a_sorted_map(ops in prop::collection::vec((0u8..3, 0u16..400), 0..1500)) {
             let mut children = Children::default();
             let mut model = BTreeMap::new();
-            for (insert, key) in ops {
-                let name = format!("n{key}");
+            for (op, key) in ops {
+                let insert = op > 0;
+                let name = named_after(key);
                 if insert {
                     children.entry(&name);
                     model.insert(name, ());
@@ -455,7 +459,7 @@ mod tests {
             let with_nul: Vec<_> = children.names_with_nul().map(|name| name.trim_end_matches('\0').to_owned()).collect();
             prop_assert_eq!(with_nul, model.keys().cloned().collect::<Vec<_>>());
             for key in 0u16..400 {
-                let name = format!("n{key}");
+                let name = named_after(key);
                 prop_assert_eq!(children.get(&name).is_some(), model.contains_key(&name));
                 let mut position = children.after(&name);
                 let expected = model.range::<String, _>((std::ops::Bound::Excluded(&name), std::ops::Bound::Unbounded)).next();

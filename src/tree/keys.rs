@@ -40,38 +40,27 @@ impl Keys {
         None
     }
 
-    /// Which name is the first that is not below `name`, provided that `name` begins as they do.
-    pub(super) fn guess<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Option<usize> {
-        let key = key(name.as_bytes().get(self.prefix.len()..)?);
-        let mut index = self.keys.partition_point(|other| *other < key);
-        while self.keys.get(index) == Some(&key) && name_at(index) < name {
-            index += 1;
-        }
-        Some(index)
-    }
-
-    /// Where `name` is, or would be.
-    pub(super) fn search<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Result<usize, usize> {
+    /// Which name is the first that is not below `name`.
+    pub(super) fn first_not_below<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> usize {
         let bytes = name.as_bytes();
         let (head, tail) = bytes.split_at(self.prefix.len().min(bytes.len()));
         match head.cmp(&self.prefix) {
-            std::cmp::Ordering::Less => return Err(0),
-            std::cmp::Ordering::Greater => return Err(self.keys.len()),
+            std::cmp::Ordering::Less => return 0,
+            std::cmp::Ordering::Greater => return self.keys.len(),
             std::cmp::Ordering::Equal => {}
         }
         let key = key(tail);
         let start = self.keys.partition_point(|other| *other < key);
-        let alike = self.keys[start..].partition_point(|other| *other == key);
+        let alike = self.keys[start..].iter().take_while(|other| **other == key).count();
         let (mut low, mut high) = (start, start + alike);
         while low < high {
             let middle = (low + high) / 2;
-            match name_at(middle).cmp(name) {
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Less => low = middle + 1,
-                std::cmp::Ordering::Greater => high = middle,
+            match name_at(middle) < name {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
-        Err(low)
+        low
     }
 
     /// Returns false, and changes nothing, when the name does not begin as the others do: build new keys then.
@@ -132,10 +121,10 @@ mod tests {
             let keys = Keys::new(names.iter().copied());
             for (index, name) in names.iter().enumerate() {
                 prop_assert_eq!(keys.find(name, |at| names[at]), Some(index));
-                prop_assert_eq!(keys.search(name, |at| names[at]), Ok(index));
-                prop_assert_eq!(keys.guess(name, |at| names[at]), Some(index));
+                prop_assert_eq!(keys.first_not_below(name, |at| names[at]), index);
             }
-            prop_assert_eq!(keys.search(&other, |at| names[at]), names.binary_search(&other.as_str()));
+            let below = names.iter().filter(|name| **name < other.as_str()).count();
+            prop_assert_eq!(keys.first_not_below(&other, |at| names[at]), below);
             prop_assert_eq!(keys.find(&other, |at| names[at]), names.binary_search(&other.as_str()).ok());
         }
     }
