@@ -100,14 +100,11 @@ impl Engine {
             self.handle_event(event, now);
             self.collect();
         }
-        while let Some((request, purpose)) = self.group.poll_request(now) {
-            match self.session.request(&request, now) {
-                Some(xid) => self.purposes.push_back((xid, purpose)),
-                None => {
-                    debug_assert!(false, "a request while there is no connection");
-                    return;
-                }
-            }
+        while self.session.is_ready()
+            && let Some((request, purpose)) = self.group.poll_request(now)
+            && let Some(xid) = self.session.request(&request, now)
+        {
+            self.purposes.push_back((xid, purpose));
         }
         self.collect();
     }
@@ -168,4 +165,43 @@ fn fault_of(error: &SessionError) -> Fault {
         SessionError::Reset { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Hosts;
+    use crate::state::State;
+    use std::time::Duration;
+
+    #[test]
+    fn an_engine_is_shut_down_while_a_cache_still_has_something_to_ask() {
+        let settings = Settings {
+            hosts: Hosts::parse("a").unwrap(),
+            session_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+            auth: Vec::new(),
+        };
+        let now = Instant::now();
+        let mut engine = Engine::new(settings, fastrand::Rng::with_seed(1), now);
+        engine.handle_connected(now);
+        let welcome =
+            [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();
+        engine.handle_bytes(&[&welcome[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat(), now);
+        engine.shut_down(now);
+        let sent = engine.transmit().len();
+        let options =
+            Options { create_root: false, limit_nodes: 0, limit_bytes: 0, audit_interval: Duration::ZERO };
+        engine.open(CacheId(1), NodePath::root(), options, now);
+        assert_eq!(engine.transmit().len(), sent, "nothing follows the end of the session");
+        engine.handle_disconnected("closed", now);
+        let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
+        assert!(matches!(outputs.last(), Some(Output::Closed)));
+        let state = outputs.iter().rev().find_map(|output| match output {
+            Output::Cache(_, crate::sync::Output::State(state)) => Some(*state),
+            _ => None,
+        });
+        assert_eq!(state, Some(State::Lost));
+        assert_eq!(engine.poll_timeout(), None);
+    }
 }

@@ -7,6 +7,8 @@
 
 mod hosts;
 mod servers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -26,6 +28,10 @@ const REFUSED_ROUNDS: usize = 5;
 
 /// A server that negotiates less is not pinged any faster.
 const MIN_TIMEOUT: Duration = Duration::from_millis(30);
+
+/// A connection that lasted so long was of use. One that ended earlier, though the server said yes to it, is not
+/// made again at once and for ever.
+const OF_USE_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a clean close waits for the server's word.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -121,6 +127,7 @@ enum Phase {
         established: bool,
     },
     Connected {
+        since: Instant,
         last_received: Instant,
         last_sent: Instant,
         readiness: Readiness,
@@ -151,7 +158,7 @@ pub struct Session {
     /// As negotiated; as asked for, before.
     timeout: Duration,
     last_zxid: Zxid,
-    /// Consecutive attempts at which a server closed the connection without a word.
+    /// Attempts at which a server closed the connection without a word, since requests were taken last.
     refusals: usize,
     /// Since when there is no connection, if there was one; and whether the session was reported lost since.
     suspended: Option<(Instant, bool)>,
@@ -228,7 +235,12 @@ impl Session {
         self.timeout / 3
     }
 
-    /// Sends a request, and names it. Only between `Connected` and `Suspended`: otherwise `None`.
+    /// Whether requests are taken: between `Connected` and `Suspended`, and not behind a close.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Connected { readiness: Readiness::Ready, .. })
+    }
+
+    /// Sends a request, and names it; `None` where none are taken.
     pub fn request(&mut self, request: &Request, now: Instant) -> Option<Xid> {
         match &mut self.phase {
             Phase::Connected { last_sent, readiness: Readiness::Ready, .. } => {
@@ -296,18 +308,18 @@ impl Session {
         if let Phase::Connected { last_received, .. } = &mut self.phase {
             *last_received = now;
         }
-        loop {
+        // What follows the end of a connection belongs to no other.
+        while self.is_open() {
             let frame = match self.frames.next(&mut bytes) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(malformed) => return self.protocol_error(malformed, now),
             };
             let handled = match self.phase {
-                Phase::Connecting { established: true, .. } => self.handle_connect_response(&frame, now),
+                Phase::Connecting { .. } => self.handle_connect_response(&frame, now),
                 Phase::Connected { .. } => self.handle_frame(frame, now),
                 // Replies may still come before the one to the close; the server then closes the connection.
-                Phase::Closing { .. } => Ok(()),
-                _ => return,
+                _ => Ok(()),
             };
             if let Err(malformed) = handled {
                 return self.protocol_error(malformed, now);
@@ -315,9 +327,17 @@ impl Session {
         }
     }
 
+    /// Whether there is a connection that bytes can come from.
+    fn is_open(&self) -> bool {
+        match self.phase {
+            Phase::Connecting { established, .. } => established,
+            Phase::Connected { .. } | Phase::Closing { .. } => true,
+            Phase::Waiting { .. } | Phase::Closed => false,
+        }
+    }
+
     fn handle_connect_response(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
         let response = ConnectResponse::decode(frame)?;
-        let probing = self.gave_up_zxid();
         if response.timeout_ms <= 0 {
             if self.session_id == 0 {
                 return Err(Malformed { what: "connect response, it ends a session that was not there" });
@@ -327,9 +347,6 @@ impl Session {
             self.password = vec![0; 16];
             self.report_lost();
             self.disconnect();
-            if !probing {
-                self.refusals = 0;
-            }
             self.connect(now);
             return Ok(());
         }
@@ -345,13 +362,12 @@ impl Session {
         for auth in &self.settings.auth {
             wire::set_auth(&auth.scheme, &auth.credential, &mut self.transmit);
         }
-        self.refusals = 0;
-        let readiness = match probing {
+        let readiness = match self.gave_up_zxid() {
             true => Readiness::Probing(self.send(&Request::Sync)),
             false => Readiness::Ready,
         };
         let ready = readiness == Readiness::Ready;
-        self.phase = Phase::Connected { last_received: now, last_sent: now, readiness };
+        self.phase = Phase::Connected { since: now, last_received: now, last_sent: now, readiness };
         if ready {
             self.ready();
         }
@@ -365,6 +381,7 @@ impl Session {
 
     fn ready(&mut self) {
         self.suspended = None;
+        self.refusals = 0;
         self.events.push_back(Event::Connected);
     }
 
@@ -378,10 +395,7 @@ impl Session {
                     self.events.push_back(Event::Notification(frame[ReplyHeader::LEN..].to_vec()));
                 }
             }
-            ReplyHeader::XID_PING => {
-                self.saw_zxid(header.zxid);
-                self.servers.reset_backoff();
-            }
+            ReplyHeader::XID_PING => self.saw_zxid(header.zxid),
             ReplyHeader::XID_AUTH => {
                 if !header.error.is_ok() {
                     let error = SessionError::AuthFailed { host: self.host.to_string(), error: header.error };
@@ -397,10 +411,10 @@ impl Session {
                         self.handle_probe(header, now);
                     }
                     _ => {
-                        self.saw_zxid(header.zxid);
-                        if header.error.is_ok() {
-                            self.servers.reset_backoff();
+                        if header.error.is_ok() && header.zxid < self.last_zxid {
+                            return Err(Malformed { what: "zxid, it is older than one before" });
                         }
+                        self.saw_zxid(header.zxid);
                         self.events.push_back(Event::Reply(Reply {
                             xid,
                             zxid: header.zxid,
@@ -430,10 +444,6 @@ impl Session {
             *readiness = Readiness::Ready;
         }
         self.ready();
-    }
-
-    fn is_ready(&self) -> bool {
-        matches!(self.phase, Phase::Connected { readiness: Readiness::Ready, .. })
     }
 
     /// Authentication replies carry 0, and error replies of old servers -1.
@@ -534,6 +544,11 @@ impl Session {
     /// Gives the connection up, or the attempt, and goes on to the next server after a while.
     fn fail(&mut self, error: SessionError, now: Instant) {
         let was_ready = self.is_ready();
+        if let Phase::Connected { since, .. } = self.phase
+            && now - since >= OF_USE_AFTER
+        {
+            self.servers.reset_backoff();
+        }
         self.disconnect();
         if was_ready {
             self.suspended = Some((now, false));

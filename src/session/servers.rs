@@ -41,7 +41,7 @@ impl Servers {
         bound.mul_f64(self.rng.f64())
     }
 
-    /// The server that is connected proved to be of use.
+    /// The server that was connected proved to be of use.
     pub(super) fn reset_backoff(&mut self) {
         self.attempts = 0;
     }

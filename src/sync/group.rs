@@ -336,7 +336,9 @@ impl Group {
                     self.after_reads(id);
                 }
             }
-            Purpose::Create { cache: id, last } => self.with(id, |cache| cache.handle_created(error, last)),
+            Purpose::Create { cache: id, last } => {
+                self.with(id, |cache| cache.handle_created(error, last, now))
+            }
         }
         Ok(())
     }

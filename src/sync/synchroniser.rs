@@ -244,10 +244,11 @@ impl Synchroniser {
     // ---- the connection ----
 
     pub fn handle_connected(&mut self) {
-        if matches!(self.link, Link::Suspended | Link::Lost) {
+        let is_back = matches!(self.link, Link::Suspended | Link::Lost);
+        self.link = Link::Connected;
+        if is_back {
             self.event(EventKind::ConnectionReconnected);
         }
-        self.link = Link::Connected;
         self.tell_state();
     }
 
@@ -282,7 +283,7 @@ impl Synchroniser {
         self.candidates.clear();
         self.hot.clear();
         self.verification = Verification::Done;
-        self.loaded_at = None;
+        (self.loaded_at, self.edited_at) = (None, None);
         // Replies that were larger than expected may have been the reason.
         self.sizes = SizeGuess::new();
         self.outstanding = 0;
@@ -313,11 +314,12 @@ impl Synchroniser {
         if self.stopped {
             return;
         }
-        if self.link != Link::Lost {
-            self.event(EventKind::ConnectionLost);
-        }
+        let was_lost = self.link == Link::Lost;
         self.link = Link::Lost;
         self.set_failure(Some(Status::Closed));
+        if !was_lost {
+            self.event(EventKind::ConnectionLost);
+        }
         self.tell_state();
     }
 
@@ -327,7 +329,7 @@ impl Synchroniser {
         self.unread = Unread::default();
         self.exact_at = None;
         self.begun = false;
-        self.rebuilding = true;
+        self.rebuilding = !self.published.tree.is_empty();
         self.published.zxid = Zxid(0);
     }
 
@@ -403,10 +405,6 @@ impl Synchroniser {
         self.candidates.read(path, relative, None);
         self.hot.remove(path.as_str());
         self.child_changed(path, now, |history| history.deleted += 1);
-        if self.unread.suspects() == 0 {
-            // No parent is read for it, as for the root: only another read tells at which zxid the tree is exact.
-            self.suspect(path, now, |want| want.data = true);
-        }
     }
 
     /// The parent's path, where the parent is in this tree too.
@@ -513,7 +511,7 @@ impl Synchroniser {
                         .update(path, |again| *again = Want { data: true, suspect: true, ..want });
                 }
             },
-            Found::Missing => return self.found_missing(path, relative, now),
+            Found::Missing => return self.found_missing(path, relative, want, now),
             Found::Unreadable => return self.found_unreadable(path, relative, want),
             Found::Failed(error) => return self.found_failed(path, error, want, now),
         };
@@ -609,10 +607,11 @@ impl Synchroniser {
         }
     }
 
-    fn found_missing(&mut self, path: &NodePath, relative: &str, now: Instant) {
+    fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
         self.candidates.read(path, relative, None);
-        if self.tree.remove(relative) {
-            self.edits += 1;
+        let was_there = self.tree.remove(relative);
+        self.edits += usize::from(was_there);
+        if was_there || want.suspect {
             // Nothing notified of it: the parent's own Stat is not known either.
             self.child_changed(path, now, |_| {});
         }
@@ -647,11 +646,15 @@ impl Synchroniser {
             let message = format!("the server could not read {path}: {error}");
             self.fault(Fault::new(Status::Protocol, message).at(path).server_error(error.0));
         }
+        self.retry_later(now);
+    }
+
+    fn retry_later(&mut self, now: Instant) {
         self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
     }
 
     /// A reply to one of the requests that were to create the root; `last` for the root itself.
-    pub fn handle_created(&mut self, error: ServerError, last: bool) {
+    pub fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
         let RootCreation::Asked(first_error) = self.root_creation else { return };
         let is_there = error.is_ok() || error == ServerError::NODE_EXISTS;
         let first_error = if first_error.is_ok() && !is_there { error } else { first_error };
@@ -660,7 +663,10 @@ impl Synchroniser {
             return;
         }
         self.root_creation = RootCreation::Off;
-        if !is_there {
+        if first_error == ServerError::THROTTLED {
+            self.root_creation = RootCreation::WhenMissing;
+            self.retry_later(now);
+        } else if !is_there {
             let root = self.root.clone();
             let status =
                 if first_error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
@@ -725,13 +731,18 @@ impl Synchroniser {
             if starved_for >= HOT_AFTER {
                 self.fill_hot(&mut flight);
             }
-            if self.audit.next == AuditStep::Due && flight.is_empty() {
+            if self.audit.next == AuditStep::Due && flight.has_room_for(AUDIT_STEP) {
                 self.fill_from_audit(&mut flight);
                 self.schedule_audit(now);
             }
         } else {
             self.fill_from_queue(&mut flight);
             self.fill_from_verification(&mut flight);
+        }
+        if flight.is_empty() && self.outstanding == 0 && self.is_clean() && !self.is_told() {
+            // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
+            // reply tells at which zxid the tree is exact.
+            self.read_again(&mut flight, &self.root.clone());
         }
         if flight.is_empty() {
             return None;
@@ -798,35 +809,40 @@ impl Synchroniser {
         if flight.is_empty() || !flight.has_room_for(self.hot.len()) {
             return;
         }
-        let want = Want { in_flight: true, ..Want::default() };
-        for path in self.hot.keys() {
-            let Some(relative) = self.root.relative(path.as_str()) else { continue };
-            let is_small = self
-                .tree
-                .get(relative)
-                .and_then(|entry| entry.node.as_ref())
-                .is_some_and(|node| node.data().len() <= LARGE_DATA);
-            if is_small && !self.unread.contains(path.as_str()) {
-                self.unread.update(path, |new| *new = want);
-                Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
+        let hot: Vec<NodePath> = self.hot.keys().cloned().collect();
+        for path in hot {
+            let known = self.root.relative(path.as_str()).and_then(|relative| self.tree.get(relative));
+            let node = known.and_then(|entry| entry.node.as_ref());
+            if node.is_some_and(|node| node.data().len() <= LARGE_DATA) {
+                self.read_again(flight, &path);
             }
         }
     }
 
     /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them.
     fn fill_from_audit(&mut self, flight: &mut Flight) {
+        // A pass begins with the root, which may have appeared unnoticed, and after the last node the next one begins.
         let behind = std::mem::take(&mut self.audit.behind);
-        // A pass begins with the root, and after the last node the next one begins.
-        let mut walk =
-            if behind.is_empty() { self.tree.preorder() } else { self.tree.preorder_after(&behind) };
-        let want = Want { in_flight: true, ..Want::default() };
+        if behind.is_empty() {
+            self.read_again(flight, &self.root.clone());
+        }
+        let tree = self.tree.clone();
+        let mut walk = tree.preorder_after(&behind);
         for _ in 0..AUDIT_STEP {
             let next = walk.next().filter(|_| !flight.is_full());
             let Some((relative, _)) = next else { return };
-            let path = self.root.absolute(relative);
             self.audit.behind = relative.to_owned();
-            self.unread.update(&path, |new| *new = want);
-            Self::add(flight, &self.tree, &self.sizes, path, relative, &want);
+            self.read_again(flight, &self.root.absolute(relative));
+        }
+    }
+
+    /// Adds a read of a path whose value is known as far as notifications go.
+    fn read_again(&mut self, flight: &mut Flight, path: &NodePath) {
+        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        if !self.unread.contains(path.as_str()) {
+            let want = Want { in_flight: true, ..Want::default() };
+            self.unread.update(path, |new| *new = want);
+            Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
         }
     }
 
@@ -845,6 +861,11 @@ impl Synchroniser {
     /// Nothing is known to be outstanding.
     fn is_clean(&self) -> bool {
         self.link == Link::Watching && self.is_following() && self.unread.suspects() == 0
+    }
+
+    /// The tree is published, as a cut, and all that there is to announce has been.
+    fn is_told(&self) -> bool {
+        self.published.is_cut && self.published.tree.is(&self.tree) && !self.announce_in_step
     }
 
     /// After a reply with `zxid`: publishes what is exact now.
@@ -943,7 +964,9 @@ impl Synchroniser {
         }
     }
 
+    /// Whoever is told finds the state changed already.
     fn event(&mut self, kind: EventKind) {
+        self.tell_state();
         self.outputs.push_back(Output::Event(kind));
     }
 
@@ -953,9 +976,7 @@ impl Synchroniser {
             Link::Suspended => State::Suspended,
             Link::Lost => State::Lost,
             Link::Never | Link::Connected | Link::Watching if !self.complete => State::Loading,
-            _ if self.is_clean() && self.published.is_cut && self.published.tree.is(&self.tree) => {
-                State::InStep
-            }
+            _ if self.is_clean() && self.is_told() => State::InStep,
             _ => State::CatchingUp,
         };
         if state != self.told_state {

@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use self::model::{ROOT, World, Write, options};
-use crate::sync::Options;
+use self::model::{Asked, ROOT, World, Write, options, path};
+use crate::error::Status;
+use crate::stat::Zxid;
+use crate::state::{EventKind, State};
+use crate::sync::{CacheId, Group, Options, Output, Purpose};
+use crate::wire::{Notification, NotificationKind, Request, ServerError};
 
 /// Runs `run` for many seeds; says which one failed.
 fn for_seeds(count: u64, run: impl Fn(u64) + std::panic::RefUnwindSafe) {
@@ -103,4 +107,506 @@ fn every_cut_is_exact_and_every_schedule_ends_in_step() {
 #[test]
 fn what_was_hidden_is_found_in_the_end() {
     for_seeds(1000, |seed| schedule(seed, true));
+}
+
+fn create(path: &str) -> Write {
+    Write::Create(format!("{ROOT}{path}"))
+}
+
+fn set(path: &str, len: usize) -> Write {
+    Write::Set(format!("{ROOT}{path}"), vec![b'x'; len])
+}
+
+fn delete(path: &str) -> Write {
+    Write::Delete(format!("{ROOT}{path}"))
+}
+
+fn wide(count: usize) -> Vec<Write> {
+    std::iter::once(create("")).chain((0..count).map(|n| create(&format!("/{n}")))).collect()
+}
+
+fn cuts(world: &World) -> usize {
+    world.versions.iter().filter(|version| version.is_cut).count()
+}
+
+#[test]
+fn a_load_takes_one_batch_for_256_nodes_and_lists_only_what_has_children() {
+    let mut world = World::new(options(), 1);
+    world.write(&wide(5120));
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    let Asked { multi_reads, nodes, lists, stats } = world.asked;
+    assert!((20..26).contains(&multi_reads), "{multi_reads} batches");
+    assert_eq!((nodes, lists, stats), (5121, 1, 0));
+    assert_eq!(world.events, [EventKind::Initialized, EventKind::InStep]);
+}
+
+#[test]
+fn a_load_shows_how_far_it_has_come_and_says_that_it_is_not_complete() {
+    let mut world = World::new(options(), 1);
+    world.write(&wide(3000));
+    world.connect();
+    while world.serve() && world.deliver() {
+        world.advance(Duration::from_millis(40));
+    }
+    let grown: Vec<_> = world.versions.iter().filter(|version| !version.is_complete).collect();
+    assert!(grown.len() >= 2 && grown.is_sorted_by_key(|version| version.tree.len()));
+    assert!(grown.iter().all(|version| !version.is_cut && version.zxid <= world.server.zxid));
+    world.assert_in_step();
+}
+
+#[test]
+fn child_lists_are_not_read_again_where_notifications_explain_them() {
+    let mut world = World::in_step_with(&wide(10));
+    for n in 0..50 {
+        world.write(&[create(&format!("/new{n}"))]);
+        world.write(&[create(&format!("/new{n}/x")), delete(&format!("/new{n}/x"))]);
+        world.write(&[delete(&format!("/{}", n % 10)), create(&format!("/{}", n % 10))]);
+        if n % 3 == 0 {
+            world.rest();
+        }
+    }
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.asked.lists, 0);
+}
+
+#[test]
+fn what_is_deleted_and_leaves_nothing_to_read_is_a_cut_too() {
+    let mut world = World::in_step_with(&[create("")]);
+    world.write(&[delete("")]);
+    world.rest();
+    world.assert_in_step();
+    assert!(world.version().is_cut && world.version().tree.is_empty());
+    assert_eq!(world.version().zxid, world.server.zxid);
+    world.write(&[create("")]);
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn where_nothing_happened_in_between_a_reconnect_takes_one_round_trip() {
+    let mut world = World::in_step_with(&wide(100));
+    world.disconnect();
+    assert_eq!(world.state, State::Suspended);
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.asked, Asked::default());
+    // Lost and resumed: the same, but it is initialized again.
+    world.disconnect();
+    world.lose();
+    world.connect();
+    world.rest();
+    assert_eq!(world.asked, Asked::default());
+    use EventKind::*;
+    let expected = [
+        Initialized,
+        InStep,
+        ConnectionSuspended,
+        ConnectionReconnected,
+        InStep,
+        ConnectionSuspended,
+        ConnectionLost,
+        ConnectionReconnected,
+        Initialized,
+        InStep,
+    ];
+    assert_eq!(world.events, expected);
+    // A notification that came was not followed by its read.
+    world.write(&[set("/1", 3)]);
+    world.deliver();
+    world.disconnect();
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert!(world.asked.nodes >= 101);
+}
+
+#[test]
+fn what_was_told_of_a_new_node_says_nothing_about_the_one_that_replaced_it_meanwhile() {
+    let mut world = World::in_step_with(&[create("")]);
+    world.write(&[create("/a")]);
+    world.write(&[create("/a/b")]);
+    while world.deliver() {}
+    world.disconnect();
+    world.write(&[delete("/a/b"), delete("/a")]);
+    world.write(&[create("/a"), create("/a/c")]);
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn a_verification_reads_all_nodes_and_only_the_lists_that_changed() {
+    let mut world = World::in_step_with(&[wide(600), vec![set("/7", 9000), create("/8/a")]].concat());
+    let published = world.versions.len();
+    world.disconnect();
+    world.write(&[delete("/5"), set("/6", 3), delete("/8/a"), create("/8/b")]);
+    world.write(&[delete("/9"), create("/9")]);
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert_eq!((world.asked.stats, world.asked.lists), (1, 2), "one large node; two lists that changed");
+    assert!((602..615).contains(&world.asked.nodes), "{} nodes", world.asked.nodes);
+    assert_eq!(world.versions.len(), published + 1, "nothing is shown in between");
+}
+
+#[test]
+fn large_data_is_not_fetched_again_for_a_stat() {
+    let mut world = World::in_step_with(&[create(""), create("/big"), set("/big", 100_000)]);
+    world.write(&[create("/big/child")]);
+    world.rest();
+    world.assert_in_step();
+    assert_eq!((world.asked.stats, world.asked.nodes), (1, 1));
+    world.write(&[set("/big", 100_001)]);
+    world.rest();
+    world.assert_in_step();
+    assert_eq!((world.asked.stats, world.asked.nodes), (1, 2));
+}
+
+#[test]
+fn later_reads_confirm_what_was_written_all_the_time() {
+    let mut world = World::in_step_with(&wide(200));
+    let before = cuts(&world);
+    let mut calm = 0;
+    for n in 0..200 {
+        // One node is always unread when a reply comes.
+        world.write(&[set(&format!("/{n}"), 3)]);
+        world.serve();
+        while world.deliver() {}
+        calm += usize::from(world.state == State::InStep);
+    }
+    assert_eq!(calm, 0);
+    assert!(cuts(&world) - before > 90, "{} cuts", cuts(&world) - before);
+}
+
+#[test]
+fn a_small_set_that_is_written_all_the_time_is_read_together() {
+    let mut world = World::in_step_with(&wide(4));
+    let before = cuts(&world);
+    for n in 0..1000 {
+        world.write(&[set(&format!("/{}", n % 4), 3)]);
+        if n % 3 == 2 {
+            world.serve();
+            // Between the answer and its arrival another is written.
+            world.write(&[set(&format!("/{}", (n + 1) % 4), 4)]);
+            while world.deliver() {}
+            world.advance(Duration::from_millis(1));
+        }
+    }
+    assert!(cuts(&world) - before > 20, "{} cuts", cuts(&world) - before);
+}
+
+#[test]
+fn when_no_cut_comes_for_long_a_version_is_shown_that_says_so() {
+    let mut world = World::in_step_with(&wide(3));
+    world.write(&[delete("/1")]);
+    world.deliver();
+    world.advance(Duration::from_millis(900));
+    assert!(world.version().is_cut);
+    world.advance(Duration::from_millis(200));
+    assert!(!world.version().is_cut && world.version().tree.get("1").is_none());
+    assert_eq!(world.state, State::CatchingUp);
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn an_audit_finds_what_was_hidden() {
+    let mut world = World::new(Options { audit_interval: Duration::from_secs(1), ..options() }, 1);
+    world.strict = false;
+    world.write(&wide(200));
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    world.write(&[Write::Open(format!("{ROOT}/7"), false), Write::Open(format!("{ROOT}/8"), false)]);
+    world.write(&[delete("/7"), Write::CreatePrivate(format!("{ROOT}/9/private"))]);
+    world.rest();
+    world.assert_in_step();
+    // A whole tree that nobody may see at first.
+    world.write(&(0..200).map(|n| delete(&format!("/{n}"))).collect::<Vec<_>>());
+    world.write(&[delete("/9/private"), delete("/9"), Write::Open(format!("{ROOT}/8"), true), delete("/8")]);
+    world.rest();
+    world.write(&[delete("")]);
+    world.rest();
+    world.assert_in_step();
+    world.write(&[Write::CreatePrivate(ROOT.to_owned())]);
+    world.write(&[Write::Open(ROOT.to_owned(), true)]);
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.version().tree.len(), 1);
+}
+
+#[test]
+fn an_audit_is_not_put_off_by_writes_that_never_end() {
+    let mut world = World::new(Options { audit_interval: Duration::from_secs(1), ..options() }, 1);
+    world.strict = false;
+    world.write(&wide(20));
+    world.connect();
+    world.rest();
+    world.write(&[Write::Open(format!("{ROOT}/7"), false)]);
+    world.write(&[delete("/7")]);
+    for n in 0..3000 {
+        world.write(&[set(&format!("/{}", n % 5), 3)]);
+        world.serve();
+        while world.deliver() {}
+        world.advance(Duration::from_millis(1));
+    }
+    assert!(world.version().tree.get("7").is_none());
+}
+
+#[test]
+fn a_child_that_went_unnoticed_before_it_was_read_leaves_no_trace_in_its_parent() {
+    let mut world = World::new(options(), 1);
+    world.strict = false;
+    world.write(&[create(""), create("/a")]);
+    world.connect();
+    // The watch, and the root with its list.
+    for _ in 0..2 {
+        world.serve();
+        world.deliver();
+    }
+    world.write(&[Write::Open(format!("{ROOT}/a"), false), delete("/a")]);
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn after_a_reset_the_old_tree_stays_until_the_new_one_is_known() {
+    let mut world = World::in_step_with(&wide(1000));
+    world.disconnect();
+    world.lose();
+    world.reset();
+    world.write(&wide(800));
+    let published = world.versions.len();
+    world.connect();
+    while world.serve() && world.deliver() {
+        world.advance(Duration::from_millis(200));
+    }
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.versions.len(), published + 1);
+    assert_eq!(world.version().zxid, world.server.zxid);
+}
+
+#[test]
+fn a_limit_ends_the_cache_before_it_has_read_more() {
+    for (limit_nodes, limit_bytes) in [(100, 0), (0, 5000)] {
+        let mut world = World::new(Options { limit_nodes, limit_bytes, ..options() }, 1);
+        world.write(&wide(1000));
+        world.write(&(0..1000).map(|n| set(&format!("/{n}"), 100)).collect::<Vec<_>>());
+        world.connect();
+        world.rest();
+        assert!(world.cache.is_stopped());
+        assert_eq!((world.state, world.faults()), (State::Closed, 1));
+        assert!(world.asked.nodes < 600);
+    }
+    let mut world = World::new(Options { limit_nodes: 11, ..options() }, 1);
+    world.write(&wide(10));
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    world.write(&[create("/more")]);
+    world.rest();
+    assert!(world.cache.is_stopped());
+}
+
+#[test]
+fn a_missing_root_is_created_at_the_start_and_only_then() {
+    let with_root = || Options { create_root: true, ..options() };
+    let mut world = World::new(with_root(), 1);
+    world.connect();
+    // The server cannot at first.
+    world.serve();
+    world.deliver();
+    world.serve();
+    world.throttled = 1;
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.version().tree.len(), 1);
+    for away in [false, true] {
+        if away {
+            world.disconnect();
+        }
+        world.write(&[delete("")]);
+        if away {
+            world.connect();
+        }
+        world.rest();
+        world.assert_in_step();
+        assert!(world.version().tree.is_empty(), "it is not created again");
+        world.write(&[create("")]);
+        world.rest();
+    }
+}
+
+/// A group on a connection, and what it has asked for.
+struct Line {
+    group: Group,
+    now: std::time::Instant,
+    asked: std::collections::VecDeque<(Request, Purpose)>,
+}
+
+/// The answer to a multiRead of so many reads, of nodes that are not there.
+fn missing(reads: usize) -> Vec<u8> {
+    let result = [&(-1i32).to_be_bytes()[..], &[0], &(-101i32).to_be_bytes(), &(-101i32).to_be_bytes()];
+    let end = [&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()];
+    [result.concat().repeat(reads), end.concat()].concat()
+}
+
+impl Line {
+    fn new() -> Line {
+        let mut group = Group::new(path("/"), Rng::with_seed(1));
+        group.handle_connected();
+        Line { group, now: std::time::Instant::now(), asked: Default::default() }
+    }
+
+    fn open(&mut self, id: u64, root: &str) {
+        self.group.open(CacheId(id), path(root), options(), self.now);
+    }
+
+    fn close(&mut self, id: u64) {
+        self.group.close(CacheId(id));
+    }
+
+    /// What is asked for now.
+    fn asks(&mut self) -> Vec<Request> {
+        let new: Vec<_> = std::iter::from_fn(|| self.group.poll_request(self.now)).collect();
+        let requests = new.iter().map(|(request, _)| request.clone()).collect();
+        self.asked.extend(new);
+        requests
+    }
+
+    /// The server answers what was asked for first.
+    fn answer(&mut self, error: ServerError) {
+        let (request, purpose) = self.asked.pop_front().expect("asked for something");
+        let body = if let Request::MultiRead(reads) = &request { missing(reads.len()) } else { Vec::new() };
+        self.group.handle_reply(purpose, Zxid(9), error, &body, self.now).expect("well formed");
+    }
+
+    fn answer_all(&mut self) {
+        while !self.asks().is_empty() || !self.asked.is_empty() {
+            self.answer(ServerError::OK);
+        }
+    }
+
+    /// The last state of each cache.
+    fn states(&mut self) -> std::collections::BTreeMap<u64, State> {
+        let told = std::iter::from_fn(|| self.group.poll_output());
+        told.filter_map(|(CacheId(id), output)| match output {
+            Output::State(state) => Some((id, state)),
+            _ => None,
+        })
+        .collect()
+    }
+}
+
+#[test]
+fn caches_with_one_root_share_a_watch_and_the_last_one_removes_it() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.open(2, "/a");
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+    line.answer_all();
+    line.open(3, "/a");
+    line.answer_all();
+    assert_eq!(line.states().into_values().collect::<Vec<_>>(), [State::InStep; 3]);
+    line.close(1);
+    line.close(3);
+    assert_eq!(line.asks(), []);
+    line.close(2);
+    assert_eq!(line.asks(), [Request::RemoveWatches(path("/a"))]);
+    // Opened again before the answer, and with a notification that belongs to the old one.
+    line.open(4, "/a");
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+    let notification = Notification { kind: NotificationKind::Created, path: "/a" };
+    line.group.handle_notification(&notification, line.now);
+    line.answer_all();
+    assert_eq!(line.states().get(&4), Some(&State::InStep));
+}
+
+#[test]
+fn the_answer_to_a_watch_that_was_dropped_says_nothing_about_the_next_one() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.asks();
+    line.close(1);
+    line.open(2, "/a");
+    assert_eq!(line.asks(), [Request::RemoveWatches(path("/a")), Request::AddWatch(path("/a"))]);
+    line.answer(ServerError::OK);
+    assert_eq!(line.asks(), [], "nothing is read before the watch is there");
+    line.answer_all();
+    assert_eq!(line.states().get(&2), Some(&State::InStep));
+}
+
+#[test]
+fn a_watch_that_is_refused_is_a_failure_and_one_that_is_throttled_is_asked_for_again() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::THROTTLED);
+    assert_eq!(line.asks(), []);
+    line.now = line.group.poll_timeout().expect("later");
+    line.group.handle_timeout(line.now);
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+    line.answer(ServerError::UNIMPLEMENTED);
+    line.open(2, "/a");
+    assert_eq!(line.asks(), []);
+    let failures: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
+        .filter(|(_, output)| matches!(output, Output::Failure(Some(Status::Unsupported))))
+        .map(|(CacheId(id), _)| id)
+        .collect();
+    assert_eq!(failures, [1, 2]);
+    assert_eq!(line.group.poll_timeout(), None);
+}
+
+#[test]
+fn caches_take_turns_within_one_budget_which_closed_ones_give_back() {
+    let mut line = Line::new();
+    for id in 0..30 {
+        line.open(id, &format!("/{id}"));
+    }
+    while line.asks().iter().any(|request| matches!(request, Request::AddWatch(_))) {
+        while matches!(line.asked.front(), Some((Request::AddWatch(_), _))) {
+            line.answer(ServerError::OK);
+        }
+    }
+    let in_flight = line.asked.len();
+    assert!((1..=8).contains(&in_flight), "{in_flight} at a time");
+    for id in 0..15 {
+        line.close(id);
+    }
+    line.answer_all();
+    let states = line.states();
+    assert_eq!(states.len(), 15);
+    assert!(states.into_values().all(|state| state == State::InStep));
+    // All of it is there again.
+    for id in 40..70 {
+        line.open(id, "/15");
+    }
+    assert_eq!(line.asks().len(), in_flight);
+}
+
+#[test]
+fn a_reply_that_is_cut_short_is_malformed_and_makes_no_cut() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    // The root's data and its child list; what matters is there before the end mark.
+    let whole = missing(2);
+    for len in 0..whole.len() - 9 {
+        let reads = match line.asked.front() {
+            Some((_, Purpose::Nodes { reads, cache, expected })) => {
+                Purpose::Nodes { reads: reads.clone(), cache: *cache, expected: *expected }
+            }
+            other => panic!("{other:?}"),
+        };
+        let reply = line.group.handle_reply(reads, Zxid(9), ServerError::OK, &whole[..len], line.now);
+        assert!(reply.is_err());
+    }
+    assert_eq!(line.states().get(&1), Some(&State::Loading));
 }

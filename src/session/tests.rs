@@ -1,0 +1,447 @@
+//! A session against a scripted server, byte by byte, in simulated time.
+
+use super::*;
+use crate::path::NodePath;
+
+const TIMEOUT_MS: i32 = 6000;
+
+/// A session, and what the other end of its connection says and hears.
+struct Lab {
+    session: Session,
+    now: Instant,
+    connected_to: Option<Host>,
+}
+
+/// What a client says first.
+#[derive(Debug, PartialEq, Eq)]
+struct Hello {
+    last_zxid: i64,
+    session_id: i64,
+    password: Vec<u8>,
+}
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    [&(body.len() as u32).to_be_bytes(), body].concat()
+}
+
+fn reply(xid: i32, zxid: i64, error: i32) -> Vec<u8> {
+    frame(&[&xid.to_be_bytes()[..], &zxid.to_be_bytes(), &error.to_be_bytes()].concat())
+}
+
+fn welcome(timeout_ms: i32, session_id: i64) -> Vec<u8> {
+    let password = [session_id as u8; 16];
+    let head = [&0i32.to_be_bytes()[..], &timeout_ms.to_be_bytes(), &session_id.to_be_bytes()].concat();
+    frame(&[&head[..], &16i32.to_be_bytes(), &password].concat())
+}
+
+fn notification(kind: i32, path: &str) -> Vec<u8> {
+    let header = [&(-1i32).to_be_bytes()[..], &(-1i64).to_be_bytes(), &0i32.to_be_bytes()].concat();
+    let event = [&kind.to_be_bytes()[..], &3i32.to_be_bytes(), &(path.len() as i32).to_be_bytes()].concat();
+    frame(&[&header[..], &event, path.as_bytes()].concat())
+}
+
+fn number(bytes: &[u8]) -> i32 {
+    i32::from_be_bytes(bytes[..4].try_into().unwrap())
+}
+
+fn long(bytes: &[u8]) -> i64 {
+    i64::from_be_bytes(bytes[..8].try_into().unwrap())
+}
+
+impl Lab {
+    fn new(hosts: &str, auth: &[(&str, &str)]) -> Lab {
+        let auth = auth
+            .iter()
+            .map(|(scheme, credential)| Auth {
+                scheme: (*scheme).to_owned(),
+                credential: credential.as_bytes().to_vec(),
+            })
+            .collect();
+        let settings = Settings {
+            hosts: Hosts::parse(hosts).unwrap(),
+            session_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+            auth,
+        };
+        let now = Instant::now();
+        Lab { session: Session::new(settings, fastrand::Rng::with_seed(7), now), now, connected_to: None }
+    }
+
+    /// One that is connected with session 1.
+    fn connected() -> Lab {
+        let mut lab = Lab::new("a,b,c", &[]);
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        assert_eq!(lab.events(), [Event::Connected]);
+        lab
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.session.poll_event()).collect()
+    }
+
+    /// The frames that the client has sent since.
+    fn heard(&mut self) -> Vec<Vec<u8>> {
+        let bytes = std::mem::take(self.session.transmit());
+        let (mut frames, mut rest) = (Vec::new(), &bytes[..]);
+        while !rest.is_empty() {
+            let (frame, behind) = rest[4..].split_at(number(rest) as usize);
+            frames.push(frame.to_vec());
+            rest = behind;
+        }
+        frames
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.session.handle_bytes(bytes, self.now);
+    }
+
+    fn act(&mut self) {
+        while let Some(action) = self.session.poll_action() {
+            self.connected_to = match action {
+                Action::Connect(host) => Some(host),
+                Action::Disconnect => None,
+            };
+        }
+    }
+
+    /// Lets time pass, in the steps that the session asks for.
+    fn advance(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(at) = self.session.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.session.handle_timeout(self.now);
+            assert!(
+                self.session.poll_timeout().is_none_or(|at| at > self.now),
+                "it would be called for ever"
+            );
+            self.act();
+        }
+        self.now = end;
+        self.act();
+    }
+
+    /// Waits for the next attempt, lets it succeed, and returns the client's first words.
+    fn dial(&mut self) -> Hello {
+        self.act();
+        let end = self.now + Duration::from_secs(6);
+        while self.connected_to.is_none() && self.now < end {
+            self.advance(Duration::from_millis(1));
+        }
+        assert!(self.connected_to.is_some(), "no attempt");
+        self.session.handle_connected();
+        let hello = self.heard().remove(0);
+        Hello {
+            last_zxid: long(&hello[4..]),
+            session_id: long(&hello[16..]),
+            password: hello[28..44].to_vec(),
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.connected_to = None;
+        self.session.handle_disconnected("gone", self.now);
+        self.act();
+    }
+
+    /// Sends a request that is answered at `zxid`.
+    fn exchange(&mut self, zxid: i64) {
+        let xid = self.session.request(&Request::Exists(NodePath::root()), self.now).expect("connected");
+        self.say(&reply(xid, zxid, 0));
+    }
+
+    fn drop_events(&mut self) {
+        self.events();
+        self.heard();
+    }
+}
+
+fn is_fault(event: &Event) -> bool {
+    matches!(event, Event::Fault(_))
+}
+
+#[test]
+fn a_session_is_made_and_resumed_with_the_zxid_it_has_seen() {
+    let mut lab = Lab::new("a,b,c", &[]);
+    assert_eq!(lab.dial(), Hello { last_zxid: 0, session_id: 0, password: vec![0; 16] });
+    // However the bytes are cut.
+    for byte in welcome(TIMEOUT_MS, 5) {
+        lab.say(&[byte]);
+    }
+    assert_eq!(lab.events(), [Event::Connected]);
+    lab.exchange(0x77);
+    lab.hang_up();
+    let events = lab.events();
+    assert!(matches!(&events[0], Event::Reply(reply) if reply.zxid == Zxid(0x77) && reply.body().is_empty()));
+    assert_eq!(events[1], Event::Suspended { last_zxid: Zxid(0x77) });
+    assert!(is_fault(&events[2]));
+    assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
+    assert_eq!(lab.dial(), Hello { last_zxid: 0x77, session_id: 5, password: vec![5; 16] });
+    lab.say(&welcome(TIMEOUT_MS, 5));
+    assert_eq!(lab.events(), [Event::Connected]);
+}
+
+#[test]
+fn an_expired_session_is_lost_once_and_another_is_made() {
+    let mut lab = Lab::connected();
+    lab.exchange(9);
+    lab.hang_up();
+    lab.drop_events();
+    lab.dial();
+    // The frame behind it, whole or not, belongs to no other connection.
+    lab.say(&[&welcome(0, 0)[..], &[0, 0, 0]].concat());
+    assert_eq!(lab.events(), [Event::Lost]);
+    assert_eq!(lab.dial(), Hello { last_zxid: 9, session_id: 0, password: vec![0; 16] });
+    lab.say(&welcome(TIMEOUT_MS, 2));
+    assert_eq!(lab.events(), [Event::Connected]);
+}
+
+#[test]
+fn a_session_is_lost_when_it_is_away_for_longer_than_its_timeout_and_may_come_back() {
+    let mut lab = Lab::connected();
+    lab.hang_up();
+    let suspended = lab.now;
+    lab.drop_events();
+    while lab.events().iter().all(|event| *event != Event::Lost) {
+        lab.advance(Duration::from_millis(10));
+        if lab.connected_to.is_some() {
+            lab.hang_up();
+        }
+    }
+    let lost_after = lab.now - suspended;
+    let expected = Duration::from_millis(TIMEOUT_MS as u64);
+    assert!(expected <= lost_after && lost_after < expected + Duration::from_millis(20), "{lost_after:?}");
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events().last(), Some(&Event::Connected));
+    // Expired only later: it is lost a second time, as it was there again.
+    lab.hang_up();
+    lab.drop_events();
+    lab.dial();
+    lab.say(&welcome(0, 0));
+    assert_eq!(lab.events(), [Event::Lost]);
+}
+
+#[test]
+fn a_quiet_session_pings_and_a_silent_server_is_left() {
+    let mut lab = Lab::connected();
+    let start = lab.now;
+    lab.advance(Duration::from_secs(2));
+    assert_eq!(lab.heard().len(), 1, "a ping after a third of the timeout");
+    lab.say(&reply(-2, 0x42, 0));
+    assert_eq!(lab.events(), []);
+    lab.advance(Duration::from_secs(3));
+    assert_eq!(lab.heard().len(), 1);
+    lab.advance(Duration::from_secs(1));
+    let events = lab.events();
+    assert_eq!(events[0], Event::Suspended { last_zxid: Zxid(0x42) });
+    assert!(is_fault(&events[1]) && events.len() == 2);
+    assert_eq!(lab.now - start, Duration::from_secs(6));
+}
+
+#[test]
+fn credentials_go_before_all_else_on_every_connection_and_their_refusal_ends_it() {
+    let mut lab = Lab::new("a", &[("digest", "me:secret"), ("x", "y")]);
+    for session_id in [1, 1] {
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, session_id));
+        lab.session.request(&Request::AddWatch(NodePath::root()), lab.now).unwrap();
+        let heard: Vec<_> = lab.heard().iter().map(|frame| (number(frame), number(&frame[4..]))).collect();
+        assert_eq!(heard[..2], [(-4, 100), (-4, 100)]);
+        assert_eq!(heard[2].1, 106);
+        lab.hang_up();
+        lab.drop_events();
+    }
+    lab.dial();
+    lab.say(&[welcome(TIMEOUT_MS, 1), reply(-4, 0, 0), reply(-4, 0, -115), reply(1, 1, 0)].concat());
+    let events = lab.events();
+    assert_eq!(events[..2], [Event::Connected, Event::Suspended { last_zxid: Zxid(0) }]);
+    let error = ServerError::AUTH_FAILED;
+    assert_eq!(events[2], Event::Fault(SessionError::AuthFailed { host: "a:2181".to_owned(), error }));
+    assert_eq!(events.len(), 3, "nothing that came behind the refusal counts");
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected]);
+}
+
+#[test]
+fn all_servers_are_tried_in_turn_and_ever_more_slowly() {
+    let mut lab = Lab::new("a,b,c", &[]);
+    let start = lab.now;
+    let mut tried = Vec::new();
+    for _ in 0..30 {
+        lab.act();
+        while lab.connected_to.is_none() {
+            lab.advance(Duration::from_millis(1));
+        }
+        tried.push(lab.connected_to.clone().unwrap().name);
+        lab.hang_up();
+    }
+    for round in tried.chunks(3) {
+        assert_eq!(round, &tried[..3]);
+    }
+    assert_eq!(lab.events().iter().filter(|event| is_fault(event)).count(), 30);
+    assert!(lab.now - start > Duration::from_secs(20), "thirty attempts within {:?}", lab.now - start);
+}
+
+#[test]
+fn a_server_that_says_yes_and_hangs_up_is_not_called_ever_again_at_full_speed() {
+    let mut lab = Lab::connected();
+    let start = lab.now;
+    for zxid in 1..30 {
+        lab.exchange(zxid);
+        lab.hang_up();
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        lab.drop_events();
+    }
+    assert!(lab.now - start > Duration::from_secs(20), "thirty connections within {:?}", lab.now - start);
+    lab.advance(OF_USE_AFTER);
+    lab.hang_up();
+    let hung_up = lab.now;
+    lab.dial();
+    assert!(lab.now - hung_up <= Duration::from_millis(101));
+}
+
+/// Refuses the session as often as it takes to make it give up its zxid.
+fn refuse_all(lab: &mut Lab, zxid: i64) {
+    for _ in 0..REFUSED_ROUNDS * 3 {
+        assert_eq!(lab.dial().last_zxid, zxid);
+        lab.hang_up();
+    }
+    lab.drop_events();
+    assert_eq!(lab.dial().last_zxid, 0);
+}
+
+#[test]
+fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
+    let mut lab = Lab::connected();
+    lab.exchange(100);
+    lab.hang_up();
+    refuse_all(&mut lab, 100);
+    // Expired, in that same attempt: the next one asks too.
+    lab.say(&welcome(0, 0));
+    lab.drop_events();
+    assert_eq!(lab.dial(), Hello { last_zxid: 0, session_id: 0, password: vec![0; 16] });
+    lab.say(&welcome(TIMEOUT_MS, 2));
+    assert_eq!(lab.events(), []);
+    assert_eq!(lab.session.request(&Request::Exists(NodePath::root()), lab.now), None);
+    let sync = lab.heard().remove(0);
+    assert_eq!(number(&sync[4..]), 9);
+    // The connection goes before the answer: the next attempt asks again, at once.
+    lab.hang_up();
+    lab.drop_events();
+    assert_eq!(lab.dial().last_zxid, 0);
+    lab.say(&welcome(TIMEOUT_MS, 2));
+    let sync = lab.heard().remove(0);
+    lab.say(&reply(number(&sync), 7, 0));
+    let reset = SessionError::Reset { seen: Zxid(100), now: Zxid(7) };
+    assert_eq!(lab.events(), [Event::Fault(reset), Event::Reset, Event::Connected]);
+    lab.exchange(8);
+    lab.hang_up();
+    assert_eq!(lab.dial().last_zxid, 8);
+}
+
+#[test]
+fn an_ensemble_that_had_only_lost_its_quorum_is_no_other_one() {
+    let mut lab = Lab::connected();
+    lab.exchange(100);
+    lab.hang_up();
+    refuse_all(&mut lab, 100);
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    let sync = lab.heard().remove(0);
+    lab.say(&reply(number(&sync), 100, 0));
+    assert_eq!(lab.events(), [Event::Connected]);
+    lab.hang_up();
+    assert_eq!(lab.dial().last_zxid, 100);
+}
+
+#[test]
+fn a_close_ends_the_session_in_every_phase() {
+    // Waiting for the next attempt, connecting, and without an answer yet.
+    for phase in 0..3 {
+        let mut lab = Lab::new("a", &[]);
+        lab.act();
+        match phase {
+            0 => lab.hang_up(),
+            1 => {}
+            _ => lab.session.handle_connected(),
+        }
+        lab.drop_events();
+        lab.session.handle_close(lab.now);
+        lab.session.handle_close(lab.now);
+        assert_eq!(lab.events(), [Event::Closed]);
+        assert_eq!(lab.session.poll_timeout(), None);
+    }
+    // Connected: the server is told, and waited for a little.
+    for answers in [true, false] {
+        let mut lab = Lab::connected();
+        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.heard();
+        lab.session.handle_close(lab.now);
+        assert!(!lab.session.is_ready());
+        assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
+        let close = lab.heard().remove(0);
+        assert_eq!(number(&close[4..]), -11);
+        lab.say(&[reply(1, 1, 0), notification(1, "/a"), reply(number(&close), 2, 0)].concat());
+        assert_eq!(lab.events(), []);
+        match answers {
+            true => lab.hang_up(),
+            false => lab.advance(CLOSE_TIMEOUT),
+        }
+        assert_eq!(lab.events(), [Event::Closed]);
+        assert_eq!((lab.session.poll_timeout(), lab.connected_to.clone()), (None, None));
+    }
+}
+
+#[test]
+fn what_breaks_the_protocol_ends_the_connection() {
+    let bad: [(&str, Vec<u8>); 6] = [
+        ("a frame that is too long", vec![0x7f, 0, 0, 0]),
+        ("a reply without a header", frame(&[0; 15])),
+        ("a reply that nothing was asked for", reply(3, 50, 0)),
+        ("a reply out of turn", reply(2, 50, 0)),
+        ("a notification without a path", frame(&[&[0xff; 12][..], &[0; 4]].concat())),
+        ("a zxid that went back", reply(1, 4, 0)),
+    ];
+    for (what, bytes) in bad {
+        let mut lab = Lab::connected();
+        lab.say(&reply(-2, 5, 0));
+        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.say(&bytes);
+        let events = lab.events();
+        assert_eq!(events[0], Event::Suspended { last_zxid: Zxid(5) }, "{what}");
+        assert!(matches!(events[1], Event::Fault(SessionError::Protocol { .. })), "{what}");
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        assert_eq!(lab.events(), [Event::Connected], "{what}");
+    }
+    let mut lab = Lab::new("a", &[]);
+    lab.dial();
+    lab.say(&welcome(0, 0));
+    assert!(is_fault(&lab.events()[0]), "a session that was not there cannot expire");
+}
+
+#[test]
+fn events_keep_the_order_of_the_stream_and_xids_begin_again_behind_the_last() {
+    let mut lab = Lab::connected();
+    lab.session.next_xid = i32::MAX;
+    let xids: Vec<_> =
+        (0..2).map(|_| lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap()).collect();
+    assert_eq!(xids, [i32::MAX, 1]);
+    let stream =
+        [notification(1, "/a"), reply(i32::MAX, 5, -101), notification(3, "/b"), reply(1, 6, 0)].concat();
+    for chunk in stream.chunks(7) {
+        lab.say(chunk);
+    }
+    let kinds: Vec<_> = lab
+        .events()
+        .into_iter()
+        .map(|event| match event {
+            Event::Notification(body) => Notification::decode(&body).unwrap().path.to_owned(),
+            Event::Reply(reply) => format!("{} {}", reply.xid, reply.error),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(kinds, ["/a", "2147483647 NONODE (-101)", "/b", "1 OK (0)"]);
+}
