@@ -310,7 +310,11 @@ impl Session {
         }
         // What follows the end of a connection belongs to no other.
         while self.is_open() {
-            let frame = match self.frames.next(&mut bytes) {
+            let longest = match self.phase {
+                Phase::Connecting { .. } => wire::MAX_CONNECT_RESPONSE,
+                _ => wire::MAX_FRAME,
+            };
+            let frame = match self.frames.next(&mut bytes, longest) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
                 Err(malformed) => return self.protocol_error(malformed, now),

@@ -19,7 +19,7 @@ use crate::wire::{
 };
 
 /// What may be in flight for all caches together: bounded, so that pings and small caches are not held up.
-const MOST_FLIGHTS: usize = 8;
+const MOST_READS: usize = 2048;
 const MOST_BYTES: usize = 4 << 20;
 /// How long to wait before a watch is asked for again, when the server could not set it.
 const WATCH_RETRY: Duration = Duration::from_secs(1);
@@ -85,7 +85,8 @@ pub struct Group {
     watches: HashMap<NodePath, Watch>,
     watch_serial: u64,
     requests: VecDeque<(Request, Purpose)>,
-    flights: usize,
+    /// Reads without a reply, and about how many bytes of replies are still to come.
+    reads: usize,
     bytes: usize,
     /// Whose turn it was last.
     served: CacheId,
@@ -102,7 +103,7 @@ impl Group {
             watches: HashMap::new(),
             watch_serial: 0,
             requests: VecDeque::new(),
-            flights: 0,
+            reads: 0,
             bytes: 0,
             served: CacheId(0),
             outputs: VecDeque::new(),
@@ -186,7 +187,7 @@ impl Group {
                 ));
             }
         }
-        if self.flights >= MOST_FLIGHTS || self.bytes >= MOST_BYTES {
+        if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
             return None;
         }
         let behind = (Bound::Excluded(self.served), Bound::Unbounded);
@@ -213,11 +214,12 @@ impl Group {
                     reads.push(wire::Read::Children(read.path.clone()));
                 }
             }
-            self.flights += 1;
+            self.reads += flight.nodes.len();
             self.bytes += flight.expected;
             let purpose = Purpose::Nodes { cache, reads: flight.nodes, expected: flight.expected };
             self.requests.push_back((Request::MultiRead(reads), purpose));
         }
+        self.reads += flight.stats.len();
         for read in flight.stats {
             let request = match read.children {
                 true => Request::ChildrenWithStat(read.path.clone()),
@@ -238,7 +240,7 @@ impl Group {
     pub fn handle_suspended(&mut self, last_zxid: Zxid) {
         self.link = Link::Down;
         self.requests.clear();
-        (self.flights, self.bytes) = (0, 0);
+        (self.reads, self.bytes) = (0, 0);
         self.each(|cache| cache.handle_suspended(last_zxid));
     }
 
@@ -280,11 +282,16 @@ impl Group {
         };
         match path {
             Some(path) => {
+                let mut stopped = Vec::new();
                 for (id, cache) in &mut self.caches {
-                    if cache.root().relative(path.as_str()).is_some() {
+                    if cache.root().relative(path.as_str()).is_some() && !cache.is_stopped() {
                         cache.handle_notification(notification.kind, &path, now);
                         drain(*id, cache, &mut self.outputs);
+                        stopped.extend(cache.is_stopped().then(|| cache.root().clone()));
                     }
+                }
+                for root in stopped {
+                    self.drop_watch(root);
                 }
             }
             None => log::warn!("notification about {:?} ignored: no such path can be", notification.path),
@@ -312,7 +319,7 @@ impl Group {
                 }
             }
             Purpose::Nodes { cache: id, reads, expected } => {
-                self.flights = self.flights.saturating_sub(1);
+                self.reads = self.reads.saturating_sub(reads.len());
                 self.bytes = self.bytes.saturating_sub(expected);
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let handled = nodes_answered(cache, &reads, error, body, now);
@@ -322,6 +329,7 @@ impl Group {
                 }
             }
             Purpose::Stat { cache: id, read } => {
+                self.reads = self.reads.saturating_sub(1);
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let found = match (error.is_ok(), read.children) {
                         (false, _) => Found::error(error),
@@ -386,10 +394,20 @@ impl Group {
             }
             error => {
                 if error != ServerError::THROTTLED {
+                    let status = match error {
+                        // The server wants to know who asks, and closes the connection.
+                        ServerError::SESSION_CLOSED_REQUIRE_SASL => Status::Auth,
+                        _ => Status::Protocol,
+                    };
                     let message = format!("the server could not watch {root}: {error}");
-                    let fault = Fault::new(Status::Protocol, message).at(root).server_error(error.0);
+                    let fault = Fault::new(status, message).at(root).server_error(error.0);
                     for id in ids {
-                        self.with(id, |cache| cache.fault(fault.clone()));
+                        self.with(id, |cache| {
+                            cache.fault(fault.clone());
+                            if status == Status::Auth {
+                                cache.set_failure(Some(status));
+                            }
+                        });
                     }
                 }
                 Watch::Wanted(Some(now + WATCH_RETRY))

@@ -365,6 +365,8 @@ impl Synchroniser {
             }
             NotificationKind::Other(_) => {}
         }
+        // A server that notifies and never answers fills no tree, but memory.
+        self.check_limits(self.unread.suspects());
         self.note_edits(now);
         self.tell_state();
     }

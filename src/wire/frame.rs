@@ -6,6 +6,10 @@ use super::Malformed;
 /// child list of a node with millions of children, or a batch of the largest nodes.
 pub const MAX_FRAME: usize = 128 << 20;
 
+/// The longest answer to a connect request: some numbers and a password of 16 bytes. What is no ZooKeeper at all is
+/// noticed by it at once.
+pub const MAX_CONNECT_RESPONSE: usize = 1 << 10;
+
 /// How much is reserved on the word of a length prefix alone. More is allocated only as bytes arrive.
 const TRUSTED: usize = 256 << 10;
 
@@ -19,15 +23,16 @@ pub struct FrameDecoder {
 }
 
 impl FrameDecoder {
-    /// Takes bytes from `input` up to the end of a frame, and returns the frame when it is whole.
-    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+    /// Takes bytes from `input` up to the end of a frame of at most `longest` bytes, and returns the frame when it is
+    /// whole.
+    pub fn next(&mut self, input: &mut &[u8], longest: usize) -> Result<Option<Vec<u8>>, Malformed> {
         let expected = match self.expected {
             Some(expected) => expected,
             None => {
                 self.prefix.extend_from_slice(take(input, 4 - self.prefix.len()));
                 let Ok(prefix) = <[u8; 4]>::try_from(self.prefix.as_slice()) else { return Ok(None) };
                 let expected = u32::from_be_bytes(prefix) as usize;
-                if expected > MAX_FRAME {
+                if expected > longest {
                     return Err(Malformed { what: "frame length" });
                 }
                 self.prefix.clear();
@@ -65,11 +70,11 @@ mod tests {
     fn a_length_that_is_too_long_or_negative_is_refused_before_anything_is_allocated() {
         for prefix in [u32::MAX, 1 << 31, MAX_FRAME as u32 + 1] {
             let mut decoder = FrameDecoder::default();
-            assert!(decoder.next(&mut &prefix.to_be_bytes()[..]).is_err());
+            assert!(decoder.next(&mut &prefix.to_be_bytes()[..], MAX_FRAME).is_err());
             assert_eq!(decoder.frame.capacity(), 0);
         }
         let mut decoder = FrameDecoder::default();
-        assert_eq!(decoder.next(&mut &(MAX_FRAME as u32).to_be_bytes()[..]), Ok(None));
+        assert_eq!(decoder.next(&mut &(MAX_FRAME as u32).to_be_bytes()[..], MAX_FRAME), Ok(None));
         assert!(decoder.frame.capacity() <= 2 * TRUSTED);
     }
 
@@ -91,7 +96,7 @@ mod tests {
                     break;
                 }
                 let mut chunk = take(&mut rest, *cut);
-                while let Some(frame) = decoder.next(&mut chunk).unwrap() {
+                while let Some(frame) = decoder.next(&mut chunk, MAX_FRAME).unwrap() {
                     decoded.push(frame);
                 }
             }
