@@ -5,9 +5,9 @@ use crate::stat::Stat;
 use crate::wire::ServerError;
 
 /// The most reads in one multiRead: the server commits nothing while it works on one.
-const MOST_READS: usize = 256;
+pub const MOST_READS: usize = 256;
 /// The most reads in a multiRead of paths that are written so fast that no cut has come for long.
-pub const MOST_HOT_READS: usize = 2048;
+pub const MOST_HOT_READS: usize = 4096;
 /// How many bytes of reply a flight aims at.
 const REPLY_BYTES: usize = 256 << 10;
 /// How many bytes of request; a server closes the connection on one of 1 MiB (`jute.maxbuffer`).

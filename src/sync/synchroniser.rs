@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::candidate::Candidates;
-use super::flight::{Flight, Found, LARGE_DATA, MOST_HOT_READS, SizeGuess};
+use super::flight::{Flight, Found, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
 use super::unread::{History, Unread, Want};
 use super::{Options, Output};
 use crate::error::{Fault, Status};
@@ -726,12 +726,17 @@ impl Synchroniser {
         if self.is_following() {
             self.hot.retain(|_, at| now - *at < HOT_FOR);
             let starved_for = now - self.published.cut_at;
-            if starved_for >= STARVED_AFTER && self.hot.len() + self.unread.suspects() <= MOST_HOT_READS {
-                flight = Flight::for_a_cut();
+            let mut hot = Vec::new();
+            if starved_for >= HOT_AFTER {
+                hot = self.hot_paths(MOST_READS);
+            }
+            if starved_for >= STARVED_AFTER && hot.is_empty() {
+                hot = self.hot_paths(MOST_HOT_READS);
+                flight = if hot.is_empty() { flight } else { Flight::for_a_cut() };
             }
             self.fill_from_queue(&mut flight);
-            if starved_for >= HOT_AFTER {
-                self.fill_hot(&mut flight);
+            if !flight.is_empty() {
+                hot.iter().for_each(|path| self.read_again(&mut flight, path));
             }
             if self.audit.next == AuditStep::Due && flight.has_room_for(AUDIT_STEP) {
                 self.fill_from_audit(&mut flight);
@@ -805,20 +810,19 @@ impl Synchroniser {
         }
     }
 
-    /// When no cut has come for a while, what is written all the time is read together, so that one reply knows it
-    /// all. Half of it would be of no use.
-    fn fill_hot(&mut self, flight: &mut Flight) {
-        if flight.is_empty() || !flight.has_room_for(self.hot.len()) {
-            return;
-        }
-        let hot: Vec<NodePath> = self.hot.keys().cloned().collect();
-        for path in hot {
+    /// What is written all the time and known at present. When no cut has come for a while it is read together with
+    /// what is not known, so that one reply knows it all. None of it if that would be more than `most` reads: a part
+    /// would be of no use.
+    fn hot_paths(&self, most: usize) -> Vec<NodePath> {
+        let Some(room) = most.checked_sub(self.unread.len()) else { return Vec::new() };
+        let is_small = |path: &NodePath| {
             let known = self.root.relative(path.as_str()).and_then(|relative| self.tree.get(relative));
             let node = known.and_then(|entry| entry.node.as_ref());
-            if node.is_some_and(|node| node.data().len() <= LARGE_DATA) {
-                self.read_again(flight, &path);
-            }
-        }
+            node.is_some_and(|node| node.data().len() <= LARGE_DATA)
+        };
+        let known = self.hot.keys().filter(|path| !self.unread.contains(path.as_str()) && is_small(path));
+        let hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
+        if hot.len() > room { Vec::new() } else { hot }
     }
 
     /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them.

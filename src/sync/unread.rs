@@ -67,6 +67,10 @@ impl Unread {
         self.wants.contains_key(path)
     }
 
+    pub fn len(&self) -> usize {
+        self.wants.len()
+    }
+
     /// How many paths may have another value in the tree than at the server, as far as is known.
     pub fn suspects(&self) -> usize {
         self.suspects
