@@ -83,13 +83,22 @@ impl Chunk {
         self.name(self.len() - 1)
     }
 
+    fn last_name_bytes(&self) -> &[u8] {
+        self.name_bytes(self.len() - 1)
+    }
+
     fn get(&self, name: &str) -> Option<&Entry> {
-        self.keys.find(name, |index| self.name(index)).map(|index| &self.entries[index])
+        self.keys.find(name, |index| self.name_bytes(index)).map(|index| &self.entries[index])
+    }
+
+    /// The name as bytes, which may be cut without a look at what they are.
+    fn name_bytes(&self, index: usize) -> &[u8] {
+        &self.names.as_bytes()[self.start(index)..self.ends[index] as usize - 1]
     }
 
     fn search(&self, name: &str) -> Result<usize, usize> {
-        let index = self.keys.first_not_below(name, |index| self.name(index));
-        match index < self.len() && self.name(index) == name {
+        let index = self.keys.first_not_below(name, |index| self.name_bytes(index));
+        match index < self.len() && self.name_bytes(index) == name.as_bytes() {
             true => Ok(index),
             false => Err(index),
         }
@@ -176,7 +185,7 @@ impl Children {
     fn chunk_of(&self, name: &str) -> usize {
         match self.chunks.len() {
             0 | 1 => 0,
-            _ => self.last_keys.first_not_below(name, |index| self.chunks[index].last_name()),
+            _ => self.last_keys.first_not_below(name, |index| self.chunks[index].last_name_bytes()),
         }
     }
 

@@ -28,11 +28,11 @@ impl Keys {
 
     /// Where `name` is, with the help of the names themselves. What it takes for granted is proved by the name it
     /// finds in the end.
-    pub(super) fn find<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> Option<usize> {
+    pub(super) fn find<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n [u8]) -> Option<usize> {
         let key = key(name.as_bytes().get(self.prefix.len()..)?);
         let mut index = self.keys.partition_point(|other| *other < key);
         while self.keys.get(index) == Some(&key) {
-            if name_at(index) == name {
+            if name_at(index) == name.as_bytes() {
                 return Some(index);
             }
             index += 1;
@@ -41,7 +41,7 @@ impl Keys {
     }
 
     /// Which name is the first that is not below `name`.
-    pub(super) fn first_not_below<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n str) -> usize {
+    pub(super) fn first_not_below<'n>(&self, name: &str, name_at: impl Fn(usize) -> &'n [u8]) -> usize {
         let bytes = name.as_bytes();
         let (head, tail) = bytes.split_at(self.prefix.len().min(bytes.len()));
         match head.cmp(&self.prefix) {
@@ -55,7 +55,7 @@ impl Keys {
         let (mut low, mut high) = (start, start + alike);
         while low < high {
             let middle = (low + high) / 2;
-            match name_at(middle) < name {
+            match name_at(middle) < bytes {
                 true => low = middle + 1,
                 false => high = middle,
             }
@@ -120,12 +120,12 @@ mod tests {
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
             let keys = Keys::new(names.iter().copied());
             for (index, name) in names.iter().enumerate() {
-                prop_assert_eq!(keys.find(name, |at| names[at]), Some(index));
-                prop_assert_eq!(keys.first_not_below(name, |at| names[at]), index);
+                prop_assert_eq!(keys.find(name, |at| names[at].as_bytes()), Some(index));
+                prop_assert_eq!(keys.first_not_below(name, |at| names[at].as_bytes()), index);
             }
             let below = names.iter().filter(|name| **name < other.as_str()).count();
-            prop_assert_eq!(keys.first_not_below(&other, |at| names[at]), below);
-            prop_assert_eq!(keys.find(&other, |at| names[at]), names.binary_search(&other.as_str()).ok());
+            prop_assert_eq!(keys.first_not_below(&other, |at| names[at].as_bytes()), below);
+            prop_assert_eq!(keys.find(&other, |at| names[at].as_bytes()), names.binary_search(&other.as_str()).ok());
         }
     }
 }
