@@ -38,7 +38,7 @@ const CUT_PATIENCE: Duration = Duration::from_secs(1);
 const HOT_AFTER: Duration = Duration::from_millis(5);
 /// After how long without a cut more hot paths than usual may be read at once.
 const STARVED_AFTER: Duration = Duration::from_millis(200);
-/// A path is hot when a notification named it within this time.
+/// A path is hot when a notification named it within this time, or since the last cut.
 const HOT_FOR: Duration = Duration::from_millis(100);
 /// Flights at a time during a load or verification; when following there is one.
 const FLIGHTS: usize = 4;
@@ -724,8 +724,8 @@ impl Synchroniser {
         }
         let mut flight = Flight::default();
         if self.is_following() {
-            self.hot.retain(|_, at| now - *at < HOT_FOR);
             let starved_for = now - self.published.cut_at;
+            self.hot.retain(|_, at| now - *at < HOT_FOR.max(starved_for));
             let mut hot = Vec::new();
             if starved_for >= HOT_AFTER {
                 hot = self.hot_paths(MOST_READS);
