@@ -205,6 +205,7 @@ struct reader {
     const tc_cache *cache;
     const struct paths *paths;  /* what is read */
     const struct paths *sorted; /* all there is */
+    size_t first;               /* where in them it begins: threads in step would meet at every node */
     pthread_barrier_t *start;
     double seconds[BLOCKS];
     uint64_t seen;
@@ -212,7 +213,7 @@ struct reader {
 
 static void read_block(struct reader *reader)
 {
-    for (size_t i = 0, at = 0; i < READS_A_BLOCK; i++) {
+    for (size_t i = 0, at = reader->first; i < READS_A_BLOCK; i++) {
         const tc_node *node;
         if (tc_get_data(reader->cache, reader->paths->at[at], &node) != TC_OK)
             die("%s is not there", reader->paths->at[at]);
@@ -233,7 +234,7 @@ static int compare_paths(const void *a, const void *b)
 static void bsearch_block(struct reader *reader)
 {
     const struct paths *sorted = reader->sorted;
-    for (size_t i = 0, at = 0; i < READS_A_BLOCK; i++) {
+    for (size_t i = 0, at = reader->first; i < READS_A_BLOCK; i++) {
         char **found =
             bsearch(&reader->paths->at[at], sorted->at, sorted->len, sizeof *sorted->at, compare_paths);
         reader->seen += (uint64_t)(found - sorted->at);
@@ -281,6 +282,7 @@ static void measure_blocks(const char *name, struct reader reader, int threads)
     for (int i = 0; i < threads; i++) {
         readers[i] = reader;
         readers[i].start = &start;
+        readers[i].first = reader.paths != NULL ? reader.paths->len * (size_t)i / (size_t)threads : 0;
         if (pthread_create(&ids[i], NULL, run_reader, &readers[i]) != 0)
             die("no thread");
     }
