@@ -1,0 +1,403 @@
+//! One subtree: load, follow, verify, audit, and publish what is exact.
+//!
+//! Inputs, in the order of the connection's stream: [`handle_connected`](Synchroniser::handle_connected), then
+//! [`handle_watching`](Synchroniser::handle_watching) once the watch is there; then, in any order,
+//! [`handle_notification`](Synchroniser::handle_notification), and for each reply one
+//! [`handle_found`](Synchroniser::handle_found) per read followed by one
+//! [`handle_reply`](Synchroniser::handle_reply); last [`handle_suspended`](Synchroniser::handle_suspended). After
+//! each of them, [`poll_flight`](Synchroniser::poll_flight) says what to read, [`poll_output`] what to tell, and
+//! [`poll_timeout`](Synchroniser::poll_timeout) when to call [`handle_timeout`](Synchroniser::handle_timeout).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod` | the state, and what the connection does to it |
+//! | `notifications` | what changes at the server |
+//! | `replies` | what reads find |
+//! | `reads` | what to read next: load, verification, hot paths, audit |
+//! | `publish` | versions, cuts, events, the state |
+//!
+//! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
+//! everything that is not a suspect in `unread` is as it was at the server at the zxid of that reply. *The child
+//! list of a known node is the one its Stat speaks of*: where the two do not fit together, the node is in `unread`
+//! with `children` set.
+//!
+//! [`poll_output`]: Synchroniser::poll_output
+
+mod notifications;
+mod publish;
+mod reads;
+mod replies;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::candidate::Candidates;
+use super::flight::SizeGuess;
+use super::unread::Unread;
+use super::{Options, Output};
+use crate::error::{Fault, Status};
+use crate::path::NodePath;
+use crate::stat::Zxid;
+use crate::state::{EventKind, State};
+use crate::tree::Tree;
+use crate::wire::ServerError;
+
+/// A verification waits for a random part of this time per node, so that the clients of a server that comes back do
+/// not all read their trees at once.
+const VERIFY_SPREAD_PER_NODE: Duration = Duration::from_micros(1);
+
+/// How the cache stands to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// No connection yet since the cache was opened.
+    Never,
+    /// Connected, without the watch.
+    Connected,
+    /// The watch is there: whatever changes is notified.
+    Watching,
+    Suspended,
+    Lost,
+}
+
+/// A pass over what is in the tree, after a connection that was gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verification {
+    Done,
+    Due(Instant),
+    /// All up to and including this path has been read or is in `unread`; "" is the root.
+    Behind(String),
+}
+
+/// The slow pass over what is in the tree, for what nothing notifies of.
+struct Audit {
+    /// All up to and including this path was read in this pass; "" is the root.
+    behind: String,
+    next: AuditStep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AuditStep {
+    Off,
+    At(Instant),
+    /// With the next flight that has nothing better to do.
+    Due,
+}
+
+/// How the creation of a missing root stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RootCreation {
+    /// Not wanted, or not wanted any more.
+    Off,
+    WhenMissing,
+    /// It is missing.
+    Due,
+    /// Asked for, not answered; the first error so far.
+    Asked(ServerError),
+}
+
+pub struct Synchroniser {
+    root: NodePath,
+    /// The root is the server's `/`, whose `/zookeeper` is left out.
+    hides_zookeeper: bool,
+    options: Options,
+    rng: fastrand::Rng,
+
+    link: Link,
+    /// Reading has begun: the root is known, or in `unread`.
+    begun: bool,
+    /// The first load is complete.
+    complete: bool,
+    /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
+    rebuilding: bool,
+    stopped: bool,
+    root_creation: RootCreation,
+
+    tree: Tree,
+    unread: Unread,
+    verification: Verification,
+    candidates: Candidates,
+    /// Paths that notifications named, and when last.
+    hot: HashMap<NodePath, Instant>,
+    audit: Audit,
+    /// Replies that are still to come.
+    outstanding: usize,
+    retry_at: Option<Instant>,
+    sizes: SizeGuess,
+    /// The zxid of the last reply with nothing outstanding before the connection was lost.
+    exact_at: Option<Zxid>,
+
+    published: Published,
+    /// About how many nodes changed since then, and since when some have.
+    edits: usize,
+    edited_at: Option<Instant>,
+    /// Since when nothing is left of the load or verification.
+    loaded_at: Option<Instant>,
+    /// To be told with the next version after which it holds.
+    announce_initialized: bool,
+    announce_in_step: bool,
+    told_state: State,
+    failure: Option<Status>,
+    outputs: VecDeque<Output>,
+}
+
+struct Published {
+    tree: Tree,
+    zxid: Zxid,
+    is_cut: bool,
+    is_complete: bool,
+    cut_at: Instant,
+}
+
+impl Synchroniser {
+    pub fn new(
+        root: NodePath,
+        hides_zookeeper: bool,
+        options: Options,
+        rng: fastrand::Rng,
+        now: Instant,
+    ) -> Self {
+        let root_creation = if options.create_root { RootCreation::WhenMissing } else { RootCreation::Off };
+        let mut synchroniser = Synchroniser {
+            root,
+            hides_zookeeper,
+            options,
+            rng,
+            link: Link::Never,
+            begun: false,
+            complete: false,
+            rebuilding: false,
+            stopped: false,
+            root_creation,
+            tree: Tree::default(),
+            unread: Unread::default(),
+            verification: Verification::Done,
+            candidates: Candidates::default(),
+            hot: HashMap::new(),
+            audit: Audit { behind: String::new(), next: AuditStep::Off },
+            outstanding: 0,
+            retry_at: None,
+            sizes: SizeGuess::new(),
+            exact_at: None,
+            published: Published {
+                tree: Tree::default(),
+                zxid: Zxid(0),
+                is_cut: false,
+                is_complete: false,
+                cut_at: now,
+            },
+            edits: 0,
+            edited_at: None,
+            loaded_at: None,
+            announce_initialized: true,
+            announce_in_step: true,
+            told_state: State::Latent,
+            failure: None,
+            outputs: VecDeque::new(),
+        };
+        synchroniser.tell_state();
+        synchroniser
+    }
+
+    pub fn root(&self) -> &NodePath {
+        &self.root
+    }
+
+    /// Whether a limit has ended it.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether the root is to be created now: ask the server for it and its parents, and answer with
+    /// [`handle_created`](Self::handle_created) for each.
+    pub fn take_root_creation(&mut self) -> bool {
+        let is_due = self.root_creation == RootCreation::Due;
+        if is_due {
+            self.root_creation = RootCreation::Asked(ServerError::OK);
+        }
+        is_due
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.link != Link::Watching || self.stopped {
+            return None;
+        }
+        let verification = match self.verification {
+            Verification::Due(at) => Some(at),
+            _ => None,
+        };
+        let audit = match self.audit.next {
+            AuditStep::At(at) => Some(at),
+            _ => None,
+        };
+        [verification, audit, self.retry_at, self.publish_at()].into_iter().flatten().min()
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.link != Link::Watching || self.stopped {
+            return;
+        }
+        if self.retry_at.is_some_and(|at| now >= at) {
+            self.retry_at = None;
+        }
+        if matches!(self.audit.next, AuditStep::At(at) if now >= at) {
+            self.audit.next = AuditStep::Due;
+        }
+        if matches!(self.verification, Verification::Due(at) if now >= at) {
+            let root = self.root.clone();
+            self.unread.update(&root, |want| (want.suspect, want.discovered) = (true, true));
+            self.verification = Verification::Behind(String::new());
+        }
+        self.publish_when_due(now);
+        self.tell_state();
+    }
+
+    pub fn handle_connected(&mut self) {
+        let is_back = matches!(self.link, Link::Suspended | Link::Lost);
+        self.link = Link::Connected;
+        if is_back {
+            self.event(EventKind::ConnectionReconnected);
+        }
+        self.tell_state();
+    }
+
+    /// The watch is there. `zxid` is that of the reply which said so; `None` where another cache's watch serves.
+    pub fn handle_watching(&mut self, zxid: Option<Zxid>, now: Instant) {
+        self.link = Link::Watching;
+        self.set_failure(None);
+        if !self.begun {
+            self.begun = true;
+            self.want_root();
+        } else if self.unread.suspects() == 0 && self.exact_at.is_some() && self.exact_at == zxid {
+            // Nothing happened in between, not even a new session.
+            self.settle(zxid.unwrap_or_default(), now);
+        } else {
+            let spread = VERIFY_SPREAD_PER_NODE * self.tree.len().try_into().unwrap_or(u32::MAX);
+            self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
+        }
+        self.exact_at = None;
+        if self.audit.next == AuditStep::Off {
+            self.schedule_audit(now);
+        }
+        self.tell_state();
+    }
+
+    /// The connection is gone; `last_zxid` is the newest zxid that the server had named.
+    pub fn handle_suspended(&mut self, last_zxid: Zxid) {
+        if self.link == Link::Watching {
+            self.exact_at = self.is_clean().then_some(last_zxid);
+        }
+        self.unread.restart();
+        self.candidates.clear();
+        self.hot.clear();
+        self.verification = Verification::Done;
+        (self.loaded_at, self.edited_at) = (None, None);
+        // Replies that were larger than expected may have been the reason.
+        self.sizes = SizeGuess::new();
+        self.outstanding = 0;
+        self.retry_at = None;
+        if self.is_creating_root() {
+            self.root_creation = RootCreation::WhenMissing;
+            self.want_root();
+        }
+        if self.link != Link::Never {
+            self.link = Link::Suspended;
+            self.announce_in_step = true;
+            self.event(EventKind::ConnectionSuspended);
+        }
+        self.tell_state();
+    }
+
+    pub fn handle_lost(&mut self) {
+        if self.link == Link::Suspended {
+            self.link = Link::Lost;
+            self.announce_initialized = true;
+            self.event(EventKind::ConnectionLost);
+            self.tell_state();
+        }
+    }
+
+    /// The client is closed: what is known stays, and will not change any more.
+    pub fn handle_closed(&mut self) {
+        if self.stopped {
+            return;
+        }
+        let was_lost = self.link == Link::Lost;
+        self.link = Link::Lost;
+        self.set_failure(Some(Status::Closed));
+        if !was_lost {
+            self.event(EventKind::ConnectionLost);
+        }
+        self.tell_state();
+    }
+
+    /// The ensemble went back in time: zxids repeat, so nothing that is known can be compared with.
+    pub fn handle_reset(&mut self) {
+        self.tree = Tree::default();
+        self.unread = Unread::default();
+        self.exact_at = None;
+        self.begun = false;
+        self.rebuilding = !self.published.tree.is_empty();
+        self.published.zxid = Zxid(0);
+    }
+
+    /// Why the load cannot succeed at present; `None`: it may again.
+    pub fn set_failure(&mut self, failure: Option<Status>) {
+        if self.failure != failure {
+            self.failure = failure;
+            self.outputs.push_back(Output::Failure(failure));
+        }
+    }
+
+    pub fn fault(&mut self, fault: Fault) {
+        self.outputs.push_back(Output::Fault(fault));
+    }
+
+    /// Nothing is left of a load or a verification.
+    fn is_following(&self) -> bool {
+        self.begun
+            && self.verification == Verification::Done
+            && self.unread.backlog() == 0
+            && !self.is_creating_root()
+    }
+
+    fn is_creating_root(&self) -> bool {
+        matches!(self.root_creation, RootCreation::Due | RootCreation::Asked(_))
+    }
+
+    /// Nothing is known to be outstanding.
+    fn is_clean(&self) -> bool {
+        self.link == Link::Watching && self.is_following() && self.unread.suspects() == 0
+    }
+
+    fn is_hidden(&self, relative: &str) -> bool {
+        self.hides_zookeeper && (relative == "zookeeper" || relative.starts_with("zookeeper/"))
+    }
+
+    fn check_limits(&mut self, nodes: usize) {
+        let exceeded = |limit: usize, value: usize| limit > 0 && value > limit;
+        let message = if exceeded(self.options.limit_nodes, nodes) {
+            format!("{} has more than limit.nodes={} nodes", self.root, self.options.limit_nodes)
+        } else if exceeded(self.options.limit_bytes, self.tree.bytes()) {
+            format!("{} has more than limit.bytes={} bytes of data", self.root, self.options.limit_bytes)
+        } else {
+            return;
+        };
+        if self.stopped {
+            return;
+        }
+        self.stopped = true;
+        self.tree = Tree::default();
+        self.unread = Unread::default();
+        self.candidates.clear();
+        self.hot.clear();
+        self.published.tree = Tree::default();
+        let root = self.root.clone();
+        self.fault(Fault::new(Status::Limit, message).at(&root));
+        self.set_failure(Some(Status::Limit));
+        self.tell_state();
+    }
+}

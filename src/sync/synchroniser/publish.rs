@@ -1,0 +1,120 @@
+//! What to tell: versions, events, the state.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Link, Synchroniser};
+use crate::stat::Zxid;
+use crate::state::{EventKind, State};
+use crate::sync::Output;
+use crate::tree::{Tree, Version};
+
+/// How often the first load shows how far it has come.
+const GROWTH_INTERVAL: Duration = Duration::from_millis(100);
+/// After how long without a cut a version is published that is not one.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Synchroniser {
+    /// The tree is published, as a cut, and all that there is to announce has been.
+    pub(super) fn is_told(&self) -> bool {
+        self.published.is_cut && self.published.tree.is(&self.tree) && !self.announce_in_step
+    }
+
+    /// After a reply with `zxid`: publishes what is exact now.
+    pub(super) fn settle(&mut self, zxid: Zxid, now: Instant) {
+        if self.published.zxid == Zxid(0) {
+            // A lower bound from now on: the watch was there before anything was read.
+            self.published.zxid = zxid;
+        }
+        self.loaded_at = self.is_following().then(|| self.loaded_at.unwrap_or(now));
+        if self.is_clean() {
+            self.candidates.clear();
+            self.publish(self.tree.clone(), Some(zxid), now);
+        } else if self.is_following() {
+            if let Some((zxid, tree)) = self.candidates.take_complete() {
+                self.publish(tree, Some(zxid), now);
+            }
+            self.candidates.add(zxid, &self.tree, &self.unread);
+        }
+        self.publish_when_due(now);
+    }
+
+    pub(super) fn note_edits(&mut self, now: Instant) {
+        if self.edits > 0 {
+            self.edited_at.get_or_insert(now);
+        }
+    }
+
+    /// When a version is to be published that is no cut, unless a cut comes before.
+    pub(super) fn publish_at(&self) -> Option<Instant> {
+        let finishes = self.rebuilding || !self.complete || self.announce_initialized;
+        let finish = self.loaded_at.filter(|_| finishes).map(|at| at + CUT_PATIENCE);
+        let patience = if self.complete { CUT_PATIENCE } else { GROWTH_INTERVAL };
+        let progress = self.edited_at.filter(|_| !self.rebuilding).map(|at| at + patience);
+        [finish, progress].into_iter().flatten().min()
+    }
+
+    pub(super) fn publish_when_due(&mut self, now: Instant) {
+        if self.publish_at().is_some_and(|at| now >= at) {
+            self.publish(self.tree.clone(), None, now);
+        }
+    }
+
+    /// Publishes `tree`: a cut at `cut`, or (`None`) not one.
+    fn publish(&mut self, tree: Tree, cut: Option<Zxid>, now: Instant) {
+        if cut.is_some_and(|cut| cut < self.published.zxid) {
+            return;
+        }
+        let is_finished = self.loaded_at.is_some_and(|at| cut.is_some() || now >= at + CUT_PATIENCE);
+        self.complete |= is_finished;
+        self.rebuilding &= !is_finished;
+        self.published.zxid = cut.unwrap_or(self.published.zxid);
+        if cut.is_some() {
+            self.published.cut_at = now;
+        }
+        let is_upgrade =
+            (cut.is_some() && !self.published.is_cut) || (self.complete && !self.published.is_complete);
+        if is_upgrade || !tree.is(&self.published.tree) {
+            self.published.is_cut = cut.is_some();
+            self.published.is_complete = self.complete;
+            self.published.tree = tree.clone();
+            let version = Version {
+                zxid: self.published.zxid,
+                is_cut: cut.is_some(),
+                is_complete: self.complete,
+                tree,
+            };
+            self.outputs.push_back(Output::Publish(Arc::new(version), self.edits));
+        }
+        let is_current = self.published.tree.is(&self.tree);
+        self.edits = usize::from(!is_current);
+        self.edited_at = (!is_current).then_some(now);
+        if is_finished && std::mem::take(&mut self.announce_initialized) {
+            self.event(EventKind::Initialized);
+        }
+        if is_finished && cut.is_some() && std::mem::take(&mut self.announce_in_step) {
+            self.event(EventKind::InStep);
+        }
+    }
+
+    /// Whoever is told finds the state changed already.
+    pub(super) fn event(&mut self, kind: EventKind) {
+        self.tell_state();
+        self.outputs.push_back(Output::Event(kind));
+    }
+
+    pub(super) fn tell_state(&mut self) {
+        let state = match self.link {
+            _ if self.stopped => State::Closed,
+            Link::Suspended => State::Suspended,
+            Link::Lost => State::Lost,
+            Link::Never | Link::Connected | Link::Watching if !self.complete => State::Loading,
+            _ if self.is_clean() && self.is_told() => State::InStep,
+            _ => State::CatchingUp,
+        };
+        if state != self.told_state {
+            self.told_state = state;
+            self.outputs.push_back(Output::State(state));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What to read next.
+
+use std::time::{Duration, Instant};
+
+use super::{AuditStep, Link, Synchroniser, Verification};
+use crate::path::NodePath;
+use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
+use crate::sync::unread::Want;
+use crate::tree::Tree;
+
+/// Flights at a time during a load or verification; when following there is one.
+const FLIGHTS: usize = 4;
+/// After how long without a cut the hot paths are read too.
+const HOT_AFTER: Duration = Duration::from_millis(5);
+/// After how long without a cut more hot paths than usual may be read at once.
+const STARVED_AFTER: Duration = Duration::from_millis(200);
+/// A path is hot when a notification named it within this time, or since the last cut.
+pub(super) const HOT_FOR: Duration = Duration::from_millis(100);
+/// Nodes that one step of the audit reads.
+const AUDIT_STEP: usize = 64;
+const SHORTEST_AUDIT_DELAY: Duration = Duration::from_millis(100);
+
+impl Synchroniser {
+    pub(super) fn want_root(&mut self) {
+        let root = self.root.clone();
+        self.unread.update(&root, |want| {
+            (want.suspect, want.discovered, want.children, want.data) = (true, true, true, true);
+        });
+    }
+
+    /// The next reads, if there are any and this is the time for them.
+    pub fn poll_flight(&mut self, now: Instant) -> Option<Flight> {
+        let most = if self.is_following() { 1 } else { FLIGHTS };
+        let is_ready = self.link == Link::Watching && !self.stopped && self.outstanding < most;
+        if !is_ready || self.retry_at.is_some() {
+            return None;
+        }
+        let mut flight = Flight::default();
+        if self.is_following() {
+            let starved_for = now - self.published.cut_at;
+            self.hot.retain(|_, at| now - *at < HOT_FOR.max(starved_for));
+            let mut hot = Vec::new();
+            if starved_for >= HOT_AFTER {
+                hot = self.hot_paths(MOST_READS);
+            }
+            if starved_for >= STARVED_AFTER && hot.is_empty() {
+                hot = self.hot_paths(MOST_HOT_READS);
+                flight = if hot.is_empty() { flight } else { Flight::for_a_cut() };
+            }
+            self.fill_from_queue(&mut flight);
+            if !flight.is_empty() {
+                hot.iter().for_each(|path| self.read_again(&mut flight, path));
+            }
+            if self.audit.next == AuditStep::Due && flight.has_room_for(AUDIT_STEP) {
+                self.fill_from_audit(&mut flight);
+                self.schedule_audit(now);
+            }
+        } else {
+            self.fill_from_queue(&mut flight);
+            self.fill_from_verification(&mut flight);
+        }
+        if flight.is_empty() && self.outstanding == 0 && self.is_clean() && !self.is_told() {
+            // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
+            // reply tells at which zxid the tree is exact.
+            self.read_again(&mut flight, &self.root.clone());
+        }
+        if flight.is_empty() {
+            return None;
+        }
+        self.outstanding += usize::from(!flight.nodes.is_empty()) + flight.stats.len();
+        Some(flight)
+    }
+
+    /// Adds the read of a path that is now marked as in flight.
+    fn add(flight: &mut Flight, tree: &Tree, sizes: &SizeGuess, path: NodePath, relative: &str, want: &Want) {
+        let known = tree.get(relative).and_then(|entry| entry.node.as_deref());
+        let data = known.map_or(sizes.get(), |node| node.data().len());
+        let stat_only = !want.data && known.is_some() && data > LARGE_DATA;
+        let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
+        flight.add(path, want.children.then_some(children), stat_only, data);
+    }
+
+    fn fill_from_queue(&mut self, flight: &mut Flight) {
+        while !flight.is_full() {
+            let Some((path, want)) = self.unread.next() else { return };
+            let Some(relative) = self.root.relative(path.as_str()) else { continue };
+            self.unread.update(&path, |want| want.in_flight = true);
+            Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
+        }
+    }
+
+    fn fill_from_verification(&mut self, flight: &mut Flight) {
+        let Verification::Behind(cursor) = &mut self.verification else { return };
+        let mut walk = self.tree.preorder_after(cursor);
+        let mut last = None;
+        while !flight.is_full() {
+            let Some((relative, _)) = walk.next() else {
+                self.verification = Verification::Done;
+                return;
+            };
+            let path = self.root.absolute(relative);
+            last = Some(relative.to_owned());
+            if !self.unread.contains(path.as_str()) {
+                let want = Want { in_flight: true, suspect: true, discovered: true, ..Want::default() };
+                self.unread.update(&path, |new| *new = want);
+                Self::add(flight, &self.tree, &self.sizes, path, relative, &want);
+            }
+        }
+        if let Some(last) = last {
+            *cursor = last;
+        }
+    }
+
+    /// What is written all the time and known at present. When no cut has come for a while it is read together with
+    /// what is not known, so that one reply knows it all. None of it if that would be more than `most` reads: a part
+    /// would be of no use.
+    fn hot_paths(&self, most: usize) -> Vec<NodePath> {
+        let Some(room) = most.checked_sub(self.unread.len()) else { return Vec::new() };
+        let is_small = |path: &NodePath| {
+            let known = self.root.relative(path.as_str()).and_then(|relative| self.tree.get(relative));
+            let node = known.and_then(|entry| entry.node.as_ref());
+            node.is_some_and(|node| node.data().len() <= LARGE_DATA)
+        };
+        let known = self.hot.keys().filter(|path| !self.unread.contains(path.as_str()) && is_small(path));
+        let hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
+        if hot.len() > room { Vec::new() } else { hot }
+    }
+
+    /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them.
+    fn fill_from_audit(&mut self, flight: &mut Flight) {
+        // A pass begins with the root, which may have appeared unnoticed, and after the last node the next one begins.
+        let behind = std::mem::take(&mut self.audit.behind);
+        if behind.is_empty() {
+            self.read_again(flight, &self.root.clone());
+        }
+        let tree = self.tree.clone();
+        let mut walk = tree.preorder_after(&behind);
+        for _ in 0..AUDIT_STEP {
+            let next = walk.next().filter(|_| !flight.is_full());
+            let Some((relative, _)) = next else { return };
+            self.audit.behind = relative.to_owned();
+            self.read_again(flight, &self.root.absolute(relative));
+        }
+    }
+
+    /// Adds a read of a path whose value is known as far as notifications go.
+    fn read_again(&mut self, flight: &mut Flight, path: &NodePath) {
+        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        if !self.unread.contains(path.as_str()) {
+            let want = Want { in_flight: true, ..Want::default() };
+            self.unread.update(path, |new| *new = want);
+            Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
+        }
+    }
+
+    pub(super) fn schedule_audit(&mut self, now: Instant) {
+        let interval = self.options.audit_interval;
+        if !interval.is_zero() {
+            let steps = self.tree.len().div_ceil(AUDIT_STEP).max(1);
+            let delay = (interval / steps.try_into().unwrap_or(u32::MAX)).max(SHORTEST_AUDIT_DELAY);
+            // Partly at random, so that clients that began together do not stay together.
+            self.audit.next = AuditStep::At(now + delay.mul_f64(0.5 + self.rng.f64()));
+        }
+    }
+}

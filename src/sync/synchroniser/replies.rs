@@ -1,0 +1,228 @@
+//! What reads find.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Link, RootCreation, Synchroniser};
+use crate::error::{Fault, Status};
+use crate::path::{NodePath, is_name};
+use crate::stat::{Stat, Zxid};
+use crate::sync::flight::Found;
+use crate::sync::unread::Want;
+use crate::tree::Node;
+use crate::wire::ServerError;
+
+/// How long to wait after a server could not answer.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+impl Synchroniser {
+    /// The result of one read of a flight.
+    pub fn handle_found(&mut self, path: &NodePath, found: Found<'_>, now: Instant) {
+        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        if self.stopped {
+            return;
+        }
+        let Some(mut want) = self.unread.remove(path.as_str()) else { return };
+        want.in_flight = false;
+        let is_there = !matches!(found, Found::Missing | Found::Failed(_));
+        if relative.is_empty() && is_there && self.root_creation == RootCreation::WhenMissing {
+            // What is deleted from now on stays deleted.
+            self.root_creation = RootCreation::Off;
+        }
+        let old = self.tree.get(relative).and_then(|entry| entry.node.clone());
+        let (node, children) = match found {
+            Found::Node { data, stat, children } => {
+                self.sizes.learn(data.len());
+                let node = match &old {
+                    Some(old) if old.data() == data => Self::with_stat(old, stat),
+                    _ => Arc::new(Node::new(Arc::from(data), stat)),
+                };
+                (node, children)
+            }
+            Found::Stat { stat, children } => match &old {
+                Some(old) if Self::says_the_same_of_data(old.stat(), &stat) => {
+                    (Self::with_stat(old, stat), children)
+                }
+                _ => {
+                    self.candidates.read(path, relative, None);
+                    return self
+                        .unread
+                        .update(path, |again| *again = Want { data: true, suspect: true, ..want });
+                }
+            },
+            Found::Missing => return self.found_missing(path, relative, want, now),
+            Found::Unreadable => return self.found_unreadable(path, relative, want),
+            Found::Failed(error) => return self.found_failed(path, error, want, now),
+        };
+        self.candidates.read(path, relative, Some(&node));
+        self.put(path, relative, node, old, children, want);
+    }
+
+    /// The node with another Stat; itself when it is the same one.
+    fn with_stat(node: &Arc<Node>, stat: Stat) -> Arc<Node> {
+        if node.stat() == &stat { node.clone() } else { Arc::new(node.with_stat(stat)) }
+    }
+
+    /// Whether the data that belongs to `known` is still the node's, and may still be read.
+    fn says_the_same_of_data(known: &Stat, stat: &Stat) -> bool {
+        known.czxid == stat.czxid && known.mzxid == stat.mzxid && known.aversion == stat.aversion
+    }
+
+    /// Puts a node that was read into the tree, and sees to it that its child list is the one its Stat speaks of.
+    fn put(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        node: Arc<Node>,
+        old: Option<Arc<Node>>,
+        children: Option<Vec<&str>>,
+        want: Want,
+    ) {
+        let stat = *node.stat();
+        let old = old.filter(|old| {
+            let same = old.is_same_node(&node);
+            if !same {
+                self.tree.remove(relative);
+            }
+            same
+        });
+        if !old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) {
+            if !self.tree.put(relative, Some(node)) {
+                return self.put_off(path, want);
+            }
+            self.edits += 1;
+        }
+        let is_list_known = !want.children && want.history.explains(old.as_deref().map(Node::stat), &stat);
+        match children {
+            Some(names) => self.found_children(path, relative, names),
+            None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
+            None if is_list_known => {}
+            None => self.unread.update(path, |again| {
+                *again =
+                    Want { children: true, suspect: true, discovered: want.discovered, ..Want::default() };
+            }),
+        }
+        self.check_limits(self.tree.len());
+    }
+
+    /// A node whose parent is not there was read while the parent was replaced: it is read again behind its parent.
+    /// Without a parent that is being read it is out of reach.
+    fn put_off(&mut self, path: &NodePath, want: Want) {
+        if self.parent_in_tree(path).is_some_and(|parent| self.unread.contains(parent)) {
+            self.unread.update(path, |again| *again = Want { data: true, suspect: true, ..want });
+        }
+    }
+
+    /// A child list, at the zxid of the Stat that came with it.
+    fn found_children(&mut self, path: &NodePath, relative: &str, names: Vec<&str>) {
+        let mut names: Vec<&str> = names
+            .into_iter()
+            .filter(|name| is_name(name) && !(relative.is_empty() && self.is_hidden(name)))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        self.check_limits(names.len());
+        if self.stopped {
+            return;
+        }
+        let known = self.tree.get(relative).and_then(|entry| entry.children.clone());
+        if let Some(known) = &known {
+            for (name, _) in known.iter() {
+                if names.binary_search(&name).is_err() {
+                    self.tree.remove(self.root.relative(path.absolute(name).as_str()).unwrap_or_default());
+                    self.edits += 1;
+                }
+            }
+        }
+        for name in names {
+            if known.as_ref().is_some_and(|known| known.get(name).is_some()) {
+                continue;
+            }
+            let child = path.absolute(name);
+            if !self.unread.contains(child.as_str()) {
+                self.unread
+                    .update(&child, |want| (want.suspect, want.discovered, want.data) = (true, true, true));
+            }
+        }
+    }
+
+    fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
+        self.candidates.read(path, relative, None);
+        let was_there = self.tree.remove(relative);
+        self.edits += usize::from(was_there);
+        if was_there || want.suspect {
+            // Nothing notified of it: the parent's own Stat is not known either.
+            self.child_changed(path, now, |_| {});
+        }
+        if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
+            self.root_creation = RootCreation::Due;
+        }
+    }
+
+    fn found_unreadable(&mut self, path: &NodePath, relative: &str, want: Want) {
+        self.candidates.read(path, relative, None);
+        if self.tree.get(relative).is_some_and(|entry| entry.node.is_none()) {
+            return;
+        }
+        if !self.tree.put(relative, None) {
+            return self.put_off(path, want);
+        }
+        self.edits += 1;
+        if relative.is_empty() {
+            let message = format!("the session may not read the root {path}");
+            self.fault(
+                Fault::new(Status::NoPermission, message).at(path).server_error(ServerError::NO_AUTH.0),
+            );
+        } else {
+            log::debug!("the session may not read {path}");
+        }
+    }
+
+    fn found_failed(&mut self, path: &NodePath, error: ServerError, want: Want, now: Instant) {
+        self.unread.update(path, |again| *again = Want { suspect: true, ..want });
+        self.candidates.read(path, self.root.relative(path.as_str()).unwrap_or_default(), None);
+        if self.retry_at.is_none() && error != ServerError::THROTTLED {
+            let message = format!("the server could not read {path}: {error}");
+            self.fault(Fault::new(Status::Protocol, message).at(path).server_error(error.0));
+        }
+        self.retry_later(now);
+    }
+
+    fn retry_later(&mut self, now: Instant) {
+        self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
+    }
+
+    /// A reply to one of the requests that were to create the root; `last` for the root itself.
+    pub fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
+        let RootCreation::Asked(first_error) = self.root_creation else { return };
+        let is_there = error.is_ok() || error == ServerError::NODE_EXISTS;
+        let first_error = if first_error.is_ok() && !is_there { error } else { first_error };
+        if !last {
+            self.root_creation = RootCreation::Asked(first_error);
+            return;
+        }
+        self.root_creation = RootCreation::Off;
+        if first_error == ServerError::THROTTLED {
+            self.root_creation = RootCreation::WhenMissing;
+            self.retry_later(now);
+        } else if !is_there {
+            let root = self.root.clone();
+            let status =
+                if first_error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
+            let message = format!("the root {root} could not be created: {first_error}");
+            self.fault(Fault::new(status, message).at(&root).server_error(first_error.0));
+        }
+        self.want_root();
+    }
+
+    /// A reply is through; `zxid` is the one in its header.
+    pub fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.sizes.settle();
+        if self.link == Link::Watching && !self.stopped {
+            self.note_edits(now);
+            self.settle(zxid, now);
+        }
+        self.tell_state();
+    }
+}
