@@ -173,7 +173,7 @@
 #define TC_EVENT_INITIALIZED 6
 
 /**
- * Nothing is known to be outstanding.
+ * The tree was loaded or verified on this connection, and the version told last is a cut.
  */
 #define TC_EVENT_IN_STEP 7
 

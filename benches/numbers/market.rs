@@ -7,12 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use treecache::{Client, Config, TreeCache, Zxid};
-use treecache_test_support::{Op, Proxy, Server, Writer, unique_root};
+use treecache_test_support::{Bank, Proxy, Server, Trade, Writer, unique_root};
 
 use crate::follow::LOOK;
 
 const OPEN_FOR: Duration = Duration::from_secs(5);
-const OPENING_BALANCE: i64 = 1000;
 /// Transactions that are on their way at a time.
 const BURST: usize = 100;
 
@@ -33,7 +32,7 @@ pub struct Seen {
 pub fn measure(server: &Server, market: &Market) -> Seen {
     let root = unique_root("market");
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
-    let mut bank = Bank::found(&mut writer, &root, market.accounts);
+    let mut bank = Bank::found(&mut writer, &root, market.accounts, Trade::Churning);
 
     let proxy = Proxy::start(server.addr());
     proxy.set_delay(market.delay);
@@ -45,7 +44,7 @@ pub fn measure(server: &Server, market: &Market) -> Seen {
 
     let closed = AtomicBool::new(false);
     let (transactions, mut seen) = thread::scope(|scope| {
-        let trading = scope.spawn(|| bank.trade(&mut writer, &closed));
+        let trading = scope.spawn(|| bank.trade(&mut writer, BURST, Duration::ZERO, &closed));
         let seen = watch(&cache);
         closed.store(true, Ordering::Relaxed);
         (trading.join().expect("the bank's books in order"), seen)
@@ -82,107 +81,5 @@ fn watch(cache: &TreeCache) -> Seen {
             return Seen { cuts_per_second, largest_gap, transactions_per_second: 0.0 };
         }
         thread::sleep(LOOK);
-    }
-}
-
-/// The accounts, as the one who writes them knows them.
-struct Bank {
-    root: String,
-    accounts: Vec<Account>,
-    opened: usize,
-    random: fastrand::Rng,
-}
-
-struct Account {
-    path: String,
-    balance: i64,
-}
-
-impl Account {
-    fn data(&self) -> Vec<u8> {
-        self.balance.to_string().into_bytes()
-    }
-}
-
-impl Bank {
-    fn found(writer: &mut Writer, root: &str, accounts: usize) -> Bank {
-        writer.create(root, None, 0).expect("a root");
-        let random = fastrand::Rng::with_seed(7);
-        let mut bank = Bank { root: root.to_owned(), accounts: Vec::new(), opened: 0, random };
-        for _ in 0..accounts {
-            let account = bank.next_account(OPENING_BALANCE);
-            let (path, data) = (&account.path, account.data());
-            writer.send(&Op::Create { path, data: Some(&data), flags: 0 }).expect("a create");
-            bank.accounts.push(account);
-        }
-        writer.drain().expect("answers");
-        bank
-    }
-
-    fn next_account(&mut self, balance: i64) -> Account {
-        self.opened += 1;
-        Account { path: format!("{}/account-{:06}", self.root, self.opened), balance }
-    }
-
-    /// Trades until the market is closed; returns how many transactions it were.
-    fn trade(&mut self, writer: &mut Writer, closed: &AtomicBool) -> usize {
-        let mut transactions = 0;
-        while !closed.load(Ordering::Relaxed) {
-            for _ in 0..BURST {
-                let (one, other) = self.two_accounts();
-                let sent = match self.random.u32(..40) {
-                    0 => self.open(writer, one),
-                    1 if self.accounts.len() > 2 => self.close(writer, one, other),
-                    _ => self.transfer(writer, one, other),
-                };
-                sent.expect("a transaction");
-            }
-            writer.drain().expect("every transaction valid");
-            transactions += BURST;
-        }
-        transactions
-    }
-
-    fn two_accounts(&mut self) -> (usize, usize) {
-        let len = self.accounts.len();
-        let one = self.random.usize(..len);
-        (one, (one + self.random.usize(1..len)) % len)
-    }
-
-    fn transfer(&mut self, writer: &mut Writer, from: usize, to: usize) -> Result<(), i32> {
-        let amount = self.random.i64(1..10);
-        self.accounts[from].balance -= amount;
-        self.accounts[to].balance += amount;
-        let (debited, credited) = (self.accounts[from].data(), self.accounts[to].data());
-        writer.send_multi(&[
-            Op::Set { path: &self.accounts[from].path, data: Some(&debited) },
-            Op::Set { path: &self.accounts[to].path, data: Some(&credited) },
-        ])
-    }
-
-    fn open(&mut self, writer: &mut Writer, from: usize) -> Result<(), i32> {
-        let opened = self.next_account(self.accounts[from].balance / 2);
-        self.accounts[from].balance -= opened.balance;
-        let (debited, credited) = (self.accounts[from].data(), opened.data());
-        self.accounts.push(opened);
-        writer.send_multi(&[
-            Op::Create {
-                path: &self.accounts[self.accounts.len() - 1].path,
-                data: Some(&credited),
-                flags: 0,
-            },
-            Op::Set { path: &self.accounts[from].path, data: Some(&debited) },
-        ])
-    }
-
-    fn close(&mut self, writer: &mut Writer, from: usize, to: usize) -> Result<(), i32> {
-        self.accounts[to].balance += self.accounts[from].balance;
-        let credited = self.accounts[to].data();
-        let sent = writer.send_multi(&[
-            Op::Delete { path: &self.accounts[from].path },
-            Op::Set { path: &self.accounts[to].path, data: Some(&credited) },
-        ]);
-        self.accounts.swap_remove(from);
-        sent
     }
 }

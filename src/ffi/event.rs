@@ -23,7 +23,7 @@ pub const TC_EVENT_CONNECTION_RECONNECTED: i32 = 4;
 pub const TC_EVENT_CONNECTION_LOST: i32 = 5;
 /// The first load is complete; again after each LOST, once the tree is verified.
 pub const TC_EVENT_INITIALIZED: i32 = 6;
-/// Nothing is known to be outstanding.
+/// The tree was loaded or verified on this connection, and the version told last is a cut.
 pub const TC_EVENT_IN_STEP: i32 = 7;
 
 /// In `flags`: the last event of a published version. What came since the last one with this flag may be applied as

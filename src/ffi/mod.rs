@@ -1,5 +1,5 @@
-//! The C API, declared in `include/treecache.h`: one file per noun. Knows the Rust API and nothing below it, and
-//! adds nothing but the boundary: pointers are checked, panics end here, ownership is that of a trait.
+//! The C API, declared in `include/treecache.h`: one file per noun. Knows the Rust API and the types that it hands
+//! out, and adds nothing but the boundary: pointers are checked, panics end here, ownership is that of a trait.
 //!
 //! `tests/header.rs` generates the header from these files, in the order of the modules below.
 #![allow(non_camel_case_types, reason = "the names are those of the C API")]

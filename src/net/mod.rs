@@ -1,5 +1,5 @@
 //! The I/O thread of a client: sockets, names, timers. It pumps bytes between a socket and an
-//! [`Engine`](crate::engine::Engine) and does not know what they mean.
+//! [`Engine`] and does not know what they mean.
 
 mod connector;
 mod contact;

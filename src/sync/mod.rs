@@ -1,7 +1,7 @@
 //! The synchroniser, without I/O: one subtree, what to read next, what a reply or notification changes, and when
 //! the tree is a consistent cut.
 //!
-//! [`Synchroniser`](synchroniser::Synchroniser) keeps one cache's tree; [`Group`] is all caches of one session:
+//! `Synchroniser` keeps one cache's tree; [`Group`] is all caches of one session:
 //! it routes notifications, counts watches and shares what may be in flight. Both are state machines that take
 //! inputs and the time through `handle_*` and hand out requests and outputs through `poll_*`. They rest on one
 //! fact: a connection is one totally ordered stream, in which a notification for a change at zxid `z` stands before

@@ -4,11 +4,13 @@
 //! - [`Server`]: a ZooKeeper server that can be killed, restarted, paused and wiped;
 //! - [`Proxy`]: stands between a client and a server, delays, cuts and swallows, frame by frame if need be;
 //! - [`Witness`]: writes and truth reads through the `zookeeper` crate;
-//! - [`Writer`]: transactions, pipelined writes and sessions over a protocol encoder of its own.
+//! - [`Writer`]: transactions, pipelined writes and sessions over a protocol encoder of its own;
+//! - [`Bank`]: money that moves in transactions, and is never lost.
 //!
 //! Nothing here may use the library: a cache that is checked with its own client shares that client's bugs.
 
 mod acl;
+mod bank;
 mod jute;
 mod port;
 mod proxy;
@@ -17,6 +19,7 @@ mod witness;
 mod writer;
 
 pub use acl::{Acl, digest_id};
+pub use bank::{Bank, OPENING_BALANCE, Trade};
 pub use proxy::{Proxy, ReplyFrame, RequestFrame, Verdict};
 pub use server::{Server, ServerBuilder, Version, shared};
 pub use witness::{TruthNode, TruthStat, Witness};
