@@ -205,7 +205,7 @@ struct reader {
     const tc_cache *cache;
     const struct paths *paths;  /* what is read */
     const struct paths *sorted; /* all there is */
-    size_t first;               /* where in them it begins: threads in step would meet at every node */
+    size_t first, end;          /* this thread's share of them; of a single one, each has the whole */
     pthread_barrier_t *start;
     double seconds[BLOCKS];
     uint64_t seen;
@@ -219,8 +219,8 @@ static void read_block(struct reader *reader)
             die("%s is not there", reader->paths->at[at]);
         reader->seen += node->data[node->data_len - 1];
         tc_node_free(node);
-        if (++at == reader->paths->len)
-            at = 0;
+        if (++at == reader->end)
+            at = reader->first;
     }
 }
 
@@ -238,8 +238,8 @@ static void bsearch_block(struct reader *reader)
         char **found =
             bsearch(&reader->paths->at[at], sorted->at, sorted->len, sizeof *sorted->at, compare_paths);
         reader->seen += (uint64_t)(found - sorted->at);
-        if (++at == reader->paths->len)
-            at = 0;
+        if (++at == reader->end)
+            at = reader->first;
     }
 }
 
@@ -282,7 +282,9 @@ static void measure_blocks(const char *name, struct reader reader, int threads)
     for (int i = 0; i < threads; i++) {
         readers[i] = reader;
         readers[i].start = &start;
-        readers[i].first = reader.paths != NULL ? reader.paths->len * (size_t)i / (size_t)threads : 0;
+        size_t len = reader.paths != NULL ? reader.paths->len : 0;
+        readers[i].first = len > 1 ? len * (size_t)i / (size_t)threads : 0;
+        readers[i].end = len > 1 ? len * (size_t)(i + 1) / (size_t)threads : len;
         if (pthread_create(&ids[i], NULL, run_reader, &readers[i]) != 0)
             die("no thread");
     }
