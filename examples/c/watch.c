@@ -88,6 +88,14 @@ static void on_fault(const tc_fault *fault, void *user)
             fault->path != NULL ? " at " : "", fault->path != NULL ? fault->path : "");
 }
 
+/* Errors of the caller are logged with the value that is wrong. The level is syslog's: 3 is an error. */
+static void on_log(int32_t level, const char *message, void *user)
+{
+    (void)level;
+    (void)user;
+    fprintf(stderr, "watch: %s\n", message);
+}
+
 /* --- The first load ------------------------------------------------------------------------------------------ */
 
 static double seconds_now(void)
@@ -234,6 +242,7 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGTERM);
     sigprocmask(SIG_BLOCK, &signals, NULL);
 
+    tc_log_set(3, on_log, NULL);
     FILE *dump_file = NULL;
     if (dump_path != NULL && (dump_file = fopen(dump_path, "w")) == NULL) {
         perror(dump_path);

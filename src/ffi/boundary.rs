@@ -124,7 +124,7 @@ fn code(function: &str, result: Result<(), Error>) -> i32 {
         Err(error) => {
             let status = error.status();
             if status == Status::InvalidArgument {
-                log::warn!("{function}: {error}");
+                log::error!("{function}: {error}");
             }
             status.code()
         }

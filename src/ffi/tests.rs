@@ -451,7 +451,7 @@ fn log_lines_name_the_value_that_was_refused_and_no_credential() {
     let lines: Vec<_> = received.try_iter().collect();
     assert!(
         lines.contains(
-            &"4 tc_config_set: invalid value \"plenty\" for \"limit.nodes\": expected a whole number"
+            &"3 tc_config_set: invalid value \"plenty\" for \"limit.nodes\": expected a whole number"
                 .to_owned()
         ),
         "{lines:?}"

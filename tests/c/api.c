@@ -934,6 +934,16 @@ static void free_cache(recorder *self, const tc_event *event)
     tc_free(self->cache);
 }
 
+static void free_client(recorder *self, const tc_event *event)
+{
+    (void)event;
+    if (!self->reacted) {
+        self->reacted = true;
+        tc_client_free(self->client);
+        self->client = NULL;
+    }
+}
+
 /* Runs a cache with a listener that reacts so; the cache is freed here unless the listener has done so. */
 static void react(void (*reaction)(recorder *, const tc_event *), int32_t until, bool frees_cache)
 {
@@ -968,6 +978,11 @@ static void a_callback_may_close_its_cache(void)
 static void a_callback_may_free_its_cache(void)
 {
     react(free_cache, TC_EVENT_NODE_ADDED, true);
+}
+
+static void a_callback_may_free_the_client(void)
+{
+    react(free_client, TC_EVENT_CONNECTION_LOST, false);
 }
 
 static void hold_on(recorder *self, const tc_event *event)
@@ -1037,6 +1052,7 @@ static const struct {
     TEST(a_callback_may_unlisten_itself),
     TEST(a_callback_may_close_its_cache),
     TEST(a_callback_may_free_its_cache),
+    TEST(a_callback_may_free_the_client),
     TEST(freeing_waits_for_the_running_callback),
 };
 
