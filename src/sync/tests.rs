@@ -300,6 +300,20 @@ fn a_small_set_that_is_written_all_the_time_is_read_together() {
 }
 
 #[test]
+fn a_storm_after_a_long_rest_is_read_in_batches_of_the_usual_size() {
+    let mut world = World::in_step_with(&wide(300));
+    world.advance(Duration::from_secs(3600));
+    let before = world.asked.multi_reads;
+    for n in 0..300 {
+        world.write(&[set(&format!("/{n}"), 3)]);
+    }
+    world.rest();
+    world.assert_in_step();
+    // What the first notification asks for, and two batches of at most 256; no cut has been overdue.
+    assert_eq!(world.asked.multi_reads - before, 3);
+}
+
+#[test]
 fn when_no_cut_comes_for_long_a_version_is_shown_that_says_so() {
     let mut world = World::in_step_with(&wide(3));
     world.write(&[delete("/1")]);

@@ -121,6 +121,8 @@ pub struct Synchroniser {
     audit: Audit,
     /// Replies that are still to come.
     outstanding: usize,
+    /// When the tree was last known to be exact: at the last cut, or when the first notification behind it came.
+    exact_until: Instant,
     retry_at: Option<Instant>,
     sizes: SizeGuess,
     /// The zxid of the last reply with nothing outstanding before the connection was lost.
@@ -145,7 +147,6 @@ struct Published {
     zxid: Zxid,
     is_cut: bool,
     is_complete: bool,
-    cut_at: Instant,
 }
 
 impl Synchroniser {
@@ -175,16 +176,11 @@ impl Synchroniser {
             hot: HashMap::new(),
             audit: Audit { behind: String::new(), next: AuditStep::Off },
             outstanding: 0,
+            exact_until: now,
             retry_at: None,
             sizes: SizeGuess::new(),
             exact_at: None,
-            published: Published {
-                tree: Tree::default(),
-                zxid: Zxid(0),
-                is_cut: false,
-                is_complete: false,
-                cut_at: now,
-            },
+            published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
             edits: 0,
             edited_at: None,
             loaded_at: None,

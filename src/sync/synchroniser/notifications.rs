@@ -116,6 +116,9 @@ impl Synchroniser {
 
     /// The value of `path` in the tree is not, or may not be, the one at the server.
     pub(super) fn suspect(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
+        if self.unread.suspects() == 0 {
+            self.exact_until = now;
+        }
         self.unread.update(path, |want| {
             want.suspect = true;
             change(want);

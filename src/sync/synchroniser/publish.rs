@@ -70,7 +70,7 @@ impl Synchroniser {
         self.rebuilding &= !is_finished;
         self.published.zxid = cut.unwrap_or(self.published.zxid);
         if cut.is_some() {
-            self.published.cut_at = now;
+            self.exact_until = now;
         }
         let is_upgrade =
             (cut.is_some() && !self.published.is_cut) || (self.complete && !self.published.is_complete);

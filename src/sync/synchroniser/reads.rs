@@ -10,11 +10,11 @@ use crate::tree::Tree;
 
 /// Flights at a time during a load or verification; when following there is one.
 const FLIGHTS: usize = 4;
-/// After how long without a cut the hot paths are read too.
+/// For how long the tree must not have been exact before the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
-/// After how long without a cut more hot paths than usual may be read at once.
+/// For how long, before more hot paths than usual may be read at once.
 const STARVED_AFTER: Duration = Duration::from_millis(200);
-/// A path is hot when a notification named it within this time, or since the last cut.
+/// A path is hot when a notification named it within this time, or since the tree was exact last.
 pub(super) const HOT_FOR: Duration = Duration::from_millis(100);
 /// Nodes that one step of the audit reads.
 const AUDIT_STEP: usize = 64;
@@ -37,8 +37,8 @@ impl Synchroniser {
         }
         let mut flight = Flight::default();
         if self.is_following() {
-            let starved_for = now - self.published.cut_at;
-            self.hot.retain(|_, at| now - *at < HOT_FOR.max(starved_for));
+            let starved_for = now - self.exact_until;
+            self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
             let mut hot = Vec::new();
             if starved_for >= HOT_AFTER {
                 hot = self.hot_paths(MOST_READS);
