@@ -66,6 +66,10 @@ pub mod client;
 pub mod config;
 pub mod ffi;
 mod logging;
+#[cfg(feature = "planted")]
+pub mod planted;
+#[cfg(not(feature = "planted"))]
+mod planted;
 pub mod snapshot;
 mod thread;
 

@@ -13,6 +13,7 @@ use super::connector::{Connector, Progress};
 use super::{CacheSink, Command, Contact};
 use crate::engine::{Engine, Output};
 use crate::error::{Fault, Status};
+use crate::planted::{self, Defect};
 use crate::session::Action;
 use crate::state::State;
 use crate::sync::{self, CacheId};
@@ -206,6 +207,7 @@ impl Driver {
                 false
             }
             Ok(len) => {
+                planted::panic_if(Defect::PanicOnIoThread);
                 self.engine.handle_bytes(&self.buffer[..len], Instant::now());
                 true
             }
