@@ -1,0 +1,338 @@
+//! One cache, seen from outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use treecache::tree::Version;
+use treecache::{Node, Snapshot, Stat, Walk, Zxid};
+
+use crate::truth::parent;
+use crate::{Check, Truth, Violation};
+
+/// A version, as far as it can be seen.
+pub trait Published {
+    fn zxid(&self) -> Zxid;
+    fn is_cut(&self) -> bool;
+    /// All nodes of the tree at `root`, with absolute paths; `None` for one that may not be read (where such nodes
+    /// can be seen).
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>));
+}
+
+impl Published for Version {
+    fn zxid(&self) -> Zxid {
+        self.zxid
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>)) {
+        let mut path = String::new();
+        let mut walk = self.tree.preorder();
+        while let Some((relative, entry)) = walk.next() {
+            path.clear();
+            path.push_str(root);
+            if !relative.is_empty() {
+                if root != "/" {
+                    path.push('/');
+                }
+                path.push_str(relative);
+            }
+            visit(&path, entry.node.as_ref());
+        }
+    }
+}
+
+impl Published for Snapshot {
+    fn zxid(&self) -> Zxid {
+        Snapshot::zxid(self)
+    }
+
+    fn is_cut(&self) -> bool {
+        Snapshot::is_cut(self)
+    }
+
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>)) {
+        // Fails only where there is no root, and nothing to visit.
+        let _ = self.walk(root, |path, node| {
+            visit(path, Some(node));
+            Walk::Continue
+        });
+    }
+}
+
+/// What was hidden from a session, so that it cannot know better: paths, and the zxid at which something happened.
+/// The node at such a path and what is below it may differ, and so may what its parent's Stat says of children.
+pub type Excused = BTreeMap<Arc<str>, Zxid>;
+
+fn is_excused(excused: &Excused, mut path: &str) -> bool {
+    while !path.is_empty() {
+        if excused.contains_key(path) {
+            return true;
+        }
+        path = parent(path);
+    }
+    false
+}
+
+fn has_excused_child(excused: &Excused, path: &str) -> bool {
+    excused.keys().any(|child| parent(child) == path)
+}
+
+/// How a published tree differs from what a session may read of the truth; `None`: not at all. aversion aside, of
+/// which nothing notifies; `/zookeeper` under the root `/` aside, which is left out.
+pub fn difference(
+    published: &impl Published,
+    truth: &Truth,
+    root: &str,
+    authenticated: bool,
+    excused: &Excused,
+) -> Option<String> {
+    let may_read = |path: &str| truth.get(path).is_some_and(|node| node.access.allows(authenticated));
+    let mut difference = None;
+    let mut found = 0;
+    published.visit(root, &mut |path, node| {
+        let forgiven = !excused.is_empty() && is_excused(excused, path);
+        if difference.is_some() || forgiven {
+            return;
+        }
+        found += 1;
+        difference = match (node, truth.get(path)) {
+            (_, None) => Some(format!("{path} is there and should not be")),
+            (Some(_), Some(_)) if !may_read(path) => Some(format!("{path} should not be readable")),
+            (None, Some(_)) if may_read(path) => Some(format!("{path} should be readable")),
+            (None, Some(_)) => None,
+            (Some(node), Some(truth)) => {
+                let mut expected = Stat { aversion: node.stat().aversion, ..truth.stat };
+                if !excused.is_empty() && has_excused_child(excused, path) {
+                    expected = Stat {
+                        cversion: node.stat().cversion,
+                        num_children: node.stat().num_children,
+                        pzxid: node.stat().pzxid,
+                        ..expected
+                    };
+                }
+                if *node.stat() != expected {
+                    Some(format!("{path} has {:?} and should have {expected:?}", node.stat()))
+                } else if node.data() != &*truth.data {
+                    Some(format!("{path} has {} bytes that are not its data", node.data().len()))
+                } else {
+                    None
+                }
+            }
+        };
+    });
+    if difference.is_some() {
+        return difference;
+    }
+    // Below a node that may not be read there is nothing.
+    let is_below_opaque = |path: &str| {
+        let mut above = path;
+        while above != root && above != "/" {
+            above = parent(above);
+            if !may_read(above) {
+                return true;
+            }
+        }
+        false
+    };
+    let is_hidden = |path: &str| root == "/" && (path == "/zookeeper" || path.starts_with("/zookeeper/"));
+    let mut expected = 0;
+    for (path, _) in truth.subtree(root) {
+        let counts = !is_hidden(path)
+            && (truth.is_open() || !is_below_opaque(path))
+            && (excused.is_empty() || !is_excused(excused, path));
+        expected += usize::from(counts);
+    }
+    (found != expected).then(|| format!("there are {found} nodes and should be {expected}"))
+}
+
+/// Watches what one cache publishes.
+pub struct Observer {
+    root: Arc<str>,
+    /// Of the newest version, and of the newest cut.
+    zxid: Zxid,
+    /// What the last version said of each node.
+    stats: BTreeMap<String, Stat>,
+    /// A reset was reported since the last version.
+    reset: bool,
+}
+
+impl Observer {
+    pub fn new(root: &str) -> Observer {
+        Observer { root: Arc::from(root), zxid: Zxid(0), stats: BTreeMap::new(), reset: false }
+    }
+
+    /// The cache reported that the ensemble went back in time.
+    pub fn reset(&mut self) {
+        self.reset = true;
+    }
+
+    /// A version was published. `truth`: the server's tree at the version's zxid, where it is a cut. `multis`: those
+    /// whose zxids are near the version's, each with the paths that it created or set.
+    pub fn published<'m>(
+        &mut self,
+        published: &impl Published,
+        truth: Option<&Truth>,
+        authenticated: bool,
+        excused: &Excused,
+        multis: impl Iterator<Item = (Zxid, &'m [Arc<str>])>,
+    ) -> Result<(), Violation> {
+        let zxid = published.zxid();
+        if let (true, Some(truth)) = (published.is_cut(), truth) {
+            let difference = difference(published, truth, &self.root, authenticated, excused);
+            Check::Exact.that(difference.is_none(), || {
+                format!("the cut of {} at {zxid}: {}", self.root, difference.unwrap_or_default())
+            })?;
+        }
+        let was_reset = std::mem::take(&mut self.reset);
+        let mut stats = BTreeMap::new();
+        published.visit(&self.root, &mut |path, node| {
+            if let Some(node) = node {
+                stats.insert(path.to_owned(), *node.stat());
+            }
+        });
+        if !was_reset {
+            Check::Monotonic.that(self.zxid <= zxid, || {
+                format!("{} was published at {}, then at {zxid}", self.root, self.zxid)
+            })?;
+            for (path, stat) in &stats {
+                let Some(old) = self.stats.get(path) else { continue };
+                let goes_on = old.czxid <= stat.czxid
+                    && (old.czxid != stat.czxid || (old.mzxid <= stat.mzxid && old.pzxid <= stat.pzxid));
+                Check::Monotonic.that(goes_on, || format!("{path} went back: {old:?}, then {stat:?}"))?;
+            }
+        }
+        if published.is_cut() {
+            for (at, paths) in multis {
+                atomic(at, paths, &stats)?;
+            }
+        }
+        (self.zxid, self.stats) = (zxid, stats);
+        Ok(())
+    }
+}
+
+/// A node that a transaction at `at` has touched shows it, or not; all of them must agree. (What it deleted, or what
+/// was deleted since, tells nothing.)
+fn atomic(at: Zxid, paths: &[Arc<str>], stats: &BTreeMap<String, Stat>) -> Result<(), Violation> {
+    let shows = |path: &Arc<str>| stats.get(&**path).map(|stat| stat.mzxid >= at);
+    let with = paths.iter().find(|path| shows(path) == Some(true));
+    let without = paths.iter().find(|path| shows(path) == Some(false));
+    match (with, without) {
+        (Some(with), Some(without)) => {
+            Err(Check::Atomic
+                .violated(format!("a cut shows the transaction {at} in {with}, not in {without}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Access, Change, Transaction};
+    use treecache::tree::Tree;
+
+    fn truth(changes: &[(i64, Change)]) -> Truth {
+        let mut truth = Truth::default();
+        for (zxid, change) in changes {
+            assert!(truth.admits(change));
+            truth.apply(&Transaction { zxid: Zxid(*zxid), time: 7, changes: vec![change.clone()] });
+        }
+        truth
+    }
+
+    fn create(path: &str) -> Change {
+        Change::Create { path: path.into(), data: Arc::from(*b"x"), access: Access::Everyone, owner: 0 }
+    }
+
+    fn cut(truth: &Truth, root: &str) -> Version {
+        let mut tree = Tree::default();
+        for (path, node) in truth.subtree(root) {
+            let relative = path[root.len()..].trim_start_matches('/');
+            let node = node.access.allows(false).then(|| Arc::new(Node::new(node.data.clone(), node.stat)));
+            assert!(tree.put(relative, node));
+        }
+        Version { tree, zxid: truth.zxid, is_cut: true, is_complete: true }
+    }
+
+    fn difference_of(version: &Version, truth: &Truth) -> Option<String> {
+        difference(version, truth, "/a", false, &Excused::new())
+    }
+
+    #[test]
+    fn a_tree_is_compared_node_by_node() {
+        let before = truth(&[(1, create("/a")), (2, create("/a/b"))]);
+        let version = cut(&before, "/a");
+        assert_eq!(difference_of(&version, &before), None);
+        for change in [
+            create("/a/c"),
+            create("/a/b/c"),
+            Change::Delete { path: "/a/b".into() },
+            Change::SetData { path: "/a/b".into(), data: Arc::from(*b"x") },
+            Change::SetAcl { path: "/a/b".into(), access: Access::Nobody },
+        ] {
+            let mut after = before.clone();
+            after.apply(&Transaction { zxid: Zxid(3), time: 7, changes: vec![change.clone()] });
+            assert!(difference_of(&version, &after).is_some(), "{change:?}");
+        }
+        let mut elsewhere = before.clone();
+        elsewhere.apply(&Transaction { zxid: Zxid(3), time: 7, changes: vec![create("/ab")] });
+        assert_eq!(difference_of(&version, &elsewhere), None);
+    }
+
+    #[test]
+    fn what_was_hidden_is_excused_and_nothing_else() {
+        let before = truth(&[(1, create("/a")), (2, create("/a/b")), (3, create("/a/c"))]);
+        let version = cut(&before, "/a");
+        let mut after = before.clone();
+        after.apply(&Transaction {
+            zxid: Zxid(4),
+            time: 7,
+            changes: vec![Change::SetAcl { path: "/a/b".into(), access: Access::Nobody }],
+        });
+        after.apply(&Transaction {
+            zxid: Zxid(5),
+            time: 7,
+            changes: vec![Change::Delete { path: "/a/b".into() }],
+        });
+        let excused = Excused::from([("/a/b".into(), Zxid(5))]);
+        assert!(difference_of(&version, &after).is_some());
+        assert_eq!(difference(&version, &after, "/a", false, &excused), None);
+        after.apply(&Transaction {
+            zxid: Zxid(6),
+            time: 7,
+            changes: vec![Change::SetData { path: "/a/c".into(), data: Arc::from(*b"y") }],
+        });
+        assert!(difference(&version, &after, "/a", false, &excused).is_some());
+    }
+
+    #[test]
+    fn versions_go_forward_and_show_all_of_a_transaction() {
+        let mut truth = truth(&[(1, create("/a")), (2, create("/a/b")), (3, create("/a/c"))]);
+        let old = cut(&truth, "/a");
+        let set = |path: &str| Change::SetData { path: path.into(), data: Arc::from(*b"y") };
+        truth.apply(&Transaction { zxid: Zxid(4), time: 7, changes: vec![set("/a/b"), set("/a/c")] });
+        let new = cut(&truth, "/a");
+        let paths: [Arc<str>; 2] = ["/a/b".into(), "/a/c".into()];
+        let observe = |versions: &[&Version]| {
+            let mut observer = Observer::new("/a");
+            versions.iter().try_for_each(|version| {
+                observer.published(
+                    *version,
+                    None,
+                    false,
+                    &Excused::new(),
+                    [(Zxid(4), &paths[..])].into_iter(),
+                )
+            })
+        };
+        assert_eq!(observe(&[&old, &new]), Ok(()));
+        assert_eq!(observe(&[&new, &old]).unwrap_err().check, Check::Monotonic);
+        let mut torn = new.clone();
+        assert!(torn.tree.put("c", old.tree.get("c").unwrap().node.clone()));
+        assert_eq!(observe(&[&torn]).unwrap_err().check, Check::Atomic);
+    }
+}

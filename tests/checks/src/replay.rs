@@ -1,0 +1,108 @@
+//! Events, replayed onto an empty map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use treecache::Node;
+
+use crate::truth::parent;
+use crate::{Check, Published, Violation};
+
+/// What an event tells of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Added,
+    Updated,
+    Removed,
+}
+
+/// What a consumer knows who was told nothing but events.
+#[derive(Default)]
+pub struct Replay {
+    root: Arc<str>,
+    nodes: BTreeMap<String, Arc<Node>>,
+    /// A removal must not come behind these within a version.
+    has_added: bool,
+}
+
+impl Replay {
+    pub fn new(root: &str) -> Replay {
+        Replay { root: Arc::from(root), ..Replay::default() }
+    }
+
+    /// One event. `node`: the new one, or for a removal the last known; `old`: of an update.
+    pub fn told(
+        &mut self,
+        told: Told,
+        path: &str,
+        node: &Arc<Node>,
+        old: Option<&Arc<Node>>,
+    ) -> Result<(), Violation> {
+        let known = self.nodes.get(path);
+        let is_known_as = |node: &Arc<Node>| {
+            known.is_some_and(|known| known.is_same_node(node) && known.has_same_data(node))
+        };
+        match told {
+            Told::Added => {
+                Check::Complete.that(known.is_none(), || format!("{path} was added, but it is there"))?;
+                let is_below = path == &*self.root || self.nodes.contains_key(parent(path));
+                Check::Ordered.that(is_below, || format!("{path} was added before its parent"))?;
+                self.has_added = true;
+            }
+            Told::Updated => {
+                let matches = old.is_some_and(is_known_as);
+                Check::Complete.that(matches, || format!("{path} was updated from what it was not"))?;
+                self.has_added = true;
+            }
+            Told::Removed => {
+                Check::Complete
+                    .that(is_known_as(node), || format!("{path} was removed, but is not there so"))?;
+                let below = format!("{}/", if path == "/" { "" } else { path });
+                let child = self
+                    .nodes
+                    .range(below.clone()..)
+                    .next()
+                    .filter(|(path, _)| path.starts_with(&below) && path.len() > below.len());
+                Check::Ordered
+                    .that(child.is_none(), || format!("{path} was removed before what is below it"))?;
+                Check::Ordered.that(!self.has_added, || format!("{path} was removed behind an addition"))?;
+                self.nodes.remove(path);
+                return Ok(());
+            }
+        }
+        self.nodes.insert(path.to_owned(), node.clone());
+        Ok(())
+    }
+
+    /// The last event of a version has been told.
+    pub fn end_version(&mut self) {
+        self.has_added = false;
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// What was told is what was published: the same nodes with the same data. (Stats that moved without the data
+    /// are not told.)
+    pub fn assert_equals(&self, published: &impl Published) -> Result<(), Violation> {
+        let mut found = 0;
+        let mut result = Ok(());
+        published.visit(&self.root, &mut |path, node| {
+            let (Some(node), Ok(())) = (node, &result) else { return };
+            found += 1;
+            let told = self.nodes.get(path);
+            let same = told.is_some_and(|told| told.is_same_node(node) && told.has_same_data(node));
+            result =
+                Check::Complete.that(same, || format!("{path} is not as it was told: {told:?}, {node:?}"));
+        });
+        result?;
+        Check::Complete.that(found == self.nodes.len(), || {
+            format!("{} nodes were told, and {found} are there", self.nodes.len())
+        })
+    }
+}
