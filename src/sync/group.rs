@@ -4,7 +4,7 @@
 //! The caller tells of the session through `handle_*`, sends what [`Group::poll_request`] hands out, and keeps the
 //! [`Purpose`] of each request until its reply.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
@@ -82,7 +82,7 @@ pub struct Group {
     rng: fastrand::Rng,
     link: Link,
     caches: BTreeMap<CacheId, Synchroniser>,
-    watches: HashMap<NodePath, Watch>,
+    watches: BTreeMap<NodePath, Watch>,
     watch_serial: u64,
     requests: VecDeque<(Request, Purpose)>,
     /// Reads without a reply, and about how many bytes of replies are still to come.
@@ -100,7 +100,7 @@ impl Group {
             rng,
             link: Link::Down,
             caches: BTreeMap::new(),
-            watches: HashMap::new(),
+            watches: BTreeMap::new(),
             watch_serial: 0,
             requests: VecDeque::new(),
             reads: 0,
@@ -386,12 +386,7 @@ impl Group {
                 Watch::Set
             }
             // Older than 3.6, or with a watch manager that has no recursive watches.
-            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
-                for id in ids {
-                    self.with(id, |cache| refuse(cache, error));
-                }
-                Watch::Refused
-            }
+            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => return self.refused(error),
             error => {
                 if error != ServerError::THROTTLED {
                     let status = match error {
@@ -414,6 +409,19 @@ impl Group {
             }
         };
         self.watches.insert(root.clone(), watch);
+    }
+
+    /// The server has no such watches: no cache can have one on this connection, asked for or not.
+    fn refused(&mut self, error: ServerError) {
+        for watch in self.watches.values_mut().filter(|watch| **watch != Watch::Set) {
+            *watch = Watch::Refused;
+        }
+        for (id, cache) in self.caches.iter_mut().filter(|(_, cache)| !cache.is_stopped()) {
+            if self.watches.get(cache.root()) == Some(&Watch::Refused) {
+                refuse(cache, error);
+                drain(*id, cache, &mut self.outputs);
+            }
+        }
     }
 
     fn with(&mut self, id: CacheId, change: impl FnOnce(&mut Synchroniser)) {

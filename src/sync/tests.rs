@@ -186,6 +186,19 @@ fn what_is_deleted_and_leaves_nothing_to_read_is_a_cut_too() {
 }
 
 #[test]
+fn what_is_deleted_before_it_was_read_does_not_bring_it_in_step_without_a_reply() {
+    let mut world = World::in_step_with(&[]);
+    world.write(&[create("")]);
+    world.deliver();
+    // The node is deleted and made again in one transaction, of which the first half has been told.
+    world.write(&[delete(""), create("")]);
+    world.deliver();
+    assert_eq!(world.state, State::CatchingUp);
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
 fn where_nothing_happened_in_between_a_reconnect_takes_one_round_trip() {
     let mut world = World::in_step_with(&wide(100));
     world.disconnect();
@@ -574,6 +587,23 @@ fn a_watch_that_is_refused_is_a_failure_and_one_that_is_throttled_is_asked_for_a
         .collect();
     assert_eq!(failures, [1, 2]);
     assert_eq!(line.group.poll_timeout(), None);
+}
+
+#[test]
+fn a_server_that_refuses_one_watch_refuses_all_of_them() {
+    // It closes the connection behind its first answer, so that there may be no second one.
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.open(2, "/b");
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a")), Request::AddWatch(path("/b"))]);
+    line.answer(ServerError::UNIMPLEMENTED);
+    let failures: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
+        .filter(|(_, output)| matches!(output, Output::Failure(Some(Status::Unsupported))))
+        .map(|(CacheId(id), _)| id)
+        .collect();
+    assert_eq!(failures, [1, 2]);
+    line.answer(ServerError::UNIMPLEMENTED);
+    assert!(line.group.poll_output().is_none());
 }
 
 #[test]

@@ -121,6 +121,9 @@ pub struct Synchroniser {
     audit: Audit,
     /// Replies that are still to come.
     outstanding: usize,
+    /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
+    /// rest has come too.
+    amid: bool,
     /// When the tree was last known to be exact: at the last cut, or when the first notification behind it came.
     exact_until: Instant,
     retry_at: Option<Instant>,
@@ -176,6 +179,7 @@ impl Synchroniser {
             hot: HashMap::new(),
             audit: Audit { behind: String::new(), next: AuditStep::Off },
             outstanding: 0,
+            amid: false,
             exact_until: now,
             retry_at: None,
             sizes: SizeGuess::new(),
@@ -294,6 +298,7 @@ impl Synchroniser {
         // Replies that were larger than expected may have been the reason.
         self.sizes = SizeGuess::new();
         self.outstanding = 0;
+        self.amid = false;
         self.retry_at = None;
         if self.is_creating_root() {
             self.root_creation = RootCreation::WhenMissing;

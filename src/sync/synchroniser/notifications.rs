@@ -57,6 +57,7 @@ impl Synchroniser {
     }
 
     fn deleted(&mut self, path: &NodePath, relative: &str, now: Instant) {
+        self.amid = true;
         if self.tree.remove(relative) {
             self.edits += 1;
         }
@@ -116,6 +117,7 @@ impl Synchroniser {
 
     /// The value of `path` in the tree is not, or may not be, the one at the server.
     pub(super) fn suspect(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
+        self.amid = true;
         if self.unread.suspects() == 0 {
             self.exact_until = now;
         }

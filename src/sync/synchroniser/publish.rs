@@ -17,11 +17,12 @@ const CUT_PATIENCE: Duration = Duration::from_secs(1);
 impl Synchroniser {
     /// The tree is published, as a cut, and all that there is to announce has been.
     pub(super) fn is_told(&self) -> bool {
-        self.published.is_cut && self.published.tree.is(&self.tree) && !self.announce_in_step
+        self.published.is_cut && self.published.tree.is(&self.tree) && !self.announce_in_step && !self.amid
     }
 
     /// After a reply with `zxid`: publishes what is exact now.
     pub(super) fn settle(&mut self, zxid: Zxid, now: Instant) {
+        self.amid = false;
         if self.published.zxid == Zxid(0) {
             // A lower bound from now on: the watch was there before anything was read.
             self.published.zxid = zxid;
