@@ -51,6 +51,11 @@ macro_rules! defects {
             #[cfg(feature = "planted")]
             pub const ALL: &[Defect] = &[$(Defect::$defect),*];
 
+            /// Whether it is a panic, and not something that a cache does wrong.
+            pub fn is_a_panic(self) -> bool {
+                self.name().starts_with("panic")
+            }
+
             pub fn name(self) -> &'static str {
                 match self { $(Defect::$defect => $name,)* }
             }
@@ -59,6 +64,42 @@ macro_rules! defects {
 }
 
 defects! {
+    /// After a lost connection the watch is not asked for again.
+    WatchNotSetAgain = "watch not set again",
+    /// After a lost connection the tree is taken for what it was.
+    VerificationSkipped = "verification skipped",
+    /// A server that is behind what was seen is good enough.
+    LaggardAccepted = "stale reply accepted",
+    /// A child came or went, and its parent is not read again.
+    ParentForgotten = "parent's Stat forgotten",
+    /// What is written all the time is not read together.
+    HotPathsLeftOut = "hot paths left out",
+    /// A candidate is confirmed by whatever is read later.
+    CandidateUnchecked = "candidate not checked",
+    /// A deletion does not end the candidates that wait for the node.
+    DeletionKeepsCandidates = "deletion keeps candidates",
+    /// Notifications are thought to explain every child list.
+    ChildListTrusted = "child list trusted",
+    /// What was notified and not read yet is taken for known.
+    UnreadTakenForKnown = "unread taken for known",
+    /// In step amid the notifications of one transaction.
+    PartTakenForWhole = "part taken for whole",
+    /// A server that is too busy to answer is taken to say that there is no node.
+    RefusalTakenForAbsence = "refusal taken for absence",
+    /// The data of a large node is kept when its Stat says that it has changed.
+    LargeDataKept = "large data kept",
+    /// A reset of the ensemble changes nothing.
+    ResetIgnored = "reset ignored",
+    /// A session's loss is not told.
+    LossNotReported = "loss not reported",
+    /// A silent server is waited for.
+    SilenceUnnoticed = "silence unnoticed",
+    /// Servers are tried again without a pause.
+    NoBackoff = "no backoff",
+    /// Credentials are sent on the first connection only.
+    CredentialsForgotten = "credentials forgotten",
+    /// Removals are told before those of what is below.
+    EventsUnordered = "events unordered",
     /// The I/O thread panics at the next bytes from a server.
     PanicOnIoThread = "panic on the I/O thread",
 }

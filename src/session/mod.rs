@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
 
 use self::servers::Servers;
+use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::wire::{
     self, ConnectRequest, ConnectResponse, FrameDecoder, Malformed, Notification, ReplyHeader, Request,
@@ -228,7 +229,7 @@ impl Session {
 
     /// How long a server may be silent: so much less than the timeout that another can be found in time.
     fn silence(&self) -> Duration {
-        self.timeout * 2 / 3
+        if planted::is(Defect::SilenceUnnoticed) { self.timeout * 1000 } else { self.timeout * 2 / 3 }
     }
 
     fn ping_interval(&self) -> Duration {
@@ -270,7 +271,10 @@ impl Session {
         *established = true;
         wire::connect(
             &ConnectRequest {
-                last_zxid_seen: if self.gave_up_zxid() { Zxid(0) } else { self.last_zxid },
+                last_zxid_seen: match self.gave_up_zxid() || planted::is(Defect::LaggardAccepted) {
+                    true => Zxid(0),
+                    false => self.last_zxid,
+                },
                 timeout_ms: self.settings.session_timeout.as_millis().try_into().unwrap_or(i32::MAX),
                 session_id: self.session_id,
                 password: &self.password,
@@ -363,7 +367,8 @@ impl Session {
             self.session_id,
             response.timeout_ms
         );
-        for auth in &self.settings.auth {
+        let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
+        for auth in self.settings.auth.iter().filter(|_| !forgets) {
             wire::set_auth(&auth.scheme, &auth.credential, &mut self.transmit);
         }
         let readiness = match self.gave_up_zxid() {
@@ -415,7 +420,10 @@ impl Session {
                         self.handle_probe(header, now);
                     }
                     _ => {
-                        if header.error.is_ok() && header.zxid < self.last_zxid {
+                        if header.error.is_ok()
+                            && header.zxid < self.last_zxid
+                            && !planted::is(Defect::LaggardAccepted)
+                        {
                             return Err(Malformed { what: "zxid, it is older than one before" });
                         }
                         self.saw_zxid(header.zxid);
@@ -559,11 +567,14 @@ impl Session {
             self.events.push_back(Event::Suspended { last_zxid: self.last_zxid });
         }
         self.events.push_back(Event::Fault(error));
-        self.phase = Phase::Waiting { until: now + self.servers.backoff() };
+        let delay = if planted::is(Defect::NoBackoff) { Duration::ZERO } else { self.servers.backoff() };
+        self.phase = Phase::Waiting { until: now + delay };
     }
 
     fn report_lost(&mut self) {
-        if let Some((_, lost @ false)) = &mut self.suspended {
+        if let Some((_, lost @ false)) = &mut self.suspended
+            && !planted::is(Defect::LossNotReported)
+        {
             *lost = true;
             self.events.push_back(Event::Lost);
         }

@@ -13,6 +13,7 @@ use super::synchroniser::Synchroniser;
 use super::{Options, Output};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
+use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::wire::{
     self, Malformed, MultiReadResults, Notification, NotificationKind, ReadResult, Request, ServerError,
@@ -176,15 +177,17 @@ impl Group {
         if let Some(next) = self.requests.pop_front() {
             return Some(next);
         }
+        let watches = self.watches.len() as u64;
         for (root, watch) in &mut self.watches {
             if *watch == Watch::Wanted(None) {
                 self.watch_serial += 1;
                 let serial = self.watch_serial;
                 *watch = Watch::Asked { serial };
-                return Some((
-                    Request::AddWatch(root.clone()),
-                    Purpose::Watch { root: root.clone(), serial },
-                ));
+                let request = match planted::is(Defect::WatchNotSetAgain) && serial > watches {
+                    true => Request::Sync,
+                    false => Request::AddWatch(root.clone()),
+                };
+                return Some((request, Purpose::Watch { root: root.clone(), serial }));
             }
         }
         if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
@@ -468,7 +471,11 @@ fn nodes_answered(
 ) -> Result<(), Malformed> {
     if !error.is_ok() {
         for read in reads {
-            cache.handle_found(&read.path, Found::Failed(error), now);
+            let found = match planted::is(Defect::RefusalTakenForAbsence) {
+                true => Found::Missing,
+                false => Found::Failed(error),
+            };
+            cache.handle_found(&read.path, found, now);
         }
         return Ok(());
     }

@@ -252,6 +252,26 @@ fn what_was_told_of_a_new_node_says_nothing_about_the_one_that_replaced_it_meanw
 }
 
 #[test]
+fn a_server_that_is_behind_what_was_notified_is_believed_when_it_is_asked() {
+    for (nodes, change) in
+        [(wide(3), delete("/1")), (wide(3), create("/new")), (vec![create("")], delete(""))]
+    {
+        let mut world = World::in_step_with(&nodes);
+        world.write(std::slice::from_ref(&change));
+        world.deliver();
+        world.disconnect();
+        // No reply has named the zxid of the change, so that this server takes the client.
+        world.server.fall_behind();
+        world.connect();
+        world.rest();
+        world.assert_in_step();
+        world.write(&[change]);
+        world.rest();
+        world.assert_in_step();
+    }
+}
+
+#[test]
 fn a_verification_reads_all_nodes_and_only_the_lists_that_changed() {
     let mut world = World::in_step_with(&[wide(600), vec![set("/7", 9000), create("/8/a")]].concat());
     let published = world.versions.len();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::children::{Counterparts, Entry};
 use super::walk::push_name;
 use super::{Node, Tree};
+use crate::planted::{self, Defect};
 
 /// One difference between an older and a newer tree.
 #[derive(Clone, Copy)]
@@ -19,7 +20,8 @@ pub enum Change<'t> {
 /// removed with all below it, and added. What both trees share is not looked into.
 pub fn changes(old: &Tree, new: &Tree, mut visit: impl FnMut(&str, Change<'_>)) {
     compare(old, new, |step, path, old, new| {
-        if let (Step::Leave, Some(node)) = (step, &old.node)
+        let leaves = (step == Step::Leave) != planted::is(Defect::EventsUnordered);
+        if let (true, Some(node)) = (leaves, &old.node)
             && !new.and_then(|new| new.node.as_ref()).is_some_and(|new| node.is_same_node(new))
         {
             visit(path, Change::Removed { node });

@@ -37,6 +37,7 @@ use super::unread::Unread;
 use super::{Options, Output};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
+use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::tree::Tree;
@@ -271,7 +272,9 @@ impl Synchroniser {
         if !self.begun {
             self.begun = true;
             self.want_root();
-        } else if self.unread.suspects() == 0 && self.exact_at.is_some() && self.exact_at == zxid {
+        } else if self.unread.suspects() == 0 && self.exact_at.is_some() && self.exact_at == zxid
+            || planted::is(Defect::VerificationSkipped)
+        {
             // Nothing happened in between, not even a new session.
             self.settle(zxid.unwrap_or_default(), now);
         } else {
@@ -288,7 +291,7 @@ impl Synchroniser {
     /// The connection is gone; `last_zxid` is the newest zxid that the server had named.
     pub fn handle_suspended(&mut self, last_zxid: Zxid) {
         if self.link == Link::Watching {
-            self.exact_at = self.is_clean().then_some(last_zxid);
+            self.exact_at = (self.is_clean() && !self.amid).then_some(last_zxid);
         }
         self.unread.restart();
         self.candidates.clear();
@@ -337,6 +340,9 @@ impl Synchroniser {
 
     /// The ensemble went back in time: zxids repeat, so nothing that is known can be compared with.
     pub fn handle_reset(&mut self) {
+        if planted::is(Defect::ResetIgnored) {
+            return;
+        }
         self.tree = Tree::default();
         self.unread = Unread::default();
         self.exact_at = None;
@@ -371,7 +377,8 @@ impl Synchroniser {
 
     /// Nothing is known to be outstanding.
     fn is_clean(&self) -> bool {
-        self.link == Link::Watching && self.is_following() && self.unread.suspects() == 0
+        let nothing_unread = self.unread.suspects() == 0 || planted::is(Defect::UnreadTakenForKnown);
+        self.link == Link::Watching && self.is_following() && nothing_unread
     }
 
     fn is_hidden(&self, relative: &str) -> bool {

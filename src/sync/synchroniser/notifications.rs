@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::reads::HOT_FOR;
 use super::{Link, Synchroniser};
 use crate::path::NodePath;
+use crate::planted::{self, Defect};
 use crate::sync::flight::MOST_HOT_READS;
 use crate::sync::unread::{History, Want};
 use crate::wire::NotificationKind;
@@ -17,7 +18,7 @@ impl Synchroniser {
             return;
         }
         match kind {
-            NotificationKind::Created => self.created(path, relative, now),
+            NotificationKind::Created => self.created(path, now),
             NotificationKind::Deleted => self.deleted(path, relative, now),
             NotificationKind::DataChanged => {
                 if self.tree.get(relative).is_some() || self.unread.contains(path.as_str()) {
@@ -34,7 +35,7 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    fn created(&mut self, path: &NodePath, relative: &str, now: Instant) {
+    fn created(&mut self, path: &NodePath, now: Instant) {
         if let Some(parent) = self.parent_in_tree(path) {
             let is_known = match self.root.relative(parent).and_then(|parent| self.tree.get(parent)) {
                 Some(entry) if entry.node.is_none() => return, // below an opaque node there is nothing
@@ -45,10 +46,6 @@ impl Synchroniser {
                 return self.look_for_hidden_ancestor(parent);
             }
             self.child_changed(path, now, |history| history.created += 1);
-        }
-        // Where there still is a node, its deletion was hidden.
-        if self.tree.remove(relative) {
-            self.edits += 1;
         }
         self.suspect(path, now, |want| {
             want.data = true;
@@ -68,7 +65,9 @@ impl Synchroniser {
             }
             _ => _ = self.unread.remove(path.as_str()),
         }
-        self.candidates.read(path, relative, None);
+        if !planted::is(Defect::DeletionKeepsCandidates) {
+            self.candidates.read(path, relative, None);
+        }
         self.hot.remove(path.as_str());
         self.child_changed(path, now, |history| history.deleted += 1);
     }
@@ -81,6 +80,9 @@ impl Synchroniser {
     /// A child was created or deleted: the parent's Stat has changed.
     pub(super) fn child_changed(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut History)) {
         let Some(parent) = self.parent_in_tree(path) else { return };
+        if planted::is(Defect::ParentForgotten) {
+            return;
+        }
         let in_tree = self
             .root
             .relative(parent)

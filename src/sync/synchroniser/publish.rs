@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Link, Synchroniser};
+use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::sync::Output;
@@ -17,7 +18,10 @@ const CUT_PATIENCE: Duration = Duration::from_secs(1);
 impl Synchroniser {
     /// The tree is published, as a cut, and all that there is to announce has been.
     pub(super) fn is_told(&self) -> bool {
-        self.published.is_cut && self.published.tree.is(&self.tree) && !self.announce_in_step && !self.amid
+        self.published.is_cut
+            && self.published.tree.is(&self.tree)
+            && !self.announce_in_step
+            && (!self.amid || planted::is(Defect::PartTakenForWhole))
     }
 
     /// After a reply with `zxid`: publishes what is exact now.

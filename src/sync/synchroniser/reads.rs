@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{AuditStep, Link, Synchroniser, Verification};
 use crate::path::NodePath;
+use crate::planted::{self, Defect};
 use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
 use crate::sync::unread::Want;
 use crate::tree::Tree;
@@ -40,7 +41,7 @@ impl Synchroniser {
             let starved_for = now - self.exact_until;
             self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
             let mut hot = Vec::new();
-            if starved_for >= HOT_AFTER {
+            if starved_for >= HOT_AFTER && !planted::is(Defect::HotPathsLeftOut) {
                 hot = self.hot_paths(MOST_READS);
             }
             if starved_for >= STARVED_AFTER && hot.is_empty() {

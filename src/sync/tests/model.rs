@@ -65,6 +65,13 @@ impl Server {
         notified
     }
 
+    /// Another server, which has not heard of the last transaction yet.
+    pub fn fall_behind(&mut self) {
+        self.history.pop();
+        let (zxid, nodes) = self.history.last().cloned().unwrap_or_default();
+        (self.zxid, self.nodes) = (zxid, nodes);
+    }
+
     fn write(&mut self, write: &Write) -> Option<(NotificationKind, String)> {
         let zxid = self.zxid;
         let (kind, path, open) = match write {

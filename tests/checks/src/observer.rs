@@ -206,7 +206,7 @@ impl Observer {
         }
         if published.is_cut() {
             for (at, paths) in multis {
-                atomic(at, paths, &stats)?;
+                atomic(at, paths, &stats, excused)?;
             }
         }
         (self.zxid, self.stats) = (zxid, stats);
@@ -216,8 +216,16 @@ impl Observer {
 
 /// A node that a transaction at `at` has touched shows it, or not; all of them must agree. (What it deleted, or what
 /// was deleted since, tells nothing.)
-fn atomic(at: Zxid, paths: &[Arc<str>], stats: &BTreeMap<String, Stat>) -> Result<(), Violation> {
-    let shows = |path: &Arc<str>| stats.get(&**path).map(|stat| stat.mzxid >= at);
+fn atomic(
+    at: Zxid,
+    paths: &[Arc<str>],
+    stats: &BTreeMap<String, Stat>,
+    excused: &Excused,
+) -> Result<(), Violation> {
+    let shows = |path: &Arc<str>| {
+        let stat = stats.get(&**path).filter(|_| excused.is_empty() || !is_excused(excused, path));
+        stat.map(|stat| stat.mzxid >= at)
+    };
     let with = paths.iter().find(|path| shows(path) == Some(true));
     let without = paths.iter().find(|path| shows(path) == Some(false));
     match (with, without) {

@@ -2,10 +2,10 @@
 //!
 //! The rules are those of ZooKeeper's `DataTree.processTxn`.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use treecache::{Stat, Zxid};
 
 /// Who may read a node.
@@ -87,11 +87,11 @@ pub enum Kind {
     AclChanged,
 }
 
-/// The nodes at one moment, by path. `/` is there from the start.
+/// The nodes at one moment, by path. `/` is there from the start. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Truth {
     pub zxid: Zxid,
-    nodes: BTreeMap<Arc<str>, Arc<TruthNode>>,
+    nodes: OrdMap<Arc<str>, Arc<TruthNode>>,
     /// How many nodes are not for everyone.
     restricted: usize,
 }
@@ -99,7 +99,7 @@ pub struct Truth {
 impl Default for Truth {
     fn default() -> Truth {
         let root = TruthNode { data: Arc::from([]), stat: Stat::default(), access: Access::Everyone };
-        Truth { zxid: Zxid(0), nodes: BTreeMap::from([(Arc::from("/"), Arc::new(root))]), restricted: 0 }
+        Truth { zxid: Zxid(0), nodes: OrdMap::unit(Arc::from("/"), Arc::new(root)), restricted: 0 }
     }
 }
 
@@ -125,7 +125,7 @@ impl Truth {
     pub fn subtree<'t>(&'t self, root: &'t str) -> impl Iterator<Item = (&'t Arc<str>, &'t Arc<TruthNode>)> {
         let below = if root == "/" { "/".to_owned() } else { format!("{root}/") };
         let itself = self.nodes.get_key_value(root).filter(|_| root != "/");
-        let behind = self.nodes.range::<str, _>((Bound::Included(below.as_str()), Bound::Unbounded));
+        let behind = self.nodes.range::<_, str>((Bound::Included(below.as_str()), Bound::Unbounded));
         itself.into_iter().chain(behind.take_while(move |(path, _)| path.starts_with(below.as_str())))
     }
 

@@ -1,0 +1,736 @@
+//! One run: the engine, unchanged, against the ensemble, in simulated time; and the checks, after every step.
+
+mod cache;
+mod connection;
+mod server;
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use treecache::engine::{Engine, Output};
+use treecache::session::{Action, Auth, Hosts, Settings};
+use treecache::sync::{CacheId, Options};
+use treecache::{NodePath, Zxid};
+use treecache_checks::{Check, Excused, Kind, Violation};
+
+use self::cache::Watched;
+use self::connection::{Connection, Mark};
+use self::server::Server;
+use crate::ensemble::Ensemble;
+use crate::plan::{Fault, Happening, Plan, ROOT};
+
+/// After the last fault, how long until everything must be in step, in µs. A round through refusing servers takes up
+/// to 5 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
+const LIVE_WITHIN: u64 = 200_000_000;
+/// Steps of a run; more, and it spins.
+const MOST_EVENTS: usize = 2_000_000;
+/// Of the writers, whose ephemeral nodes go together.
+const WRITER: i64 = 77;
+pub const SECRET: &[u8] = b"user:secret";
+
+enum Event {
+    Step(usize),
+    /// The attempt to connect has this outcome.
+    Connected(usize, bool),
+    /// Bytes reach a server.
+    Up(usize, Vec<u8>),
+    /// What was sent up to this place of the stream reaches the client.
+    Down(usize, u64),
+    /// The client sees that the server has closed.
+    Hangup(usize),
+    /// A server applies what is due.
+    Apply(usize),
+    /// A server goes on.
+    Resume(usize),
+    /// A session may have expired.
+    Expiry(i64),
+    Heal,
+}
+
+struct Due {
+    at: u64,
+    serial: u64,
+    event: Event,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Due) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    /// The earliest is the greatest, as the heap wants it.
+    fn cmp(&self, other: &Due) -> Ordering {
+        (other.at, other.serial).cmp(&(self.at, self.serial))
+    }
+}
+
+/// Something that was hidden from the session: when it happened, and at which place of the history the session has
+/// read the node, or its parent, after it.
+struct Secret {
+    path: Arc<str>,
+    /// A node came or went: the parent shows it, if that is in the tree.
+    of_parent: bool,
+    era: usize,
+    since: usize,
+    read: Option<usize>,
+}
+
+/// What a run amounted to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub events: u64,
+    pub transactions: u64,
+    pub versions: u64,
+    pub cuts: u64,
+    /// Times that a cache that said it is in step was compared with the truth.
+    pub claims: u64,
+    pub connections: u64,
+    pub sessions: u64,
+    pub resets: u64,
+    /// The most batches of reads between two cuts, and the longest simulated time to be in step at the end, in µs.
+    pub most_batches: u64,
+    pub longest_recovery: u64,
+    /// Over all that was published and told, so that two runs can be compared.
+    pub digest: u64,
+}
+
+pub struct World {
+    plan: Plan,
+    base: Instant,
+    now: u64,
+    events: BinaryHeap<Due>,
+    serial: u64,
+
+    ensemble: Ensemble,
+    servers: Vec<Server>,
+    no_quorum_until: u64,
+    connections: Vec<Connection>,
+    /// The one that the client has.
+    current: Option<usize>,
+
+    engine: Engine,
+    caches: BTreeMap<CacheId, Watched>,
+    next_cache: u64,
+    /// Which caches of the plan are open.
+    open: Vec<Option<CacheId>>,
+    attempts: u64,
+    secrets: Vec<Secret>,
+    healed_at: Option<u64>,
+    closed: bool,
+
+    tally: Tally,
+    trace: Option<Vec<String>>,
+    writes: u64,
+}
+
+macro_rules! trace {
+    ($world:expr, $($what:tt)*) => {
+        if $world.trace.is_some() {
+            let line = format!($($what)*);
+            $world.note(line);
+        }
+    };
+}
+use trace;
+
+/// Runs a plan. `trace`: what happens is written down.
+pub fn run(plan: &Plan, trace: bool) -> (Result<Tally, Violation>, Vec<String>) {
+    let mut world = World::new(plan.clone(), trace);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.run()));
+    let result = result.unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("something that is no text");
+        Err(Check::Sound.violated(format!("a panic: {message}")))
+    });
+    (result.map(|()| world.tally), world.trace.take().unwrap_or_default())
+}
+
+impl World {
+    fn new(plan: Plan, trace: bool) -> World {
+        let base = Instant::now();
+        let hosts: Vec<String> = (0..plan.servers.len()).map(|at| format!("s:{}", at + 1)).collect();
+        let settings = Settings {
+            hosts: Hosts::parse(&format!("{}{}", hosts.join(","), plan.prefix()))
+                .unwrap_or_else(|error| panic!("{error}")),
+            session_timeout: Duration::from_millis(plan.session_timeout_ms),
+            connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
+            auth: if plan.authenticates {
+                vec![Auth { scheme: "digest".to_owned(), credential: SECRET.to_vec() }]
+            } else {
+                Vec::new()
+            },
+        };
+        let engine = Engine::new(settings, Rng::with_seed(!plan.seed), base);
+        let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
+        let mut world = World {
+            base,
+            now: 0,
+            events: BinaryHeap::new(),
+            serial: 0,
+            ensemble: Ensemble::new(),
+            servers,
+            no_quorum_until: 0,
+            connections: Vec::new(),
+            current: None,
+            engine,
+            caches: BTreeMap::new(),
+            next_cache: 0,
+            open: vec![None; plan.caches.len()],
+            attempts: 0,
+            secrets: Vec::new(),
+            healed_at: None,
+            closed: false,
+            tally: Tally::default(),
+            trace: trace.then(Vec::new),
+            writes: 0,
+            plan,
+        };
+        for at in 0..world.plan.steps.len() {
+            world.at(world.plan.steps[at].at, Event::Step(at));
+        }
+        let end = world.plan.steps.last().map_or(0, |step| step.at);
+        world.at(end + 1, Event::Heal);
+        world
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        self.serial += 1;
+        self.events.push(Due { at: at.max(self.now), serial: self.serial, event });
+    }
+
+    fn instant(&self) -> Instant {
+        self.base + Duration::from_micros(self.now)
+    }
+
+    fn note(&mut self, line: String) {
+        let line = format!("{:>12.3} ms  {line}", self.now as f64 / 1000.0);
+        if let Some(trace) = &mut self.trace {
+            trace.push(line);
+        }
+    }
+
+    fn run(&mut self) -> Result<(), Violation> {
+        self.pump()?;
+        for _ in 0..MOST_EVENTS {
+            self.tally.events += 1;
+            // Rounded up: a timer is never early.
+            let timeout = self
+                .engine
+                .poll_timeout()
+                .map(|at| at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64);
+            let next = self.events.peek().map(|due| due.at);
+            match (timeout, next) {
+                (Some(timeout), next) if next.is_none_or(|next| timeout <= next) => {
+                    self.now = self.now.max(timeout);
+                    let now = self.instant();
+                    self.engine.handle_timeout(now);
+                    let again = self.engine.poll_timeout().is_some_and(|at| at <= now);
+                    Check::Sound.that(!again, || "a timer that is due again at once, for ever".to_owned())?;
+                }
+                (_, Some(_)) => {
+                    let Some(due) = self.events.pop() else { continue };
+                    self.now = due.at;
+                    self.handle(due.event)?;
+                }
+                (_, None) => return self.finish(),
+            }
+            self.pump()?;
+            self.check_contact()?;
+            if let Some(healed_at) = self.healed_at {
+                if self.closed {
+                    return Ok(());
+                }
+                if self.is_in_step() {
+                    self.tally.longest_recovery = self.tally.longest_recovery.max(self.now - healed_at);
+                    return self.finish();
+                }
+                Check::Live.that(self.now <= healed_at + LIVE_WITHIN, || {
+                    let states: Vec<String> = self.caches.values().map(Watched::describe).collect();
+                    format!("{} s after the last fault: {}", LIVE_WITHIN / 1_000_000, states.join("; "))
+                })?;
+            }
+        }
+        Err(Check::Sound.violated(format!("{MOST_EVENTS} events, and no end")))
+    }
+
+    /// Everything that can be in step is, and nothing is left to be said.
+    fn is_in_step(&self) -> bool {
+        if !self.plan.is_servable() {
+            // Given up for good reason.
+            return self.caches.values().all(Watched::is_refused);
+        }
+        let Some(connection) = self.current.map(|at| &self.connections[at]) else { return false };
+        let era = self.ensemble.era();
+        connection.contact == Some(era.last())
+            && self.caches.values().all(|cache| cache.is_in_step())
+            && self.caches.values().all(|cache| {
+                cache.difference(era.newest(), self.plan.authenticates, &Excused::new()).is_none()
+            })
+    }
+
+    fn finish(&mut self) -> Result<(), Violation> {
+        for cache in self.caches.values_mut() {
+            cache.assert_told()?;
+        }
+        if !self.plan.shuts_down || self.closed {
+            return Ok(());
+        }
+        trace!(self, "the client is closed");
+        let now = self.instant();
+        self.engine.shut_down(now);
+        self.pump()?;
+        for _ in 0..10_000 {
+            if self.closed {
+                return Ok(());
+            }
+            let timeout =
+                self.engine.poll_timeout().map(|at| at.saturating_duration_since(self.base).as_nanos());
+            let timeout = timeout.map(|nanos| nanos.div_ceil(1000) as u64);
+            match (timeout, self.events.peek().map(|due| due.at)) {
+                (Some(timeout), next) if next.is_none_or(|next| timeout <= next) => {
+                    self.now = self.now.max(timeout);
+                    let now = self.instant();
+                    self.engine.handle_timeout(now);
+                }
+                (_, Some(_)) => {
+                    let Some(due) = self.events.pop() else { continue };
+                    self.now = due.at;
+                    self.handle(due.event)?;
+                }
+                (_, None) => break,
+            }
+            self.pump()?;
+        }
+        Err(Check::Live.violated("the client does not close"))
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Step(at) => self.step(at),
+            Event::Connected(id, refused) => self.connected(id, refused),
+            Event::Up(id, bytes) => {
+                self.connections[id].inbox.extend_from_slice(&bytes);
+                self.serve(id)?;
+            }
+            Event::Down(id, end) => self.deliver(id, end)?,
+            Event::Hangup(id) => {
+                // What was sent before is read before.
+                let end = self.connections[id].end();
+                while self.current == Some(id)
+                    && self.connections[id].silent_until <= self.now
+                    && self.connections[id].delivered < end
+                {
+                    self.deliver(id, end)?;
+                }
+                if self.current == Some(id) && self.connections[id].silent_until > self.now {
+                    let until = self.connections[id].silent_until;
+                    self.at(until, Event::Hangup(id));
+                } else if self.current == Some(id) {
+                    trace!(self, "the connection is closed by the server");
+                    self.disconnected("closed by the server");
+                }
+            }
+            Event::Apply(server) => self.apply(server)?,
+            Event::Resume(server) => self.resume(server)?,
+            Event::Expiry(session) => self.expire_if_due(session),
+            Event::Heal => {
+                trace!(self, "no more faults");
+                self.healed_at = Some(self.now);
+                self.no_quorum_until = 0;
+                for server in 0..self.servers.len() {
+                    self.servers[server].heal();
+                    self.resume(server)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, at: usize) {
+        let what = self.plan.steps[at].what.clone();
+        match what {
+            Happening::Write(writes) => {
+                self.writes += 1;
+                let truth = self.ensemble.era().newest();
+                let changes =
+                    writes.iter().flat_map(|write| write.changes(truth, WRITER, self.writes)).collect();
+                if let Some(at) = self.ensemble.commit_possible(changes, self.now) {
+                    self.committed(at);
+                }
+            }
+            Happening::EndWriters => {
+                let at = self.ensemble.end_session(WRITER, self.now);
+                self.committed(at);
+            }
+            Happening::Open(plan) => self.open_cache(plan),
+            Happening::Close(plan) => {
+                if let Some(id) = self.open[plan].take() {
+                    trace!(self, "{id:?} is closed");
+                    let now = self.instant();
+                    self.engine.close(id, now);
+                    self.caches.remove(&id);
+                }
+            }
+            Happening::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    fn open_cache(&mut self, at: usize) {
+        if self.open[at].is_some() {
+            return;
+        }
+        let plan = &self.plan.caches[at];
+        self.next_cache += 1;
+        let id = CacheId(self.next_cache);
+        let options = Options {
+            create_root: plan.create_root,
+            limit_nodes: 0,
+            limit_bytes: 0,
+            audit_interval: Duration::from_millis(self.plan.audit_ms),
+        };
+        let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
+        let watched = Watched::new(self.plan.prefix(), plan.root, self.plan.must_be_fed(), &self.plan);
+        self.caches.insert(id, watched);
+        self.open[at] = Some(id);
+        trace!(self, "{id:?} is opened at {root}");
+        let now = self.instant();
+        self.engine.open(id, root, options, now);
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        trace!(self, "fault: {fault:?}");
+        match fault {
+            Fault::CutAfter(bytes) => {
+                if let Some(connection) = self.current.map(|at| &mut self.connections[at]) {
+                    connection.cut_at = Some(connection.delivered + bytes);
+                    if bytes == 0 {
+                        self.disconnected("cut");
+                    }
+                }
+            }
+            Fault::Silence(time) => {
+                if let Some(connection) = self.current.map(|at| &mut self.connections[at]) {
+                    connection.silent_until = self.now + time;
+                }
+            }
+            Fault::Stall(server, time) => self.servers[server].stalled_until = self.now + time,
+            Fault::Lag(server, time) => self.servers[server].lags_until = self.now + time,
+            Fault::Refuse(server, time, silently) => {
+                self.servers[server].refuses_until = self.now + time;
+                self.servers[server].refuses_silently = silently;
+            }
+            Fault::Throttle(server, count) => self.servers[server].throttled = count,
+            Fault::Crash(server, time) => {
+                self.servers[server].down_until = self.now + time;
+                self.hang_up(|connection| connection.server == server);
+            }
+            Fault::NoQuorum(time) => {
+                self.no_quorum_until = self.now + time;
+                self.hang_up(|_| true);
+            }
+            Fault::Expire => {
+                let session = self.current.map(|at| self.connections[at].session).filter(|id| *id != 0);
+                if let Some(session) = session.filter(|id| self.ensemble.sessions.contains_key(id)) {
+                    let at = self.ensemble.end_session(session, self.now);
+                    self.committed(at);
+                }
+            }
+            Fault::Elect => {
+                self.ensemble.elect();
+                self.hang_up(|_| true);
+            }
+            Fault::Wipe => {
+                self.hang_up(|_| true);
+                self.ensemble.wipe();
+                for server in &mut self.servers {
+                    server.wipe();
+                }
+            }
+        }
+        for server in 0..self.servers.len() {
+            let until = self.servers[server].busy_until().max(self.no_quorum_until);
+            if until > self.now {
+                self.at(until, Event::Resume(server));
+            }
+        }
+    }
+
+    /// A transaction was decided: the servers apply it, each in its time.
+    fn committed(&mut self, at: usize) {
+        self.tally.transactions += 1;
+        if self.trace.is_some() {
+            let happened: Vec<String> = self
+                .ensemble
+                .era()
+                .happened(at)
+                .iter()
+                .map(|happened| format!("{:?} {}", happened.kind, happened.path))
+                .collect();
+            let zxid = self.ensemble.era().truth(at).zxid;
+            trace!(self, "transaction {at} at {zxid}: {}", happened.join(", "));
+        }
+        if self.plan.restricted {
+            // There is only one cache then.
+            let root = format!("{}{ROOT}", self.plan.prefix());
+            for happened in self.ensemble.era().happened(at) {
+                let is_told = happened.kind != Kind::AclChanged
+                    && (!self.plan.hides || happened.access.allows(self.plan.authenticates));
+                if !is_told {
+                    let is_root = *happened.path == *root;
+                    let of_parent = !is_root && matches!(happened.kind, Kind::Created | Kind::Deleted);
+                    let path = happened.path.clone();
+                    let era = self.ensemble.eras.len() - 1;
+                    self.secrets.push(Secret { path, of_parent, era, since: at, read: None });
+                }
+            }
+        }
+        for server in 0..self.servers.len() {
+            let (low, high) = self.plan.lag;
+            let due = self.now + self.servers[server].rng.u64(low..=high);
+            let due = self.servers[server].schedule(due);
+            self.at(due, Event::Apply(server));
+        }
+    }
+
+    fn expire_if_due(&mut self, session: i64) {
+        let Some(known) = self.ensemble.sessions.get(&session) else { return };
+        let due = known.heard + known.timeout;
+        if due > self.now {
+            return self.at(due, Event::Expiry(session));
+        }
+        trace!(self, "session {session:#x} expires");
+        let at = self.ensemble.end_session(session, self.now);
+        self.committed(at);
+    }
+
+    /// Servers close connections.
+    fn hang_up(&mut self, which: impl Fn(&Connection) -> bool) {
+        let Some(id) = self.current else { return };
+        if which(&self.connections[id]) {
+            self.connections[id].is_closed = true;
+            let at = self.connections[id].arrival(self.now, &self.plan);
+            self.at(at, Event::Hangup(id));
+        }
+    }
+
+    fn disconnected(&mut self, reason: &str) {
+        self.current = None;
+        let now = self.instant();
+        self.engine.handle_disconnected(reason, now);
+    }
+
+    /// Does what the owner of an engine does after each input.
+    fn pump(&mut self) -> Result<(), Violation> {
+        while let Some(action) = self.engine.poll_action() {
+            self.current = None;
+            if let Action::Connect(host) = action {
+                self.connect(usize::from(host.port) - 1)?;
+            }
+        }
+        if let Some(id) = self.current
+            && self.connections[id].is_established
+        {
+            let bytes = std::mem::take(self.engine.transmit());
+            if !bytes.is_empty() {
+                let at = self.connections[id].departure(self.now, &self.plan);
+                self.at(at, Event::Up(id, bytes));
+            }
+        }
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Cache(id, output) => self.told(id, output)?,
+                Output::Fault(fault) => trace!(self, "fault told: {:?} {}", fault.status, fault.message),
+                Output::Closed => self.closed = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, id: CacheId, output: treecache::sync::Output) -> Result<(), Violation> {
+        use treecache::sync::Output;
+        if self.trace.is_some() {
+            let what = match &output {
+                Output::Publish(version, _) => format!(
+                    "publishes {} nodes at {}, {}",
+                    version.tree.len(),
+                    version.zxid,
+                    if version.is_cut { "a cut" } else { "no cut" }
+                ),
+                Output::State(state) => format!("is {state:?}"),
+                Output::Event(kind) => format!("tells {kind:?}"),
+                Output::Fault(fault) => format!("has a fault: {:?} {}", fault.status, fault.message),
+                Output::Failure(failure) => format!("fails with {failure:?}"),
+            };
+            trace!(self, "{id:?} {what}");
+        }
+        // The era of the connection that it comes from, or came last.
+        let era = self.connections.last().map_or(0, |connection| connection.era);
+        let excused = match &output {
+            Output::Publish(version, _) if self.plan.restricted && version.is_cut => {
+                excused(&self.secrets, era, self.ensemble.eras[era].place(version.zxid))
+            }
+            _ => Excused::new(),
+        };
+        let Some(cache) = self.caches.get_mut(&id) else {
+            return Err(Check::Sound.violated(format!("{id:?} is closed and still tells something")));
+        };
+        cache.told(output, self.now, &self.ensemble.eras[era], &excused, &mut self.tally)
+    }
+
+    fn connect(&mut self, server: usize) -> Result<(), Violation> {
+        self.tally.connections += 1;
+        self.attempts += 1;
+        // Full jitter of at most 5 s; the first attempts are quicker, once for each connection that was of use.
+        let most = 200 + 40 * self.tally.sessions + self.now / 20_000;
+        Check::Sound.that(self.attempts <= most, || {
+            format!("{} attempts to connect in {} ms", self.attempts, self.now / 1000)
+        })?;
+        let id = self.connections.len();
+        let seed = self.plan.seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut connection = Connection::new(server, self.ensemble.eras.len() - 1, Rng::with_seed(seed));
+        let refuses = self.servers[server].is_refusing(self.now);
+        let at = connection.arrival(self.now, &self.plan);
+        self.connections.push(connection);
+        self.current = Some(id);
+        trace!(self, "connects to server {server}");
+        match refuses {
+            Some(true) => {}
+            Some(false) => self.at(at, Event::Connected(id, true)),
+            None => self.at(at, Event::Connected(id, false)),
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, id: usize, refused: bool) {
+        if self.current != Some(id) {
+            return;
+        }
+        if refused {
+            trace!(self, "refused");
+            return self.disconnected("refused");
+        }
+        self.connections[id].is_established = true;
+        let now = self.instant();
+        self.engine.handle_connected(now);
+    }
+
+    /// Bytes reach the client.
+    fn deliver(&mut self, id: usize, end: u64) -> Result<(), Violation> {
+        if self.current != Some(id) {
+            return Ok(());
+        }
+        let connection = &mut self.connections[id];
+        if connection.silent_until > self.now {
+            let until = connection.silent_until;
+            self.at(until, Event::Down(id, end));
+            return Ok(());
+        }
+        if end < connection.delivered {
+            return Ok(());
+        }
+        let mut to = end;
+        if connection.rng.u8(..100) < self.plan.chopped && end - connection.delivered > 1 {
+            to = connection.delivered + connection.rng.u64(1..end - connection.delivered);
+        }
+        let cut = connection.cut_at.is_some_and(|cut_at| to >= cut_at);
+        if cut {
+            to = connection.cut_at.unwrap_or(to).clamp(connection.delivered, to);
+        }
+        let bytes = connection.take_until(to);
+        let marks = connection.take_marks();
+        if to < end && !cut {
+            let at = self.now + connection.rng.u64(..=self.plan.latency.0);
+            self.at(at, Event::Down(id, end));
+        }
+        for Mark { contact, batch, paths, .. } in marks {
+            self.connections[id].contact = Some(contact);
+            for secret in &mut self.secrets {
+                let shown_by = if secret.of_parent { parent(&secret.path) } else { &secret.path };
+                let is_about = |path: &String| path == shown_by;
+                if secret.read.is_none()
+                    && secret.era == self.connections[id].era
+                    && secret.since <= contact
+                    && paths.iter().any(is_about)
+                {
+                    secret.read = Some(contact);
+                }
+            }
+            if batch {
+                for cache in self.caches.values_mut() {
+                    cache.batches += 1;
+                }
+            }
+        }
+        if !bytes.is_empty() {
+            self.connections[id].heard_at = self.now;
+            let now = self.instant();
+            self.engine.handle_bytes(&bytes, now);
+            self.pump()?;
+        }
+        if cut && self.current == Some(id) {
+            trace!(self, "the connection is cut");
+            self.disconnected("cut");
+        }
+        Ok(())
+    }
+
+    /// *honest*, and *fed*: what the caches say of themselves, against what the client has heard.
+    fn check_contact(&mut self) -> Result<(), Violation> {
+        let connection = self.current.map(|at| &self.connections[at]);
+        let timeout = self.plan.granted_timeout_ms * 1000;
+        for (id, cache) in &mut self.caches {
+            cache.check_fed(*id, &self.plan, &mut self.tally)?;
+            cache.check_suspended(*id, self.now, timeout)?;
+            if !cache.says_in_step() {
+                continue;
+            }
+            let Some(connection) = connection.filter(|connection| connection.is_established) else {
+                return Err(Check::Honest.violated(format!("{id:?} is in step without a connection")));
+            };
+            let silent = self.now - connection.heard_at;
+            Check::Honest.that(silent <= timeout, || {
+                format!("{id:?} is in step, and has heard nothing for {} ms", silent / 1000)
+            })?;
+            let Some(contact) = connection.contact else { continue };
+            if cache.was_compared(connection.era, contact) {
+                continue;
+            }
+            self.tally.claims += 1;
+            let excused = excused(&self.secrets, connection.era, contact);
+            let truth = self.ensemble.eras[connection.era].truth(contact);
+            cache.check_claim(*id, truth, self.plan.authenticates, &excused)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the session could not know of the history up to `at`.
+fn excused(secrets: &[Secret], era: usize, at: usize) -> Excused {
+    let unknown =
+        secrets.iter().filter(|secret| secret.era == era && secret.read.is_none_or(|read| read > at));
+    unknown.map(|secret| (secret.path.clone(), Zxid(secret.since as i64))).collect()
+}
+
+fn parent(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(0) => "/",
+        Some(at) => &path[..at],
+        None => "",
+    }
+}

@@ -1,0 +1,265 @@
+//! One cache, as the world sees it: what it published, what it told, what it says of itself.
+
+use std::sync::Arc;
+
+use treecache::sync::{CacheId, Output};
+use treecache::tree::{Change, Version, changes};
+use treecache::{EventKind, State, Status};
+use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
+
+use super::Tally;
+use crate::ensemble::Era;
+use crate::plan::Plan;
+
+pub struct Watched {
+    /// From the server's root.
+    root: String,
+    authenticated: bool,
+    observer: Observer,
+    replay: Replay,
+    version: Arc<Version>,
+    state: State,
+    suspended_at: Option<u64>,
+    failure: Option<Status>,
+    connection: EventKind,
+    told_initialized: bool,
+    told_in_step: bool,
+    /// What the version was compared with last.
+    compared: Option<(usize, usize)>,
+    /// Batches of reads since the last cut.
+    pub batches: u64,
+    must_be_fed: bool,
+}
+
+impl Watched {
+    pub fn new(prefix: &str, root: &str, must_be_fed: bool, plan: &Plan) -> Watched {
+        let root = match (prefix, root) {
+            ("", root) => root.to_owned(),
+            (prefix, "/") => prefix.to_owned(),
+            (prefix, root) => format!("{prefix}{root}"),
+        };
+        Watched {
+            authenticated: plan.authenticates,
+            observer: Observer::new(&root),
+            replay: Replay::new(&root),
+            version: Arc::default(),
+            state: State::Latent,
+            suspended_at: None,
+            failure: None,
+            connection: EventKind::ConnectionReconnected,
+            told_initialized: false,
+            told_in_step: false,
+            compared: None,
+            batches: 0,
+            must_be_fed,
+            root,
+        }
+    }
+
+    pub fn says_in_step(&self) -> bool {
+        self.state == State::InStep
+    }
+
+    /// In step, and all that belongs to it was told.
+    pub fn is_in_step(&self) -> bool {
+        self.says_in_step() && self.told_initialized && self.told_in_step
+    }
+
+    /// It has said that no server can serve it.
+    pub fn is_refused(&self) -> bool {
+        self.failure == Some(Status::Unsupported) && !self.told_in_step
+    }
+
+    pub fn describe(&self) -> String {
+        format!(
+            "{} is {:?} with {} nodes at {}, initialized {}, in step {}",
+            self.root,
+            self.state,
+            self.version.tree.len(),
+            self.version.zxid,
+            self.told_initialized,
+            self.told_in_step
+        )
+    }
+
+    pub fn difference(&self, truth: &Truth, authenticated: bool, excused: &Excused) -> Option<String> {
+        difference(&*self.version, truth, &self.root, authenticated, excused)
+    }
+
+    /// Whether the version was compared with this moment of the history already.
+    pub fn was_compared(&mut self, era: usize, contact: usize) -> bool {
+        self.compared.replace((era, contact)) == Some((era, contact))
+    }
+
+    pub fn check_claim(
+        &self,
+        id: CacheId,
+        truth: &Truth,
+        authenticated: bool,
+        excused: &Excused,
+    ) -> Result<(), Violation> {
+        Check::Honest.that(self.version.is_cut && self.version.is_complete, || {
+            format!("{id:?} is in step with what is no cut")
+        })?;
+        let difference = self.difference(truth, authenticated, excused);
+        Check::Honest.that(difference.is_none(), || {
+            let what = difference.unwrap_or_default();
+            format!("{id:?} is in step at {}, has heard of {}: {what}", self.version.zxid, truth.zxid)
+        })
+    }
+
+    pub fn check_suspended(&self, id: CacheId, now: u64, timeout: u64) -> Result<(), Violation> {
+        let Some(since) = self.suspended_at else { return Ok(()) };
+        Check::Honest.that(now <= since + timeout + 1000, || {
+            format!("{id:?} was suspended {} ms ago, and does not say that it is lost", (now - since) / 1000)
+        })
+    }
+
+    /// Between two cuts only so many batches are read: those of the 200 ms after which any number of hot paths is read
+    /// together, and a few more. Where fewer than 256 paths are written, those of 5 ms.
+    pub fn check_fed(&mut self, id: CacheId, plan: &Plan, tally: &mut Tally) -> Result<(), Violation> {
+        if !self.must_be_fed || self.says_in_step() || !self.told_in_step {
+            self.batches = 0;
+            return Ok(());
+        }
+        tally.most_batches = tally.most_batches.max(self.batches);
+        let round_trip = 2 * plan.latency.0;
+        let most = 32 + 205_000 / round_trip;
+        Check::Fed.that(self.batches <= most, || {
+            format!(
+                "{id:?} has read {} batches without a cut, round trips take {round_trip} µs",
+                self.batches
+            )
+        })
+    }
+
+    pub fn told(
+        &mut self,
+        output: Output,
+        now: u64,
+        era: &Era,
+        excused: &Excused,
+        tally: &mut Tally,
+    ) -> Result<(), Violation> {
+        match output {
+            Output::Publish(version, _) => self.published(version, era, excused, tally),
+            Output::State(state) => {
+                let suspended = state == State::Suspended;
+                self.suspended_at = suspended.then(|| self.suspended_at.unwrap_or(now));
+                self.state = state;
+                self.compared = None;
+                digest(tally, state as u64);
+                Ok(())
+            }
+            Output::Event(kind) => {
+                digest(tally, kind as u64 + 100);
+                self.event(kind)
+            }
+            Output::Fault(fault) => {
+                if fault.status == Status::Reset {
+                    self.observer.reset();
+                    tally.resets += 1;
+                }
+                Ok(())
+            }
+            Output::Failure(failure) => {
+                self.failure = failure;
+                Ok(())
+            }
+        }
+    }
+
+    fn published(
+        &mut self,
+        version: Arc<Version>,
+        era: &Era,
+        excused: &Excused,
+        tally: &mut Tally,
+    ) -> Result<(), Violation> {
+        tally.versions += 1;
+        digest(tally, version.zxid.0 as u64 ^ (version.tree.len() as u64) << 40);
+        let truth = version.is_cut.then(|| era.truth(era.place(version.zxid)));
+        self.observer.published(
+            &*version,
+            truth,
+            self.authenticated,
+            excused,
+            era.multis_near(version.zxid),
+        )?;
+        Check::Monotonic.that(!self.version.is_complete || version.is_complete, || {
+            "a version is less complete than the one before".to_owned()
+        })?;
+        let mut result = Ok(());
+        let mut path = String::new();
+        changes(&self.version.tree, &version.tree, |relative, change| {
+            if result.is_err() {
+                return;
+            }
+            path.clear();
+            path.push_str(&self.root);
+            if !relative.is_empty() {
+                if self.root != "/" {
+                    path.push('/');
+                }
+                path.push_str(relative);
+            }
+            result = match change {
+                Change::Added { node } => self.replay.told(Told::Added, &path, node, None),
+                Change::Updated { node, old } => self.replay.told(Told::Updated, &path, node, Some(old)),
+                Change::Removed { node } => self.replay.told(Told::Removed, &path, node, None),
+            };
+        });
+        result?;
+        self.replay.end_version();
+        if version.is_cut {
+            tally.cuts += 1;
+            self.batches = 0;
+        }
+        self.version = version;
+        self.compared = None;
+        self.replay.assert_equals(&*self.version)
+    }
+
+    /// What was told is what is published.
+    pub fn assert_told(&mut self) -> Result<(), Violation> {
+        self.replay.assert_equals(&*self.version)
+    }
+
+    /// Connection events come in an order that makes sense, INITIALIZED and IN_STEP once and with what they promise.
+    fn event(&mut self, kind: EventKind) -> Result<(), Violation> {
+        use EventKind::{ConnectionLost, ConnectionReconnected, ConnectionSuspended, InStep, Initialized};
+        let before = self.connection;
+        let fits = match kind {
+            ConnectionSuspended => before == ConnectionReconnected,
+            // When the client is closed there is no suspension.
+            ConnectionLost => before != ConnectionLost,
+            ConnectionReconnected => matches!(before, ConnectionSuspended | ConnectionLost),
+            Initialized => {
+                before == ConnectionReconnected && !self.told_initialized && self.version.is_complete
+            }
+            InStep => {
+                before == ConnectionReconnected
+                    && !self.told_in_step
+                    && self.told_initialized
+                    && self.version.is_cut
+            }
+            _ => false,
+        };
+        Check::Ordered.that(fits, || format!("{kind:?} after {before:?}: {}", self.describe()))?;
+        match kind {
+            ConnectionSuspended => self.told_in_step = false,
+            ConnectionLost => (self.told_in_step, self.told_initialized) = (false, false),
+            Initialized => self.told_initialized = true,
+            InStep => self.told_in_step = true,
+            _ => {}
+        }
+        if !matches!(kind, Initialized | InStep) {
+            self.connection = kind;
+        }
+        Ok(())
+    }
+}
+
+fn digest(tally: &mut Tally, what: u64) {
+    tally.digest = (tally.digest ^ what).wrapping_mul(0x0100_0000_01b3).rotate_left(7);
+}

@@ -1,0 +1,128 @@
+//! One connection: two streams of bytes, what the server keeps for it, and how far the client has come.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use fastrand::Rng;
+
+use crate::plan::Plan;
+
+/// At this place of the stream to the client, it knows all of the history up to `contact`.
+pub struct Mark {
+    pub end: u64,
+    pub contact: usize,
+    /// It is the reply to a multiRead.
+    pub batch: bool,
+    /// What it read, where that matters.
+    pub paths: Vec<String>,
+}
+
+/// A reply that waits until its server has applied a transaction.
+pub enum Awaited {
+    Welcome,
+    Reply { xid: i32, error: i32, path: Option<String> },
+}
+
+pub struct Connection {
+    pub server: usize,
+    pub era: usize,
+    pub rng: Rng,
+    pub is_established: bool,
+    /// By the server.
+    pub is_closed: bool,
+
+    // The server's.
+    pub inbox: Vec<u8>,
+    pub awaited: Option<(usize, Awaited)>,
+    /// 0 before the connect request was answered.
+    pub session: i64,
+    pub asked_for_session: bool,
+    pub authenticated: bool,
+    pub watches: Vec<Arc<str>>,
+    pub last_xid: i32,
+
+    // The streams.
+    outbox: Vec<u8>,
+    /// Where the stream to the client begins that is still in `outbox`; how much was delivered.
+    pub delivered: u64,
+    pub cut_at: Option<u64>,
+    pub silent_until: u64,
+    last_arrival: u64,
+    last_departure: u64,
+    marks: VecDeque<Mark>,
+
+    // The client's.
+    pub contact: Option<usize>,
+    pub heard_at: u64,
+}
+
+impl Connection {
+    pub fn new(server: usize, era: usize, rng: Rng) -> Connection {
+        Connection {
+            server,
+            era,
+            rng,
+            is_established: false,
+            is_closed: false,
+            inbox: Vec::new(),
+            awaited: None,
+            session: 0,
+            asked_for_session: false,
+            authenticated: false,
+            watches: Vec::new(),
+            last_xid: 0,
+            outbox: Vec::new(),
+            delivered: 0,
+            cut_at: None,
+            silent_until: 0,
+            last_arrival: 0,
+            last_departure: 0,
+            marks: VecDeque::new(),
+            contact: None,
+            heard_at: 0,
+        }
+    }
+
+    fn latency(&mut self, plan: &Plan) -> u64 {
+        self.rng.u64(plan.latency.0..=plan.latency.1)
+    }
+
+    /// When what is sent to the client now arrives.
+    pub fn arrival(&mut self, now: u64, plan: &Plan) -> u64 {
+        self.last_arrival = self.last_arrival.max(now.max(self.silent_until) + self.latency(plan));
+        self.last_arrival
+    }
+
+    /// When what the client sends now arrives.
+    pub fn departure(&mut self, now: u64, plan: &Plan) -> u64 {
+        self.last_departure = self.last_departure.max(now.max(self.silent_until) + self.latency(plan));
+        self.last_departure
+    }
+
+    pub fn outbox(&mut self) -> &mut Vec<u8> {
+        &mut self.outbox
+    }
+
+    /// The end of the stream to the client.
+    pub fn end(&self) -> u64 {
+        self.delivered + self.outbox.len() as u64
+    }
+
+    pub fn mark(&mut self, contact: usize, batch: bool, paths: Vec<String>) {
+        let end = self.end();
+        self.marks.push_back(Mark { end, contact, batch, paths });
+    }
+
+    pub fn take_until(&mut self, to: u64) -> Vec<u8> {
+        let count = to.saturating_sub(self.delivered) as usize;
+        let rest = self.outbox.split_off(count);
+        self.delivered = self.delivered.max(to);
+        std::mem::replace(&mut self.outbox, rest)
+    }
+
+    /// The marks that were passed.
+    pub fn take_marks(&mut self) -> Vec<Mark> {
+        let passed = self.marks.iter().take_while(|mark| mark.end <= self.delivered).count();
+        self.marks.drain(..passed).collect()
+    }
+}
