@@ -80,6 +80,8 @@ defects! {
     DeletionKeepsCandidates = "deletion keeps candidates",
     /// Notifications are thought to explain every child list.
     ChildListTrusted = "child list trusted",
+    /// A node that is created where one is known, as its deletion was hidden, does not replace it.
+    OldNodeKept = "old node kept",
     /// What was notified and not read yet is taken for known.
     UnreadTakenForKnown = "unread taken for known",
     /// In step amid the notifications of one transaction.

@@ -252,6 +252,21 @@ fn what_was_told_of_a_new_node_says_nothing_about_the_one_that_replaced_it_meanw
 }
 
 #[test]
+fn a_child_that_is_read_before_its_new_parent_is_not_lost() {
+    let mut world = World::in_step_with(&[create(""), create("/a")]);
+    world.write(&[set("", 3)]);
+    world.deliver();
+    // Queued behind the root's read, and still in the queue when all is deleted and made again.
+    world.write(&[set("/a", 3)]);
+    world.deliver();
+    world.write(&[delete("/a"), delete("")]);
+    world.write(&[create(""), create("/a")]);
+    while world.deliver() {}
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
 fn a_server_that_is_behind_what_was_notified_is_believed_when_it_is_asked() {
     for (nodes, change) in
         [(wide(3), delete("/1")), (wide(3), create("/new")), (vec![create("")], delete(""))]

@@ -18,7 +18,7 @@ impl Synchroniser {
             return;
         }
         match kind {
-            NotificationKind::Created => self.created(path, now),
+            NotificationKind::Created => self.created(path, relative, now),
             NotificationKind::Deleted => self.deleted(path, relative, now),
             NotificationKind::DataChanged => {
                 if self.tree.get(relative).is_some() || self.unread.contains(path.as_str()) {
@@ -35,7 +35,7 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    fn created(&mut self, path: &NodePath, now: Instant) {
+    fn created(&mut self, path: &NodePath, relative: &str, now: Instant) {
         if let Some(parent) = self.parent_in_tree(path) {
             let is_known = match self.root.relative(parent).and_then(|parent| self.tree.get(parent)) {
                 Some(entry) if entry.node.is_none() => return, // below an opaque node there is nothing
@@ -46,6 +46,11 @@ impl Synchroniser {
                 return self.look_for_hidden_ancestor(parent);
             }
             self.child_changed(path, now, |history| history.created += 1);
+        }
+        // Where there still is a node, its deletion was hidden. What is read below the new one, maybe before that
+        // itself is, must not end below the old one.
+        if !planted::is(Defect::OldNodeKept) && self.tree.remove(relative) {
+            self.edits += 1;
         }
         self.suspect(path, now, |want| {
             want.data = true;

@@ -678,6 +678,12 @@ impl World {
             }
         }
         if !bytes.is_empty() {
+            trace!(
+                self,
+                "{} bytes arrive, the client knows of {:?}",
+                bytes.len(),
+                self.connections[id].contact
+            );
             self.connections[id].heard_at = self.now;
             let now = self.instant();
             self.engine.handle_bytes(&bytes, now);
