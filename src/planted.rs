@@ -76,8 +76,6 @@ defects! {
     HotPathsLeftOut = "hot paths left out",
     /// A candidate is confirmed by whatever is read later.
     CandidateUnchecked = "candidate not checked",
-    /// A deletion does not end the candidates that wait for the node.
-    DeletionKeepsCandidates = "deletion keeps candidates",
     /// Notifications are thought to explain every child list.
     ChildListTrusted = "child list trusted",
     /// A node that is created where one is known, as its deletion was hidden, does not replace it.

@@ -70,9 +70,7 @@ impl Synchroniser {
             }
             _ => _ = self.unread.remove(path.as_str()),
         }
-        if !planted::is(Defect::DeletionKeepsCandidates) {
-            self.candidates.read(path, relative, None);
-        }
+        self.candidates.read(path, relative, None);
         self.hot.remove(path.as_str());
         self.child_changed(path, now, |history| history.deleted += 1);
     }

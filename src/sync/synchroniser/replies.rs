@@ -30,6 +30,10 @@ impl Synchroniser {
             // What is deleted from now on stays deleted.
             self.root_creation = RootCreation::Off;
         }
+        if !want.suspect && !self.is_as_known(relative, &found) {
+            // It was hidden from the session, and the candidates rest on what was known.
+            self.candidates.clear();
+        }
         let old = self.tree.get(relative).and_then(|entry| entry.node.clone());
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
@@ -57,6 +61,18 @@ impl Synchroniser {
         };
         self.candidates.read(path, relative, Some(&node));
         self.put(path, relative, node, old, children, want);
+    }
+
+    /// Whether a read found what is in the tree already; aversion aside.
+    fn is_as_known(&self, relative: &str, found: &Found<'_>) -> bool {
+        let known = self.tree.get(relative).map(|entry| entry.node.as_ref().map(|node| node.stat()));
+        match (found, known) {
+            (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
+                *stat == Stat { aversion: stat.aversion, ..*known }
+            }
+            (Found::Missing, None) | (Found::Unreadable, Some(None)) | (Found::Failed(_), _) => true,
+            _ => false,
+        }
     }
 
     /// The node with another Stat; itself when it is the same one.

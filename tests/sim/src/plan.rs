@@ -3,6 +3,7 @@
 //! The timetable is made before the run and does not depend on it, so that parts of it can be left out to find out
 //! which matter.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fastrand::Rng;
@@ -163,7 +164,7 @@ impl Plan {
         let mut rng = Rng::with_seed(seed ^ 0x74_72_65_65);
         let restricted = rng.u8(..5) == 0;
         let wide = !restricted && rng.u8(..100) == 0;
-        let saturated = !restricted && !wide && rng.u8(..150) == 0;
+        let saturated = !restricted && !wide && rng.u8(..80) == 0;
         let servers = match rng.u8(..100) {
             0 => vec![Make::Optimized],
             1 => vec![Make::Old, Make::Old],
@@ -223,6 +224,23 @@ impl Plan {
     /// Whether some server can serve a cache at all.
     pub fn is_servable(&self) -> bool {
         self.servers.contains(&Make::Modern)
+    }
+
+    /// The most batches of reads between two cuts: those of the 200 ms after which thousands of hot paths are read
+    /// together, or where there are so few paths that they always are, of 5 ms; and a few more.
+    pub fn most_batches(&self) -> u64 {
+        let paths: BTreeSet<&Arc<str>> = self
+            .steps
+            .iter()
+            .filter_map(|step| match &step.what {
+                Happening::Write(writes) => Some(writes),
+                _ => None,
+            })
+            .flatten()
+            .map(Write::path)
+            .collect();
+        let hot_after = if paths.len() < 200 { 5_000 } else { 205_000 };
+        24 + hot_after / (self.latency.0 + self.latency.1)
     }
 
     /// Whether cuts must come in time: nothing is so large or so slow that reading together is out of the question.
@@ -295,6 +313,20 @@ impl Planner {
             _ if self.restricted => Write::SetAcl { path, access: self.access() },
             _ => self.create(path),
         }
+    }
+
+    /// A node is deleted with all below it, and made again, in one transaction; maybe it was hidden before.
+    fn replace(&mut self) -> Vec<Write> {
+        let path = self.path();
+        let child: Arc<str> = format!("{path}/a").into();
+        let mut writes = vec![Write::DeleteTree { path: path.clone() }, self.create(path.clone())];
+        if self.rng.bool() {
+            writes.push(self.create(child));
+        }
+        if self.restricted && self.rng.bool() {
+            writes.insert(0, Write::SetAcl { path, access: Access::Nobody });
+        }
+        writes
     }
 
     /// The tree at the start.
@@ -375,7 +407,7 @@ impl Planner {
         let churns = self.rng.bool();
         let a_round_trip = magnitude(&mut self.rng, 3, 40);
         self.now += 20 * round_trip;
-        for n in 0..150 * a_round_trip as usize {
+        for n in 0..100 * a_round_trip as usize {
             self.now += self.rng.u64(..=2 * round_trip / a_round_trip);
             let path = |n: usize| -> Arc<str> { format!("{root}/{n}").into() };
             let set = Write::Set { path: path(self.rng.usize(..nodes)), len: 3 };
@@ -395,6 +427,7 @@ impl Planner {
         let multi = [1, 1, 1, 2, 3, 5][self.rng.usize(..6)];
         let writes = match style {
             Style::Mixed if self.rng.u8(..60) == 0 => return self.step(Happening::EndWriters),
+            Style::Mixed if self.rng.u8(..15) == 0 => self.replace(),
             Style::Mixed => (0..multi).map(|_| self.mixed()).collect(),
             Style::Hot => (0..multi)
                 .map(|_| {
@@ -445,6 +478,16 @@ impl Planner {
 }
 
 impl Write {
+    fn path(&self) -> &Arc<str> {
+        match self {
+            Write::Create { path, .. }
+            | Write::Set { path, .. }
+            | Write::Delete { path }
+            | Write::DeleteTree { path }
+            | Write::SetAcl { path, .. } => path,
+        }
+    }
+
     /// The changes that this is, as things stand. `data` is to be different each time.
     pub fn changes(&self, truth: &treecache_checks::Truth, writer: i64, data: u64) -> Vec<Change> {
         let bytes = |len: usize| -> Arc<[u8]> {

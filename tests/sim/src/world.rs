@@ -109,6 +109,7 @@ pub struct Tally {
 
 pub struct World {
     plan: Plan,
+    most_batches: Option<u64>,
     base: Instant,
     now: u64,
     events: BinaryHeap<Due>,
@@ -179,6 +180,7 @@ impl World {
         let engine = Engine::new(settings, Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
         let mut world = World {
+            most_batches: plan.must_be_fed().then(|| plan.most_batches()),
             base,
             now: 0,
             events: BinaryHeap::new(),
@@ -405,7 +407,7 @@ impl World {
             audit_interval: Duration::from_millis(self.plan.audit_ms),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
-        let watched = Watched::new(self.plan.prefix(), plan.root, self.plan.must_be_fed(), &self.plan);
+        let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);
         self.caches.insert(id, watched);
         self.open[at] = Some(id);
         trace!(self, "{id:?} is opened at {root}");
@@ -701,7 +703,7 @@ impl World {
         let connection = self.current.map(|at| &self.connections[at]);
         let timeout = self.plan.granted_timeout_ms * 1000;
         for (id, cache) in &mut self.caches {
-            cache.check_fed(*id, &self.plan, &mut self.tally)?;
+            cache.check_fed(*id, &mut self.tally)?;
             cache.check_suspended(*id, self.now, timeout)?;
             if !cache.says_in_step() {
                 continue;
