@@ -572,11 +572,11 @@ impl Session {
     }
 
     fn report_lost(&mut self) {
-        if let Some((_, lost @ false)) = &mut self.suspended
-            && !planted::is(Defect::LossNotReported)
-        {
+        if let Some((_, lost @ false)) = &mut self.suspended {
             *lost = true;
-            self.events.push_back(Event::Lost);
+            if !planted::is(Defect::LossNotReported) {
+                self.events.push_back(Event::Lost);
+            }
         }
     }
 }

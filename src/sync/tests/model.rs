@@ -201,7 +201,6 @@ enum Word {
     Notification(NotificationKind, NodePath),
     Found(Vec<(NodePath, Answer)>),
     Created(ServerError),
-    Ping,
 }
 
 /// What was asked of the server.
@@ -324,12 +323,6 @@ impl World {
         self.pump();
     }
 
-    pub fn ping(&mut self) {
-        if self.connected {
-            self.words.push_back((self.server.zxid, Word::Ping));
-        }
-    }
-
     /// The server answers one request.
     pub fn serve(&mut self) -> bool {
         let Some(sent) = self.sent.pop_front() else { return false };
@@ -385,7 +378,6 @@ impl World {
                 self.cache.handle_reply(zxid, self.now);
             }
             Word::Created(error) => self.cache.handle_created(error, true, self.now),
-            Word::Ping => {}
         }
         self.pump();
         true
