@@ -12,7 +12,7 @@ use crate::error::Status;
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::sync::{CacheId, Group, Options, Output, Purpose};
-use crate::wire::{Notification, NotificationKind, Request, ServerError};
+use crate::wire::{self, Notification, NotificationKind, Request, ServerError};
 
 fn create(path: &str) -> Write {
     Write::Create(format!("{ROOT}{path}"))
@@ -621,4 +621,21 @@ fn a_reply_that_is_cut_short_is_malformed_and_makes_no_cut() {
         assert!(reply.is_err());
     }
     assert_eq!(line.states().get(&1), Some(&State::Loading));
+}
+
+#[test]
+fn what_is_below_a_root_that_is_not_there_shows_that_it_is() {
+    for (root, below) in [("/", "/a/b"), ("/r", "/r/a/b")] {
+        for kind in [NotificationKind::Created, NotificationKind::DataChanged] {
+            let mut line = Line::new();
+            line.open(1, root);
+            line.answer_all();
+            assert_eq!(line.states().get(&1), Some(&State::InStep), "without a root");
+            let notification = Notification { kind, path: below };
+            line.group.handle_notification(&notification, line.now);
+            assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+            let expected = [wire::Read::Data(path(root)), wire::Read::Children(path(root))];
+            assert_eq!(line.asks(), [Request::MultiRead(expected.to_vec())], "{below}");
+        }
+    }
 }

@@ -99,6 +99,7 @@ impl Synchroniser {
 
     /// A node was created below one that is not known. Where the nearest known ancestor is still to be read, that
     /// will find it; otherwise what is in between was hidden from the session, and the ancestor's children show it.
+    /// Where not even the root is known, it is the root that appeared unnoticed.
     fn look_for_hidden_ancestor(&mut self, mut path: &str) {
         loop {
             if self.unread.contains(path) {
@@ -108,6 +109,7 @@ impl Synchroniser {
             match self.tree.get(relative) {
                 Some(entry) if entry.node.is_none() => return,
                 Some(_) => break,
+                None if relative.is_empty() => break,
                 None => match path.rfind('/') {
                     Some(0) => path = "/",
                     Some(at) => path = &path[..at],
