@@ -326,7 +326,9 @@ impl Group {
                 self.bytes = self.bytes.saturating_sub(expected);
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let handled = nodes_answered(cache, &reads, error, body, now);
-                    cache.handle_reply(zxid, now);
+                    if handled.is_ok() {
+                        cache.handle_reply(zxid, now);
+                    }
                     self.after_reads(id);
                     handled?;
                 }
@@ -494,5 +496,8 @@ fn nodes_answered(
         };
         cache.handle_found(&read.path, found, now);
     }
-    Ok(())
+    match results.next()? {
+        None => Ok(()),
+        Some(_) => Err(malformed),
+    }
 }

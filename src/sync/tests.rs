@@ -602,23 +602,22 @@ fn caches_take_turns_within_one_budget_which_closed_ones_give_back() {
 }
 
 #[test]
-fn a_reply_that_is_cut_short_is_malformed_and_makes_no_cut() {
+fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
     let mut line = Line::new();
     line.open(1, "/a");
     line.asks();
     line.answer(ServerError::OK);
     line.asks();
-    // The root's data and its child list; what matters is there before the end mark.
-    let whole = missing(2);
-    for len in 0..whole.len() - 9 {
+    // The root's data and its child list; and with one result that nobody asked for.
+    let (whole, more) = (missing(2), missing(3));
+    for reply in (0..whole.len()).map(|len| &whole[..len]).chain([&more[..]]) {
         let reads = match line.asked.front() {
             Some((_, Purpose::Nodes { reads, cache, expected })) => {
                 Purpose::Nodes { reads: reads.clone(), cache: *cache, expected: *expected }
             }
             other => panic!("{other:?}"),
         };
-        let reply = line.group.handle_reply(reads, Zxid(9), ServerError::OK, &whole[..len], line.now);
-        assert!(reply.is_err());
+        assert!(line.group.handle_reply(reads, Zxid(9), ServerError::OK, reply, line.now).is_err());
     }
     assert_eq!(line.states().get(&1), Some(&State::Loading));
 }
