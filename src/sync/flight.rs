@@ -10,12 +10,16 @@ pub const MOST_READS: usize = 256;
 pub const MOST_HOT_READS: usize = 4096;
 /// How many bytes of reply a flight aims at.
 const REPLY_BYTES: usize = 256 << 10;
-/// How many bytes of request; a server closes the connection on one of 1 MiB (`jute.maxbuffer`).
+/// How many bytes of request a flight aims at.
 const REQUEST_BYTES: usize = 512 << 10;
+/// How many there may be at most; a server closes the connection on a request of 1 MiB (`jute.maxbuffer`).
+const MOST_REQUEST_BYTES: usize = 1000 << 10;
 /// Above this size data is not fetched again for a Stat alone.
 pub const LARGE_DATA: usize = 4 << 10;
-/// Bytes of a result besides the data, and of a request besides the path.
-const OVERHEAD: usize = 100;
+/// Bytes of a result besides the data.
+const RESULT_OVERHEAD: usize = 100;
+/// Bytes of a read in a request besides the path.
+const READ_OVERHEAD: usize = 14;
 /// Bytes of a name in a child list.
 const NAME_BYTES: usize = 32;
 
@@ -38,10 +42,13 @@ pub struct Flight {
     request_bytes: usize,
     reads: usize,
     most_reads: usize,
+    /// Bytes of a read in the request besides the path.
+    read_overhead: usize,
 }
 
-impl Default for Flight {
-    fn default() -> Flight {
+impl Flight {
+    /// For paths that get `chroot` bytes in front of them on their way.
+    pub fn new(chroot: usize) -> Flight {
         Flight {
             nodes: Vec::new(),
             stats: Vec::new(),
@@ -49,14 +56,13 @@ impl Default for Flight {
             request_bytes: 0,
             reads: 0,
             most_reads: MOST_READS,
+            read_overhead: READ_OVERHEAD + chroot,
         }
     }
-}
 
-impl Flight {
     /// A larger one, of hot paths, for when a cut has been overdue for long.
-    pub fn for_a_cut() -> Flight {
-        Flight { most_reads: MOST_HOT_READS, ..Flight::default() }
+    pub fn for_a_cut(chroot: usize) -> Flight {
+        Flight { most_reads: MOST_HOT_READS, ..Flight::new(chroot) }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -74,14 +80,20 @@ impl Flight {
         self.reads + reads <= self.most_reads && !self.is_full()
     }
 
+    /// Whether all of these can be read with the same zxid, beyond what a flight aims at.
+    pub fn takes(&self, paths: &[NodePath]) -> bool {
+        let bytes = paths.iter().map(|path| path.as_str().len() + self.read_overhead).sum::<usize>();
+        self.request_bytes + bytes <= MOST_REQUEST_BYTES
+    }
+
     /// `children`: the list is wanted too, and has about so many names. They count as reads, as each will be one in
     /// its turn: few paths should be known but unread at a time.
     pub fn add(&mut self, path: NodePath, children: Option<usize>, stat_only: bool, data: usize) {
         let operations = 1 + usize::from(children.is_some());
         let names = children.unwrap_or(0);
         self.reads += operations.max(names);
-        self.expected += OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
-        self.request_bytes += (path.as_str().len() + OVERHEAD) * operations;
+        self.expected += RESULT_OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
+        self.request_bytes += (path.as_str().len() + self.read_overhead) * operations;
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
         reads.push(Read { path, children: children.is_some() });
     }

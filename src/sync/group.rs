@@ -113,8 +113,7 @@ impl Group {
 
     /// Starts a cache.
     pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
-        let hides_zookeeper = root.is_root() && self.chroot.is_root();
-        let mut cache = Synchroniser::new(root.clone(), hides_zookeeper, options, self.rng.fork(), now);
+        let mut cache = Synchroniser::new(root.clone(), &self.chroot, options, self.rng.fork(), now);
         match self.link {
             Link::Up => cache.handle_connected(),
             Link::Down => {}

@@ -253,6 +253,25 @@ fn a_small_set_that_is_written_all_the_time_is_read_together() {
 }
 
 #[test]
+fn long_paths_that_are_written_all_the_time_do_not_make_a_request_too_long() {
+    let name = |n: usize| format!("/{n:0300}");
+    let mut world = World::in_step_with(&[create("")]);
+    world.write(&(0..4000).map(|n| create(&name(n))).collect::<Vec<_>>());
+    world.rest();
+    for round in 0..300 {
+        // Again between the answer and its arrival: no candidate is confirmed.
+        let writes: Vec<_> = (0..40).map(|n| set(&name((round * 40 + n) % 4000), 3)).collect();
+        world.write(&writes);
+        world.serve();
+        world.write(&writes);
+        while world.deliver() {}
+        world.advance(Duration::from_millis(1));
+    }
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
 fn a_storm_after_a_long_rest_is_read_in_batches_of_the_usual_size() {
     let mut world = World::in_step_with(&wide(300));
     world.advance(Duration::from_secs(3600));

@@ -98,6 +98,8 @@ enum RootCreation {
 
 pub struct Synchroniser {
     root: NodePath,
+    /// How many bytes the chroot puts in front of each path on the wire.
+    chroot: usize,
     /// The root is the server's `/`, whose `/zookeeper` is left out.
     hides_zookeeper: bool,
     options: Options,
@@ -156,15 +158,16 @@ struct Published {
 impl Synchroniser {
     pub fn new(
         root: NodePath,
-        hides_zookeeper: bool,
+        chroot: &NodePath,
         options: Options,
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
         let root_creation = if options.create_root { RootCreation::WhenMissing } else { RootCreation::Off };
         let mut synchroniser = Synchroniser {
+            hides_zookeeper: root.is_root() && chroot.is_root(),
             root,
-            hides_zookeeper,
+            chroot: if chroot.is_root() { 0 } else { chroot.as_str().len() },
             options,
             rng,
             link: Link::Never,

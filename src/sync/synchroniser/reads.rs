@@ -36,7 +36,7 @@ impl Synchroniser {
         if !is_ready || self.retry_at.is_some() {
             return None;
         }
-        let mut flight = Flight::default();
+        let mut flight = Flight::new(self.chroot);
         if self.is_following() {
             let starved_for = now - self.exact_until;
             self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
@@ -46,10 +46,10 @@ impl Synchroniser {
             }
             if starved_for >= STARVED_AFTER && hot.is_empty() {
                 hot = self.hot_paths(MOST_HOT_READS);
-                flight = if hot.is_empty() { flight } else { Flight::for_a_cut() };
+                flight = if hot.is_empty() { flight } else { Flight::for_a_cut(self.chroot) };
             }
             self.fill_from_queue(&mut flight);
-            if !flight.is_empty() {
+            if !flight.is_empty() && flight.takes(&hot) {
                 hot.iter().for_each(|path| self.read_again(&mut flight, path));
             }
             if self.audit.next == AuditStep::Due && flight.has_room_for(AUDIT_STEP) {

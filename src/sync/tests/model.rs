@@ -11,7 +11,7 @@ use crate::sync::flight::{Found, Read};
 use crate::sync::synchroniser::Synchroniser;
 use crate::sync::{Options, Output};
 use crate::tree::{Tree, Version};
-use crate::wire::{NotificationKind, ServerError};
+use crate::wire::{self, NotificationKind, Request, ServerError};
 
 pub const ROOT: &str = "/r";
 
@@ -247,6 +247,17 @@ pub fn options() -> Options {
     Options { create_root: false, limit_nodes: 0, limit_bytes: 0, audit_interval: Duration::ZERO }
 }
 
+/// How long a multiRead is.
+fn request_len(reads: &[Read]) -> usize {
+    let mut request = Vec::new();
+    let operations = reads.iter().flat_map(|read| {
+        let children = read.children.then(|| wire::Read::Children(read.path.clone()));
+        std::iter::once(wire::Read::Data(read.path.clone())).chain(children)
+    });
+    Request::MultiRead(operations.collect()).encode(1, &NodePath::root(), &mut request);
+    request.len()
+}
+
 pub fn path(path: &str) -> NodePath {
     NodePath::new(path).expect("a valid path")
 }
@@ -257,7 +268,7 @@ impl World {
         let rng = fastrand::Rng::with_seed(seed);
         World {
             server: Server::default(),
-            cache: Synchroniser::new(path(ROOT), false, options, rng, now),
+            cache: Synchroniser::new(path(ROOT), &NodePath::root(), options, rng, now),
             now,
             connected: false,
             asked: Asked::default(),
@@ -419,6 +430,7 @@ impl World {
         while let Some(flight) = self.cache.poll_flight(self.now) {
             assert!(self.watching || self.words.is_empty(), "reads without a watch");
             if !flight.nodes.is_empty() {
+                assert!(request_len(&flight.nodes) < 1_048_575, "longer than a server takes");
                 self.sent.push_back(Sent::Nodes(flight.nodes));
             }
             self.sent.extend(flight.stats.into_iter().map(Sent::Stat));
