@@ -125,7 +125,7 @@ impl fmt::Debug for NodePath {
 /// Whether a server can have a node of this name: what a reply or notification claims is checked with it before
 /// it becomes part of a path.
 pub fn is_name(name: &str) -> bool {
-    !name.is_empty() && !name.bytes().any(|b| b == b'/' || b == 0)
+    !matches!(name, "" | "." | "..") && !name.bytes().any(|b| b == b'/' || b == 0)
 }
 
 /// ZooKeeper's rules, with its reasons.
@@ -200,5 +200,15 @@ mod tests {
         assert_eq!((b.parent(), a.parent(), NodePath::root().parent()), (Some("/a"), Some("/"), None));
         assert_eq!(a.child("x/y"), None);
         assert_eq!(a.child(""), None);
+    }
+
+    #[test]
+    fn a_server_names_no_path_that_leads_elsewhere() {
+        for path in ["", "a", "/a/", "//a", "/a/./b", "/..", "/a/../../b", "/a\0b"] {
+            assert_eq!(NodePath::of_server(path), None, "{path:?}");
+        }
+        for path in ["/", "/a", "/.a/..b/...", "/a\u{1}b"] {
+            assert_eq!(NodePath::of_server(path).unwrap().as_str(), path);
+        }
     }
 }
