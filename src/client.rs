@@ -110,9 +110,15 @@ impl Client {
     /// A cache of the subtree at `path`, not started yet.
     ///
     /// # Errors
-    /// [`Error::InvalidPath`], or [`Error::Closed`].
+    /// [`Error::InvalidPath`], [`Error::InvalidArgument`] when the path is longer than `limit.path.bytes`, or
+    /// [`Error::Closed`].
     pub fn cache(&self, path: &str, config: &Config) -> Result<TreeCache, Error> {
         let root = NodePath::new(path)?;
+        let limit = config.options().limit_path;
+        if path.len() > limit {
+            let message = format!("the root has a path of {} bytes; limit.path.bytes={limit}", path.len());
+            return Err(Error::InvalidArgument(message));
+        }
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
@@ -224,7 +230,14 @@ pub(crate) mod tests {
         assert!(error.to_string().contains("host:x"));
         let error = client().0.cache("/a/", &Config::new()).err().unwrap();
         assert_eq!(error.status(), Status::InvalidArgument);
+        let mut config = Config::new();
+        config.set("limit.path.bytes", "3").unwrap();
+        assert!(client().0.cache("/ab", &config).is_ok());
+        let error = client().0.cache("/abc", &config).err().unwrap();
+        assert_eq!(error.status(), Status::InvalidArgument);
+        assert!(error.to_string().contains("limit.path.bytes=3"), "{error}");
     }
+
     #[test]
     fn a_client_that_reaches_no_server_can_be_closed_at_once() {
         let started = std::time::Instant::now();

@@ -18,6 +18,8 @@ pub struct Config {
     create_root: bool,
     limit_nodes: usize,
     limit_bytes: usize,
+    limit_path: usize,
+    limit_frame: usize,
     audit_interval: Duration,
     events_capacity: usize,
 }
@@ -49,6 +51,9 @@ struct Key {
 }
 
 const DAY_MS: u64 = 86_400_000;
+
+/// A request for a path that is much longer would be longer than a server takes (`jute.maxbuffer`).
+const LONGEST_PATH: u64 = 64 << 10;
 
 /// Every key there is.
 const KEYS: &[Key] = &[
@@ -93,6 +98,21 @@ const KEYS: &[Key] = &[
         scope: Scope::Cache,
         value: Value::Count(0..=usize::MAX as u64, |config, bytes| config.limit_bytes = bytes),
         purpose: "most bytes of data; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
+    },
+    Key {
+        name: "limit.path.bytes",
+        default: Some("4096"),
+        scope: Scope::Cache,
+        value: Value::Count(1..=LONGEST_PATH, |config, bytes| config.limit_path = bytes),
+        purpose: "longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, \
+                  `TC_ERR_LIMIT`",
+    },
+    Key {
+        name: "limit.frame.bytes",
+        default: Some("134217728"),
+        scope: Scope::Client,
+        value: Value::Count(1 << 20..=i32::MAX as u64, |config, bytes| config.limit_frame = bytes),
+        purpose: "longest reply of a server; a longer one ends the connection with a fault, `TC_ERR_PROTOCOL`",
     },
     Key {
         name: "events.capacity",
@@ -174,6 +194,8 @@ impl Config {
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,
+            limit_path: 0,
+            limit_frame: 0,
             audit_interval: Duration::ZERO,
             events_capacity: 0,
         };
@@ -208,6 +230,7 @@ impl Config {
             session_timeout: self.session_timeout,
             connect_timeout: self.connect_timeout,
             auth: self.auth.clone(),
+            limit_frame: self.limit_frame,
         }
     }
 
@@ -217,6 +240,7 @@ impl Config {
             create_root: self.create_root,
             limit_nodes: self.limit_nodes,
             limit_bytes: self.limit_bytes,
+            limit_path: self.limit_path,
             audit_interval: self.audit_interval,
         }
     }
@@ -297,9 +321,10 @@ mod tests {
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
         assert!(settings.auth.is_empty());
+        assert_eq!(settings.limit_frame, 128 << 20);
         let options = config.options();
         assert!(options.create_root);
-        assert_eq!((options.limit_nodes, options.limit_bytes), (0, 0));
+        assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
         assert_eq!(options.audit_interval, Duration::from_secs(600));
         assert_eq!(config.events_capacity(), 100_000);
     }
@@ -315,6 +340,8 @@ mod tests {
             ("root.create", "false"),
             ("limit.nodes", "7"),
             ("limit.bytes", "8"),
+            ("limit.path.bytes", "9"),
+            ("limit.frame.bytes", "2147483647"),
             ("audit.interval.ms", "0"),
             ("events.capacity", "1"),
         ] {
@@ -328,7 +355,8 @@ mod tests {
         assert_eq!(auth, [("digest", &b"user:pass:word"[..]), ("ip", b"")]);
         let options = config.options();
         assert!(!options.create_root);
-        assert_eq!((options.limit_nodes, options.limit_bytes), (7, 8));
+        assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
+        assert_eq!(settings.limit_frame, i32::MAX as usize);
         assert_eq!((options.audit_interval, config.events_capacity()), (Duration::ZERO, 1));
     }
 
@@ -345,6 +373,10 @@ mod tests {
             ("session.timeout.ms", "5s"),
             ("session.timeout.ms", ""),
             ("limit.nodes", "99999999999999999999999"),
+            ("limit.path.bytes", "0"),
+            ("limit.path.bytes", "65537"),
+            ("limit.frame.bytes", "1048575"),
+            ("limit.frame.bytes", "2147483648"),
             ("events.capacity", "0"),
             ("root.create", "yes"),
         ] {

@@ -160,7 +160,7 @@ impl Engine {
 fn fault_of(error: &SessionError) -> Fault {
     let (status, code) = match error {
         SessionError::Connection { .. } => (Status::Connection, 0),
-        SessionError::Protocol { .. } => (Status::Protocol, 0),
+        SessionError::Protocol { .. } | SessionError::FrameTooLong { .. } => (Status::Protocol, 0),
         SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
         SessionError::Reset { .. } => (Status::Reset, 0),
     };
@@ -181,6 +181,7 @@ mod tests {
             session_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             auth: Vec::new(),
+            limit_frame: 1 << 20,
         };
         let now = Instant::now();
         let mut engine = Engine::new(settings, fastrand::Rng::with_seed(1), now);
@@ -190,8 +191,13 @@ mod tests {
         engine.handle_bytes(&[&welcome[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat(), now);
         engine.shut_down(now);
         let sent = engine.transmit().len();
-        let options =
-            Options { create_root: false, limit_nodes: 0, limit_bytes: 0, audit_interval: Duration::ZERO };
+        let options = Options {
+            create_root: false,
+            limit_nodes: 0,
+            limit_bytes: 0,
+            limit_path: 4096,
+            audit_interval: Duration::ZERO,
+        };
         engine.open(CacheId(1), NodePath::root(), options, now);
         assert_eq!(engine.transmit().len(), sent, "nothing follows the end of the session");
         engine.handle_disconnected("closed", now);

@@ -19,8 +19,8 @@ use self::servers::Servers;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::wire::{
-    self, ConnectRequest, ConnectResponse, FrameDecoder, Malformed, Notification, ReplyHeader, Request,
-    ServerError,
+    self, ConnectRequest, ConnectResponse, FrameDecoder, FrameTooLong, Malformed, Notification, ReplyHeader,
+    Request, ServerError,
 };
 
 /// After how many rounds of refusals the client stops insisting on the zxid it has seen, and asks whether the
@@ -52,6 +52,8 @@ pub struct Settings {
     /// For one connection attempt, from the first packet to the server's answer.
     pub connect_timeout: Duration,
     pub auth: Vec<Auth>,
+    /// The longest frame that is taken.
+    pub limit_frame: usize,
 }
 
 /// What the caller is to do with its socket.
@@ -111,6 +113,8 @@ pub enum SessionError {
     Connection { host: String, reason: String },
     #[error("{host} broke the protocol: {malformed}")]
     Protocol { host: String, malformed: Malformed },
+    #[error("{host} sent a frame of {len} bytes; limit.frame.bytes={limit}")]
+    FrameTooLong { host: String, len: i32, limit: usize },
     #[error("{host} rejected the credentials: {error}")]
     AuthFailed { host: String, error: ServerError },
     #[error("the ensemble has gone back from zxid {seen} to {now}")]
@@ -316,12 +320,12 @@ impl Session {
         while self.is_open() {
             let longest = match self.phase {
                 Phase::Connecting { .. } => wire::MAX_CONNECT_RESPONSE,
-                _ => wire::MAX_FRAME,
+                _ => self.settings.limit_frame,
             };
             let frame = match self.frames.next(&mut bytes, longest) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
-                Err(malformed) => return self.protocol_error(malformed, now),
+                Err(too_long) => return self.frame_too_long(too_long, now),
             };
             let handled = match self.phase {
                 Phase::Connecting { .. } => self.handle_connect_response(&frame, now),
@@ -533,6 +537,17 @@ impl Session {
         self.transmit.clear();
         self.pending.clear();
         self.actions.push_back(Action::Disconnect);
+    }
+
+    fn frame_too_long(&mut self, too_long: FrameTooLong, now: Instant) {
+        match self.phase {
+            Phase::Connected { .. } => {
+                let (host, len) = (self.host.to_string(), too_long.len);
+                let limit = self.settings.limit_frame;
+                self.fail(SessionError::FrameTooLong { host, len, limit }, now);
+            }
+            _ => self.protocol_error(Malformed { what: "connect response, it is too long" }, now),
+        }
     }
 
     /// What was handed out turned out not to be what the protocol says.

@@ -4,6 +4,7 @@ use super::*;
 use crate::path::NodePath;
 
 const TIMEOUT_MS: i32 = 6000;
+const LIMIT_FRAME: usize = 1 << 20;
 
 /// A session, and what the other end of its connection says and hears.
 struct Lab {
@@ -62,6 +63,7 @@ impl Lab {
             session_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
             auth,
+            limit_frame: LIMIT_FRAME,
         };
         let now = Instant::now();
         Lab { session: Session::new(settings, fastrand::Rng::with_seed(7), now), now, connected_to: None }
@@ -396,12 +398,17 @@ fn a_close_ends_the_session_in_every_phase() {
 
 #[test]
 fn what_breaks_the_protocol_ends_the_connection() {
-    let bad: [(&str, Vec<u8>); 6] = [
-        ("a frame that is too long", vec![0x7f, 0, 0, 0]),
+    let mut not_utf8 = notification(1, "/a");
+    *not_utf8.last_mut().unwrap() = 0xff;
+    let mut negative = notification(1, "");
+    negative.splice(28.., (-2i32).to_be_bytes());
+    let bad: [(&str, Vec<u8>); 7] = [
         ("a reply without a header", frame(&[0; 15])),
         ("a reply that nothing was asked for", reply(3, 50, 0)),
         ("a reply out of turn", reply(2, 50, 0)),
         ("a notification without a path", frame(&[&[0xff; 12][..], &[0; 4]].concat())),
+        ("a notification whose path has a negative length", negative),
+        ("a notification whose path is not UTF-8", not_utf8),
         ("a zxid that went back", reply(1, 4, 0)),
     ];
     for (what, bytes) in bad {
@@ -420,6 +427,45 @@ fn what_breaks_the_protocol_ends_the_connection() {
     lab.dial();
     lab.say(&welcome(0, 0));
     assert!(is_fault(&lab.events()[0]), "a session that was not there cannot expire");
+}
+
+#[test]
+fn an_xid_that_comes_again_ends_the_connection() {
+    let mut lab = Lab::connected();
+    for _ in 0..2 {
+        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    }
+    lab.say(&[reply(1, 50, 0), reply(1, 50, 0), reply(2, 50, 0)].concat());
+    let events = lab.events();
+    assert!(matches!(&events[0], Event::Reply(reply) if reply.xid == 1));
+    assert_eq!(events[1], Event::Suspended { last_zxid: Zxid(50) });
+    assert!(matches!(events[2], Event::Fault(SessionError::Protocol { .. })));
+    assert_eq!(events.len(), 3);
+}
+
+#[test]
+fn a_frame_beyond_the_limit_is_told_of_with_its_length_and_the_limit() {
+    let limit = LIMIT_FRAME as i32;
+    for len in [limit + 1, i32::MAX, -1, i32::MIN] {
+        let mut lab = Lab::connected();
+        let host = lab.connected_to.as_ref().unwrap().to_string();
+        lab.say(&len.to_be_bytes());
+        let error = SessionError::FrameTooLong { host, len, limit: LIMIT_FRAME };
+        assert!(error.to_string().ends_with(&format!(" {len} bytes; limit.frame.bytes={limit}")), "{error}");
+        assert_eq!(lab.events(), [Event::Suspended { last_zxid: Zxid(0) }, Event::Fault(error)]);
+    }
+    let mut lab = Lab::connected();
+    lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    let mut longest = reply(1, 5, 0);
+    longest.splice(..4, limit.to_be_bytes());
+    longest.resize(4 + LIMIT_FRAME, 0);
+    lab.say(&longest);
+    assert!(matches!(&lab.events()[..], [Event::Reply(reply)] if reply.body().len() == LIMIT_FRAME - 16));
+    // What answers a connect request is short, whatever the limit is.
+    let mut lab = Lab::new("a", &[]);
+    lab.dial();
+    lab.say(&(wire::MAX_CONNECT_RESPONSE as i32 + 1).to_be_bytes());
+    assert!(matches!(&lab.events()[..], [Event::Fault(SessionError::Protocol { .. })]));
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub struct Options {
     pub limit_nodes: usize,
     /// Most bytes of data; 0 for no limit.
     pub limit_bytes: usize,
+    /// Longest path of a node, in bytes.
+    pub limit_path: usize,
     /// One pass of the audit over the tree takes about this long; zero switches it off.
     pub audit_interval: Duration,
 }

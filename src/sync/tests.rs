@@ -428,6 +428,30 @@ fn a_limit_ends_the_cache_before_it_has_read_more() {
 }
 
 #[test]
+fn a_path_that_is_too_long_ends_the_cache_however_it_is_learnt_of() {
+    let limit_path = ROOT.len() + "/a".len() + 50;
+    let longest = format!("/a/{}", "x".repeat(49));
+    for too_long in [format!("{longest}x"), format!("{longest}/y")] {
+        for is_read in [true, false] {
+            let mut world = World::new(Options { limit_path, ..options() }, 1);
+            world.write(&[create(""), create("/a"), create(&longest)]);
+            if is_read {
+                world.write(&[create(&too_long)]);
+            }
+            world.connect();
+            world.rest();
+            if !is_read {
+                world.assert_in_step();
+                world.write(&[create(&too_long)]);
+                world.rest();
+            }
+            assert!(world.cache.is_stopped(), "{too_long}");
+            assert_eq!((world.state, world.faults()), (State::Closed, 1));
+        }
+    }
+}
+
+#[test]
 fn a_missing_root_is_created_at_the_start_and_only_then() {
     let with_root = || Options { create_root: true, ..options() };
     let mut world = World::new(with_root(), 1);

@@ -1,17 +1,18 @@
 //! Cutting a byte stream into frames.
 
-use super::Malformed;
-
-/// The longest frame that is accepted. ZooKeeper does not limit its replies; the longest that can be of use is the
-/// child list of a node with millions of children, or a batch of the largest nodes.
-pub const MAX_FRAME: usize = 128 << 20;
-
 /// The longest answer to a connect request: some numbers and a password of 16 bytes. What is no ZooKeeper at all is
 /// noticed by it at once.
 pub const MAX_CONNECT_RESPONSE: usize = 1 << 10;
 
 /// How much is reserved on the word of a length prefix alone. More is allocated only as bytes arrive.
 const TRUSTED: usize = 256 << 10;
+
+/// A frame is longer than what is taken; or its length is negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a frame of {len} bytes")]
+pub struct FrameTooLong {
+    pub len: i32,
+}
 
 /// Collects bytes and hands out whole frames.
 #[derive(Default)]
@@ -25,16 +26,15 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// Takes bytes from `input` up to the end of a frame of at most `longest` bytes, and returns the frame when it is
     /// whole.
-    pub fn next(&mut self, input: &mut &[u8], longest: usize) -> Result<Option<Vec<u8>>, Malformed> {
+    pub fn next(&mut self, input: &mut &[u8], longest: usize) -> Result<Option<Vec<u8>>, FrameTooLong> {
         let expected = match self.expected {
             Some(expected) => expected,
             None => {
                 self.prefix.extend_from_slice(take(input, 4 - self.prefix.len()));
                 let Ok(prefix) = <[u8; 4]>::try_from(self.prefix.as_slice()) else { return Ok(None) };
-                let expected = u32::from_be_bytes(prefix) as usize;
-                if expected > longest {
-                    return Err(Malformed { what: "frame length" });
-                }
+                let len = i32::from_be_bytes(prefix);
+                let expected = usize::try_from(len).ok().filter(|len| *len <= longest);
+                let expected = expected.ok_or(FrameTooLong { len })?;
                 self.prefix.clear();
                 self.frame.reserve_exact(expected.min(TRUSTED));
                 self.expected = Some(expected);
@@ -68,13 +68,15 @@ mod tests {
 
     #[test]
     fn a_length_that_is_too_long_or_negative_is_refused_before_anything_is_allocated() {
-        for prefix in [u32::MAX, 1 << 31, MAX_FRAME as u32 + 1] {
+        const LONGEST: i32 = 128 << 20;
+        for len in [-1, i32::MIN, i32::MAX, LONGEST + 1] {
             let mut decoder = FrameDecoder::default();
-            assert!(decoder.next(&mut &prefix.to_be_bytes()[..], MAX_FRAME).is_err());
+            let decoded = decoder.next(&mut &len.to_be_bytes()[..], LONGEST as usize);
+            assert_eq!(decoded, Err(FrameTooLong { len }));
             assert_eq!(decoder.frame.capacity(), 0);
         }
         let mut decoder = FrameDecoder::default();
-        assert_eq!(decoder.next(&mut &(MAX_FRAME as u32).to_be_bytes()[..], MAX_FRAME), Ok(None));
+        assert_eq!(decoder.next(&mut &LONGEST.to_be_bytes()[..], LONGEST as usize), Ok(None));
         assert!(decoder.frame.capacity() <= 2 * TRUSTED);
     }
 
@@ -96,7 +98,7 @@ mod tests {
                     break;
                 }
                 let mut chunk = take(&mut rest, *cut);
-                while let Some(frame) = decoder.next(&mut chunk, MAX_FRAME).unwrap() {
+                while let Some(frame) = decoder.next(&mut chunk, 50).unwrap() {
                     decoded.push(frame);
                 }
             }

@@ -11,7 +11,7 @@ mod request;
 
 pub use codec::Reader;
 pub use error::{Malformed, ServerError};
-pub use frame::{FrameDecoder, MAX_CONNECT_RESPONSE, MAX_FRAME};
+pub use frame::{FrameDecoder, FrameTooLong, MAX_CONNECT_RESPONSE};
 pub use records::{
     ConnectRequest, ConnectResponse, MultiReadResults, Notification, NotificationKind, ReadResult,
     ReplyHeader, children_with_stat, stat_reply,

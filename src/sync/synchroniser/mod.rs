@@ -397,6 +397,20 @@ impl Synchroniser {
         } else {
             return;
         };
+        self.stop(message);
+    }
+
+    /// Whether a path of so many bytes is beyond the limit, which ends the cache.
+    fn is_too_long(&mut self, path: usize) -> bool {
+        let limit = self.options.limit_path;
+        let is_too_long = path > limit;
+        if is_too_long {
+            self.stop(format!("{} has a path of {path} bytes; limit.path.bytes={limit}", self.root));
+        }
+        is_too_long
+    }
+
+    fn stop(&mut self, message: String) {
         if self.stopped {
             return;
         }

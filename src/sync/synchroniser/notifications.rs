@@ -36,6 +36,9 @@ impl Synchroniser {
     }
 
     fn created(&mut self, path: &NodePath, relative: &str, now: Instant) {
+        if self.is_too_long(path.as_str().len()) {
+            return;
+        }
         if let Some(parent) = self.parent_in_tree(path) {
             let is_known = match self.root.relative(parent).and_then(|parent| self.tree.get(parent)) {
                 Some(entry) if entry.node.is_none() => return, // below an opaque node there is nothing

@@ -158,6 +158,9 @@ impl Synchroniser {
                 continue;
             }
             let child = path.absolute(name);
+            if self.is_too_long(child.as_str().len()) {
+                return;
+            }
             if !self.unread.contains(child.as_str()) {
                 self.unread
                     .update(&child, |want| (want.suspect, want.discovered, want.data) = (true, true, true));

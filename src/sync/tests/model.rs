@@ -244,7 +244,13 @@ struct Told {
 }
 
 pub fn options() -> Options {
-    Options { create_root: false, limit_nodes: 0, limit_bytes: 0, audit_interval: Duration::ZERO }
+    Options {
+        create_root: false,
+        limit_nodes: 0,
+        limit_bytes: 0,
+        limit_path: 4096,
+        audit_interval: Duration::ZERO,
+    }
 }
 
 /// How long a multiRead is.
