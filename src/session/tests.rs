@@ -444,6 +444,22 @@ fn an_xid_that_comes_again_ends_the_connection() {
 }
 
 #[test]
+fn a_success_without_a_zxid_ends_the_connection_and_a_failure_may_have_none() {
+    for zxid in [0, -1, i64::MIN] {
+        let mut lab = Lab::connected();
+        for _ in 0..2 {
+            lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        }
+        lab.say(&reply(1, zxid, -101));
+        assert!(matches!(&lab.events()[..], [Event::Reply(reply)] if reply.zxid == Zxid(zxid)));
+        lab.say(&reply(2, zxid, 0));
+        let events = lab.events();
+        assert_eq!(events[0], Event::Suspended { last_zxid: Zxid(0) });
+        assert!(matches!(events[1], Event::Fault(SessionError::Protocol { .. })));
+    }
+}
+
+#[test]
 fn a_frame_beyond_the_limit_is_told_of_with_its_length_and_the_limit() {
     let limit = LIMIT_FRAME as i32;
     for len in [limit + 1, i32::MAX, -1, i32::MIN] {

@@ -666,6 +666,37 @@ fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
 }
 
 #[test]
+fn a_failure_that_names_no_zxid_is_no_bound_of_a_version() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    let (_, purpose) = line.asked.pop_front().expect("the root is read");
+    line.group.handle_reply(purpose, Zxid(-1), ServerError::THROTTLED, &[], line.now).expect("well formed");
+    line.now += Duration::from_secs(1);
+    line.group.handle_timeout(line.now);
+    line.asks();
+    // The root, with a child that is still to be read.
+    let stat = [&[0; 56][..], &1i32.to_be_bytes(), &[0; 8]].concat();
+    let data = [&4i32.to_be_bytes()[..], &[0; 5], &[0; 4], &stat].concat();
+    let names = [&8i32.to_be_bytes()[..], &[0; 5], &1i32.to_be_bytes(), &1i32.to_be_bytes(), b"x"].concat();
+    let body = [data, names, missing(0)].concat();
+    let (_, purpose) = line.asked.pop_front().expect("the root is read again");
+    line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+    line.now += Duration::from_secs(1);
+    line.group.handle_timeout(line.now);
+    let told = std::iter::from_fn(|| line.group.poll_output());
+    let versions: Vec<_> = told
+        .filter_map(|(_, output)| match output {
+            Output::Publish(version, _) => Some((version.zxid, version.is_cut)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(versions, [(Zxid(9), false)]);
+}
+
+#[test]
 fn what_is_below_a_root_that_is_not_there_shows_that_it_is() {
     for (root, below) in [("/", "/a/b"), ("/r", "/r/a/b")] {
         for kind in [NotificationKind::Created, NotificationKind::DataChanged] {

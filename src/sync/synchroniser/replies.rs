@@ -243,7 +243,10 @@ impl Synchroniser {
         self.sizes.settle();
         if self.link == Link::Watching && !self.stopped {
             self.note_edits(now);
-            self.settle(zxid, now);
+            // Some servers do not say at which zxid a request failed.
+            if zxid > Zxid(0) {
+                self.settle(zxid, now);
+            }
         }
         self.tell_state();
     }
