@@ -55,7 +55,8 @@ impl Synchroniser {
         let finishes = self.rebuilding || !self.complete || self.announce_initialized;
         let finish = self.loaded_at.filter(|_| finishes).map(|at| at + CUT_PATIENCE);
         let patience = if self.complete { CUT_PATIENCE } else { GROWTH_INTERVAL };
-        let progress = self.edited_at.filter(|_| !self.rebuilding).map(|at| at + patience);
+        let is_shown = !self.rebuilding && self.published.zxid > Zxid(0);
+        let progress = self.edited_at.filter(|_| is_shown).map(|at| at + patience);
         [finish, progress].into_iter().flatten().min()
     }
 

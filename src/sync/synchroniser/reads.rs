@@ -123,8 +123,13 @@ impl Synchroniser {
             node.is_some_and(|node| node.data().len() <= LARGE_DATA)
         };
         let known = self.hot.keys().filter(|path| !self.unread.contains(path.as_str()) && is_small(path));
-        let hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
-        if hot.len() > room { Vec::new() } else { hot }
+        let mut hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
+        if hot.len() > room {
+            return Vec::new();
+        }
+        // One seed, one schedule: the order of a hash map is another each time.
+        hot.sort_unstable();
+        hot
     }
 
     /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them.
