@@ -102,4 +102,12 @@ defects! {
     EventsUnordered = "events unordered",
     /// The I/O thread panics at the next bytes from a server.
     PanicOnIoThread = "panic on the I/O thread",
+    /// A frame's memory is reserved on the word of its length.
+    ReserveWhatIsClaimed = "memory on the word of a length",
+    /// A reply is taken for the one that is due, whatever its xid is.
+    TakeRepliesOutOfTurn = "replies out of turn",
+    /// The time after which a cache asks a server again that could not answer does not pass.
+    RetryForEver = "a timeout that is never over",
+    /// There is no pause between attempts to connect.
+    ReconnectAtOnce = "no backoff",
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Host;
+use crate::planted::{self, Defect};
 
 /// The longest that a delay before the first retry can be; it doubles with every retry.
 const BASE: Duration = Duration::from_millis(100);
@@ -38,6 +39,9 @@ impl Servers {
     pub(super) fn backoff(&mut self) -> Duration {
         let bound = BASE.saturating_mul(1 << self.attempts.min(16)).min(CAP);
         self.attempts = self.attempts.saturating_add(1);
+        if planted::is(Defect::ReconnectAtOnce) {
+            return Duration::ZERO;
+        }
         bound.mul_f64(self.rng.f64())
     }
 

@@ -1,5 +1,7 @@
 //! Cutting a byte stream into frames.
 
+use crate::planted::{self, Defect};
+
 /// The longest answer to a connect request: some numbers and a password of 16 bytes. What is no ZooKeeper at all is
 /// noticed by it at once.
 pub const MAX_CONNECT_RESPONSE: usize = 1 << 10;
@@ -36,7 +38,8 @@ impl FrameDecoder {
                 let expected = usize::try_from(len).ok().filter(|len| *len <= longest);
                 let expected = expected.ok_or(FrameTooLong { len })?;
                 self.prefix.clear();
-                self.frame.reserve_exact(expected.min(TRUSTED));
+                let is_trusted = planted::is(Defect::ReserveWhatIsClaimed);
+                self.frame.reserve_exact(if is_trusted { expected } else { expected.min(TRUSTED) });
                 self.expected = Some(expected);
                 expected
             }

@@ -244,7 +244,7 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped {
             return;
         }
-        if self.retry_at.is_some_and(|at| now >= at) {
+        if self.retry_at.is_some_and(|at| now >= at) && !planted::is(Defect::RetryForEver) {
             self.retry_at = None;
         }
         if matches!(self.audit.next, AuditStep::At(at) if now >= at) {
