@@ -665,6 +665,104 @@ fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
     assert_eq!(line.states().get(&1), Some(&State::Loading));
 }
 
+/// The answer to the read of a node without data, and of its child list if that was read.
+fn node_with(num_children: i32, names: Option<&[&str]>) -> Vec<u8> {
+    let stat = [&[0; 56][..], &num_children.to_be_bytes(), &[0; 8]].concat();
+    let mut body = [&4i32.to_be_bytes()[..], &[0; 5], &[0; 4], &stat].concat();
+    if let Some(names) = names {
+        body.extend([&8i32.to_be_bytes()[..], &[0; 5], &(names.len() as u32).to_be_bytes()].concat());
+        for name in names {
+            body.extend([&(name.len() as u32).to_be_bytes(), name.as_bytes()].concat());
+        }
+    }
+    [body, missing(0)].concat()
+}
+
+#[test]
+fn a_node_that_claims_more_children_than_there_can_be_holds_up_nobody() {
+    for claimed in [i32::MAX, 1_000_000, -1, i32::MIN] {
+        let mut line = Line::new();
+        line.open(1, "/a");
+        line.open(2, "/b");
+        line.asks();
+        line.answer(ServerError::OK);
+        line.answer(ServerError::OK);
+        line.asks();
+        let (_, purpose) = line.asked.pop_front().expect("a root is read");
+        let body = node_with(claimed, Some(&["x"]));
+        line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+        line.answer_all();
+        assert_eq!(line.states().into_values().collect::<Vec<_>>(), [State::InStep; 2], "{claimed}");
+    }
+}
+
+#[test]
+fn a_chain_of_five_thousand_levels_is_loaded_verified_and_dropped_on_a_small_stack() {
+    const LEVELS: usize = 5000;
+    let chain = || {
+        let mut line = Line::new();
+        line.group.open(CacheId(1), path("/n"), Options { limit_path: 64 << 10, ..options() }, line.now);
+        line.asks();
+        line.answer(ServerError::OK);
+        let mut levels = 1;
+        while !line.asks().is_empty() {
+            let (request, purpose) = line.asked.pop_front().expect("asked for something");
+            let Request::MultiRead(reads) = request else { panic!("{request:?}") };
+            let body = match reads.len() {
+                1 if levels == LEVELS => node_with(0, None),
+                1 => node_with(1, None),
+                _ => node_with(1, Some(&["n"])),
+            };
+            levels += reads.len() - 1;
+            line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+        }
+        assert_eq!(levels, LEVELS);
+        let version = std::iter::from_fn(|| line.group.poll_output())
+            .filter_map(
+                |(_, output)| if let Output::Publish(version, _) = output { Some(version) } else { None },
+            )
+            .last();
+        assert_eq!(version.expect("a version").tree.len(), LEVELS);
+        line.group.handle_suspended(Zxid(9));
+        line.group.handle_connected();
+        line.answer_all();
+        line.now += Duration::from_secs(1);
+        line.group.handle_timeout(line.now);
+        line.answer_all();
+        assert_eq!(line.states().get(&1), Some(&State::InStep));
+    };
+    let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(chain).unwrap();
+    thread.join().unwrap();
+}
+
+#[test]
+fn notifications_without_any_reply_ask_for_no_more_than_the_budget_and_end_at_a_limit() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    let limited = Options { limit_nodes: 50_000, ..options() };
+    line.group.open(CacheId(2), path("/a"), limited, line.now);
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    for _ in 0..2 {
+        let (_, purpose) = line.asked.pop_front().expect("the root is read");
+        let body = node_with(0, Some(&[]));
+        line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+    }
+    let mut asked = 0;
+    for n in 0..100_000 {
+        let created = format!("/a/{n}");
+        let notification = Notification { kind: NotificationKind::Created, path: &created };
+        line.group.handle_notification(&notification, line.now);
+        asked += line.asks().len();
+    }
+    assert!(asked <= 16, "{asked} requests, and no answer");
+    let states = line.states();
+    assert_eq!((states[&1], states[&2]), (State::CatchingUp, State::Closed));
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
+
 #[test]
 fn a_failure_that_names_no_zxid_is_no_bound_of_a_version() {
     let mut line = Line::new();
@@ -678,10 +776,7 @@ fn a_failure_that_names_no_zxid_is_no_bound_of_a_version() {
     line.group.handle_timeout(line.now);
     line.asks();
     // The root, with a child that is still to be read.
-    let stat = [&[0; 56][..], &1i32.to_be_bytes(), &[0; 8]].concat();
-    let data = [&4i32.to_be_bytes()[..], &[0; 5], &[0; 4], &stat].concat();
-    let names = [&8i32.to_be_bytes()[..], &[0; 5], &1i32.to_be_bytes(), &1i32.to_be_bytes(), b"x"].concat();
-    let body = [data, names, missing(0)].concat();
+    let body = node_with(1, Some(&["x"]));
     let (_, purpose) = line.asked.pop_front().expect("the root is read again");
     line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
     line.now += Duration::from_secs(1);
