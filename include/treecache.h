@@ -577,7 +577,7 @@ void tc_children_free(const struct tc_children *children);
  *
  * Any thread; never blocks; callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path. Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, a malformed path or one longer than `limit.path.bytes`. Since 0.1.0.
  */
 int32_t tc_new(struct tc_client *client,
                const char *path,

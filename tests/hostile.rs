@@ -162,7 +162,7 @@ const ROOTS: [&str; 3] = ["/", "/a", "/a/b"];
 fn meet(name: &str, words: Words, then: Then) -> (BTreeSet<i32>, usize) {
     let server = Hostile::new(words, then);
     let mut config = Config::new();
-    config.set("connect.timeout.ms", "300").unwrap();
+    config.set("connect.timeout.ms", "1000").unwrap();
     let client = Client::new(&format!("127.0.0.1:{}", server.port), &config).unwrap();
     let faults = Arc::new(Mutex::new(Vec::new()));
     let told = faults.clone();

@@ -75,7 +75,7 @@ impl Handle for tc_cache {
 ///
 /// Any thread; never blocks; callbacks may call it.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path. Since 0.1.0.
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, a malformed path or one longer than `limit.path.bytes`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_new(
     client: *mut tc_client,
