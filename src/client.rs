@@ -71,7 +71,8 @@ impl Client {
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts);
-        Client::with_io(|fault| Ok(Box::new(IoThread::spawn(settings, fault)?)))
+        let tls = config.tls()?;
+        Client::with_io(|fault| Ok(Box::new(IoThread::spawn(settings, tls, fault)?)))
     }
 
     /// A client on the I/O thread that `spawn` makes, given where to tell the client's faults.

@@ -3,9 +3,11 @@
 //! A [`Config`] may carry keys for clients and for caches; each reads its own and ignores the others.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::net::{Tls, TlsFiles};
 use crate::session::{Auth, Hosts, Settings};
 use crate::sync::Options;
 
@@ -15,6 +17,11 @@ pub struct Config {
     session_timeout: Duration,
     connect_timeout: Duration,
     auth: Vec<Auth>,
+    tls: bool,
+    tls_ca_file: Option<PathBuf>,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
+    tls_verify_hostname: bool,
     create_root: bool,
     limit_nodes: usize,
     limit_bytes: usize,
@@ -34,6 +41,7 @@ enum Value {
     Milliseconds(RangeInclusive<u64>, fn(&mut Config, Duration)),
     Count(RangeInclusive<u64>, fn(&mut Config, usize)),
     Flag(fn(&mut Config, bool)),
+    File(fn(&mut Config, PathBuf)),
     /// `scheme:credential`. A secret: never part of a message.
     Credential(fn(&mut Config, Auth)),
 }
@@ -72,6 +80,42 @@ const KEYS: &[Key] = &[
         scope: Scope::Client,
         value: Value::Credential(|config, auth| config.auth.push(auth)),
         purpose: "who the session is, e.g. `digest:user:password`; set again to add another",
+    },
+    Key {
+        name: "tls",
+        default: Some("false"),
+        scope: Scope::Client,
+        value: Value::Flag(|config, tls| config.tls = tls),
+        purpose: "connect with TLS; needs `tls.ca.file`",
+    },
+    Key {
+        name: "tls.ca.file",
+        default: None,
+        scope: Scope::Client,
+        value: Value::File(|config, file| config.tls_ca_file = Some(file)),
+        purpose: "certificates of the CAs that a server's certificate may be from",
+    },
+    Key {
+        name: "tls.cert.file",
+        default: None,
+        scope: Scope::Client,
+        value: Value::File(|config, file| config.tls_cert_file = Some(file)),
+        purpose: "the client's own certificate, for mutual TLS, and what leads from it to its CA",
+    },
+    Key {
+        name: "tls.key.file",
+        default: None,
+        scope: Scope::Client,
+        value: Value::File(|config, file| config.tls_key_file = Some(file)),
+        purpose: "the private key to `tls.cert.file` (PKCS#8, PKCS#1 or SEC1, without a password)",
+    },
+    Key {
+        name: "tls.verify.hostname",
+        default: Some("true"),
+        scope: Scope::Client,
+        value: Value::Flag(|config, verify| config.tls_verify_hostname = verify),
+        purpose: "whether a server's certificate must be for the host name or address in hosts; that it is from one \
+                  of the CAs is verified in any case",
     },
     Key {
         name: "root.create",
@@ -127,6 +171,10 @@ impl Value {
                 "false" => set(config, false),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::File(set) => match value {
+                "" => return Err(format!("expected {}", self.takes())),
+                _ => set(config, value.into()),
+            },
             Value::Credential(set) => match value.split_once(':') {
                 Some((scheme, credential)) if !scheme.is_empty() => {
                     set(config, Auth { scheme: scheme.to_owned(), credential: credential.into() });
@@ -145,6 +193,7 @@ impl Value {
             }
             Value::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Value::Flag(_) => "true or false".to_owned(),
+            Value::File(_) => "a file in PEM".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
     }
@@ -171,6 +220,11 @@ impl Config {
             session_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             auth: Vec::new(),
+            tls: false,
+            tls_ca_file: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_verify_hostname: false,
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,
@@ -209,6 +263,31 @@ impl Config {
             connect_timeout: self.connect_timeout,
             auth: self.auth.clone(),
         }
+    }
+
+    /// What connections are secured with, if they are.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, Error> {
+        let invalid = |reason: &str| Err(Error::InvalidArgument(reason.to_owned()));
+        let (cert, key) = (&self.tls_cert_file, &self.tls_key_file);
+        if !self.tls {
+            // Whoever names a file believes that it protects the connection.
+            return match self.tls_ca_file.as_ref().or(cert.as_ref()).or(key.as_ref()) {
+                None => Ok(None),
+                Some(file) => {
+                    invalid(&format!("{} is given for TLS, but \"tls\" is not true", file.display()))
+                }
+            };
+        }
+        let Some(ca) = self.tls_ca_file.clone() else {
+            return invalid("\"tls\" needs \"tls.ca.file\", to know which servers to trust");
+        };
+        let identity = match (cert.clone(), key.clone()) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => return invalid("\"tls.cert.file\" and \"tls.key.file\" need each other"),
+        };
+        let files = TlsFiles { ca, identity, verify_hostname: self.tls_verify_hostname };
+        Tls::load(files).map(Some).map_err(|error| Error::InvalidArgument(error.to_string()))
     }
 
     /// What a cache's synchroniser is made with.

@@ -103,11 +103,21 @@ pub enum Event {
     Closed,
 }
 
+/// Why the transport is gone, or could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("{0}")]
+    Connection(String),
+    /// There is no trust between the two ends, or no common language for it.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
 /// Why a connection failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     #[error("{host}: {reason}")]
-    Connection { host: String, reason: String },
+    Connection { host: String, reason: TransportError },
     #[error("{host} broke the protocol: {malformed}")]
     Protocol { host: String, malformed: Malformed },
     #[error("{host} rejected the credentials: {error}")]
@@ -280,23 +290,17 @@ impl Session {
     }
 
     /// The transport is gone, or could not be had.
-    pub fn handle_disconnected(&mut self, reason: &str, now: Instant) {
+    pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
         match self.phase {
             Phase::Connecting { established, .. } => {
-                if established {
+                if established && matches!(reason, TransportError::Connection(_)) {
                     // What a server without quorum does, and one that has not seen our last zxid.
                     self.refusals += 1;
                 }
-                self.fail(
-                    SessionError::Connection { host: self.host.to_string(), reason: reason.to_owned() },
-                    now,
-                );
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
             }
             Phase::Connected { .. } => {
-                self.fail(
-                    SessionError::Connection { host: self.host.to_string(), reason: reason.to_owned() },
-                    now,
-                );
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
             }
             Phase::Closing { .. } => self.finish(),
             Phase::Waiting { .. } | Phase::Closed => {}
@@ -435,8 +439,7 @@ impl Session {
     /// The server's own newest zxid, after it has caught up with the leader: below ours only after a reset.
     fn handle_probe(&mut self, header: ReplyHeader, now: Instant) {
         if !header.error.is_ok() || header.zxid.0 <= 0 {
-            let reason = format!("sync failed: {}", header.error);
-            return self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+            return self.lose(format!("sync failed: {}", header.error), now);
         }
         if header.zxid < self.last_zxid {
             self.events
@@ -468,14 +471,12 @@ impl Session {
             Phase::Waiting { until } if now >= *until => self.connect(now),
             Phase::Connecting { deadline, established } if now >= *deadline => {
                 let reason = if *established { "no answer in time" } else { "could not connect in time" };
-                let reason = reason.to_owned();
-                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+                self.lose(reason.to_owned(), now);
             }
             Phase::Connected { last_received, last_sent, .. } => {
                 let (silent, quiet) = (now - *last_received, now - *last_sent);
                 if silent >= self.silence() {
-                    let reason = format!("silent for {} ms", silent.as_millis());
-                    self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+                    self.lose(format!("silent for {} ms", silent.as_millis()), now);
                 } else if quiet >= self.ping_interval() {
                     if let Phase::Connected { last_sent, .. } = &mut self.phase {
                         *last_sent = now;
@@ -543,6 +544,12 @@ impl Session {
             }
             Phase::Waiting { .. } | Phase::Closed => {}
         }
+    }
+
+    /// Gives the connection up that the transport still has.
+    fn lose(&mut self, reason: String, now: Instant) {
+        let reason = TransportError::Connection(reason);
+        self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
     }
 
     /// Gives the connection up, or the attempt, and goes on to the next server after a while.

@@ -139,8 +139,12 @@ impl Lab {
     }
 
     fn hang_up(&mut self) {
+        self.lose(TransportError::Connection("gone".to_owned()));
+    }
+
+    fn lose(&mut self, reason: TransportError) {
         self.connected_to = None;
-        self.session.handle_disconnected("gone", self.now);
+        self.session.handle_disconnected(reason, self.now);
         self.act();
     }
 
@@ -340,6 +344,24 @@ fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
     lab.exchange(8);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 8);
+}
+
+#[test]
+fn a_server_that_does_not_trust_the_client_says_nothing_of_its_zxid() {
+    let mut lab = Lab::connected();
+    lab.exchange(100);
+    lab.hang_up();
+    lab.drop_events();
+    for _ in 0..=REFUSED_ROUNDS * 3 {
+        assert_eq!(lab.dial().last_zxid, 100);
+        let reason = TransportError::Tls("no certificate".to_owned());
+        let host = lab.session.host.to_string();
+        lab.lose(reason.clone());
+        assert_eq!(
+            lab.events().iter().filter(|event| **event != Event::Lost).collect::<Vec<_>>(),
+            [&Event::Fault(SessionError::Connection { host, reason })]
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A real ZooKeeper server in a process of its own.
 
 use crate::port::Port;
+use crate::tls::{Ca, Identity};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,13 @@ impl Version {
     }
 
     fn classpath(&self) -> String {
-        const DEBIAN: [&str; 2] = ["/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar"];
+        // The jar's manifest names the rest, save for a logger and two that Netty needs for TLS.
+        const DEBIAN: [&str; 4] = [
+            "/usr/share/java/zookeeper.jar",
+            "/usr/share/java/slf4j-simple.jar",
+            "/usr/share/java/netty-codec.jar",
+            "/usr/share/java/netty-resolver.jar",
+        ];
         match self {
             Version::Debian => {
                 assert!(
@@ -67,9 +74,17 @@ pub struct ServerBuilder {
     tick_time: u32,
     properties: Vec<(String, String)>,
     config: Vec<String>,
+    tls: Option<(Identity, Option<String>)>,
 }
 
 impl ServerBuilder {
+    /// Serves with TLS on a port of its own, besides the one without, and shows `identity` there. With `clients`, who
+    /// connects there must have a certificate of that CA.
+    pub fn tls(mut self, identity: &Identity, clients: Option<&Ca>) -> Self {
+        self.tls = Some((identity.clone(), clients.map(Ca::pem)));
+        self
+    }
+
     /// Sets a Java system property, say `zookeeper.watchManagerName`.
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.to_owned(), value.to_owned()));
@@ -106,7 +121,8 @@ impl ServerBuilder {
         // Left over from a process that had the same id.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the server");
-        let mut server = Server { port: Port::reserve(), folder, builder: self, process: None };
+        let secure_port = self.tls.is_some().then(Port::reserve);
+        let mut server = Server { port: Port::reserve(), secure_port, folder, builder: self, process: None };
         server.configure();
         server.launch();
         server
@@ -117,6 +133,7 @@ impl ServerBuilder {
 /// ends in any other way.
 pub struct Server {
     port: Port,
+    secure_port: Option<Port>,
     folder: PathBuf,
     builder: ServerBuilder,
     process: Option<Process>,
@@ -157,6 +174,7 @@ impl Server {
             tick_time: 200,
             properties: Vec::new(),
             config: Vec::new(),
+            tls: None,
         }
     }
 
@@ -167,6 +185,22 @@ impl Server {
 
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number))
+    }
+
+    /// Where TLS is spoken.
+    ///
+    /// # Panics
+    /// When the server was made without.
+    pub fn secure_addr(&self) -> SocketAddr {
+        let port = self.secure_port.as_ref().expect("a server with TLS");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port.number))
+    }
+
+    /// Writes a file, in place of the one before, and returns its path. It is gone with the server.
+    pub fn write_file(&self, name: &str, contents: &str) -> String {
+        let (file, new) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
+        fs::write(&new, contents).and_then(|()| fs::rename(&new, &file)).expect("a file");
+        file.to_str().expect("a path in UTF-8").to_owned()
     }
 
     /// The JVM's process id.
@@ -258,6 +292,22 @@ impl Server {
             "snapCount=10000000".into(),
             "autopurge.purgeInterval=0".into(),
         ];
+        if let Some((identity, clients)) = &self.builder.tls {
+            let store = self.write_file("server.pem", &format!("{}{}", identity.key, identity.cert));
+            lines.extend([
+                "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory".into(),
+                format!("secureClientPort={}", self.secure_addr().port()),
+                "secureClientPortAddress=127.0.0.1".into(),
+                format!("ssl.keyStore.location={store}"),
+                "ssl.keyStore.type=PEM".into(),
+                format!("ssl.clientAuth={}", if clients.is_some() { "need" } else { "none" }),
+            ]);
+            if let Some(clients) = clients {
+                let trusted = self.write_file("clients.pem", clients);
+                lines.push(format!("ssl.trustStore.location={trusted}"));
+                lines.push("ssl.trustStore.type=PEM".into());
+            }
+        }
         lines.extend(self.builder.config.iter().cloned());
         fs::write(self.folder.join("zoo.cfg"), lines.join("\n") + "\n").expect("the configuration written");
         // For the versions that come with log4j 1; the others read the system properties set at the start.
@@ -299,6 +349,9 @@ impl Server {
             if asked.elapsed() >= patience {
                 patience = FOUR_LETTER_BOUND.min(patience * 2);
             }
+            // The port with TLS is opened last.
+            let serves = serves
+                && self.secure_port.as_ref().is_none_or(|_| TcpStream::connect(self.secure_addr()).is_ok());
             let ended = has_ended(pid);
             if serves && !ended {
                 return;
