@@ -494,6 +494,9 @@ struct tc_config *tc_config_new(void);
  * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
  * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
  * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+ * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
+ * - `sasl.username` (client, none): who the session is, for SASL
+ * - `sasl.password` (client, none): the password to sasl.username
  * - `tls` (client, default false): connect with TLS; needs tls.ca.file
  * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from
  * - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA

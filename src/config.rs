@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::net::{Tls, TlsFiles};
-use crate::session::{Auth, Hosts, Settings};
+use crate::session::{Auth, Hosts, Sasl, Secret, Settings};
 use crate::sync::Options;
 
 /// Settings of clients and caches. A new one has every key at its default.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Config {
     session_timeout: Duration,
     connect_timeout: Duration,
     auth: Vec<Auth>,
+    sasl_mechanism: Option<Mechanism>,
+    sasl_username: Option<String>,
+    sasl_password: Option<Secret>,
     tls: bool,
     tls_ca_file: Option<PathBuf>,
     tls_cert_file: Option<PathBuf>,
@@ -27,6 +30,12 @@ pub struct Config {
     limit_bytes: usize,
     audit_interval: Duration,
     events_capacity: usize,
+}
+
+/// How to authenticate with SASL.
+#[derive(Debug, Clone, Copy)]
+enum Mechanism {
+    DigestMd5,
 }
 
 /// Who reads a key.
@@ -42,6 +51,10 @@ enum Value {
     Count(RangeInclusive<u64>, fn(&mut Config, usize)),
     Flag(fn(&mut Config, bool)),
     File(fn(&mut Config, PathBuf)),
+    Mechanism(fn(&mut Config, Mechanism)),
+    Text(fn(&mut Config, String)),
+    /// Never part of a message.
+    Secret(fn(&mut Config, Secret)),
     /// `scheme:credential`. A secret: never part of a message.
     Credential(fn(&mut Config, Auth)),
 }
@@ -80,6 +93,27 @@ const KEYS: &[Key] = &[
         scope: Scope::Client,
         value: Value::Credential(|config, auth| config.auth.push(auth)),
         purpose: "who the session is, e.g. `digest:user:password`; set again to add another",
+    },
+    Key {
+        name: "sasl.mechanism",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Mechanism(|config, mechanism| config.sasl_mechanism = Some(mechanism)),
+        purpose: "authenticate with SASL, in this way, before all else; needs `sasl.username` and `sasl.password`",
+    },
+    Key {
+        name: "sasl.username",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Text(|config, username| config.sasl_username = Some(username)),
+        purpose: "who the session is, for SASL",
+    },
+    Key {
+        name: "sasl.password",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Secret(|config, password| config.sasl_password = Some(password)),
+        purpose: "the password to `sasl.username`",
     },
     Key {
         name: "tls",
@@ -171,13 +205,19 @@ impl Value {
                 "false" => set(config, false),
                 _ => return Err(format!("expected {}", self.takes())),
             },
-            Value::File(set) => match value {
-                "" => return Err(format!("expected {}", self.takes())),
-                _ => set(config, value.into()),
+            Value::Mechanism(set) => match value {
+                "DIGEST-MD5" => set(config, Mechanism::DigestMd5),
+                _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
+                return Err(format!("expected {}", self.takes()));
+            }
+            Value::File(set) => set(config, value.into()),
+            Value::Text(set) => set(config, value.to_owned()),
+            Value::Secret(set) => set(config, Secret::new(value)),
             Value::Credential(set) => match value.split_once(':') {
                 Some((scheme, credential)) if !scheme.is_empty() => {
-                    set(config, Auth { scheme: scheme.to_owned(), credential: credential.into() });
+                    set(config, Auth { scheme: scheme.to_owned(), credential: Secret::new(credential) });
                 }
                 _ => return Err(format!("expected {}", self.takes())),
             },
@@ -194,12 +234,14 @@ impl Value {
             Value::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Value::Flag(_) => "true or false".to_owned(),
             Value::File(_) => "a file in PEM".to_owned(),
+            Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
+            Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
     }
 
     fn is_secret(&self) -> bool {
-        matches!(self, Value::Credential(_))
+        matches!(self, Value::Credential(_) | Value::Secret(_))
     }
 }
 
@@ -220,6 +262,9 @@ impl Config {
             session_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             auth: Vec::new(),
+            sasl_mechanism: None,
+            sasl_username: None,
+            sasl_password: None,
             tls: false,
             tls_ca_file: None,
             tls_cert_file: None,
@@ -256,16 +301,35 @@ impl Config {
     }
 
     /// What a session to `hosts` is made with.
-    pub(crate) fn settings(&self, hosts: Hosts) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when keys that need each other are not all there.
+    pub(crate) fn settings(&self, hosts: Hosts) -> Result<Settings, Error> {
+        Ok(Settings {
             hosts,
             session_timeout: self.session_timeout,
             connect_timeout: self.connect_timeout,
+            sasl: self.sasl()?,
             auth: self.auth.clone(),
+        })
+    }
+
+    fn sasl(&self) -> Result<Option<Sasl>, Error> {
+        match (self.sasl_mechanism, self.sasl_username.clone(), self.sasl_password.clone()) {
+            (Some(Mechanism::DigestMd5), Some(username), Some(password)) => {
+                Ok(Some(Sasl { username, password }))
+            }
+            (None, None, None) => Ok(None),
+            _ => Err(Error::InvalidArgument(
+                "\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" need each other".to_owned(),
+            )),
         }
     }
 
     /// What connections are secured with, if they are.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when a key is missing, or a file cannot be used.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Error> {
         let invalid = |reason: &str| Err(Error::InvalidArgument(reason.to_owned()));
         let (cert, key) = (&self.tls_cert_file, &self.tls_key_file);
@@ -372,10 +436,11 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_table() {
         let config = Config::new();
-        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
-        assert!(settings.auth.is_empty());
+        assert!(settings.auth.is_empty() && settings.sasl.is_none());
+        assert!(config.tls().unwrap().is_none());
         let options = config.options();
         assert!(options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes), (0, 0));
@@ -391,6 +456,9 @@ mod tests {
             ("connect.timeout.ms", "500"),
             ("auth", "digest:user:pass:word"),
             ("auth", "ip:"),
+            ("sasl.mechanism", "DIGEST-MD5"),
+            ("sasl.username", "bob"),
+            ("sasl.password", "hunter2"),
             ("root.create", "false"),
             ("limit.nodes", "7"),
             ("limit.bytes", "8"),
@@ -399,12 +467,14 @@ mod tests {
         ] {
             config.set(key, value).unwrap();
         }
-        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(4));
         assert_eq!(settings.connect_timeout, Duration::from_millis(500));
         let auth: Vec<_> =
-            settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.as_slice())).collect();
-        assert_eq!(auth, [("digest", &b"user:pass:word"[..]), ("ip", b"")]);
+            settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();
+        assert_eq!(auth, [("digest", "user:pass:word"), ("ip", "")]);
+        let bob = Sasl { username: "bob".to_owned(), password: Secret::new("hunter2") };
+        assert_eq!(settings.sasl, Some(bob));
         let options = config.options();
         assert!(!options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes), (7, 8));
@@ -426,6 +496,10 @@ mod tests {
             ("limit.nodes", "99999999999999999999999"),
             ("events.capacity", "0"),
             ("root.create", "yes"),
+            ("sasl.mechanism", "GSSAPI"),
+            ("sasl.username", ""),
+            ("tls", "yes"),
+            ("tls.ca.file", ""),
         ] {
             let error = config.set(key, value).unwrap_err();
             assert_eq!(error.status(), Status::InvalidArgument);
@@ -436,8 +510,33 @@ mod tests {
                 "{message}"
             );
         }
-        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn sasl_needs_all_that_belongs_to_it() {
+        let all = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "bob"), ("sasl.password", "hunter2")];
+        for missing in 0..all.len() {
+            let mut config = Config::new();
+            for (key, value) in all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, set)| set) {
+                config.set(key, value).unwrap();
+            }
+            let error = config.settings(Hosts::parse("localhost").unwrap()).unwrap_err();
+            assert_eq!(error.status(), Status::InvalidArgument);
+            assert!(error.to_string().contains(all[missing].0) && !error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut config = Config::new();
+        config.set("auth", "digest:me:secret").unwrap();
+        config.set("sasl.password", "hunter2").unwrap();
+        let shown = format!("{config:?} {config:#?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("secret"), "{shown}");
+        let refused = config.set("sasl.password", "").unwrap_err().to_string();
+        assert!(refused.contains("sasl.password"), "{refused}");
     }
 
     #[test]

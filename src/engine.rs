@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
-use crate::session::{Action, Event, Session, SessionError, Settings, TransportError, Xid};
+use crate::session::{Action, Event, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
 use crate::sync::{CacheId, Group, Options, Purpose};
 use crate::wire::Notification;
 
@@ -175,6 +175,8 @@ fn fault_of(error: &SessionError) -> Fault {
         SessionError::Connection { reason, .. } => (reason.status(), 0),
         SessionError::Protocol { .. } => (Status::Protocol, 0),
         SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
+        SessionError::Sasl { reason: SaslFailure::Rejected(error), .. } => (Status::Auth, error.0),
+        SessionError::Sasl { .. } => (Status::Auth, 0),
         SessionError::Reset { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)
@@ -193,6 +195,7 @@ mod tests {
             hosts: Hosts::parse("a").unwrap(),
             session_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
+            sasl: None,
             auth: Vec::new(),
         };
         let now = Instant::now();

@@ -75,6 +75,7 @@ pub struct ServerBuilder {
     properties: Vec<(String, String)>,
     config: Vec<String>,
     tls: Option<(Identity, Option<String>)>,
+    sasl: Vec<(String, String)>,
 }
 
 impl ServerBuilder {
@@ -83,6 +84,12 @@ impl ServerBuilder {
     pub fn tls(mut self, identity: &Identity, clients: Option<&Ca>) -> Self {
         self.tls = Some((identity.clone(), clients.map(Ca::pem)));
         self
+    }
+
+    /// Lets these users authenticate with SASL DIGEST-MD5.
+    pub fn sasl(mut self, users: &[(&str, &str)]) -> Self {
+        self.sasl = users.iter().map(|&(user, password)| (user.to_owned(), password.to_owned())).collect();
+        self.config("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider")
     }
 
     /// Sets a Java system property, say `zookeeper.watchManagerName`.
@@ -175,6 +182,7 @@ impl Server {
             properties: Vec::new(),
             config: Vec::new(),
             tls: None,
+            sasl: Vec::new(),
         }
     }
 
@@ -308,6 +316,12 @@ impl Server {
                 lines.push("ssl.trustStore.type=PEM".into());
             }
         }
+        if !self.builder.sasl.is_empty() {
+            let users: String =
+                self.builder.sasl.iter().map(|(user, password)| jaas_user(user, password)).collect();
+            let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+            self.write_file(JAAS, &format!("Server {{ {module} required {users}; }};\n"));
+        }
         lines.extend(self.builder.config.iter().cloned());
         fs::write(self.folder.join("zoo.cfg"), lines.join("\n") + "\n").expect("the configuration written");
         // For the versions that come with log4j 1; the others read the system properties set at the start.
@@ -323,6 +337,10 @@ impl Server {
         command.args(["java", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto"]);
         command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.level=WARN"]);
         command.arg(format!("-Dlog4j.configuration=file:{}", self.folder.join("log4j.properties").display()));
+        if !self.builder.sasl.is_empty() {
+            let jaas = self.folder.join(JAAS);
+            command.arg(format!("-Djava.security.auth.login.config={}", jaas.display()));
+        }
         for (name, value) in &self.builder.properties {
             command.arg(format!("-D{name}={value}"));
         }
@@ -376,6 +394,13 @@ impl Drop for Server {
 pub fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(Server::start)
+}
+
+/// Where a server finds its users.
+const JAAS: &str = "jaas.conf";
+
+fn jaas_user(user: &str, password: &str) -> String {
+    format!("user_{user}=\"{}\" ", password.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// True when the process is gone, or dead and waiting for the shell to reap it.
