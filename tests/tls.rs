@@ -201,32 +201,38 @@ fn an_expired_certificate_is_refused_whether_or_not_names_are_verified() {
 
 #[test]
 fn a_server_that_wants_to_know_its_clients_takes_those_with_the_right_certificate() {
-    let (ca, clients, root) = (Ca::new("servers"), Ca::new("clients"), unique_root("mutual"));
-    let server = Server::builder().tls(&ca.issue(&["localhost"]), Some(&clients)).start();
-    let witness = Witness::connect(&server.hosts());
-    witness.create(&root, b"data");
-    let (hosts, ca_file) =
-        (format!("localhost:{}", server.secure_addr().port()), server.write_file("ca.pem", &ca.pem()));
-    let trust = [("tls", "true"), ("tls.ca.file", ca_file.as_str())];
+    // In 1.3 a client learns only behind the handshake that it was refused.
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let (ca, clients, root) = (Ca::new("servers"), Ca::new("clients"), unique_root("mutual"));
+        let server = Server::builder()
+            .tls(&ca.issue(&["localhost"]), Some(&clients))
+            .config(&format!("ssl.protocol={protocol}"))
+            .config("ssl.ciphersuites=TLS_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
+            .start();
+        let witness = Witness::connect(&server.hosts());
+        witness.create(&root, b"data");
+        let hosts = format!("localhost:{}", server.secure_addr().port());
+        let ca_file = server.write_file("ca.pem", &ca.pem());
+        let trust = [("tls", "true"), ("tls.ca.file", ca_file.as_str())];
 
-    assert_says(&refused(&hosts, &trust), Status::Tls, &["client's certificate", "misses one"]);
+        assert_says(&refused(&hosts, &trust), Status::Tls, &["client's certificate", "misses one"]);
 
-    let with = |name: &str, identity: &Identity| {
-        let (cert, key) = (format!("{name}.crt"), format!("{name}.key"));
-        (server.write_file(&cert, &identity.cert), server.write_file(&key, &identity.key))
-    };
-    for (name, identity) in
-        [("stranger", Ca::new("clients").issue(&["me"])), ("expired", clients.issue_expired(&["me"]))]
-    {
-        let (cert, key) = with(name, &identity);
+        let files = |name: &str, identity: &Identity| {
+            let (cert, key) = (format!("{name}.crt"), format!("{name}.key"));
+            (server.write_file(&cert, &identity.cert), server.write_file(&key, &identity.key))
+        };
+        let stranger = files("stranger", &Ca::new("clients").issue(&["me"]));
+        let expired = files("expired", &clients.issue_expired(&["me"]));
+        for (cert, key) in [stranger, expired] {
+            let settings = [trust[0], trust[1], ("tls.cert.file", &cert), ("tls.key.file", &key)];
+            assert_says(&refused(&hosts, &settings), Status::Tls, &["client's certificate"]);
+        }
+
+        let (cert, key) = files("me", &clients.issue(&["me"]));
         let settings = [trust[0], trust[1], ("tls.cert.file", &cert), ("tls.key.file", &key)];
-        assert_says(&refused(&hosts, &settings), Status::Tls, &["client's certificate"]);
+        let client = client_with(&hosts, &settings);
+        assert_same_as_server(&started(&client, &root, &[]), &witness, &root);
     }
-
-    let (cert, key) = with("me", &clients.issue(&["me"]));
-    let settings = [trust[0], trust[1], ("tls.cert.file", &cert), ("tls.key.file", &key)];
-    let client = client_with(&hosts, &settings);
-    assert_same_as_server(&started(&client, &root, &[]), &witness, &root);
 }
 
 #[test]

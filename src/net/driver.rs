@@ -201,9 +201,6 @@ impl Driver {
     /// Reads once. Returns whether the server said something.
     fn read(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return false };
-        if !socket.is_readable() {
-            return false;
-        }
         match socket.read(&mut self.buffer) {
             Ok(Some(len)) => {
                 planted::panic_if(Defect::PanicOnIoThread);

@@ -9,7 +9,7 @@ use rustls::ClientConnection;
 use super::tls;
 use crate::session::TransportError;
 
-/// How often is read from the socket until there is something for the caller, before others get a turn.
+/// How often TLS reads from the socket at most before others get a turn, also where nothing comes of it.
 const READS: usize = 16;
 
 pub(super) struct Socket {
@@ -58,9 +58,9 @@ impl Socket {
         self.is_writable |= event.is_writable() || event.is_error();
     }
 
-    /// Whether there may be something to read.
+    /// Whether there is something to go on with at once.
     pub(super) fn is_readable(&self) -> bool {
-        self.phase == Phase::Connected && self.is_readable
+        self.phase != Phase::Connecting && self.is_readable
     }
 
     /// Goes on with connecting.
@@ -96,10 +96,13 @@ impl Socket {
 
     /// The TLS handshake, as far as it goes; `true` at its end.
     fn secure(&mut self) -> Result<bool, TransportError> {
-        while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+        for _ in 0..READS {
+            if !self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+                return Ok(true);
+            }
             self.write(&mut Vec::new());
             if !self.is_readable {
-                return Ok(false);
+                break;
             }
             self.receive().map_err(|error| match error {
                 TransportError::Connection(reason) => TransportError::Tls(format!(
@@ -108,11 +111,14 @@ impl Socket {
                 tls => tls,
             })?;
         }
-        Ok(true)
+        Ok(false)
     }
 
     /// Reads, and says how much; `None` where there is nothing for the caller. The end of the connection is an error.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, TransportError> {
+        if self.phase != Phase::Connected || !self.is_readable {
+            return Ok(None);
+        }
         if self.tls.is_none() {
             let read = self.stream.read(buffer);
             return self.judge(read);
