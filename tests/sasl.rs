@@ -109,6 +109,9 @@ fn a_server_that_insists_on_sasl_takes_who_has_it_and_tells_who_has_not() {
             builder = builder.config(line);
         }
         let server = builder.start();
+        if enforced.len() > 1 && server.version() < (3, 7, 0) {
+            continue; // knows only the other way
+        }
         let (hosts, root) = (server.hosts(), unique_root("enforced"));
         let client = client_with(&hosts, &identity(USERS[0]));
         let cache = started(&client, &root, &[]);

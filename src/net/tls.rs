@@ -236,3 +236,128 @@ fn reason_of(error: &rustls::Error) -> String {
 fn days(from: UnixTime, to: UnixTime) -> u64 {
     to.as_secs().saturating_sub(from.as_secs()) / 86_400
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{ServerConfig, ServerConnection};
+    use treecache_test_support::{Ca, Identity};
+
+    /// A folder of files for one test.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(name: &str) -> Files {
+            let folder = std::env::temp_dir().join(format!("treecache-tls-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Files(folder)
+        }
+
+        fn write(&self, name: &str, contents: &str) -> PathBuf {
+            let file = self.0.join(name);
+            fs::write(&file, contents).unwrap();
+            file
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn server(identity: &Identity) -> Arc<ServerConfig> {
+        let chain = vec![CertificateDer::from_pem_slice(identity.cert.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Arc::new(config.unwrap())
+    }
+
+    /// What a client says of a server that it reaches as `host`.
+    fn meet(tls: &Tls, host: &str, server: &Arc<ServerConfig>) -> Result<(), TransportError> {
+        let mut client = tls.connection(&Host { name: host.to_owned(), port: 1 })?;
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        let mut wire = Vec::new();
+        while client.is_handshaking() {
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut &wire[..]).unwrap();
+            server.process_new_packets().unwrap();
+            wire.clear();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets().map_err(|error| explain(&error))?;
+            }
+            wire.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_and_addresses_are_compared_with_those_in_the_certificate() {
+        let (ca, files) = (Ca::new("ours"), Files::new("names"));
+        let ca_file = files.write("ca.pem", &ca.pem());
+        let load = |verify_hostname| {
+            Tls::load(TlsFiles { ca: ca_file.clone(), identity: None, verify_hostname }).unwrap()
+        };
+        let (strict, lax) = (load(true), load(false));
+        let server = server(&ca.issue(&["zk1.example.org", "*.zk.example.org", "127.0.0.1", "::1"]));
+        for good in ["zk1.example.org", "ZK1.example.ORG", "a.zk.example.org", "127.0.0.1", "::1"] {
+            assert_eq!(meet(&strict, good, &server), Ok(()), "{good}");
+        }
+        for bad in ["zk2.example.org", "zk.example.org", "a.b.zk.example.org", "127.0.0.2", "::2"] {
+            let Err(TransportError::Tls(reason)) = meet(&strict, bad, &server) else { panic!("{bad}") };
+            assert!(reason.contains(bad) && reason.contains("zk1.example.org"), "{reason}");
+            assert_eq!(meet(&lax, bad, &server), Ok(()), "{bad}");
+        }
+        for none in ["zk_1!", "-", "a..b"] {
+            let Err(TransportError::Tls(reason)) = meet(&lax, none, &server) else { panic!("{none}") };
+            assert!(reason.contains(none), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_certificate_with_a_thousand_names_is_short() {
+        let (ca, files) = (Ca::new("ours"), Files::new("thousand"));
+        let names: Vec<String> = (0..1000).map(|n| format!("server{n}.example.org")).collect();
+        let server = server(&ca.issue(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        let files = TlsFiles { ca: files.write("ca.pem", &ca.pem()), identity: None, verify_hostname: true };
+        let Err(error) = meet(&Tls::load(files).unwrap(), "zk1", &server) else { panic!() };
+        assert!(error.to_string().len() < 2 * LONGEST_REASON, "{error}");
+    }
+
+    #[test]
+    fn keys_are_read_in_all_forms_and_must_fit_the_certificate() {
+        let (ca, files) = (Ca::new("ours"), Files::new("keys"));
+        let (ca_file, me) = (files.write("ca.pem", &ca.pem()), ca.issue(&["me"]));
+        let load = |cert: &str, key: &str| {
+            let identity = Some((files.write("me.crt", cert), files.write("me.key", key)));
+            Tls::load(TlsFiles { ca: ca_file.clone(), identity, verify_hostname: true }).map(drop)
+        };
+        let rsa = (include_str!("../../tests/data/rsa.crt"), include_str!("../../tests/data/rsa.key"));
+        let ec = (include_str!("../../tests/data/ec.crt"), include_str!("../../tests/data/ec.key"));
+        assert!(rsa.1.contains("BEGIN RSA PRIVATE KEY") && ec.1.contains("BEGIN EC PRIVATE KEY"));
+        assert!(me.key.contains("BEGIN PRIVATE KEY"));
+        for (cert, key) in [rsa, ec, (&me.cert, &me.key)] {
+            assert_eq!(load(cert, key), Ok(()));
+            // What else is in the file does not matter.
+            assert_eq!(load(cert, &format!("a key:\n{cert}{key}")), Ok(()));
+        }
+        for (cert, key) in [(rsa.0, ec.1), (ec.0, &me.key)] {
+            let error = load(cert, key).unwrap_err().to_string();
+            assert!(error.contains("me.key") && error.contains("me.crt"), "{error}");
+        }
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert!(load(&me.cert, locked).unwrap_err().reason.contains("without a password"));
+        // Far more than any file of certificates has.
+        let long = "#".repeat(LONGEST_FILE as usize + 1);
+        assert!(load(&long, &me.key).unwrap_err().reason.contains("longer than"));
+    }
+}
