@@ -204,6 +204,7 @@ fn reason_of(error: &rustls::Error) -> String {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the server's certificate is not from an issuer in tls.ca.file".to_owned()
             }
+            CertificateError::Other(other) => format!("the server's certificate is not accepted: {other}"),
             // In days, so that two faults of the same cause are the same.
             CertificateError::ExpiredContext { time, not_after } => {
                 format!("the server's certificate expired {} days ago", days(*not_after, *time))
@@ -320,6 +321,27 @@ mod tests {
         for none in ["zk_1!", "-", "a..b"] {
             let Err(TransportError::Tls(reason)) = meet(&lax, none, &server) else { panic!("{none}") };
             assert!(reason.contains(none), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_cas_own() {
+        let (ca, files) = (Ca::new("ours"), Files::new("self-signed"));
+        let own = Identity::self_signed(&["zk1"]);
+        let load = |pem: &str| {
+            let ca = files.write("ca.pem", pem);
+            Tls::load(TlsFiles { ca, identity: None, verify_hostname: true }).unwrap()
+        };
+        assert_eq!(meet(&load(&own.cert), "zk1", &server(&own)), Ok(()));
+        for (trusted, name, shown) in [
+            (&own.cert, "zk2", &own),
+            (&Identity::self_signed(&["zk1"]).cert, "zk1", &own),
+            (&ca.pem(), "zk1", &own),
+            (&ca.pem(), "zk1", &ca.as_identity()),
+        ] {
+            let error = meet(&load(trusted), name, &server(shown)).unwrap_err();
+            assert!(matches!(&error, TransportError::Tls(_)), "{error}");
+            assert!(!error.to_string().contains("Error("), "{error}");
         }
     }
 

@@ -33,6 +33,11 @@ impl Ca {
         self.issuer.pem()
     }
 
+    /// Itself, as if it were a server.
+    pub fn as_identity(&self) -> Identity {
+        Identity { cert: self.pem(), key: self.issuer.key().serialize_pem() }
+    }
+
     /// A certificate for these host names and addresses, good for servers and clients.
     pub fn issue(&self, names: &[&str]) -> Identity {
         self.sign(parameters(names))
@@ -49,6 +54,15 @@ impl Ca {
     fn sign(&self, params: CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Identity { cert: cert.pem(), key: key.serialize_pem() }
+    }
+}
+
+impl Identity {
+    /// A certificate that nobody else vouches for.
+    pub fn self_signed(names: &[&str]) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let cert = parameters(names).self_signed(&key).expect("a certificate");
         Identity { cert: cert.pem(), key: key.serialize_pem() }
     }
 }
