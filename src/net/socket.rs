@@ -72,13 +72,15 @@ impl Socket {
                 Ok(Some(error)) | Err(error) => Err(error),
             };
             match connected {
-                Ok(()) => self.phase = Phase::Securing,
+                Ok(()) => {
+                    self.phase = Phase::Securing;
+                    // Requests are batched already; a small one must not wait for the next.
+                    if let Err(error) = self.stream.set_nodelay(true) {
+                        log::debug!("TCP_NODELAY: {error}");
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
                 Err(error) => return Progress::Unreachable(error),
-            }
-            // Requests are batched already; a small one must not wait for the next.
-            if let Err(error) = self.stream.set_nodelay(true) {
-                log::debug!("TCP_NODELAY: {error}");
             }
         }
         if self.phase != Phase::Securing {

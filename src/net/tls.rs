@@ -59,6 +59,7 @@ pub struct Tls {
 }
 
 impl Tls {
+    /// Reads the files.
     pub fn load(files: TlsFiles) -> Result<Tls, InvalidFile> {
         let config = read(&files)?;
         Ok(Tls { files, config })

@@ -149,6 +149,7 @@ enum Phase {
     Waiting {
         until: Instant,
     },
+    /// On the way to a connection.
     Connecting {
         deadline: Instant,
         step: Step,
@@ -165,7 +166,7 @@ enum Phase {
     Closed,
 }
 
-/// What comes next on the way to a connection.
+/// What an attempt waits for.
 enum Step {
     /// The caller connects.
     Transport,

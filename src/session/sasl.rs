@@ -19,6 +19,7 @@ pub struct Sasl {
     pub password: Secret,
 }
 
+/// What is wrong with what a server says, or does not say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SaslError {
     #[error("the server does not do SASL")]

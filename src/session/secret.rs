@@ -11,6 +11,7 @@ impl Secret {
         Secret(secret.into())
     }
 
+    /// To be sent, or hashed, and for nothing else.
     pub fn expose(&self) -> &str {
         &self.0
     }
