@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 use treecache::{Client, Config, Error, EventKind, Fault, Status};
@@ -251,82 +251,6 @@ fn where_one_side_speaks_tls_and_the_other_does_not_a_fault_says_so() {
     });
     let fault = refused(&chatty.to_string(), &[("tls", "true"), ("tls.ca.file", &secured.ca_file)]);
     assert_says(&fault, Status::Tls, &["does not speak TLS"]);
-}
-
-/// Does as `serve` says with every connection, each on a thread of its own, as long as the process lives.
-fn listener(serve: fn(TcpStream)) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            thread::spawn(move || serve(client.unwrap()));
-        }
-    });
-    addr
-}
-
-/// Of each I/O thread in this process, the CPU time that it has used so far.
-fn cpu_times_of_io_threads() -> Vec<(String, Duration)> {
-    let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    threads
-        .filter_map(|thread| {
-            let thread = thread.ok()?.path();
-            let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
-            stat.contains("(treecache-io)").then_some(())?;
-            let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-            let ticks = fields[11].parse::<u64>().ok()? + fields[12].parse::<u64>().ok()?;
-            Some((thread.to_str()?.to_owned(), Duration::from_millis(ticks * 10)))
-        })
-        .collect()
-}
-
-#[test]
-fn a_handshake_that_does_not_end_is_given_up_in_time_and_nobody_spins() {
-    const TIMEOUT: &str = "300";
-    let secured = secured();
-    let servers: [fn(TcpStream); 4] = [
-        // Says nothing.
-        |mut client| while let Ok(1..) = client.read(&mut [0; 1000]) {},
-        // Begins to say something: a record of 100 bytes.
-        |mut client| {
-            let _ = client.write_all(&[22, 3, 3, 0, 100, 2]);
-            while let Ok(1..) = client.read(&mut [0; 1000]) {}
-        },
-        // Never stops: records that hold part of a handshake message each.
-        |mut client| {
-            let start = [22, 3, 3, 0, 5, 2, 0, 255, 255, 0];
-            let _ = client.write_all(&start);
-            while client.write_all(&[22, 3, 3, 0, 1, 0]).is_ok() {}
-        },
-        // Nor does this one: warnings.
-        |mut client| while client.write_all(&[21, 3, 3, 0, 2, 1, 90]).is_ok() {},
-    ];
-    let clients: Vec<(Client, Faults)> = servers
-        .into_iter()
-        .map(|serve| {
-            let settings =
-                [("tls", "true"), ("tls.ca.file", secured.ca_file.as_str()), ("connect.timeout.ms", TIMEOUT)];
-            let client = client_with(&listener(serve).to_string(), &settings);
-            let faults = Faults::of_client(&client);
-            (client, faults)
-        })
-        .collect();
-    let mut before = Vec::new();
-    eventually("the threads have begun", || {
-        before = cpu_times_of_io_threads();
-        before.len() >= clients.len()
-    });
-    let since = Instant::now();
-    for (_, faults) in &clients {
-        faults.wait_for(|fault| matches!(fault.status, Status::Tls | Status::Connection));
-    }
-    thread::sleep(Duration::from_secs(3).saturating_sub(since.elapsed()));
-    let (after, window) = (cpu_times_of_io_threads(), since.elapsed());
-    for (thread, used) in after {
-        if let Some((_, before)) = before.iter().find(|(other, _)| *other == thread) {
-            assert!(used - *before < window / 2, "{:?} of CPU time within {window:?}", used - *before);
-        }
-    }
 }
 
 #[test]
