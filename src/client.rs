@@ -63,8 +63,8 @@ impl ClientShared {
 }
 
 impl Client {
-    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Returns at once, when it has read the files that `config`
-    /// names for TLS.
+    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Returns at once, when it has read the files that
+    /// `config` names for TLS.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when `hosts` is malformed, keys of `config` lack others that they need, or one of its

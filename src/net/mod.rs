@@ -59,8 +59,8 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// Starts the thread; it connects at once, in the background, with TLS where that is given. `fault` is called on the I/O thread with what
-    /// concerns the whole client (such faults go to every cache's sink too).
+    /// Starts the thread; it connects at once, in the background, with TLS where that is given. `fault` is called on the
+    /// I/O thread with what concerns the whole client (such faults go to every cache's sink too).
     pub fn spawn(
         settings: Settings,
         tls: Option<Tls>,
