@@ -494,6 +494,14 @@ struct tc_config *tc_config_new(void);
  * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
  * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
  * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+ * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
+ * - `sasl.username` (client, none): who the session is, for SASL
+ * - `sasl.password` (client, none): the password to sasl.username
+ * - `tls` (client, default false): connect with TLS; needs tls.ca.file
+ * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from
+ * - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
+ * - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
+ * - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
  * - `root.create` (cache, default true): create the root and its parents on start when they are missing
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
@@ -524,9 +532,11 @@ void tc_config_free(struct tc_config *config);
  * and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
  * is not used after the call. `out`: receives the client; free it with `tc_client_free`.
  *
- * Returns at once and connects in the background. Any thread; callbacks may call it.
+ * Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks
+ * may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or malformed `hosts`; TC_ERR_CONNECTION when the system has no thread or
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need, and
+ * files that cannot be used, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
  * file descriptor left, with the reason in the log. Since 0.1.0.
  */
 int32_t tc_client_new(const char *hosts,

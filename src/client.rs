@@ -63,15 +63,18 @@ impl ClientShared {
 }
 
 impl Client {
-    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Returns at once.
+    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Returns at once, when it has read the files that
+    /// `config` names for TLS.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when `hosts` is malformed; [`Error::Failed`] when the system has no thread or file
-    /// descriptor left, with the reason in the log.
+    /// [`Error::InvalidArgument`] when `hosts` is malformed, keys of `config` lack others that they need, or one of its
+    /// files cannot be used; [`Error::Failed`] when the system has no thread or file descriptor left, with the reason
+    /// in the log.
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
-        let settings = config.settings(hosts);
-        Client::with_io(|fault| Ok(Box::new(IoThread::spawn(settings, fault)?)))
+        let settings = config.settings(hosts)?;
+        let tls = config.tls()?;
+        Client::with_io(|fault| Ok(Box::new(IoThread::spawn(settings, tls, fault)?)))
     }
 
     /// A client on the I/O thread that `spawn` makes, given where to tell the client's faults.

@@ -3,18 +3,28 @@
 //! A [`Config`] may carry keys for clients and for caches; each reads its own and ignores the others.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::session::{Auth, Hosts, Settings};
+use crate::net::{Tls, TlsFiles};
+use crate::session::{Auth, Hosts, Sasl, Secret, Settings};
 use crate::sync::Options;
 
 /// Settings of clients and caches. A new one has every key at its default.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Config {
     session_timeout: Duration,
     connect_timeout: Duration,
     auth: Vec<Auth>,
+    sasl_mechanism: Option<Mechanism>,
+    sasl_username: Option<String>,
+    sasl_password: Option<Secret>,
+    tls: bool,
+    tls_ca_file: Option<PathBuf>,
+    tls_cert_file: Option<PathBuf>,
+    tls_key_file: Option<PathBuf>,
+    tls_verify_hostname: bool,
     create_root: bool,
     limit_nodes: usize,
     limit_bytes: usize,
@@ -22,6 +32,12 @@ pub struct Config {
     limit_frame: usize,
     audit_interval: Duration,
     events_capacity: usize,
+}
+
+/// How to authenticate with SASL.
+#[derive(Debug, Clone, Copy)]
+enum Mechanism {
+    DigestMd5,
 }
 
 /// Who reads a key.
@@ -36,6 +52,11 @@ enum Value {
     Milliseconds(RangeInclusive<u64>, fn(&mut Config, Duration)),
     Count(RangeInclusive<u64>, fn(&mut Config, usize)),
     Flag(fn(&mut Config, bool)),
+    File(fn(&mut Config, PathBuf)),
+    Mechanism(fn(&mut Config, Mechanism)),
+    Text(fn(&mut Config, String)),
+    /// Never part of a message.
+    Secret(fn(&mut Config, Secret)),
     /// `scheme:credential`. A secret: never part of a message.
     Credential(fn(&mut Config, Auth)),
 }
@@ -77,6 +98,63 @@ const KEYS: &[Key] = &[
         scope: Scope::Client,
         value: Value::Credential(|config, auth| config.auth.push(auth)),
         purpose: "who the session is, e.g. `digest:user:password`; set again to add another",
+    },
+    Key {
+        name: "sasl.mechanism",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Mechanism(|config, mechanism| config.sasl_mechanism = Some(mechanism)),
+        purpose: "authenticate with SASL, in this way, before all else; needs `sasl.username` and `sasl.password`",
+    },
+    Key {
+        name: "sasl.username",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Text(|config, username| config.sasl_username = Some(username)),
+        purpose: "who the session is, for SASL",
+    },
+    Key {
+        name: "sasl.password",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Secret(|config, password| config.sasl_password = Some(password)),
+        purpose: "the password to `sasl.username`",
+    },
+    Key {
+        name: "tls",
+        default: Some("false"),
+        scope: Scope::Client,
+        value: Value::Flag(|config, tls| config.tls = tls),
+        purpose: "connect with TLS; needs `tls.ca.file`",
+    },
+    Key {
+        name: "tls.ca.file",
+        default: None,
+        scope: Scope::Client,
+        value: Value::File(|config, file| config.tls_ca_file = Some(file)),
+        purpose: "certificates of the CAs that a server's certificate may be from",
+    },
+    Key {
+        name: "tls.cert.file",
+        default: None,
+        scope: Scope::Client,
+        value: Value::File(|config, file| config.tls_cert_file = Some(file)),
+        purpose: "the client's own certificate, for mutual TLS, and what leads from it to its CA",
+    },
+    Key {
+        name: "tls.key.file",
+        default: None,
+        scope: Scope::Client,
+        value: Value::File(|config, file| config.tls_key_file = Some(file)),
+        purpose: "the private key to `tls.cert.file` (PKCS#8, PKCS#1 or SEC1, without a password)",
+    },
+    Key {
+        name: "tls.verify.hostname",
+        default: Some("true"),
+        scope: Scope::Client,
+        value: Value::Flag(|config, verify| config.tls_verify_hostname = verify),
+        purpose: "whether a server's certificate must be for the host name or address in hosts; that it is from one \
+                  of the CAs is verified in any case",
     },
     Key {
         name: "root.create",
@@ -147,9 +225,19 @@ impl Value {
                 "false" => set(config, false),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::Mechanism(set) => match value {
+                "DIGEST-MD5" => set(config, Mechanism::DigestMd5),
+                _ => return Err(format!("expected {}", self.takes())),
+            },
+            Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
+                return Err(format!("expected {}", self.takes()));
+            }
+            Value::File(set) => set(config, value.into()),
+            Value::Text(set) => set(config, value.to_owned()),
+            Value::Secret(set) => set(config, Secret::new(value)),
             Value::Credential(set) => match value.split_once(':') {
                 Some((scheme, credential)) if !scheme.is_empty() => {
-                    set(config, Auth { scheme: scheme.to_owned(), credential: credential.into() });
+                    set(config, Auth { scheme: scheme.to_owned(), credential: Secret::new(credential) });
                 }
                 _ => return Err(format!("expected {}", self.takes())),
             },
@@ -165,12 +253,15 @@ impl Value {
             }
             Value::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Value::Flag(_) => "true or false".to_owned(),
+            Value::File(_) => "a file in PEM".to_owned(),
+            Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
+            Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
     }
 
     fn is_secret(&self) -> bool {
-        matches!(self, Value::Credential(_))
+        matches!(self, Value::Credential(_) | Value::Secret(_))
     }
 }
 
@@ -191,6 +282,14 @@ impl Config {
             session_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             auth: Vec::new(),
+            sasl_mechanism: None,
+            sasl_username: None,
+            sasl_password: None,
+            tls: false,
+            tls_ca_file: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_verify_hostname: false,
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,
@@ -224,14 +323,58 @@ impl Config {
     }
 
     /// What a session to `hosts` is made with.
-    pub(crate) fn settings(&self, hosts: Hosts) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when keys that need each other are not all there.
+    pub(crate) fn settings(&self, hosts: Hosts) -> Result<Settings, Error> {
+        Ok(Settings {
             hosts,
             session_timeout: self.session_timeout,
             connect_timeout: self.connect_timeout,
+            sasl: self.sasl()?,
             auth: self.auth.clone(),
             limit_frame: self.limit_frame,
+        })
+    }
+
+    fn sasl(&self) -> Result<Option<Sasl>, Error> {
+        match (self.sasl_mechanism, self.sasl_username.clone(), self.sasl_password.clone()) {
+            (Some(Mechanism::DigestMd5), Some(username), Some(password)) => {
+                Ok(Some(Sasl { username, password }))
+            }
+            (None, None, None) => Ok(None),
+            _ => Err(Error::InvalidArgument(
+                "\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" need each other".to_owned(),
+            )),
         }
+    }
+
+    /// What connections are secured with, if they are.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when a key is missing, or a file cannot be used.
+    pub(crate) fn tls(&self) -> Result<Option<Tls>, Error> {
+        let invalid = |reason: &str| Err(Error::InvalidArgument(reason.to_owned()));
+        let (cert, key) = (&self.tls_cert_file, &self.tls_key_file);
+        if !self.tls {
+            // Whoever names a file believes that it protects the connection.
+            return match self.tls_ca_file.as_ref().or(cert.as_ref()).or(key.as_ref()) {
+                None => Ok(None),
+                Some(file) => {
+                    invalid(&format!("{} is given for TLS, but \"tls\" is not true", file.display()))
+                }
+            };
+        }
+        let Some(ca) = self.tls_ca_file.clone() else {
+            return invalid("\"tls\" needs \"tls.ca.file\", to know which servers to trust");
+        };
+        let identity = match (cert.clone(), key.clone()) {
+            (Some(cert), Some(key)) => Some((cert, key)),
+            (None, None) => None,
+            _ => return invalid("\"tls.cert.file\" and \"tls.key.file\" need each other"),
+        };
+        let files = TlsFiles { ca, identity, verify_hostname: self.tls_verify_hostname };
+        Tls::load(files).map(Some).map_err(|error| Error::InvalidArgument(error.to_string()))
     }
 
     /// What a cache's synchroniser is made with.
@@ -317,11 +460,12 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_table() {
         let config = Config::new();
-        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
-        assert!(settings.auth.is_empty());
         assert_eq!(settings.limit_frame, 128 << 20);
+        assert!(settings.auth.is_empty() && settings.sasl.is_none());
+        assert!(config.tls().unwrap().is_none());
         let options = config.options();
         assert!(options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
@@ -337,6 +481,9 @@ mod tests {
             ("connect.timeout.ms", "500"),
             ("auth", "digest:user:pass:word"),
             ("auth", "ip:"),
+            ("sasl.mechanism", "DIGEST-MD5"),
+            ("sasl.username", "bob"),
+            ("sasl.password", "hunter2"),
             ("root.create", "false"),
             ("limit.nodes", "7"),
             ("limit.bytes", "8"),
@@ -347,12 +494,14 @@ mod tests {
         ] {
             config.set(key, value).unwrap();
         }
-        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(4));
         assert_eq!(settings.connect_timeout, Duration::from_millis(500));
         let auth: Vec<_> =
-            settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.as_slice())).collect();
-        assert_eq!(auth, [("digest", &b"user:pass:word"[..]), ("ip", b"")]);
+            settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();
+        assert_eq!(auth, [("digest", "user:pass:word"), ("ip", "")]);
+        let bob = Sasl { username: "bob".to_owned(), password: Secret::new("hunter2") };
+        assert_eq!(settings.sasl, Some(bob));
         let options = config.options();
         assert!(!options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
@@ -379,6 +528,10 @@ mod tests {
             ("limit.frame.bytes", "2147483648"),
             ("events.capacity", "0"),
             ("root.create", "yes"),
+            ("sasl.mechanism", "GSSAPI"),
+            ("sasl.username", ""),
+            ("tls", "yes"),
+            ("tls.ca.file", ""),
         ] {
             let error = config.set(key, value).unwrap_err();
             assert_eq!(error.status(), Status::InvalidArgument);
@@ -389,8 +542,33 @@ mod tests {
                 "{message}"
             );
         }
-        let settings = config.settings(Hosts::parse("localhost").unwrap());
+        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn sasl_needs_all_that_belongs_to_it() {
+        let all = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "bob"), ("sasl.password", "hunter2")];
+        for missing in 0..all.len() {
+            let mut config = Config::new();
+            for (key, value) in all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, set)| set) {
+                config.set(key, value).unwrap();
+            }
+            let error = config.settings(Hosts::parse("localhost").unwrap()).unwrap_err();
+            assert_eq!(error.status(), Status::InvalidArgument);
+            assert!(error.to_string().contains(all[missing].0) && !error.to_string().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let mut config = Config::new();
+        config.set("auth", "digest:me:secret").unwrap();
+        config.set("sasl.password", "hunter2").unwrap();
+        let shown = format!("{config:?} {config:#?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("secret"), "{shown}");
+        let refused = config.set("sasl.password", "").unwrap_err().to_string();
+        assert!(refused.contains("sasl.password"), "{refused}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
-use crate::session::{Action, Event, Session, SessionError, Settings, Xid};
+use crate::session::{Action, Event, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
 use crate::sync::{CacheId, Group, Options, Purpose};
 use crate::wire::Notification;
 
@@ -61,9 +61,14 @@ impl Engine {
         self.pump(now);
     }
 
-    pub fn handle_disconnected(&mut self, reason: &str, now: Instant) {
+    pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
         self.session.handle_disconnected(reason, now);
         self.pump(now);
+    }
+
+    /// Something about the transport that it comes over by itself.
+    pub fn handle_transport_fault(&mut self, error: &TransportError) {
+        self.tell_fault(Fault::new(error.status(), error.to_string()));
     }
 
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
@@ -131,7 +136,7 @@ impl Engine {
                     self.session.handle_malformed(malformed, now);
                 }
             }
-            Event::Fault(error) => self.handle_fault(error),
+            Event::Fault(error) => self.tell_fault(fault_of(&error)),
             Event::Closed => {
                 self.group.handle_closed();
                 self.collect();
@@ -140,8 +145,7 @@ impl Engine {
         }
     }
 
-    fn handle_fault(&mut self, error: SessionError) {
-        let fault = fault_of(&error);
+    fn tell_fault(&mut self, fault: Fault) {
         log::warn!("{}", fault.message);
         let failure = (fault.status == Status::Auth).then_some(Status::Auth);
         self.group.handle_fault(&fault, failure);
@@ -156,12 +160,23 @@ impl Engine {
     }
 }
 
+impl TransportError {
+    fn status(&self) -> Status {
+        match self {
+            TransportError::Connection(_) => Status::Connection,
+            TransportError::Tls(_) => Status::Tls,
+        }
+    }
+}
+
 /// The one place where a session's errors become status codes.
 fn fault_of(error: &SessionError) -> Fault {
     let (status, code) = match error {
-        SessionError::Connection { .. } => (Status::Connection, 0),
+        SessionError::Connection { reason, .. } => (reason.status(), 0),
         SessionError::Protocol { .. } | SessionError::FrameTooLong { .. } => (Status::Protocol, 0),
         SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
+        SessionError::Sasl { reason: SaslFailure::Rejected(error), .. } => (Status::Auth, error.0),
+        SessionError::Sasl { .. } => (Status::Auth, 0),
         SessionError::Reset { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)
@@ -180,6 +195,7 @@ mod tests {
             hosts: Hosts::parse("a").unwrap(),
             session_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
+            sasl: None,
             auth: Vec::new(),
             limit_frame: 1 << 20,
         };
@@ -200,7 +216,7 @@ mod tests {
         };
         engine.open(CacheId(1), NodePath::root(), options, now);
         assert_eq!(engine.transmit().len(), sent, "nothing follows the end of the session");
-        engine.handle_disconnected("closed", now);
+        engine.handle_disconnected(TransportError::Connection("closed".to_owned()), now);
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
         assert!(matches!(outputs.last(), Some(Output::Closed)));
         let state = outputs.iter().rev().find_map(|output| match output {

@@ -64,6 +64,14 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
 /// - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
 /// - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+/// - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
+/// - `sasl.username` (client, none): who the session is, for SASL
+/// - `sasl.password` (client, none): the password to sasl.username
+/// - `tls` (client, default false): connect with TLS; needs tls.ca.file
+/// - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from
+/// - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
+/// - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
+/// - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
 /// - `root.create` (cache, default true): create the root and its parents on start when they are missing
 /// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit

@@ -421,6 +421,12 @@ fn keys_are_set_by_name() {
         assert_eq!(tc_config_set(config, c"auth".as_ptr(), c"\xff:x".as_ptr()), TC_ERR_INVALID_ARGUMENT);
         let mut client = null_mut();
         assert_eq!(tc_client_new(c"a:b".as_ptr(), config, &mut client), TC_ERR_INVALID_ARGUMENT);
+        // A file that is only read with it.
+        assert_eq!(set("tls.ca.file", "/no/such/file"), TC_OK);
+        for tls in ["true", "false"] {
+            assert_eq!(set("tls", tls), TC_OK);
+            assert_eq!(tc_client_new(c"a".as_ptr(), config, &mut client), TC_ERR_INVALID_ARGUMENT);
+        }
         assert!(client.is_null());
         tc_config_free(config);
     }
@@ -441,6 +447,8 @@ fn log_lines_name_the_value_that_was_refused_and_no_credential() {
         tc_config_set(config, c"limit.nodes".as_ptr(), c"plenty".as_ptr());
         tc_config_set(config, c"auth".as_ptr(), c"hunter2".as_ptr());
         tc_config_set(config, c"auth".as_ptr(), c"\xffhunter2".as_ptr());
+        tc_config_set(config, c"sasl.password".as_ptr(), c"hunter2\xff".as_ptr());
+        tc_config_set(config, c"sasl.password".as_ptr(), c"".as_ptr());
         log::error!(target: "treecache_not", "of another library");
         log::info!("not wanted");
         assert_eq!(tc_log_set(3, None, null_mut()), TC_OK);
@@ -456,7 +464,9 @@ fn log_lines_name_the_value_that_was_refused_and_no_credential() {
         ),
         "{lines:?}"
     );
-    assert!(lines.iter().filter(|line| line.contains("\"auth\"")).count() == 2, "{lines:?}");
+    for key in ["\"auth\"", "\"sasl.password\""] {
+        assert!(lines.iter().filter(|line| line.contains(key)).count() == 2, "{lines:?}");
+    }
     for refused in ["hunter2", "another library", "not wanted", "too late"] {
         assert!(!lines.iter().any(|line| line.contains(refused)), "{lines:?}");
     }

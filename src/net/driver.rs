@@ -1,20 +1,21 @@
 //! What runs on the I/O thread: bytes between the socket and the engine, timers, commands in, outputs out.
 
 use std::collections::HashMap;
-use std::io::{self, Read, Write};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use mio::net::TcpStream;
 use mio::{Events, Poll, Token, Waker};
 
-use super::connector::{Connector, Progress};
+use super::connector::{self, Connector};
+use super::socket::{self, Socket};
+use super::tls::Tls;
 use super::{CacheSink, Command, Contact};
 use crate::engine::{Engine, Output};
 use crate::error::{Fault, Status};
 use crate::planted::{self, Defect};
-use crate::session::Action;
+use crate::session::{Action, Host, TransportError};
 use crate::state::State;
 use crate::sync::{self, CacheId};
 
@@ -24,14 +25,6 @@ const SOCKET: Token = Token(1);
 /// How much is read at a time; between two reads everybody else gets a turn.
 const READ_BYTES: usize = 64 << 10;
 
-struct Socket {
-    stream: TcpStream,
-    is_connected: bool,
-    /// Readiness is told once, and lasts until the socket would block.
-    is_readable: bool,
-    is_writable: bool,
-}
-
 pub(super) struct Driver {
     poll: Poll,
     commands: Receiver<Command>,
@@ -40,6 +33,9 @@ pub(super) struct Driver {
     sinks: HashMap<CacheId, Arc<dyn CacheSink>>,
     engine: Engine,
     connector: Connector,
+    tls: Option<Tls>,
+    /// Of the connection or attempt under way.
+    host: Option<Host>,
     socket: Option<Socket>,
     buffer: Vec<u8>,
     is_closed: bool,
@@ -53,6 +49,7 @@ impl Driver {
         contact: Arc<Contact>,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
+        tls: Option<Tls>,
     ) -> Driver {
         Driver {
             poll,
@@ -62,6 +59,8 @@ impl Driver {
             sinks: HashMap::new(),
             engine,
             connector: Connector::new(SOCKET, waker),
+            tls,
+            host: None,
             socket: None,
             buffer: vec![0; READ_BYTES],
             is_closed: false,
@@ -87,8 +86,7 @@ impl Driver {
             }
             for event in &events {
                 if let (SOCKET, Some(socket)) = (event.token(), &mut self.socket) {
-                    socket.is_readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-                    socket.is_writable |= event.is_writable() || event.is_error();
+                    socket.handle_event(event);
                 }
             }
             self.take_commands();
@@ -111,7 +109,7 @@ impl Driver {
 
     /// How long nothing has to be done.
     fn patience(&self) -> Option<Duration> {
-        if self.socket.as_ref().is_some_and(|socket| socket.is_connected && socket.is_readable) {
+        if self.socket.as_ref().is_some_and(Socket::is_readable) {
             return Some(Duration::ZERO);
         }
         // Rounded up, as `poll` rounds down to milliseconds and would be called again too early.
@@ -142,111 +140,84 @@ impl Driver {
         while let Some(action) = self.engine.poll_action() {
             self.socket = None;
             self.connector.abandon();
-            if let Action::Connect(host) = action
-                && let Some(progress) = self.connector.connect(&host, self.poll.registry())
-            {
-                self.progress(progress);
+            if let Action::Connect(host) = action {
+                self.connect(host);
             }
         }
     }
 
-    fn progress(&mut self, progress: Progress) {
-        match progress {
-            Progress::Connecting(stream) => {
-                self.socket =
-                    Some(Socket { stream, is_connected: false, is_readable: false, is_writable: false });
-            }
-            Progress::Failed(error) => self.disconnected(&error.to_string()),
+    fn connect(&mut self, host: Host) {
+        if let Some(Err(error)) = self.tls.as_mut().map(Tls::renew) {
+            let reason = format!("going on with what was read before, as a file cannot be used: {error}");
+            self.engine.handle_transport_fault(&TransportError::Tls(reason));
+        }
+        let progress = self.connector.connect(&host, self.poll.registry());
+        self.host = Some(host);
+        if let Some(progress) = progress {
+            self.progress(progress);
         }
     }
 
-    fn disconnected(&mut self, reason: &str) {
+    fn progress(&mut self, progress: connector::Progress) {
+        let stream = match progress {
+            connector::Progress::Connecting(stream) => stream,
+            connector::Progress::Failed(error) => {
+                return self.disconnected(TransportError::Connection(error.to_string()));
+            }
+        };
+        let tls = match (&self.tls, &self.host) {
+            (Some(tls), Some(host)) => tls.connection(host).map(Some),
+            _ => Ok(None),
+        };
+        match tls {
+            Ok(tls) => self.socket = Some(Socket::new(stream, tls)),
+            Err(error) => self.disconnected(error),
+        }
+    }
+
+    fn disconnected(&mut self, reason: TransportError) {
         self.socket = None;
         self.engine.handle_disconnected(reason, Instant::now());
         self.act();
     }
 
-    /// A socket that is writable or broken for the first time has been connected, or could not be.
     fn finish_connecting(&mut self) {
         let Some(socket) = &mut self.socket else { return };
-        if socket.is_connected || !(socket.is_writable || socket.is_readable) {
-            return;
-        }
-        let connected = match socket.stream.take_error() {
-            Ok(None) => socket.stream.peer_addr().map(drop),
-            Ok(Some(error)) | Err(error) => Err(error),
-        };
-        match connected {
-            Ok(()) => {
-                socket.is_connected = true;
-                // Requests are batched already; a small one must not wait for the next.
-                if let Err(error) = socket.stream.set_nodelay(true) {
-                    log::debug!("TCP_NODELAY: {error}");
-                }
+        match socket.connect() {
+            socket::Progress::Waiting => {}
+            socket::Progress::Connected => {
                 self.engine.handle_connected(Instant::now());
                 self.write();
             }
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-            Err(error) => {
+            socket::Progress::Unreachable(error) => {
                 self.socket = None;
                 let progress = self.connector.connect_next(self.poll.registry(), Some(error));
                 self.progress(progress);
             }
+            socket::Progress::Failed(error) => self.disconnected(error),
         }
     }
 
     /// Reads once. Returns whether the server said something.
     fn read(&mut self) -> bool {
         let Some(socket) = &mut self.socket else { return false };
-        if !socket.is_connected || !socket.is_readable {
-            return false;
-        }
-        match socket.stream.read(&mut self.buffer) {
-            Ok(0) => {
-                self.disconnected("the server closed the connection");
-                false
-            }
-            Ok(len) => {
+        match socket.read(&mut self.buffer) {
+            Ok(Some(len)) => {
                 planted::panic_if(Defect::PanicOnIoThread);
                 self.engine.handle_bytes(&self.buffer[..len], Instant::now());
                 true
             }
+            Ok(None) => false,
             Err(error) => {
-                match error.kind() {
-                    io::ErrorKind::WouldBlock => socket.is_readable = false,
-                    io::ErrorKind::Interrupted => {}
-                    _ => self.disconnected(&error.to_string()),
-                }
+                self.disconnected(error);
                 false
             }
         }
     }
 
     fn write(&mut self) {
-        let Some(socket) = &mut self.socket else { return };
-        if !socket.is_connected {
-            return;
-        }
-        let bytes = self.engine.transmit();
-        let mut sent = 0;
-        let mut failure = None;
-        while socket.is_writable && sent < bytes.len() {
-            match socket.stream.write(&bytes[sent..]) {
-                Ok(0) => socket.is_writable = false,
-                Ok(len) => sent += len,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => socket.is_writable = false,
-                    io::ErrorKind::Interrupted => {}
-                    _ => {
-                        failure = Some(error);
-                        break;
-                    }
-                },
-            }
-        }
-        bytes.drain(..sent);
-        if let Some(error) = failure {
-            self.disconnected(&error.to_string());
+        if let Some(socket) = &mut self.socket {
+            socket.write(self.engine.transmit());
         }
     }
 

@@ -1,9 +1,11 @@
-//! The I/O thread of a client: sockets, names, timers. It pumps bytes between a socket and an
+//! The I/O thread of a client: sockets, TLS, names, timers. It pumps bytes between a socket and an
 //! [`Engine`] and does not know what they mean.
 
 mod connector;
 mod contact;
 mod driver;
+mod socket;
+mod tls;
 
 use std::hash::{BuildHasher, RandomState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +17,7 @@ use crossbeam_channel::{Sender, unbounded};
 use mio::{Poll, Waker};
 
 pub use contact::Contact;
+pub use tls::{InvalidFile, Tls, TlsFiles};
 
 use self::driver::{Driver, WAKER};
 use crate::engine::Engine;
@@ -56,16 +59,21 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// Starts the thread; it connects at once, in the background. `fault` is called on the I/O thread with what
-    /// concerns the whole client (such faults go to every cache's sink too).
-    pub fn spawn(settings: Settings, fault: impl Fn(Fault) + Send + 'static) -> std::io::Result<IoThread> {
+    /// Starts the thread; it connects at once, in the background, with TLS where that is given. `fault` is called on the
+    /// I/O thread with what concerns the whole client (such faults go to every cache's sink too).
+    pub fn spawn(
+        settings: Settings,
+        tls: Option<Tls>,
+        fault: impl Fn(Fault) + Send + 'static,
+    ) -> std::io::Result<IoThread> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (commands, received) = unbounded();
         let now = Instant::now();
         let contact = Arc::new(Contact::new(now));
         let engine = Engine::new(settings, fastrand::Rng::with_seed(seed()), now);
-        let mut driver = Driver::new(poll, waker.clone(), received, contact.clone(), Box::new(fault), engine);
+        let mut driver =
+            Driver::new(poll, waker.clone(), received, contact.clone(), Box::new(fault), engine, tls);
         let thread = thread::spawn("treecache-io", move || {
             if catch_unwind(AssertUnwindSafe(|| driver.run())).is_err() {
                 log::error!("the I/O thread panicked");

@@ -6,6 +6,8 @@
 //! until nothing is left. It knows wire formats and servers; it does not know what requests are for.
 
 mod hosts;
+mod sasl;
+mod secret;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
+pub use sasl::{Sasl, SaslError};
+pub use secret::Secret;
 
+use self::sasl::Proof;
 use self::servers::Servers;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
@@ -37,20 +42,22 @@ const OF_USE_AFTER: Duration = Duration::from_secs(1);
 /// How long a clean close waits for the server's word.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Credentials that are replayed on every connection. Not `Debug`: they must not end up in a log.
-#[derive(Clone, PartialEq, Eq)]
+/// Credentials that are replayed on every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
     pub scheme: String,
-    pub credential: Vec<u8>,
+    pub credential: Secret,
 }
 
 /// What a session is made with.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     pub hosts: Hosts,
     pub session_timeout: Duration,
-    /// For one connection attempt, from the first packet to the server's answer.
+    /// For one connection attempt, from the first packet to the server's answer, SASL included.
     pub connect_timeout: Duration,
+    /// Comes before all of `auth`.
+    pub sasl: Option<Sasl>,
     pub auth: Vec<Auth>,
     /// The longest frame that is taken.
     pub limit_frame: usize,
@@ -106,19 +113,40 @@ pub enum Event {
     Closed,
 }
 
+/// Why the transport is gone, or could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    #[error("{0}")]
+    Connection(String),
+    /// There is no trust between the two ends, or no common language for it.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
 /// Why a connection failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     #[error("{host}: {reason}")]
-    Connection { host: String, reason: String },
+    Connection { host: String, reason: TransportError },
     #[error("{host} broke the protocol: {malformed}")]
     Protocol { host: String, malformed: Malformed },
     #[error("{host} sent a frame of {len} bytes; limit.frame.bytes={limit}")]
     FrameTooLong { host: String, len: i32, limit: usize },
     #[error("{host} rejected the credentials: {error}")]
     AuthFailed { host: String, error: ServerError },
+    #[error("{host}: SASL DIGEST-MD5 as {username:?} failed: {reason}")]
+    Sasl { host: String, username: String, reason: SaslFailure },
     #[error("the ensemble has gone back from zxid {seen} to {now}")]
     Reset { seen: Zxid, now: Zxid },
+}
+
+/// Why SASL failed: what the server said, or what is wrong with that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SaslFailure {
+    #[error("the server rejected it: {0}")]
+    Rejected(ServerError),
+    #[error(transparent)]
+    NotUnderstood(#[from] SaslError),
 }
 
 enum Phase {
@@ -126,10 +154,10 @@ enum Phase {
     Waiting {
         until: Instant,
     },
-    /// The caller connects, or the server has not answered yet.
+    /// On the way to a connection.
     Connecting {
         deadline: Instant,
-        established: bool,
+        step: Step,
     },
     Connected {
         since: Instant,
@@ -141,6 +169,18 @@ enum Phase {
         deadline: Instant,
     },
     Closed,
+}
+
+/// What an attempt waits for.
+enum Step {
+    /// The caller connects.
+    Transport,
+    /// The server answers the connect request.
+    Answer,
+    /// The server sends its challenge.
+    Challenge(Xid),
+    /// The server accepts the answer to it.
+    Proof(Xid, Proof),
 }
 
 /// Whether requests are taken on this connection.
@@ -271,8 +311,8 @@ impl Session {
 
     /// The transport is there.
     pub fn handle_connected(&mut self) {
-        let Phase::Connecting { established, .. } = &mut self.phase else { return };
-        *established = true;
+        let Phase::Connecting { step, .. } = &mut self.phase else { return };
+        *step = Step::Answer;
         wire::connect(
             &ConnectRequest {
                 last_zxid_seen: match self.gave_up_zxid() || planted::is(Defect::LaggardAccepted) {
@@ -288,23 +328,17 @@ impl Session {
     }
 
     /// The transport is gone, or could not be had.
-    pub fn handle_disconnected(&mut self, reason: &str, now: Instant) {
-        match self.phase {
-            Phase::Connecting { established, .. } => {
-                if established {
+    pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
+        match &self.phase {
+            Phase::Connecting { step, .. } => {
+                if let (Step::Answer, TransportError::Connection(_)) = (step, &reason) {
                     // What a server without quorum does, and one that has not seen our last zxid.
                     self.refusals += 1;
                 }
-                self.fail(
-                    SessionError::Connection { host: self.host.to_string(), reason: reason.to_owned() },
-                    now,
-                );
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
             }
             Phase::Connected { .. } => {
-                self.fail(
-                    SessionError::Connection { host: self.host.to_string(), reason: reason.to_owned() },
-                    now,
-                );
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
             }
             Phase::Closing { .. } => self.finish(),
             Phase::Waiting { .. } | Phase::Closed => {}
@@ -319,7 +353,8 @@ impl Session {
         // What follows the end of a connection belongs to no other.
         while self.is_open() {
             let longest = match self.phase {
-                Phase::Connecting { .. } => wire::MAX_CONNECT_RESPONSE,
+                Phase::Connecting { step: Step::Answer, .. } => wire::MAX_CONNECT_RESPONSE,
+                Phase::Connecting { .. } => wire::MAX_SASL_REPLY,
                 _ => self.settings.limit_frame,
             };
             let frame = match self.frames.next(&mut bytes, longest) {
@@ -328,7 +363,8 @@ impl Session {
                 Err(too_long) => return self.frame_too_long(too_long, now),
             };
             let handled = match self.phase {
-                Phase::Connecting { .. } => self.handle_connect_response(&frame, now),
+                Phase::Connecting { step: Step::Answer, .. } => self.handle_connect_response(&frame, now),
+                Phase::Connecting { .. } => self.handle_sasl_reply(&frame, now),
                 Phase::Connected { .. } => self.handle_frame(frame, now),
                 // Replies may still come before the one to the close; the server then closes the connection.
                 _ => Ok(()),
@@ -342,7 +378,7 @@ impl Session {
     /// Whether there is a connection that bytes can come from.
     fn is_open(&self) -> bool {
         match self.phase {
-            Phase::Connecting { established, .. } => established,
+            Phase::Connecting { ref step, .. } => !matches!(step, Step::Transport),
             Phase::Connected { .. } | Phase::Closing { .. } => true,
             Phase::Waiting { .. } | Phase::Closed => false,
         }
@@ -371,9 +407,69 @@ impl Session {
             self.session_id,
             response.timeout_ms
         );
+        match self.settings.sasl {
+            None => self.begin(now),
+            // The server speaks first, in answer to nothing.
+            Some(_) => {
+                let xid = self.send_sasl(&[]);
+                self.next_step(Step::Challenge(xid));
+            }
+        }
+        Ok(())
+    }
+
+    fn next_step(&mut self, next: Step) {
+        if let Phase::Connecting { step, .. } = &mut self.phase {
+            *step = next;
+        }
+    }
+
+    fn send_sasl(&mut self, token: &[u8]) -> Xid {
+        let xid = self.new_xid();
+        wire::sasl(xid, token, &mut self.transmit);
+        xid
+    }
+
+    fn handle_sasl_reply(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
+        let Phase::Connecting { step: step @ (Step::Challenge(xid) | Step::Proof(xid, _)), .. } = &self.phase
+        else {
+            return Ok(());
+        };
+        let Some(sasl) = &self.settings.sasl else { return Ok(()) };
+        let header = ReplyHeader::decode(frame)?;
+        if header.xid != *xid {
+            return Err(Malformed { what: "xid, it is not that of the step of SASL" });
+        }
+        let answered = match header.error.is_ok() {
+            false => Err(SaslFailure::Rejected(header.error)),
+            true => {
+                let token = wire::sasl_reply(&frame[ReplyHeader::LEN..])?;
+                match step {
+                    Step::Proof(_, proof) => proof.check(token).map(|()| None),
+                    _ => sasl::respond(token, sasl).map(Some),
+                }
+                .map_err(SaslFailure::from)
+            }
+        };
+        match answered {
+            Ok(Some((answer, proof))) => {
+                let xid = self.send_sasl(&answer);
+                self.next_step(Step::Proof(xid, proof));
+            }
+            Ok(None) => self.begin(now),
+            Err(reason) => {
+                let (host, username) = (self.host.to_string(), sasl.username.clone());
+                self.fail(SessionError::Sasl { host, username, reason }, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// What begins once the server has let us in.
+    fn begin(&mut self, now: Instant) {
         let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
         for auth in self.settings.auth.iter().filter(|_| !forgets) {
-            wire::set_auth(&auth.scheme, &auth.credential, &mut self.transmit);
+            wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
         }
         let readiness = match self.gave_up_zxid() {
             true => Readiness::Probing(self.send(&Request::Sync)),
@@ -384,7 +480,6 @@ impl Session {
         if ready {
             self.ready();
         }
-        Ok(())
     }
 
     /// Whether the servers have refused so often that the last zxid is not insisted on any more.
@@ -447,8 +542,7 @@ impl Session {
     /// The server's own newest zxid, after it has caught up with the leader: below ours only after a reset.
     fn handle_probe(&mut self, header: ReplyHeader, now: Instant) {
         if !header.error.is_ok() || header.zxid.0 <= 0 {
-            let reason = format!("sync failed: {}", header.error);
-            return self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+            return self.lose(format!("sync failed: {}", header.error), now);
         }
         if header.zxid < self.last_zxid {
             self.events
@@ -478,16 +572,17 @@ impl Session {
         }
         match &mut self.phase {
             Phase::Waiting { until } if now >= *until => self.connect(now),
-            Phase::Connecting { deadline, established } if now >= *deadline => {
-                let reason = if *established { "no answer in time" } else { "could not connect in time" };
-                let reason = reason.to_owned();
-                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+            Phase::Connecting { deadline, step } if now >= *deadline => {
+                let reason = match step {
+                    Step::Transport => "could not connect in time",
+                    _ => "no answer in time",
+                };
+                self.lose(reason.to_owned(), now);
             }
             Phase::Connected { last_received, last_sent, .. } => {
                 let (silent, quiet) = (now - *last_received, now - *last_sent);
                 if silent >= self.silence() {
-                    let reason = format!("silent for {} ms", silent.as_millis());
-                    self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+                    self.lose(format!("silent for {} ms", silent.as_millis()), now);
                 } else if quiet >= self.ping_interval() {
                     if let Phase::Connected { last_sent, .. } = &mut self.phase {
                         *last_sent = now;
@@ -527,7 +622,8 @@ impl Session {
 
     fn connect(&mut self, now: Instant) {
         self.host = self.servers.next();
-        self.phase = Phase::Connecting { deadline: now + self.settings.connect_timeout, established: false };
+        self.phase =
+            Phase::Connecting { deadline: now + self.settings.connect_timeout, step: Step::Transport };
         self.actions.push_back(Action::Connect(self.host.clone()));
     }
 
@@ -566,6 +662,12 @@ impl Session {
             }
             Phase::Waiting { .. } | Phase::Closed => {}
         }
+    }
+
+    /// Gives the connection up that the transport still has.
+    fn lose(&mut self, reason: String, now: Instant) {
+        let reason = TransportError::Connection(reason);
+        self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
     }
 
     /// Gives the connection up, or the attempt, and goes on to the next server after a while.

@@ -51,17 +51,22 @@ fn long(bytes: &[u8]) -> i64 {
 
 impl Lab {
     fn new(hosts: &str, auth: &[(&str, &str)]) -> Lab {
+        Lab::with_sasl(hosts, None, auth)
+    }
+
+    fn with_sasl(hosts: &str, sasl: Option<Sasl>, auth: &[(&str, &str)]) -> Lab {
         let auth = auth
             .iter()
             .map(|(scheme, credential)| Auth {
                 scheme: (*scheme).to_owned(),
-                credential: credential.as_bytes().to_vec(),
+                credential: Secret::new(*credential),
             })
             .collect();
         let settings = Settings {
             hosts: Hosts::parse(hosts).unwrap(),
             session_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
+            sasl,
             auth,
             limit_frame: LIMIT_FRAME,
         };
@@ -141,8 +146,12 @@ impl Lab {
     }
 
     fn hang_up(&mut self) {
+        self.lose(TransportError::Connection("gone".to_owned()));
+    }
+
+    fn lose(&mut self, reason: TransportError) {
         self.connected_to = None;
-        self.session.handle_disconnected("gone", self.now);
+        self.session.handle_disconnected(reason, self.now);
         self.act();
     }
 
@@ -266,6 +275,132 @@ fn credentials_go_before_all_else_on_every_connection_and_their_refusal_ends_it(
     assert_eq!(lab.events(), [Event::Connected]);
 }
 
+fn sasl_reply(xid: i32, token: &[u8]) -> Vec<u8> {
+    let header = [&xid.to_be_bytes()[..], &[0; 8], &0i32.to_be_bytes()].concat();
+    frame(&[&header[..], &(token.len() as i32).to_be_bytes(), token].concat())
+}
+
+/// The token of the one frame that the client has sent, which is a step of SASL, and its xid.
+fn sasl_step(lab: &mut Lab) -> (i32, Vec<u8>) {
+    let [heard] = &lab.heard()[..] else { panic!("not one frame") };
+    assert_eq!(number(&heard[4..]), 102);
+    assert_eq!(number(&heard[8..]) as usize, heard.len() - 12);
+    (number(heard), heard[12..].to_vec())
+}
+
+const CHALLENGE: &[u8] = b"realm=\"zk-sasl-md5\",nonce=\"n\",qop=\"auth\",charset=utf-8,algorithm=md5-sess";
+
+fn bob() -> Sasl {
+    Sasl { username: "bob".to_owned(), password: Secret::new("hunter2") }
+}
+
+/// What a server says that knows the password too.
+fn proof_for(answer: &[u8]) -> Vec<u8> {
+    let answer = std::str::from_utf8(answer).unwrap();
+    let cnonce = answer.split_once("cnonce=\"").unwrap().1.split_once('"').unwrap().0;
+    let (same, proof) = sasl::respond_with(CHALLENGE, &bob(), sasl::DIGEST_URI, cnonce).unwrap();
+    assert_eq!(std::str::from_utf8(&same), Ok(answer));
+    format!("rspauth={}", proof.0).into_bytes()
+}
+
+#[test]
+fn sasl_comes_before_credentials_and_requests_on_every_connection() {
+    let mut lab = Lab::with_sasl("a", Some(bob()), &[("digest", "me:secret")]);
+    for session_id in [1, 1, 2] {
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, session_id));
+        let (xid, token) = sasl_step(&mut lab);
+        assert!(token.is_empty());
+        // However the bytes are cut.
+        for byte in sasl_reply(xid, CHALLENGE) {
+            lab.say(&[byte]);
+        }
+        let (xid, answer) = sasl_step(&mut lab);
+        assert_eq!(lab.events(), []);
+        assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
+        lab.say(&sasl_reply(xid, &proof_for(&answer)));
+        assert_eq!(lab.events(), [Event::Connected]);
+        lab.session.request(&Request::AddWatch(NodePath::root()), lab.now).unwrap();
+        let heard: Vec<_> = lab.heard().iter().map(|frame| number(&frame[4..])).collect();
+        assert_eq!(heard, [100, 106]);
+        lab.hang_up();
+        lab.drop_events();
+    }
+}
+
+#[test]
+fn where_sasl_fails_a_fault_says_why_and_the_next_attempt_follows() {
+    let rejected = SaslFailure::Rejected(ServerError::AUTH_FAILED);
+    let not_offered = SaslFailure::NotUnderstood(SaslError::NotOffered);
+    let not_proven = SaslFailure::NotUnderstood(SaslError::NotProven);
+    let malformed = SaslFailure::NotUnderstood(SaslError::Malformed("no '='"));
+    for (first, second, reason) in [
+        (&b""[..], None, not_offered),
+        (b"?", None, malformed),
+        (CHALLENGE, None, rejected),
+        (CHALLENGE, Some(&b"rspauth=0123456789abcdef0123456789abcdef"[..]), not_proven.clone()),
+        // A server that lets those go on whom it has not accepted.
+        (CHALLENGE, Some(b""), not_proven),
+    ] {
+        let mut lab = Lab::with_sasl("a", Some(bob()), &[]);
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        let (xid, _) = sasl_step(&mut lab);
+        lab.say(&sasl_reply(xid, first));
+        match (second, &reason) {
+            (Some(second), _) => {
+                let (xid, _) = sasl_step(&mut lab);
+                lab.say(&sasl_reply(xid, second));
+            }
+            (None, SaslFailure::Rejected(error)) => {
+                let (xid, _) = sasl_step(&mut lab);
+                lab.say(&reply(xid, 0, error.0));
+            }
+            _ => {}
+        }
+        let (host, username) = ("a:2181".to_owned(), "bob".to_owned());
+        assert_eq!(lab.events(), [Event::Fault(SessionError::Sasl { host, username, reason })]);
+        assert_eq!(lab.dial().session_id, 1);
+    }
+}
+
+#[test]
+fn a_step_of_sasl_that_is_none_ends_the_connection_in_time() {
+    for bytes in [reply(77, 0, 0), notification(1, "/a"), frame(&[0; 3]), vec![0, 1, 0, 0]] {
+        let mut lab = Lab::with_sasl("a", Some(bob()), &[]);
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        lab.say(&bytes);
+        assert!(matches!(lab.events()[..], [Event::Fault(SessionError::Protocol { .. })]), "{bytes:?}");
+    }
+    let mut lab = Lab::with_sasl("a", Some(bob()), &[]);
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    let since = lab.now;
+    sasl_step(&mut lab);
+    while lab.events().is_empty() {
+        lab.advance(Duration::from_millis(10));
+        assert!(lab.heard().is_empty(), "nothing is said to a server that has to answer");
+    }
+    assert_eq!((lab.now - since).as_secs(), 3);
+}
+
+#[test]
+fn no_secret_is_shown_by_what_holds_it() {
+    let auth = Auth { scheme: "digest".to_owned(), credential: Secret::new("me:secret") };
+    let settings = Settings {
+        hosts: Hosts::parse("a").unwrap(),
+        session_timeout: Duration::ZERO,
+        connect_timeout: Duration::ZERO,
+        sasl: Some(bob()),
+        auth: vec![auth],
+        limit_frame: 1 << 20,
+    };
+    let shown = format!("{settings:?} {settings:#?}");
+    assert!(shown.contains("bob") && shown.contains("digest"), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains("secret"), "{shown}");
+}
+
 #[test]
 fn all_servers_are_tried_in_turn_and_ever_more_slowly() {
     let mut lab = Lab::new("a,b,c", &[]);
@@ -342,6 +477,24 @@ fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
     lab.exchange(8);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 8);
+}
+
+#[test]
+fn a_server_that_does_not_trust_the_client_says_nothing_of_its_zxid() {
+    let mut lab = Lab::connected();
+    lab.exchange(100);
+    lab.hang_up();
+    lab.drop_events();
+    for _ in 0..=REFUSED_ROUNDS * 3 {
+        assert_eq!(lab.dial().last_zxid, 100);
+        let reason = TransportError::Tls("no certificate".to_owned());
+        let host = lab.session.host.to_string();
+        lab.lose(reason.clone());
+        assert_eq!(
+            lab.events().iter().filter(|event| **event != Event::Lost).collect::<Vec<_>>(),
+            [&Event::Fault(SessionError::Connection { host, reason })]
+        );
+    }
 }
 
 #[test]

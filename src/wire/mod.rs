@@ -11,9 +11,9 @@ mod request;
 
 pub use codec::Reader;
 pub use error::{Malformed, ServerError};
-pub use frame::{FrameDecoder, FrameTooLong, MAX_CONNECT_RESPONSE};
+pub use frame::{FrameDecoder, FrameTooLong, MAX_CONNECT_RESPONSE, MAX_SASL_REPLY};
 pub use records::{
     ConnectRequest, ConnectResponse, MultiReadResults, Notification, NotificationKind, ReadResult,
-    ReplyHeader, children_with_stat, stat_reply,
+    ReplyHeader, children_with_stat, sasl_reply, stat_reply,
 };
-pub use request::{Read, Request, close_session, connect, ping, set_auth};
+pub use request::{Read, Request, close_session, connect, ping, sasl, set_auth};

@@ -127,6 +127,11 @@ impl<'a> MultiReadResults<'a> {
     }
 }
 
+/// The reply to a step of SASL; empty where the server has nothing to say.
+pub fn sasl_reply(body: &[u8]) -> Result<&[u8], Malformed> {
+    Reader::new(body, "SASL reply").buffer()
+}
+
 /// The reply to an `exists`.
 pub fn stat_reply(body: &[u8]) -> Result<Stat, Malformed> {
     Reader::new(body, "exists reply").stat()
@@ -151,6 +156,7 @@ mod tests {
             let _ = Notification::decode(&bytes);
             let _ = stat_reply(&bytes);
             let _ = children_with_stat(&bytes);
+            let _ = sasl_reply(&bytes);
             let mut results = MultiReadResults::new(&bytes);
             while let Ok(Some(_)) = results.next() {}
         }

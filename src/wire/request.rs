@@ -14,6 +14,7 @@ pub(super) const GET_CHILDREN_2: i32 = 12;
 pub(super) const REMOVE_WATCHES: i32 = 18;
 pub(super) const MULTI_READ: i32 = 22;
 pub(super) const AUTH: i32 = 100;
+pub(super) const SASL: i32 = 102;
 pub(super) const ADD_WATCH: i32 = 106;
 pub(super) const CLOSE_SESSION: i32 = -11;
 
@@ -140,6 +141,15 @@ pub fn set_auth(scheme: &str, credential: &[u8], out: &mut Vec<u8>) {
     frame.i32(0); // type
     frame.string(scheme);
     frame.buffer(credential);
+    frame.finish();
+}
+
+/// Appends a step of SASL; its reply has that xid.
+pub fn sasl(xid: i32, token: &[u8], out: &mut Vec<u8>) {
+    let mut frame = Writer::frame(out);
+    frame.i32(xid);
+    frame.i32(SASL);
+    frame.buffer(token);
     frame.finish();
 }
 

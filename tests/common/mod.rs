@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -430,4 +431,16 @@ pub fn cpu_time() -> Duration {
     let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("clock ticks")).sum();
     // USER_HZ is 100 on every Linux there is.
     Duration::from_millis(ticks * 10)
+}
+
+/// A server that is none: does as `serve` says with every connection, each on a thread of its own, as long as the process lives.
+pub fn listener(serve: fn(TcpStream)) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            thread::spawn(move || serve(client.unwrap()));
+        }
+    });
+    addr
 }

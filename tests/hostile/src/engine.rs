@@ -11,7 +11,7 @@ use treecache::wire::Reader;
 use crate::input::Input;
 use crate::liar::{self, Asked, AskedRead, Liar};
 use crate::rules::Caches;
-use crate::session::{frame, header, settings, welcome};
+use crate::session::{frame, gone, header, settings, welcome};
 
 const MOST_CACHES: usize = 4;
 
@@ -159,7 +159,7 @@ impl Stage {
     fn hang_up(&mut self) {
         if !matches!(self.connection, Connection::None) {
             self.connection = Connection::None;
-            self.engine.handle_disconnected("gone", self.now);
+            self.engine.handle_disconnected(gone(), self.now);
             self.pump();
         }
     }

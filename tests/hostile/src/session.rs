@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use treecache::path::NodePath;
-use treecache::session::{Action, Auth, Event, Hosts, Session, Settings, Xid};
+use treecache::session::{Action, Auth, Event, Hosts, Sasl, Secret, Session, Settings, TransportError, Xid};
 use treecache::wire::Request;
 
 use crate::input::Input;
@@ -63,14 +63,21 @@ pub fn session(data: &[u8]) -> usize {
 /// One or three servers, with or without credentials.
 pub fn settings(input: &mut Input<'_>) -> Settings {
     let flags = input.byte();
-    let auth = Auth { scheme: "digest".to_owned(), credential: b"user:password".to_vec() };
+    let auth = Auth { scheme: "digest".to_owned(), credential: Secret::new("user:password") };
+    let sasl = Sasl { username: "user".to_owned(), password: Secret::new("password") };
     Settings {
         hosts: Hosts::parse(if flags & 1 > 0 { "a,b,c/c" } else { "a" }).expect("valid hosts"),
         session_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(3),
+        sasl: (flags & 4 > 0).then_some(sasl),
         auth: if flags & 2 > 0 { vec![auth] } else { Vec::new() },
         limit_frame: LIMIT_FRAME,
     }
+}
+
+/// Why a connection ended.
+pub fn gone() -> TransportError {
+    TransportError::Connection("gone".to_owned())
 }
 
 /// The answer to a connect request, mostly one that is good.
@@ -140,7 +147,7 @@ impl Stage {
             181..=200 => {
                 if self.socket != Socket::None {
                     self.socket = Socket::None;
-                    self.session.handle_disconnected("gone", self.now);
+                    self.session.handle_disconnected(gone(), self.now);
                 }
             }
             201..=203 => self.session.handle_close(self.now),

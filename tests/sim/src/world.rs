@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use treecache::engine::{Engine, Output};
-use treecache::session::{Action, Auth, Hosts, Settings};
+use treecache::session::{Action, Auth, Hosts, Secret, Settings, TransportError};
 use treecache::sync::{CacheId, Options};
 use treecache::{NodePath, Zxid};
 use treecache_checks::{Check, Excused, Kind, Violation};
@@ -29,7 +29,7 @@ const LIVE_WITHIN: u64 = 200_000_000;
 const MOST_EVENTS: usize = 2_000_000;
 /// Of the writers, whose ephemeral nodes go together.
 const WRITER: i64 = 77;
-pub const SECRET: &[u8] = b"user:secret";
+pub const SECRET: &str = "user:secret";
 
 enum Event {
     Step(usize),
@@ -79,7 +79,7 @@ impl Ord for Due {
 
 /// Something that was hidden from the session: when it happened, and at which place of the history the session has
 /// read the node, or its parent, after it.
-struct Secret {
+struct Unnoticed {
     path: Arc<str>,
     /// A node came or went: the parent shows it, if that is in the tree.
     of_parent: bool,
@@ -128,7 +128,7 @@ pub struct World {
     /// Which caches of the plan are open.
     open: Vec<Option<CacheId>>,
     attempts: u64,
-    secrets: Vec<Secret>,
+    unnoticed: Vec<Unnoticed>,
     healed_at: Option<u64>,
     closed: bool,
 
@@ -171,11 +171,13 @@ impl World {
                 .unwrap_or_else(|error| panic!("{error}")),
             session_timeout: Duration::from_millis(plan.session_timeout_ms),
             connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
+            sasl: None,
             auth: if plan.authenticates {
-                vec![Auth { scheme: "digest".to_owned(), credential: SECRET.to_vec() }]
+                vec![Auth { scheme: "digest".to_owned(), credential: Secret::new(SECRET) }]
             } else {
                 Vec::new()
             },
+            limit_frame: 1 << 20,
         };
         let engine = Engine::new(settings, Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
@@ -195,7 +197,7 @@ impl World {
             next_cache: 0,
             open: vec![None; plan.caches.len()],
             attempts: 0,
-            secrets: Vec::new(),
+            unnoticed: Vec::new(),
             healed_at: None,
             closed: false,
             tally: Tally::default(),
@@ -404,6 +406,7 @@ impl World {
             create_root: plan.create_root,
             limit_nodes: 0,
             limit_bytes: 0,
+            limit_path: 4096,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
@@ -498,7 +501,7 @@ impl World {
                     let of_parent = !is_root && matches!(happened.kind, Kind::Created | Kind::Deleted);
                     let path = happened.path.clone();
                     let era = self.ensemble.eras.len() - 1;
-                    self.secrets.push(Secret { path, of_parent, era, since: at, read: None });
+                    self.unnoticed.push(Unnoticed { path, of_parent, era, since: at, read: None });
                 }
             }
         }
@@ -534,7 +537,7 @@ impl World {
     fn disconnected(&mut self, reason: &str) {
         self.current = None;
         let now = self.instant();
-        self.engine.handle_disconnected(reason, now);
+        self.engine.handle_disconnected(TransportError::Connection(reason.to_owned()), now);
     }
 
     /// Does what the owner of an engine does after each input.
@@ -585,7 +588,7 @@ impl World {
         let era = self.connections.last().map_or(0, |connection| connection.era);
         let excused = match &output {
             Output::Publish(version, _) if self.plan.restricted && version.is_cut => {
-                excused(&self.secrets, era, self.ensemble.eras[era].place(version.zxid))
+                excused(&self.unnoticed, era, self.ensemble.eras[era].place(version.zxid))
             }
             _ => Excused::new(),
         };
@@ -662,15 +665,15 @@ impl World {
         }
         for Mark { contact, batch, paths, .. } in marks {
             self.connections[id].contact = Some(contact);
-            for secret in &mut self.secrets {
-                let shown_by = if secret.of_parent { parent(&secret.path) } else { &secret.path };
+            for change in &mut self.unnoticed {
+                let shown_by = if change.of_parent { parent(&change.path) } else { &change.path };
                 let is_about = |path: &String| path == shown_by;
-                if secret.read.is_none()
-                    && secret.era == self.connections[id].era
-                    && secret.since <= contact
+                if change.read.is_none()
+                    && change.era == self.connections[id].era
+                    && change.since <= contact
                     && paths.iter().any(is_about)
                 {
-                    secret.read = Some(contact);
+                    change.read = Some(contact);
                 }
             }
             if batch {
@@ -720,7 +723,7 @@ impl World {
                 continue;
             }
             self.tally.claims += 1;
-            let excused = excused(&self.secrets, connection.era, contact);
+            let excused = excused(&self.unnoticed, connection.era, contact);
             let truth = self.ensemble.eras[connection.era].truth(contact);
             cache.check_claim(*id, truth, self.plan.authenticates, &excused)?;
         }
@@ -729,10 +732,10 @@ impl World {
 }
 
 /// What the session could not know of the history up to `at`.
-fn excused(secrets: &[Secret], era: usize, at: usize) -> Excused {
+fn excused(unnoticed: &[Unnoticed], era: usize, at: usize) -> Excused {
     let unknown =
-        secrets.iter().filter(|secret| secret.era == era && secret.read.is_none_or(|read| read > at));
-    unknown.map(|secret| (secret.path.clone(), Zxid(secret.since as i64))).collect()
+        unnoticed.iter().filter(|change| change.era == era && change.read.is_none_or(|read| read > at));
+    unknown.map(|change| (change.path.clone(), Zxid(change.since as i64))).collect()
 }
 
 fn parent(path: &str) -> &str {

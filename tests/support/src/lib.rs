@@ -5,6 +5,7 @@
 //! - [`Proxy`]: stands between a client and a server, delays, cuts and swallows, frame by frame if need be;
 //! - [`Witness`]: writes and truth reads through the `zookeeper` crate;
 //! - [`Writer`]: transactions, pipelined writes and sessions over a protocol encoder of its own;
+//! - [`Ca`]: certificates for servers and clients, good ones and others;
 //! - [`Bank`]: money that moves in transactions, and is never lost.
 //!
 //! Nothing here may use the library: a cache that is checked with its own client shares that client's bugs.
@@ -15,6 +16,7 @@ mod jute;
 mod port;
 mod proxy;
 mod server;
+mod tls;
 mod witness;
 mod writer;
 
@@ -22,6 +24,7 @@ pub use acl::{Acl, digest_id};
 pub use bank::{Bank, OPENING_BALANCE, Trade};
 pub use proxy::{Proxy, ReplyFrame, RequestFrame, Verdict};
 pub use server::{Server, ServerBuilder, Version, shared};
+pub use tls::{Ca, Identity};
 pub use witness::{TruthNode, TruthStat, Witness};
 pub use writer::{Op, Writer, expire_session, password_of, sessions_of};
 pub use zookeeper;

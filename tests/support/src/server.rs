@@ -1,6 +1,7 @@
 //! A real ZooKeeper server in a process of its own.
 
 use crate::port::Port;
+use crate::tls::{Ca, Identity};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,13 @@ impl Version {
     }
 
     fn classpath(&self) -> String {
-        const DEBIAN: [&str; 2] = ["/usr/share/java/zookeeper.jar", "/usr/share/java/slf4j-simple.jar"];
+        // The jar's manifest names the rest, save for a logger and two that Netty needs for TLS.
+        const DEBIAN: [&str; 4] = [
+            "/usr/share/java/zookeeper.jar",
+            "/usr/share/java/slf4j-simple.jar",
+            "/usr/share/java/netty-codec.jar",
+            "/usr/share/java/netty-resolver.jar",
+        ];
         match self {
             Version::Debian => {
                 assert!(
@@ -67,9 +74,24 @@ pub struct ServerBuilder {
     tick_time: u32,
     properties: Vec<(String, String)>,
     config: Vec<String>,
+    tls: Option<(Identity, Option<String>)>,
+    sasl: Vec<(String, String)>,
 }
 
 impl ServerBuilder {
+    /// Serves with TLS on a port of its own, besides the one without, and shows `identity` there. With `clients`, who
+    /// connects there must have a certificate of that CA.
+    pub fn tls(mut self, identity: &Identity, clients: Option<&Ca>) -> Self {
+        self.tls = Some((identity.clone(), clients.map(Ca::pem)));
+        self
+    }
+
+    /// Lets these users authenticate with SASL DIGEST-MD5.
+    pub fn sasl(mut self, users: &[(&str, &str)]) -> Self {
+        self.sasl = users.iter().map(|&(user, password)| (user.to_owned(), password.to_owned())).collect();
+        self.config("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider")
+    }
+
     /// Sets a Java system property, say `zookeeper.watchManagerName`.
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.to_owned(), value.to_owned()));
@@ -106,7 +128,8 @@ impl ServerBuilder {
         // Left over from a process that had the same id.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the server");
-        let mut server = Server { port: Port::reserve(), folder, builder: self, process: None };
+        let secure_port = self.tls.is_some().then(Port::reserve);
+        let mut server = Server { port: Port::reserve(), secure_port, folder, builder: self, process: None };
         server.configure();
         server.launch();
         server
@@ -117,6 +140,7 @@ impl ServerBuilder {
 /// ends in any other way.
 pub struct Server {
     port: Port,
+    secure_port: Option<Port>,
     folder: PathBuf,
     builder: ServerBuilder,
     process: Option<Process>,
@@ -157,6 +181,8 @@ impl Server {
             tick_time: 200,
             properties: Vec::new(),
             config: Vec::new(),
+            tls: None,
+            sasl: Vec::new(),
         }
     }
 
@@ -167,6 +193,22 @@ impl Server {
 
     pub fn addr(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number))
+    }
+
+    /// Where TLS is spoken.
+    ///
+    /// # Panics
+    /// When the server was made without.
+    pub fn secure_addr(&self) -> SocketAddr {
+        let port = self.secure_port.as_ref().expect("a server with TLS");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, port.number))
+    }
+
+    /// Writes a file, in place of the one before, and returns its path. It is gone with the server.
+    pub fn write_file(&self, name: &str, contents: &str) -> String {
+        let (file, new) = (self.folder.join(name), self.folder.join(format!("{name}.new")));
+        fs::write(&new, contents).and_then(|()| fs::rename(&new, &file)).expect("a file");
+        file.to_str().expect("a path in UTF-8").to_owned()
     }
 
     /// The JVM's process id.
@@ -258,6 +300,28 @@ impl Server {
             "snapCount=10000000".into(),
             "autopurge.purgeInterval=0".into(),
         ];
+        if let Some((identity, clients)) = &self.builder.tls {
+            let store = self.write_file("server.pem", &format!("{}{}", identity.key, identity.cert));
+            lines.extend([
+                "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory".into(),
+                format!("secureClientPort={}", self.secure_addr().port()),
+                "secureClientPortAddress=127.0.0.1".into(),
+                format!("ssl.keyStore.location={store}"),
+                "ssl.keyStore.type=PEM".into(),
+                format!("ssl.clientAuth={}", if clients.is_some() { "need" } else { "none" }),
+            ]);
+            if let Some(clients) = clients {
+                let trusted = self.write_file("clients.pem", clients);
+                lines.push(format!("ssl.trustStore.location={trusted}"));
+                lines.push("ssl.trustStore.type=PEM".into());
+            }
+        }
+        if !self.builder.sasl.is_empty() {
+            let users: String =
+                self.builder.sasl.iter().map(|(user, password)| jaas_user(user, password)).collect();
+            let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+            self.write_file(JAAS, &format!("Server {{ {module} required {users}; }};\n"));
+        }
         lines.extend(self.builder.config.iter().cloned());
         fs::write(self.folder.join("zoo.cfg"), lines.join("\n") + "\n").expect("the configuration written");
         // For the versions that come with log4j 1; the others read the system properties set at the start.
@@ -273,6 +337,10 @@ impl Server {
         command.args(["java", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto"]);
         command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.level=WARN"]);
         command.arg(format!("-Dlog4j.configuration=file:{}", self.folder.join("log4j.properties").display()));
+        if !self.builder.sasl.is_empty() {
+            let jaas = self.folder.join(JAAS);
+            command.arg(format!("-Djava.security.auth.login.config={}", jaas.display()));
+        }
         for (name, value) in &self.builder.properties {
             command.arg(format!("-D{name}={value}"));
         }
@@ -299,6 +367,9 @@ impl Server {
             if asked.elapsed() >= patience {
                 patience = FOUR_LETTER_BOUND.min(patience * 2);
             }
+            // The port with TLS is opened last.
+            let serves = serves
+                && self.secure_port.as_ref().is_none_or(|_| TcpStream::connect(self.secure_addr()).is_ok());
             let ended = has_ended(pid);
             if serves && !ended {
                 return;
@@ -323,6 +394,13 @@ impl Drop for Server {
 pub fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(Server::start)
+}
+
+/// Where a server finds its users.
+const JAAS: &str = "jaas.conf";
+
+fn jaas_user(user: &str, password: &str) -> String {
+    format!("user_{user}=\"{}\" ", password.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// True when the process is gone, or dead and waiting for the shell to reap it.

@@ -301,7 +301,7 @@ impl World {
         match operation {
             Operation::Ping => self.reply(id, -2, protocol::OK),
             Operation::Auth { scheme, credential } => {
-                let known = scheme == "digest" && credential == SECRET;
+                let known = scheme == "digest" && credential == SECRET.as_bytes();
                 self.connections[id].authenticated |= known;
                 Encoder::reply(self.connections[id].outbox(), -4, Zxid(0), protocol::OK).finish();
                 self.send(id);

@@ -1,0 +1,386 @@
+//! Whom a client trusts and what it shows of itself: certificates and keys from files, and what goes wrong with
+//! them, in words.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+};
+
+use crate::session::{Host, TransportError};
+
+/// A bundle of all the world's CAs is a tenth of it.
+const LONGEST_FILE: u64 = 4 << 20;
+
+/// The names that a certificate is good for come from the server.
+const LONGEST_REASON: usize = 500;
+
+/// Where the certificates and keys are, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Who may have issued a server's certificate.
+    pub ca: PathBuf,
+    /// The client's own certificate, followed by what leads to its issuer, and the key to it.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whether a server's certificate must be for the name under which it was reached.
+    pub verify_hostname: bool,
+}
+
+/// A file that TLS cannot be had with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {reason}", file.display())]
+pub struct InvalidFile {
+    pub file: PathBuf,
+    pub reason: String,
+}
+
+impl InvalidFile {
+    fn new(file: &Path, reason: impl Into<String>) -> InvalidFile {
+        InvalidFile { file: file.to_owned(), reason: reason.into() }
+    }
+}
+
+/// TLS as the files had it when they were last good.
+pub struct Tls {
+    files: TlsFiles,
+    config: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Reads the files.
+    pub fn load(files: TlsFiles) -> Result<Tls, InvalidFile> {
+        let config = read(&files)?;
+        Ok(Tls { files, config })
+    }
+
+    /// Reads the files again: a process outlives its certificates. What was read before stays where that fails.
+    pub(super) fn renew(&mut self) -> Result<(), InvalidFile> {
+        self.config = read(&self.files)?;
+        Ok(())
+    }
+
+    /// A connection to be made to `host`.
+    pub(super) fn connection(&self, host: &Host) -> Result<ClientConnection, TransportError> {
+        let name = ServerName::try_from(host.name.clone())
+            .map_err(|_| TransportError::Tls(format!("no certificate can be for {:?}", host.name)))?;
+        ClientConnection::new(self.config.clone(), name).map_err(|error| explain(&error))
+    }
+}
+
+fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, InvalidFile> {
+    // Not the process's: that is for the program to choose.
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    for (certificate, number) in certificates(&files.ca)?.into_iter().zip(1..) {
+        roots.add(certificate).map_err(|error| {
+            InvalidFile::new(&files.ca, format!("certificate {number}: {}", reason_of(&error)))
+        })?;
+    }
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .expect("ring has them");
+    let builder = match files.verify_hostname {
+        true => builder.with_root_certificates(roots),
+        false => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName::new(roots, &provider)))
+        }
+    };
+    let mut config = match &files.identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let (chain, private) = (certificates(cert)?, private_key(key)?);
+            builder
+                .with_client_auth_cert(chain, private)
+                .map_err(|error| InvalidFile::new(key, format!("{error}, with {}", cert.display())))?
+        }
+    };
+    // Who resumes is not asked for certificates again, however long ago they have expired.
+    config.resumption = Resumption::disabled();
+    Ok(Arc::new(config))
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, InvalidFile> {
+    let found = CertificateDer::pem_slice_iter(&contents(file)?).collect::<Result<Vec<_>, _>>();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(InvalidFile::new(file, "no certificate in PEM in it")),
+        Err(error) => Err(InvalidFile::new(file, error.to_string())),
+    }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, InvalidFile> {
+    // The reason is not repeated: it may show what the file holds.
+    PrivateKeyDer::from_pem_slice(&contents(file)?)
+        .map_err(|_| InvalidFile::new(file, "no private key in PEM, without a password, in it"))
+}
+
+fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
+    let failed = |error: io::Error| InvalidFile::new(file, error.to_string());
+    // Anything else may have no end, or wait for one.
+    if !fs::metadata(file).map_err(failed)?.is_file() {
+        return Err(InvalidFile::new(file, "not a file"));
+    }
+    let mut contents = Vec::new();
+    File::open(file)
+        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut contents))
+        .map_err(failed)?;
+    match contents.len() as u64 > LONGEST_FILE {
+        true => Err(InvalidFile::new(file, format!("longer than {LONGEST_FILE} bytes"))),
+        false => Ok(contents),
+    }
+}
+
+/// Trusts a certificate that its issuers vouch for, whatever name it is for.
+#[derive(Debug)]
+struct AnyName {
+    roots: RootCertStore,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl AnyName {
+    fn new(roots: RootCertStore, provider: &CryptoProvider) -> AnyName {
+        AnyName { roots, algorithms: provider.signature_verification_algorithms }
+    }
+}
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What ended a connection, for those who have to do something about it.
+pub(super) fn explain(error: &rustls::Error) -> TransportError {
+    TransportError::Tls(reason_of(error).chars().take(LONGEST_REASON).collect())
+}
+
+fn reason_of(error: &rustls::Error) -> String {
+    use rustls::Error;
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "the server's certificate is not from an issuer in tls.ca.file".to_owned()
+            }
+            CertificateError::Other(other) => format!("the server's certificate is not accepted: {other}"),
+            // In days, so that two faults of the same cause are the same.
+            CertificateError::ExpiredContext { time, not_after } => {
+                format!("the server's certificate expired {} days ago", days(*not_after, *time))
+            }
+            CertificateError::NotValidYetContext { time, not_before } => {
+                format!("the server's certificate is only valid in {} days", days(*time, *not_before))
+            }
+            other => format!("the server's certificate is not accepted: {other}"),
+        },
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied => {
+                format!("the server does not accept the client's certificate, or misses one: {alert:?}")
+            }
+            other => format!("the server ended it: {other:?}"),
+        },
+        Error::InvalidMessage(_) | Error::InappropriateMessage { .. } => {
+            format!("the server does not speak TLS here, or not properly: {error}")
+        }
+        other => other.to_string(),
+    }
+}
+
+fn days(from: UnixTime, to: UnixTime) -> u64 {
+    to.as_secs().saturating_sub(from.as_secs()) / 86_400
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{ServerConfig, ServerConnection};
+    use treecache_test_support::{Ca, Identity};
+
+    /// A folder of files for one test.
+    struct Files(PathBuf);
+
+    impl Files {
+        fn new(name: &str) -> Files {
+            let folder = std::env::temp_dir().join(format!("treecache-tls-{name}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            Files(folder)
+        }
+
+        fn write(&self, name: &str, contents: &str) -> PathBuf {
+            let file = self.0.join(name);
+            fs::write(&file, contents).unwrap();
+            file
+        }
+    }
+
+    impl Drop for Files {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn server(identity: &Identity) -> Arc<ServerConfig> {
+        let chain = vec![CertificateDer::from_pem_slice(identity.cert.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key);
+        Arc::new(config.unwrap())
+    }
+
+    /// What a client says of a server that it reaches as `host`.
+    fn meet(tls: &Tls, host: &str, server: &Arc<ServerConfig>) -> Result<(), TransportError> {
+        let mut client = tls.connection(&Host { name: host.to_owned(), port: 1 })?;
+        let mut server = ServerConnection::new(server.clone()).unwrap();
+        let mut wire = Vec::new();
+        while client.is_handshaking() {
+            client.write_tls(&mut wire).unwrap();
+            server.read_tls(&mut &wire[..]).unwrap();
+            server.process_new_packets().unwrap();
+            wire.clear();
+            while server.wants_write() {
+                server.write_tls(&mut wire).unwrap();
+            }
+            let mut rest = &wire[..];
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets().map_err(|error| explain(&error))?;
+            }
+            wire.clear();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn names_and_addresses_are_compared_with_those_in_the_certificate() {
+        let (ca, files) = (Ca::new("ours"), Files::new("names"));
+        let ca_file = files.write("ca.pem", &ca.pem());
+        let load = |verify_hostname| {
+            Tls::load(TlsFiles { ca: ca_file.clone(), identity: None, verify_hostname }).unwrap()
+        };
+        let (strict, lax) = (load(true), load(false));
+        let server = server(&ca.issue(&["zk1.example.org", "*.zk.example.org", "127.0.0.1", "::1"]));
+        for good in ["zk1.example.org", "ZK1.example.ORG", "a.zk.example.org", "127.0.0.1", "::1"] {
+            assert_eq!(meet(&strict, good, &server), Ok(()), "{good}");
+        }
+        for bad in ["zk2.example.org", "zk.example.org", "a.b.zk.example.org", "127.0.0.2", "::2"] {
+            let Err(TransportError::Tls(reason)) = meet(&strict, bad, &server) else { panic!("{bad}") };
+            assert!(reason.contains(bad) && reason.contains("zk1.example.org"), "{reason}");
+            assert_eq!(meet(&lax, bad, &server), Ok(()), "{bad}");
+        }
+        for none in ["zk_1!", "-", "a..b"] {
+            let Err(TransportError::Tls(reason)) = meet(&lax, none, &server) else { panic!("{none}") };
+            assert!(reason.contains(none), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_cas_own() {
+        let (ca, files) = (Ca::new("ours"), Files::new("self-signed"));
+        let own = Identity::self_signed(&["zk1"]);
+        let load = |pem: &str| {
+            let ca = files.write("ca.pem", pem);
+            Tls::load(TlsFiles { ca, identity: None, verify_hostname: true }).unwrap()
+        };
+        assert_eq!(meet(&load(&own.cert), "zk1", &server(&own)), Ok(()));
+        for (trusted, name, shown) in [
+            (&own.cert, "zk2", &own),
+            (&Identity::self_signed(&["zk1"]).cert, "zk1", &own),
+            (&ca.pem(), "zk1", &own),
+            (&ca.pem(), "zk1", &ca.as_identity()),
+        ] {
+            let error = meet(&load(trusted), name, &server(shown)).unwrap_err();
+            assert!(matches!(&error, TransportError::Tls(_)), "{error}");
+            assert!(!error.to_string().contains("Error("), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_a_certificate_with_a_thousand_names_is_short() {
+        let (ca, files) = (Ca::new("ours"), Files::new("thousand"));
+        let names: Vec<String> = (0..1000).map(|n| format!("server{n}.example.org")).collect();
+        let server = server(&ca.issue(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        let files = TlsFiles { ca: files.write("ca.pem", &ca.pem()), identity: None, verify_hostname: true };
+        let Err(error) = meet(&Tls::load(files).unwrap(), "zk1", &server) else { panic!() };
+        assert!(error.to_string().len() < 2 * LONGEST_REASON, "{error}");
+    }
+
+    #[test]
+    fn keys_are_read_in_all_forms_and_must_fit_the_certificate() {
+        let (ca, files) = (Ca::new("ours"), Files::new("keys"));
+        let (ca_file, me) = (files.write("ca.pem", &ca.pem()), ca.issue(&["me"]));
+        let load = |cert: &str, key: &str| {
+            let identity = Some((files.write("me.crt", cert), files.write("me.key", key)));
+            Tls::load(TlsFiles { ca: ca_file.clone(), identity, verify_hostname: true }).map(drop)
+        };
+        let rsa = (include_str!("../../tests/data/rsa.crt"), include_str!("../../tests/data/rsa.key"));
+        let ec = (include_str!("../../tests/data/ec.crt"), include_str!("../../tests/data/ec.key"));
+        assert!(rsa.1.contains("BEGIN RSA PRIVATE KEY") && ec.1.contains("BEGIN EC PRIVATE KEY"));
+        assert!(me.key.contains("BEGIN PRIVATE KEY"));
+        for (cert, key) in [rsa, ec, (&me.cert, &me.key)] {
+            assert_eq!(load(cert, key), Ok(()));
+            // What else is in the file does not matter.
+            assert_eq!(load(cert, &format!("a key:\n{cert}{key}")), Ok(()));
+        }
+        for (cert, key) in [(rsa.0, ec.1), (ec.0, &me.key)] {
+            let error = load(cert, key).unwrap_err().to_string();
+            assert!(error.contains("me.key") && error.contains("me.crt"), "{error}");
+        }
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        assert!(load(&me.cert, locked).unwrap_err().reason.contains("without a password"));
+        // Far more than any file of certificates has.
+        let long = "#".repeat(LONGEST_FILE as usize + 1);
+        assert!(load(&long, &me.key).unwrap_err().reason.contains("longer than"));
+    }
+}
