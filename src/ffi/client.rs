@@ -1,18 +1,16 @@
 //! Clients.
 
 use std::ffi::{c_char, c_void};
-use std::sync::atomic::AtomicBool;
 
 use super::boundary::{Boxed, Handle, Out, User, guard, tc_user_free_fn, text, with};
 use super::config::{self, tc_config};
 use super::fault::{self, tc_fault_fn};
 use crate::client::Client;
-use crate::error::Fault;
+use crate::error::{Error, Fault};
 
 /// One session with a ZooKeeper ensemble, shared by any number of caches.
 pub struct tc_client {
     pub(super) client: Client,
-    poisoned: AtomicBool,
 }
 
 // SAFETY: the owner is the type itself.
@@ -20,21 +18,15 @@ unsafe impl Boxed for tc_client {
     type Owner = tc_client;
 }
 
-impl tc_client {
-    pub(super) fn new(client: Client) -> tc_client {
-        tc_client { client, poisoned: AtomicBool::new(false) }
-    }
-}
-
 impl Handle for tc_client {
     const NAME: &'static str = "client";
 
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
+    fn check(&self) -> Result<(), Error> {
+        self.client.health().check()
     }
 
-    fn tell(&self, fault: Fault) {
-        self.client.fault(fault);
+    fn fail(&self, fault: Fault) {
+        self.client.fail(fault);
     }
 }
 
@@ -58,7 +50,7 @@ pub unsafe extern "C" fn tc_client_new(
     guard("tc_client_new", || unsafe {
         let (hosts, out) = (text("hosts", hosts)?, Out::new("out", out)?);
         let client = Client::new(hosts, &config::copy_of(config)?)?;
-        out.write(tc_client::into_raw(tc_client::new(client)));
+        out.write(tc_client::into_raw(tc_client { client }));
         Ok(())
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::panic;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,13 @@ use mio::net::TcpStream;
 use mio::{Events, Poll, Token, Waker};
 
 use super::connector::{Connector, Progress};
+use super::inherited::Inherited;
 use super::{CacheSink, Command, Contact};
 use crate::engine::{Engine, Output};
 use crate::error::{Fault, Status};
 use crate::planted::{self, Defect};
 use crate::session::Action;
-use crate::state::State;
+use crate::state::{EventKind, State};
 use crate::sync::{self, CacheId};
 
 pub(super) const WAKER: Token = Token(0);
@@ -51,6 +53,7 @@ impl Driver {
         waker: Arc<Waker>,
         commands: Receiver<Command>,
         contact: Arc<Contact>,
+        inherited: Arc<Inherited>,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
     ) -> Driver {
@@ -61,7 +64,7 @@ impl Driver {
             fault,
             sinks: HashMap::new(),
             engine,
-            connector: Connector::new(SOCKET, waker),
+            connector: Connector::new(SOCKET, waker, inherited),
             socket: None,
             buffer: vec![0; READ_BYTES],
             is_closed: false,
@@ -133,6 +136,7 @@ impl Driver {
                     self.engine.close(id, now);
                 }
                 Command::ShutDown => self.engine.shut_down(now),
+                Command::Fail { message } => panic::resume_unwind(Box::new(message)),
             }
         }
     }
@@ -266,15 +270,17 @@ impl Driver {
     }
 
     /// After a panic: nobody must wait for what will not come.
-    pub(super) fn fail_all(&mut self) {
+    pub(super) fn fail_all(&mut self, message: &str) {
+        let fault = Fault::new(Status::Panic, format!("a defect of libtreecache: panicked {message}"));
+        // First, so that whoever opens a cache behind the last look at the commands sees that it is in vain.
+        (self.fault)(fault.clone());
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Open { id, sink, .. } = command {
                 self.sinks.insert(id, sink);
             }
         }
-        let fault = Fault::new(Status::Panic, "the I/O thread panicked; this is a defect of libtreecache");
-        (self.fault)(fault.clone());
         for (_, sink) in self.sinks.drain() {
+            sink.event(EventKind::ConnectionLost);
             sink.fault(fault.clone());
             sink.set_failure(Some(Status::Panic));
             sink.set_state(State::Closed);
