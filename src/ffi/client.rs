@@ -85,8 +85,8 @@ pub unsafe extern "C" fn tc_client_listen_fault(
 ///
 /// Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
 /// latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
-/// return, also unless called from a callback. Not while another thread uses the client; callbacks may call it.
-/// Since 0.1.0.
+/// return, also unless called from a callback. Not while another thread uses the client; callbacks may call it. In the
+/// child of a fork the server is told nothing, and the session goes on in the parent. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_client_free(client: *mut tc_client) {
     // SAFETY: the caller passes NULL or a client that it does not use any more.
