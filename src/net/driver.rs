@@ -271,7 +271,10 @@ impl Driver {
 
     /// After a panic: nobody must wait for what will not come.
     pub(super) fn fail_all(&mut self, message: &str) {
-        let fault = Fault::new(Status::Panic, format!("a defect of libtreecache: panicked {message}"));
+        let fault = Fault::new(
+            Status::Panic,
+            format!("a thread panicked, which is a defect of libtreecache: {message}"),
+        );
         // First, so that whoever opens a cache behind the last look at the commands sees that it is in vain.
         (self.fault)(fault.clone());
         while let Ok(command) = self.commands.try_recv() {
