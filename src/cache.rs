@@ -107,6 +107,7 @@ impl TreeCache {
         }
         // A time too far away to be told is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Before the lock, which may be held for ever in the child of a fork.
         self.health.check()?;
         let mut life = self.shared.lock();
         loop {

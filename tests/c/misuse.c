@@ -140,6 +140,7 @@ static void a_listener_that_is_let_go_may_call_back(void)
 typedef struct {
     tc_client *client;
     tc_cache *cache, *other;
+    uint64_t listener;
     flag returned, freed;
 } doomed;
 
@@ -188,6 +189,49 @@ static void a_callback_may_free_everything(void)
         WAIT_UNTIL(is_raised(&all.freed));
     }
     check_every_user_was_freed();
+}
+
+/* A user_free that frees the cache from which its listener was taken. */
+static void free_cache_of_listener(void *user)
+{
+    doomed *self = user;
+    tc_free(self->cache);
+    raise_flag(&self->freed);
+}
+
+static void unlisten_self(const tc_event *event, void *user)
+{
+    doomed *self = user;
+    (void)event;
+    CHECK(!is_raised(&self->returned));
+    CHECK_OK(tc_unlisten(self->cache, self->listener));
+    raise_flag(&self->returned);
+}
+
+static void a_listener_that_is_let_go_may_free_its_cache(void)
+{
+    enum { CLOSE, UNLISTEN, UNLISTEN_IN_CALLBACK, WAYS };
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new(hosts, NULL, &client));
+    for (int way = 0; way < WAYS; way++) {
+        doomed it = {0};
+        uint64_t listener = 0;
+        CHECK_OK(tc_new(client, "/c/still", NULL, &it.cache));
+        tc_event_fn on_event = way == UNLISTEN_IN_CALLBACK ? unlisten_self : ignore_event;
+        CHECK_OK(tc_listen(it.cache, ignore_event, NULL, NULL, &listener));
+        CHECK_OK(tc_unlisten(it.cache, listener));
+        if (way == UNLISTEN_IN_CALLBACK)
+            it.listener = listener + 1; /* known before the first call: the ids of a cache follow each other */
+        CHECK_OK(tc_listen(it.cache, on_event, &it, free_cache_of_listener, &listener));
+        if (way == CLOSE)
+            CHECK_OK(tc_close(it.cache));
+        else if (way == UNLISTEN)
+            CHECK_OK(tc_unlisten(it.cache, listener));
+        else
+            CHECK_OK(tc_start(it.cache));
+        WAIT_UNTIL(is_raised(&it.freed));
+    }
+    tc_client_free(client);
 }
 
 /* --- From many threads --------------------------------------------------------------------------------------- */
@@ -289,6 +333,44 @@ static void who_uses_a_handle_that_another_thread_closes_is_told(void)
     free_world(&w);
 }
 
+static void *live_as_long_as_possible(void *user)
+{
+    tc_cache *cache = user;
+    const tc_node *node = NULL;
+    uint64_t listener = 0;
+    count_registration();
+    CHECK_OK(tc_listen(cache, ignore_event, NULL, count_user_free, &listener));
+    int32_t started = tc_start(cache);
+    CHECK(started == TC_OK || started == TC_ERR_CLOSED);
+    int32_t waited = tc_wait_initialized(cache, -1);
+    CHECK(started == TC_OK ? waited == TC_OK || waited == TC_ERR_CLOSED : waited < 0);
+    /* What was loaded can be read whatever becomes of the client. */
+    int32_t read = tc_get_data(cache, "/c/still", &node);
+    CHECK(read == TC_OK || (read == TC_ERR_NOT_READY && waited != TC_OK));
+    tc_node_free(node);
+    tc_free(cache);
+    return NULL;
+}
+
+static void a_client_is_freed_while_its_caches_start(void)
+{
+    for (int round = 0; round < rounds; round++) {
+        tc_client *client = NULL;
+        pthread_t threads[THREADS];
+        CHECK_OK(tc_client_new(hosts, NULL, &client));
+        for (int i = 0; i < THREADS; i++) {
+            tc_cache *cache = NULL;
+            CHECK_OK(tc_new(client, "/c/still", NULL, &cache));
+            threads[i] = run_thread(live_as_long_as_possible, cache);
+        }
+        sleep_ms(round % 5);
+        tc_client_free(client);
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(threads[i], NULL);
+    }
+    check_every_user_was_freed();
+}
+
 /* --- While a listener blocks --------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -347,9 +429,11 @@ int main(int argc, char **argv)
         every_function_is_called_from_every_kind_of_callback,
         a_listener_that_is_let_go_may_call_back,
         a_callback_may_free_everything,
+        a_listener_that_is_let_go_may_free_its_cache,
         every_function_is_called_from_16_threads_at_once,
         every_function_is_called_while_another_thread_closes,
         who_uses_a_handle_that_another_thread_closes_is_told,
+        a_client_is_freed_while_its_caches_start,
         closing_does_not_wait_for_a_listener_that_blocks_and_freeing_does,
     };
     if (argc == 2 && strcmp(argv[1], "--calls") == 0) {
