@@ -127,7 +127,10 @@ fn run(body: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, St
 
 #[cold]
 fn refusal(function: &str, error: &Error) -> i32 {
-    log::error!("{function}: {error}");
+    // A panic was logged when it happened.
+    if error.status() != Status::Panic {
+        log::error!("{function}: {error}");
+    }
     error.status().code()
 }
 

@@ -136,7 +136,7 @@ impl Driver {
                     self.engine.close(id, now);
                 }
                 Command::ShutDown => self.engine.shut_down(now),
-                Command::Fail { message } => panic::resume_unwind(Box::new(message)),
+                Command::Fail(message) => panic::resume_unwind(Box::new(message)),
             }
         }
     }

@@ -32,7 +32,7 @@ impl Inherited {
     pub(super) fn set_socket(&self, socket: &TcpStream) {
         let number = socket.as_raw_fd();
         self.socket.store(NONE, Ordering::Relaxed);
-        self.socket_inode.store(inode(number), Ordering::Relaxed);
+        self.socket_inode.store(inode(number).unwrap_or(0), Ordering::Relaxed);
         self.socket.store(number, Ordering::Relaxed);
     }
 
@@ -45,7 +45,7 @@ impl Inherited {
     /// Closes what is open, once. To be called in the child only.
     pub(super) fn close(&self, waker: &Arc<Waker>) {
         let socket = self.socket.swap(NONE, Ordering::Relaxed);
-        if socket != NONE && inode(socket) == self.socket_inode.load(Ordering::Relaxed) {
+        if inode(socket) == Some(self.socket_inode.load(Ordering::Relaxed)) {
             close(socket);
         }
         let poll = self.poll.swap(NONE, Ordering::Relaxed);
@@ -63,13 +63,13 @@ fn close(number: RawFd) {
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
-/// 0 when the descriptor is not open.
-fn inode(number: RawFd) -> u64 {
+/// `None` when it is not open.
+fn inode(number: RawFd) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: a number that is no descriptor is an error; otherwise the structure is filled.
     match unsafe { libc::fstat(number, stat.as_mut_ptr()) } {
         // SAFETY: filled, as above.
-        0 => unsafe { stat.assume_init() }.st_ino,
-        _ => 0,
+        0 => Some(unsafe { stat.assume_init() }.st_ino),
+        _ => None,
     }
 }

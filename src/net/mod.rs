@@ -43,20 +43,10 @@ pub trait CacheSink: Send + Sync {
 }
 
 enum Command {
-    Open {
-        id: CacheId,
-        root: NodePath,
-        options: Options,
-        sink: Arc<dyn CacheSink>,
-    },
-    Close {
-        id: CacheId,
-    },
+    Open { id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink> },
+    Close { id: CacheId },
     ShutDown,
-    /// Another thread of the client panicked.
-    Fail {
-        message: String,
-    },
+    Fail(String),
 }
 
 /// The I/O thread of a client. Dropping it does not end the thread: call [`shut_down`](IoThread::shut_down).
@@ -125,7 +115,7 @@ impl IoThread {
 
     /// Ends the thread as a panic of its own would, for another thread of the client has panicked.
     pub fn fail(&self, message: String) {
-        self.send(Command::Fail { message });
+        self.send(Command::Fail(message));
     }
 
     /// In the child of a fork, which has no I/O thread but its descriptors: closes these, and tells nobody. The
@@ -158,8 +148,8 @@ impl IoThread {
     }
 }
 
-/// From the system's randomness, by way of the hasher's keys, which the children of a fork share. (The random generator's own way to a seed gives the
-/// calling thread, which is the user's, a handle of Rust's that outlives it.)
+/// From the system's randomness, by way of the hasher's keys, which the children of a fork share. (The random
+/// generator's own way to a seed gives the calling thread, which is the user's, a handle of Rust's that outlives it.)
 fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }
