@@ -5,10 +5,15 @@
  *
  * Results. Functions that can fail return TC_OK (0) or a negative TC_ERR_ code; treat a negative number that you do
  * not know as an error. Inputs come first, outputs last, and an output is written only on success. NULL is answered
- * with TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is told to fault listeners, or else logged.
+ * with TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is told to fault listeners, or else logged. After a
+ * defect (TC_ERR_PANIC) every function but the free functions answers TC_ERR_PANIC for that handle.
  *
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
- * function needs its argument for itself. After fork, the child must not use what the parent made.
+ * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
+ *
+ * Fork. The child may free what the parent made, and read the snapshots, nodes and children it has been handed. All
+ * else is answered with TC_ERR_STATE there, and logged. It may make clients of its own, and must not return from a
+ * callback that forked.
  *
  * Ownership. Handles and results are freed with the function of their type, once, in any order; NULL is ignored there.
  * Strings passed in are NUL-terminated UTF-8 and copied. Strings and data handed out belong to the thing they came
@@ -73,7 +78,7 @@
 #define TC_ERR_NOT_READY -4
 
 /**
- * Started twice, or not started.
+ * Started twice, or not started. Also in the child of a fork, for what the parent made.
  */
 #define TC_ERR_STATE -5
 
@@ -104,6 +109,7 @@
 
 /**
  * A defect in this library, or a panic in a Rust callback. The handle refuses further work, and is still to be freed.
+ * After one on a thread of the library, a client and all its caches do.
  */
 #define TC_ERR_PANIC -11
 
@@ -472,8 +478,8 @@ const char *tc_status_name(int32_t status);
  * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
  * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own.
- * Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own, and
+ * in the child of a fork that came while a line was being logged. Since 0.1.0.
  */
 int32_t tc_log_set(int32_t level,
                    tc_log_fn fn,
@@ -563,8 +569,8 @@ int32_t tc_client_listen_fault(struct tc_client *client,
  *
  * Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
  * latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
- * return, also unless called from a callback. Not while another thread uses the client; callbacks may call it.
- * Since 0.1.0.
+ * return, also unless called from a callback. Not while another thread uses the client; callbacks may call it. In the
+ * child of a fork the server is told nothing, and the session goes on in the parent. Since 0.1.0.
  */
 void tc_client_free(struct tc_client *client);
 

@@ -10,6 +10,7 @@ use crate::client::ClientShared;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
 use crate::events::{Event, Feed, ListenerId, on_dispatcher_thread};
+use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
 use crate::snapshot::{self, ChildNames, Snapshot};
@@ -19,7 +20,10 @@ use crate::tree::{Node, Version};
 
 /// An in-memory copy of the subtree at one path. May be used from any thread; reads take no lock. Outlives its
 /// client. Dropping it closes it, and waits for a running listener, except in a listener.
+///
+/// In the child of a fork it may only be dropped; what the threads of the parent had in their hands is not freed then.
 pub struct TreeCache {
+    health: Health,
     id: CacheId,
     root: NodePath,
     options: Options,
@@ -59,15 +63,17 @@ impl TreeCache {
             life: Mutex::new(Life { state: State::Latent, initialized: false, failure: None }),
             changed: Condvar::new(),
         };
-        let telling = Mutex::new(());
-        TreeCache { id, root, options: config.options(), shared: Arc::new(shared), client, telling }
+        let (telling, health) = (Mutex::new(()), Health::on(&client.health));
+        TreeCache { health, id, root, options: config.options(), shared: Arc::new(shared), client, telling }
     }
 
     /// Begins to load and follow the tree. Returns at once.
     ///
     /// # Errors
     /// [`Error::State`] when it was started before; [`Error::Closed`] when the cache or its client is closed.
+    /// [`Error::Failed`] after a panic, here and below.
     pub fn start(&self) -> Result<(), Error> {
+        self.health.check()?;
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
         if self.shared.is_closed() || self.client.is_closed() {
@@ -79,13 +85,14 @@ impl TreeCache {
         life.state = State::Loading;
         drop(life);
         self.client.io.open(self.id, self.root.clone(), self.options.clone(), self.shared.clone());
-        // Had the client been closed meanwhile, the I/O thread may not have seen the cache: whoever waits for it
-        // looks again.
-        if self.client.is_closed() {
+        // Had the client been closed or its I/O thread panicked meanwhile, that may not have seen the cache: whoever
+        // waits for it looks again.
+        let outcome =
+            self.health.check().and(if self.client.is_closed() { Err(Error::Closed) } else { Ok(()) });
+        if outcome.is_err() {
             self.shared.update(|_| {});
-            return Err(Error::Closed);
         }
-        Ok(())
+        outcome
     }
 
     /// Waits until the first load is complete, at most `timeout`.
@@ -100,8 +107,11 @@ impl TreeCache {
         }
         // A time too far away to be told is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // Before the lock, which may be held for ever in the child of a fork.
+        self.health.check()?;
         let mut life = self.shared.lock();
         loop {
+            self.health.check()?;
             if self.shared.is_closed() {
                 return Err(Error::Closed);
             }
@@ -131,6 +141,11 @@ impl TreeCache {
     /// Detaches the cache and lets its listeners go; none of their calls starts after this. Snapshots and nodes that
     /// were handed out stay. Never waits; may be called twice, and in a listener.
     pub fn close(&self) {
+        if self.health.is_forked() {
+            // The threads that share the rest do not exist here, nor can it be said in what state they left it.
+            self.shared.feed.abandon();
+            return std::mem::forget(self.client.clone());
+        }
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
         if self.shared.closed.swap(true, Ordering::SeqCst) {
@@ -152,6 +167,7 @@ impl TreeCache {
     /// # Errors
     /// [`Error::Closed`].
     pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
+        self.health.check()?;
         self.shared.feed.listen(Box::new(listener))
     }
 
@@ -160,6 +176,7 @@ impl TreeCache {
     /// # Errors
     /// [`Error::Closed`].
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
+        self.health.check()?;
         self.shared.feed.listen_fault(Box::new(listener))
     }
 
@@ -204,8 +221,14 @@ impl TreeCache {
         }
     }
 
-    /// Tells the cache's fault listeners.
-    pub(crate) fn fault(&self, fault: Fault) {
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// After a panic in a call: the cache is of no use any more, and its fault listeners are told.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.health.ruin();
+        self.shared.update(|_| {});
         self.shared.feed.fault(fault);
     }
 
@@ -218,7 +241,9 @@ impl TreeCache {
 impl Drop for TreeCache {
     fn drop(&mut self) {
         self.close();
-        self.shared.feed.wait_idle();
+        if !self.health.is_forked() {
+            self.shared.feed.wait_idle();
+        }
     }
 }
 

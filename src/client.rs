@@ -1,14 +1,15 @@
 //! A client: one ZooKeeper session, the thread that keeps it, and the thread that runs callbacks; shared by any
 //! number of caches.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::cache::TreeCache;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
 use crate::events::{Dispatcher, Feed, ListenerId};
+use crate::health::Health;
 use crate::net::{CacheSink, IoThread};
 use crate::path::NodePath;
 use crate::session::Hosts;
@@ -20,6 +21,10 @@ pub(crate) trait Io: Send + Sync {
     fn close(&self, id: CacheId);
     fn age(&self) -> Option<Duration>;
     fn shut_down(&self);
+    /// Another thread of the client panicked, and said this.
+    fn fail(&self, message: String);
+    /// In the child of a fork.
+    fn abandon(&self);
 }
 
 impl Io for IoThread {
@@ -38,18 +43,31 @@ impl Io for IoThread {
     fn shut_down(&self) {
         IoThread::shut_down(self);
     }
+
+    fn fail(&self, message: String) {
+        IoThread::fail(self, message);
+    }
+
+    fn abandon(&self) {
+        IoThread::abandon(self);
+    }
 }
 
 /// One session with a ZooKeeper ensemble. It connects by itself, in the background, and makes a new session when
 /// one is lost. Dropping it ends the session; its caches stay readable.
+///
+/// In the child of a fork it may only be dropped, which is no word to the server there: the session is the parent's.
 pub struct Client {
+    health: Health,
     shared: Arc<ClientShared>,
 }
 
 /// What a client and its caches hold in common. The I/O thread holds none of it, so that the last one to let go is
 /// never that thread.
 pub(crate) struct ClientShared {
-    pub(crate) io: Box<dyn Io>,
+    /// Of the threads.
+    pub(crate) health: Arc<Health>,
+    pub(crate) io: Arc<dyn Io>,
     pub(crate) dispatcher: Dispatcher,
     faults: Arc<Feed>,
     closed: AtomicBool,
@@ -74,19 +92,37 @@ impl Client {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts)?;
         let tls = config.tls()?;
-        Client::with_io(|fault| Ok(Box::new(IoThread::spawn(settings, tls, fault)?)))
+        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, tls, fault)?)))
     }
 
     /// A client on the I/O thread that `spawn` makes, given where to tell the client's faults.
     pub(crate) fn with_io(
-        spawn: impl FnOnce(Box<dyn Fn(Fault) + Send>) -> std::io::Result<Box<dyn Io>>,
+        spawn: impl FnOnce(Box<dyn Fn(Fault) + Send>) -> std::io::Result<Arc<dyn Io>>,
     ) -> Result<Client, Error> {
-        let started = Dispatcher::spawn().and_then(|dispatcher| {
+        let health = Arc::new(Health::new());
+        let io = Arc::new(OnceLock::<Arc<dyn Io>>::new());
+        // A panic on any thread ends on the I/O thread, which tells all who wait.
+        let (ruined, told) = (health.clone(), io.clone());
+        let dispatcher_panicked = move |message| {
+            ruined.ruin();
+            if let Some(io) = told.get() {
+                io.fail(message);
+            }
+        };
+        let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
             let faults = dispatcher.feed(NodePath::root(), 1);
-            let feed = faults.clone();
-            let io = spawn(Box::new(move |fault| feed.fault(fault)))?;
+            let (feed, ruined) = (faults.clone(), health.clone());
+            let tell = move |fault: Fault| {
+                if fault.status == Status::Panic {
+                    ruined.ruin();
+                }
+                feed.fault(fault);
+            };
+            let made = spawn(Box::new(tell))?;
+            _ = io.set(made.clone());
             Ok(ClientShared {
-                io,
+                health,
+                io: made,
                 dispatcher,
                 faults,
                 closed: AtomicBool::new(false),
@@ -94,7 +130,7 @@ impl Client {
             })
         });
         match started {
-            Ok(shared) => Ok(Client { shared: Arc::new(shared) }),
+            Ok(shared) => Ok(Client { health: Health::on(&shared.health), shared: Arc::new(shared) }),
             Err(error) => {
                 log::error!("no client could be started: {error}");
                 Err(Error::Failed(Status::Connection))
@@ -105,8 +141,9 @@ impl Client {
     /// Calls `listener` with every fault of the session, on the dispatcher thread, until the client is closed.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Failed`] after a panic.
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
+        self.health.check()?;
         self.shared.faults.listen_fault(Box::new(listener))
     }
 
@@ -114,7 +151,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::InvalidPath`], [`Error::InvalidArgument`] when the path is longer than `limit.path.bytes`, or
-    /// [`Error::Closed`].
+    /// [`Error::Closed`]; [`Error::Failed`] after a panic.
     pub fn cache(&self, path: &str, config: &Config) -> Result<TreeCache, Error> {
         let root = NodePath::new(path)?;
         let limit = config.options().limit_path;
@@ -122,6 +159,7 @@ impl Client {
             let message = format!("the root has a path of {} bytes; limit.path.bytes={limit}", path.len());
             return Err(Error::InvalidArgument(message));
         }
+        self.health.check()?;
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
@@ -129,14 +167,25 @@ impl Client {
         Ok(TreeCache::new(self.shared.clone(), id, root, config))
     }
 
-    /// Tells the client's fault listeners.
-    pub(crate) fn fault(&self, fault: Fault) {
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// After a panic in a call: the client is of no use any more, and its fault listeners are told.
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.health.ruin();
         self.shared.faults.fault(fault);
     }
 
     /// Ends the session. Its caches stay readable, see CONNECTION_LOST, and are not updated any more. Waits at most
     /// half a second for the server's word. May be called twice.
     pub fn close(&self) {
+        if self.health.is_forked() {
+            self.shared.faults.abandon();
+            self.shared.io.abandon();
+            // The rest is shared with threads that do not exist here; see `TreeCache::close`.
+            return std::mem::forget(self.shared.clone());
+        }
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.io.shut_down();
         self.shared.faults.close();
@@ -147,7 +196,9 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.close();
-        self.shared.faults.wait_idle();
+        if !self.health.is_forked() {
+            self.shared.faults.wait_idle();
+        }
     }
 }
 
@@ -193,6 +244,15 @@ pub(crate) mod tests {
                 sink.event(EventKind::ConnectionLost);
             }
         }
+
+        fn fail(&self, message: String) {
+            for (_, _, sink) in self.opened.lock().unwrap().drain(..) {
+                sink.fault(Fault::new(Status::Panic, message.clone()));
+                sink.set_failure(Some(Status::Panic));
+            }
+        }
+
+        fn abandon(&self) {}
     }
 
     /// A client without a server.
@@ -205,7 +265,7 @@ pub(crate) mod tests {
                 fault: Mutex::new(fault),
             });
             hand = Some(made.clone());
-            Ok(Box::new(made))
+            Ok(Arc::new(made))
         });
         (client.unwrap(), hand.unwrap())
     }

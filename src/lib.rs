@@ -65,7 +65,10 @@ pub mod cache;
 pub mod client;
 pub mod config;
 pub mod ffi;
+mod fork;
+mod health;
 mod logging;
+mod panics;
 #[cfg(feature = "planted")]
 pub mod planted;
 #[cfg(not(feature = "planted"))]

@@ -2,7 +2,8 @@
 //!
 //! Off until a sink is set. Only lines of this library are passed on, also where other users of `log` are linked in.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, TryLockError};
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use once_cell::sync::OnceCell;
@@ -18,6 +19,9 @@ struct Logger {
 
 static LOGGER: Logger = Logger { sink: RwLock::new(None) };
 
+/// A fork left the sink behind in the hands of a thread that the child does not have.
+static STUCK: AtomicBool = AtomicBool::new(false);
+
 /// Whether this process logs through `LOGGER`.
 static INSTALLED: OnceCell<bool> = OnceCell::new();
 
@@ -25,8 +29,12 @@ static INSTALLED: OnceCell<bool> = OnceCell::new();
 /// any more, and its last call is over, when this returns.
 ///
 /// # Errors
-/// [`Error::State`] when the process logs elsewhere: there is one logger for all of it.
+/// [`Error::State`] when the process logs elsewhere: there is one logger for all of it. Also in the child of a fork
+/// that came while a line was being logged.
 pub(crate) fn set(sink: Option<(LevelFilter, Sink)>) -> Result<(), Error> {
+    if STUCK.load(Ordering::Relaxed) {
+        return Err(Error::State("a line was being logged when the process was forked"));
+    }
     if !*INSTALLED.get_or_init(|| log::set_logger(&LOGGER).is_ok()) {
         return Err(Error::State("the process has another logger"));
     }
@@ -40,9 +48,16 @@ pub(crate) fn set(sink: Option<(LevelFilter, Sink)>) -> Result<(), Error> {
     Ok(())
 }
 
+/// In the child of a fork, whose only thread runs this: what is locked now stays so.
+pub(crate) fn after_fork() {
+    if let Err(TryLockError::WouldBlock) = LOGGER.sink.try_write() {
+        STUCK.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().split("::").next() == Some("treecache")
+        !STUCK.load(Ordering::Relaxed) && metadata.target().split("::").next() == Some("treecache")
     }
 
     fn log(&self, record: &Record<'_>) {

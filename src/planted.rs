@@ -5,12 +5,20 @@
 
 #[cfg(feature = "planted")]
 mod switch {
+    use std::cell::UnsafeCell;
+    use std::hint::black_box;
+    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU8, Ordering};
 
     use super::Defect;
 
-    /// The defect of this process: its place in [`Defect::ALL`] plus one; 0 for none.
-    static PLANTED: AtomicU8 = AtomicU8::new(0);
+    /// The defect of this process: its place in [`Defect::ALL`] plus one; 0 for none. A test that is not written in
+    /// Rust names it in the environment.
+    static PLANTED: LazyLock<AtomicU8> = LazyLock::new(|| {
+        let name = std::env::var("TREECACHE_PLANTED").unwrap_or_default();
+        let number = Defect::ALL.iter().position(|defect| defect.name() == name).map_or(0, |at| at as u8 + 1);
+        AtomicU8::new(number)
+    });
 
     /// Plants a defect in this process, in place of the one before.
     pub fn plant(defect: Option<Defect>) {
@@ -21,8 +29,30 @@ mod switch {
     pub fn is(defect: Defect) -> bool {
         PLANTED.load(Ordering::Relaxed) == defect as u8 + 1
     }
+
+    struct Place(UnsafeCell<u64>);
+
+    // SAFETY: it is not safe, which is what it is for.
+    unsafe impl Sync for Place {}
+
+    static PLACE: Place = Place(UnsafeCell::new(0));
+
+    /// For the sanitizers, which have to notice: memory is misused where a test has planted that.
+    pub(crate) fn misuse_memory() {
+        if is(Defect::UseAfterFree) {
+            let freed = std::ptr::from_ref(&*black_box(Box::new(1u64)));
+            // SAFETY: none.
+            black_box(unsafe { freed.read_volatile() });
+        }
+        if is(Defect::DataRace) {
+            // SAFETY: none.
+            unsafe { *black_box(PLACE.0.get()) += 1 };
+        }
+    }
 }
 
+#[cfg(feature = "planted")]
+pub(crate) use switch::misuse_memory;
 #[cfg(feature = "planted")]
 pub use switch::{is, plant};
 
@@ -30,6 +60,9 @@ pub use switch::{is, plant};
 pub(crate) const fn is(_: Defect) -> bool {
     false
 }
+
+#[cfg(not(feature = "planted"))]
+pub(crate) const fn misuse_memory() {}
 
 /// Panics where a test has planted that.
 #[inline]
@@ -50,11 +83,6 @@ macro_rules! defects {
         impl Defect {
             #[cfg(feature = "planted")]
             pub const ALL: &[Defect] = &[$(Defect::$defect),*];
-
-            /// Whether it is a panic, and not something that a cache does wrong.
-            pub fn is_a_panic(self) -> bool {
-                self.name().starts_with("panic")
-            }
 
             pub fn name(self) -> &'static str {
                 match self { $(Defect::$defect => $name,)* }
@@ -108,6 +136,14 @@ defects! {
     TakeRepliesOutOfTurn = "replies out of turn",
     /// The time after which a cache asks a server again that could not answer does not pass.
     RetryForEver = "a timeout that is never over",
-    /// There is no pause between attempts to connect.
-    ReconnectAtOnce = "no backoff",
+    /// The resolver thread panics when it is asked for a name.
+    PanicOnResolverThread = "panic on the resolver thread",
+    /// The dispatcher thread panics when it has an event to tell.
+    PanicOnDispatcherThread = "panic on the dispatcher thread",
+    /// Every function of the C API that may fail panics.
+    PanicInCall = "panic in a call",
+    /// Every function of the C API that may fail reads memory that was freed.
+    UseAfterFree = "use after free",
+    /// Every function of the C API that may fail writes to one place, without a lock.
+    DataRace = "data race",
 }

@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use super::feed::{Feed, Scratch};
+use crate::fork::Origin;
+use crate::panics::catch;
 use crate::path::NodePath;
 use crate::thread;
 
@@ -70,19 +71,21 @@ pub(crate) struct Dispatcher {
 }
 
 thread_local! {
-    static IS_DISPATCHER: Cell<bool> = const { Cell::new(false) };
+    /// Where this thread became a dispatcher. In the child of a fork that a callback made, it is one no more.
+    static DISPATCHES_IN: Cell<Option<Origin>> = const { Cell::new(None) };
 }
 
 /// Whether this thread is a dispatcher (of any client), that is, runs a callback.
 pub(crate) fn on_dispatcher_thread() -> bool {
-    IS_DISPATCHER.get()
+    DISPATCHES_IN.get().is_some_and(Origin::is_here)
 }
 
 impl Dispatcher {
-    pub(crate) fn spawn() -> io::Result<Dispatcher> {
+    /// `panicked` is told, on the thread, of a panic that no listener is to blame for.
+    pub(crate) fn spawn(panicked: impl Fn(String) + Send + 'static) -> io::Result<Dispatcher> {
         let mailbox = Arc::new(Mailbox::new());
         let own = mailbox.clone();
-        let thread = thread::spawn("treecache-events", move || run(&own))?;
+        let thread = thread::spawn("treecache-events", move || run(&own, panicked))?;
         Ok(Dispatcher { mailbox, thread: Some(thread) })
     }
 
@@ -105,17 +108,18 @@ impl Drop for Dispatcher {
     }
 }
 
-fn run(mailbox: &Mailbox) {
-    IS_DISPATCHER.set(true);
+fn run(mailbox: &Mailbox, panicked: impl Fn(String)) {
+    DISPATCHES_IN.set(Some(Origin::here()));
     let mut scratch = Scratch::default();
     while let Some(Command::Ready(feed)) = mailbox.receive() {
-        match catch_unwind(AssertUnwindSafe(|| feed.step(&mut scratch))) {
+        match catch(|| feed.step(&mut scratch)) {
             // Behind the others: one feed does not starve them.
             Ok(true) => _ = mailbox.send(Command::Ready(feed)),
             Ok(false) => {}
-            Err(_) => {
-                log::error!("{}: a defect in the delivery of events; its listeners are let go", feed.root());
-                _ = catch_unwind(AssertUnwindSafe(|| feed.close()));
+            Err(message) => {
+                // Drops listeners, which are the user's.
+                _ = catch(|| feed.recover());
+                panicked(format!("in the delivery of events of {}: {message}", feed.root()));
             }
         }
     }

@@ -1,15 +1,15 @@
 //! One cache's (or client's) listeners, and what is to be told to them.
 
-use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::backlog::{Backlog, Item};
 use super::dispatcher::{Command, Mailbox, on_dispatcher_thread};
 use super::{Event, ListenerId};
 use crate::error::{Error, Fault, Status};
+use crate::panics::catch;
 use crate::path::NodePath;
+use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::{Change, Node, Version, changes};
@@ -165,6 +165,41 @@ impl Feed {
         drop((events, faults, backlog, told));
     }
 
+    /// In the child of a fork, which has no dispatcher: lets all listeners go that no thread of the parent had in its
+    /// hands.
+    pub(crate) fn abandon(&self) {
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // For ever, and what it guards may be half done.
+            Err(TryLockError::WouldBlock) => {
+                return log::warn!(
+                    "{}: its listeners are not freed, they were in use at the fork",
+                    self.root
+                );
+            }
+        };
+        state.closed = true;
+        let listeners = (std::mem::take(&mut state.events), std::mem::take(&mut state.faults));
+        drop(state);
+        drop(listeners);
+    }
+
+    /// After a panic in `step`: lets the listeners of events go. Those of faults stay, since there is one to tell.
+    pub(super) fn recover(self: &Arc<Self>) {
+        let mut state = self.lock();
+        let events = std::mem::take(&mut state.events);
+        let backlog = std::mem::replace(&mut state.backlog, Backlog::new(0));
+        state.running = false;
+        state.scheduled = false;
+        if state.has_work() {
+            self.schedule(&mut state);
+        }
+        drop(state);
+        self.idle.notify_all();
+        drop((events, backlog));
+    }
+
     /// Waits until no callback runs; on a dispatcher thread, where that would be for ever, not at all.
     pub(crate) fn wait_idle(&self) {
         if on_dispatcher_thread() {
@@ -205,6 +240,9 @@ impl Feed {
     /// Tells the next thing that waits. Returns whether there is more. Only for the dispatcher.
     pub(super) fn step(self: &Arc<Self>, scratch: &mut Scratch) -> bool {
         let work = self.lock().next();
+        if !matches!(work, None | Some(Work::Fault(_))) {
+            planted::panic_if(Defect::PanicOnDispatcherThread);
+        }
         match work {
             Some(Work::Fault(fault)) => self.tell_fault(&fault),
             Some(Work::Join { version, initialized }) => {
@@ -318,15 +356,15 @@ impl Feed {
             state.running = true;
             drop(state);
             last = id;
-            let outcome = catch_unwind(AssertUnwindSafe(|| call(&mut callback)));
+            let outcome = catch(|| call(&mut callback));
             let mut state = self.lock();
             match slots(&mut state).iter_mut().find(|slot| slot.id == id) {
                 Some(slot) => slot.callback = Some(callback),
                 None => {
                     // Removed meanwhile: that was its last call.
                     drop(state);
-                    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(callback))) {
-                        panicked(message_of(&*panic));
+                    if let Err(panic) = catch(|| drop(callback)) {
+                        panicked(&panic);
                     }
                     state = self.lock();
                 }
@@ -338,7 +376,7 @@ impl Feed {
                 self.idle.notify_all();
             }
             if let Err(panic) = outcome {
-                panicked(message_of(&*panic));
+                panicked(&panic);
             }
         }
     }
@@ -403,15 +441,6 @@ fn plain(kind: EventKind, zxid: Zxid) -> Event<'static> {
 fn log_fault(root: &NodePath, fault: &Fault) {
     let path = fault.path.as_ref().map_or(String::new(), |path| format!(" at {path}"));
     log::warn!("{root}: {:?}{path}: {}", fault.status, fault.message);
-}
-
-/// What a panic said.
-pub(crate) fn message_of(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => message,
-        (_, Some(message)) => message,
-        _ => "no message",
-    }
 }
 
 #[cfg(test)]
@@ -480,7 +509,7 @@ mod tests {
 
     #[test]
     fn events_are_the_differences_of_versions_in_order() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         let (_, received) = author.listen();
         author.put("a");
@@ -498,7 +527,7 @@ mod tests {
 
     #[test]
     fn a_late_joiner_gets_the_tree_so_far_and_what_follows() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         author.put("a");
         author.publish();
@@ -521,7 +550,7 @@ mod tests {
 
     #[test]
     fn listeners_that_join_while_versions_are_published_see_no_gap_and_no_duplicate() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 20);
         let mut listeners = Vec::new();
         let wrong = Arc::new(Mutex::new(Vec::new()));
@@ -570,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_slow_listener_continues_by_difference() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 10);
         let (gate, open) = mpsc::channel::<()>();
         let (told, received) = mpsc::channel();
@@ -597,7 +626,7 @@ mod tests {
 
     #[test]
     fn no_call_starts_after_unlisten_or_close_has_returned() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let late = Arc::new(AtomicUsize::new(0));
         for round in 0..100 {
             let mut author = Author::new(&dispatcher, 1000);
@@ -637,7 +666,7 @@ mod tests {
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         let drops = Arc::new(AtomicUsize::new(0));
         let (entered, running) = mpsc::channel();
@@ -666,7 +695,7 @@ mod tests {
 
     #[test]
     fn a_listener_may_remove_itself_and_close_its_feed() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         let id = Arc::new(Mutex::new(None));
         let (own, feed) = (id.clone(), author.feed.clone());
@@ -688,7 +717,7 @@ mod tests {
 
     #[test]
     fn a_panicking_listener_is_a_fault_and_the_others_go_on() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         let (told, faults) = mpsc::channel();
         author.feed.listen_fault(Box::new(|_| panic!("fault listeners may panic too"))).unwrap();
@@ -712,7 +741,7 @@ mod tests {
 
     #[test]
     fn faults_that_nobody_takes_are_bounded() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let feed = dispatcher.feed(NodePath::root(), 1);
         let (entered, running) = mpsc::channel();
         let (gate, open) = mpsc::channel::<()>();
@@ -733,7 +762,7 @@ mod tests {
 
     #[test]
     fn the_dispatcher_blocks_signals_and_ends_from_its_own_thread_too() {
-        let dispatcher = Dispatcher::spawn().unwrap();
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         let (told, received) = mpsc::channel();
         let mut dispatcher = Some(dispatcher);

@@ -19,7 +19,7 @@ use crate::state::EventKind;
 use crate::tree::Node;
 
 pub(crate) use dispatcher::{Dispatcher, on_dispatcher_thread};
-pub(crate) use feed::{Feed, message_of};
+pub(crate) use feed::Feed;
 
 /// Something that happened to a cache, lent to a listener for one call.
 #[derive(Debug, Clone, Copy)]

@@ -1,14 +1,13 @@
 //! What crosses between C and Rust, and how: pointers in, pointers out, panics not at all.
 
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::status::{TC_ERR_PANIC, TC_OK};
 use crate::error::{Error, Fault, Status};
-use crate::events::message_of;
+use crate::panics::catch;
+use crate::planted::{self, Defect};
 
 /// A function that ends the life of a `user` pointer; NULL when nothing is to be done. It is called exactly once,
 /// after the last call of the callback it came with, also when the registration fails. It may be called on any
@@ -73,18 +72,19 @@ pub(super) unsafe trait Shared: Sized {
 pub(super) trait Handle {
     const NAME: &'static str;
 
-    /// Set by a panic: the handle refuses further work.
-    fn poisoned(&self) -> &AtomicBool;
+    /// Whether the handle does any work, and if not, why.
+    fn check(&self) -> Result<(), Error>;
 
-    fn tell(&self, fault: Fault);
+    /// A call panicked: the handle refuses further work.
+    fn fail(&self, fault: Fault);
 }
 
 /// Runs the body of a function that has no handle.
 pub(super) fn guard(function: &str, body: impl FnOnce() -> Result<(), Error>) -> i32 {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match run(body) {
         Ok(result) => code(function, result),
-        Err(panic) => {
-            log::error!("{function} panicked: {}", message_of(&*panic));
+        Err(message) => {
+            log::error!("{function} panicked: {message}");
             TC_ERR_PANIC
         }
     }
@@ -103,19 +103,35 @@ pub(super) unsafe fn with<H: Handle>(
     let Some(handle) = (unsafe { handle.as_ref() }) else {
         return code(function, Err(null(H::NAME)));
     };
-    if handle.poisoned().load(Ordering::Relaxed) {
-        return TC_ERR_PANIC;
+    if let Err(error) = handle.check() {
+        return refusal(function, &error);
     }
-    match catch_unwind(AssertUnwindSafe(|| body(handle))) {
+    match run(|| body(handle)) {
         Ok(result) => code(function, result),
-        Err(panic) => {
-            handle.poisoned().store(true, Ordering::Relaxed);
-            let message = format!("{function} panicked: {}", message_of(&*panic));
+        Err(message) => {
+            let message = format!("{function} panicked: {message}");
             log::error!("{message}");
-            handle.tell(Fault::new(Status::Panic, message));
+            handle.fail(Fault::new(Status::Panic, message));
             TC_ERR_PANIC
         }
     }
+}
+
+fn run(body: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, String> {
+    catch(|| {
+        planted::panic_if(Defect::PanicInCall);
+        planted::misuse_memory();
+        body()
+    })
+}
+
+#[cold]
+fn refusal(function: &str, error: &Error) -> i32 {
+    // A panic was logged when it happened.
+    if error.status() != Status::Panic {
+        log::error!("{function}: {error}");
+    }
+    error.status().code()
 }
 
 fn code(function: &str, result: Result<(), Error>) -> i32 {

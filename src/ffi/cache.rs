@@ -1,7 +1,6 @@
 //! Caches.
 
 use std::ffi::{c_char, c_void};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::boundary::{Boxed, Handle, Out, Shared, User, tc_user_free_fn, text, with};
@@ -20,7 +19,6 @@ use crate::state::State;
 /// An in-memory copy of the subtree at one path.
 pub struct tc_cache {
     cache: TreeCache,
-    poisoned: AtomicBool,
 }
 
 /// How a cache stands to the server: a TC_STATE_ number.
@@ -59,12 +57,12 @@ unsafe impl Boxed for tc_cache {
 impl Handle for tc_cache {
     const NAME: &'static str = "cache";
 
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
+    fn check(&self) -> Result<(), Error> {
+        self.cache.health().check()
     }
 
-    fn tell(&self, fault: Fault) {
-        self.cache.fault(fault);
+    fn fail(&self, fault: Fault) {
+        self.cache.fail(fault);
     }
 }
 
@@ -89,7 +87,7 @@ pub unsafe extern "C" fn tc_new(
         with("tc_new", client, |client| {
             let (path, out) = (text("path", path)?, Out::new("out", out)?);
             let cache = client.client.cache(path, &config::copy_of(config)?)?;
-            out.write(tc_cache::into_raw(tc_cache { cache, poisoned: AtomicBool::new(false) }));
+            out.write(tc_cache::into_raw(tc_cache { cache }));
             Ok(())
         })
     }

@@ -1,18 +1,16 @@
 //! Clients.
 
 use std::ffi::{c_char, c_void};
-use std::sync::atomic::AtomicBool;
 
 use super::boundary::{Boxed, Handle, Out, User, guard, tc_user_free_fn, text, with};
 use super::config::{self, tc_config};
 use super::fault::{self, tc_fault_fn};
 use crate::client::Client;
-use crate::error::Fault;
+use crate::error::{Error, Fault};
 
 /// One session with a ZooKeeper ensemble, shared by any number of caches.
 pub struct tc_client {
     pub(super) client: Client,
-    poisoned: AtomicBool,
 }
 
 // SAFETY: the owner is the type itself.
@@ -20,21 +18,15 @@ unsafe impl Boxed for tc_client {
     type Owner = tc_client;
 }
 
-impl tc_client {
-    pub(super) fn new(client: Client) -> tc_client {
-        tc_client { client, poisoned: AtomicBool::new(false) }
-    }
-}
-
 impl Handle for tc_client {
     const NAME: &'static str = "client";
 
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
+    fn check(&self) -> Result<(), Error> {
+        self.client.health().check()
     }
 
-    fn tell(&self, fault: Fault) {
-        self.client.fault(fault);
+    fn fail(&self, fault: Fault) {
+        self.client.fail(fault);
     }
 }
 
@@ -60,7 +52,7 @@ pub unsafe extern "C" fn tc_client_new(
     guard("tc_client_new", || unsafe {
         let (hosts, out) = (text("hosts", hosts)?, Out::new("out", out)?);
         let client = Client::new(hosts, &config::copy_of(config)?)?;
-        out.write(tc_client::into_raw(tc_client::new(client)));
+        out.write(tc_client::into_raw(tc_client { client }));
         Ok(())
     })
 }
@@ -95,8 +87,8 @@ pub unsafe extern "C" fn tc_client_listen_fault(
 ///
 /// Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
 /// latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
-/// return, also unless called from a callback. Not while another thread uses the client; callbacks may call it.
-/// Since 0.1.0.
+/// return, also unless called from a callback. Not while another thread uses the client; callbacks may call it. In the
+/// child of a fork the server is told nothing, and the session goes on in the parent. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_client_free(client: *mut tc_client) {
     // SAFETY: the caller passes NULL or a client that it does not use any more.

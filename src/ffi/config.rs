@@ -1,18 +1,18 @@
 //! Settings by name.
 
 use std::ffi::c_char;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::boundary::{Boxed, Handle, guard, text, with};
 use crate::config::Config;
-use crate::error::{Error, Fault, Status};
+use crate::error::{Error, Fault};
+use crate::health::Health;
 
 /// Settings for clients and caches. Copied by what is made with it, so it may be changed and freed at once.
 pub struct tc_config {
     /// Any thread may set a key at any time.
     config: Mutex<Config>,
-    poisoned: AtomicBool,
+    health: Health,
 }
 
 // SAFETY: the owner is the type itself.
@@ -23,11 +23,13 @@ unsafe impl Boxed for tc_config {
 impl Handle for tc_config {
     const NAME: &'static str = "config";
 
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
+    fn check(&self) -> Result<(), Error> {
+        self.health.check()
     }
 
-    fn tell(&self, _: Fault) {}
+    fn fail(&self, _: Fault) {
+        self.health.ruin();
+    }
 }
 
 /// A copy of a configuration argument; NULL has every key at its default.
@@ -36,11 +38,9 @@ impl Handle for tc_config {
 /// `config` is NULL or valid.
 pub(super) unsafe fn copy_of(config: *const tc_config) -> Result<Config, Error> {
     // SAFETY: the caller's promise.
-    match unsafe { config.as_ref() } {
-        None => Ok(Config::new()),
-        Some(config) if config.poisoned.load(Ordering::Relaxed) => Err(Error::Failed(Status::Panic)),
-        Some(config) => Ok(config.config.lock().unwrap_or_else(PoisonError::into_inner).clone()),
-    }
+    let Some(config) = (unsafe { config.as_ref() }) else { return Ok(Config::new()) };
+    config.check()?;
+    Ok(config.config.lock().unwrap_or_else(PoisonError::into_inner).clone())
 }
 
 /// Makes a configuration with every key at its default. Free it with `tc_config_free`.
@@ -51,7 +51,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
     let mut made = std::ptr::null_mut();
     guard("tc_config_new", || {
         let config = Mutex::new(Config::new());
-        made = tc_config::into_raw(tc_config { config, poisoned: AtomicBool::new(false) });
+        made = tc_config::into_raw(tc_config { config, health: Health::new() });
         Ok(())
     });
     made

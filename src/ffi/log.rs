@@ -38,8 +38,8 @@ impl Target {
 /// May be called again; the function before is not called any more once this returns. Any thread; waits for calls
 /// of the function before that are under way; must not be called from `fn`, other callbacks may call it.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own.
-/// Since 0.1.0.
+/// Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own, and
+/// in the child of a fork that came while a line was being logged. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_log_set(level: i32, r#fn: tc_log_fn, user: *mut c_void) -> i32 {
     guard("tc_log_set", || {

@@ -1,19 +1,20 @@
 //! Snapshots.
 
 use std::ffi::{c_char, c_void};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::boundary::{Boxed, Handle, Out, Shared, null, text, with};
 use super::children::{self, tc_children};
 use super::node::{lend, tc_node};
-use crate::error::Fault;
+use crate::error::{Error, Fault, Status};
 use crate::snapshot::Snapshot;
 use crate::tree::Walk;
 
 /// The tree of a cache as it was at one moment; never changed, and independent of the cache.
 pub struct tc_snapshot {
     snapshot: Snapshot,
-    poisoned: AtomicBool,
+    /// Of the panics in calls alone: a snapshot depends on no thread, so it is good in the child of a fork.
+    panicked: AtomicBool,
 }
 
 /// A visitor's answer: go on.
@@ -39,18 +40,23 @@ unsafe impl Boxed for tc_snapshot {
 
 impl tc_snapshot {
     pub(super) fn new(snapshot: Snapshot) -> tc_snapshot {
-        tc_snapshot { snapshot, poisoned: AtomicBool::new(false) }
+        tc_snapshot { snapshot, panicked: AtomicBool::new(false) }
     }
 }
 
 impl Handle for tc_snapshot {
     const NAME: &'static str = "snapshot";
 
-    fn poisoned(&self) -> &AtomicBool {
-        &self.poisoned
+    fn check(&self) -> Result<(), Error> {
+        match self.panicked.load(Ordering::Relaxed) {
+            true => Err(Error::Failed(Status::Panic)),
+            false => Ok(()),
+        }
     }
 
-    fn tell(&self, _: Fault) {}
+    fn fail(&self, _: Fault) {
+        self.panicked.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Returns the zxid that the snapshot is of: a lower bound when it is not a cut, 0 before the first version and for

@@ -21,7 +21,7 @@ pub const TC_ERR_NO_NODE: i32 = -2;
 pub const TC_ERR_OUT_OF_TREE: i32 = -3;
 /// The first load is not complete, and the node has not been seen yet.
 pub const TC_ERR_NOT_READY: i32 = -4;
-/// Started twice, or not started.
+/// Started twice, or not started. Also in the child of a fork, for what the parent made.
 pub const TC_ERR_STATE: i32 = -5;
 /// The cache, or its client, is closed.
 pub const TC_ERR_CLOSED: i32 = -6;
@@ -34,6 +34,7 @@ pub const TC_ERR_UNSUPPORTED: i32 = -9;
 /// The server refused the credentials.
 pub const TC_ERR_AUTH: i32 = -10;
 /// A defect in this library, or a panic in a Rust callback. The handle refuses further work, and is still to be freed.
+/// After one on a thread of the library, a client and all its caches do.
 pub const TC_ERR_PANIC: i32 = -11;
 /// The session may not read the node, or one above it.
 pub const TC_ERR_NO_PERMISSION: i32 = -12;

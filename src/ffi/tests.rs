@@ -50,7 +50,7 @@ fn version(paths: &[&str]) -> Arc<Version> {
 /// A client without a server, a cache of "/r" that was started, and what tells it.
 fn started() -> (*mut tc_client, Arc<Hand>, *mut tc_cache, Arc<dyn CacheSink>) {
     let (client, hand) = client();
-    let client = tc_client::into_raw(tc_client::new(client));
+    let client = tc_client::into_raw(tc_client { client });
     let mut cache = null_mut();
     // SAFETY: the arguments are valid.
     unsafe {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,6 +10,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, Waker};
 
+use super::inherited::Inherited;
+use crate::panics::catch;
+use crate::planted::{self, Defect};
 use crate::session::Host;
 use crate::thread;
 
@@ -28,19 +32,22 @@ pub(super) enum Progress {
 pub(super) struct Connector {
     token: Token,
     waker: Arc<Waker>,
+    inherited: Arc<Inherited>,
     attempt: Attempt,
     addresses: Vec<SocketAddr>,
     resolved: (Sender<Resolved>, Receiver<Resolved>),
     resolvers: Arc<AtomicUsize>,
 }
 
-type Resolved = (Attempt, io::Result<Vec<SocketAddr>>);
+/// The error says what the resolver panicked with.
+type Resolved = (Attempt, Result<io::Result<Vec<SocketAddr>>, String>);
 
 impl Connector {
-    pub(super) fn new(token: Token, waker: Arc<Waker>) -> Connector {
+    pub(super) fn new(token: Token, waker: Arc<Waker>, inherited: Arc<Inherited>) -> Connector {
         Connector {
             token,
             waker,
+            inherited,
             attempt: 0,
             addresses: Vec::new(),
             resolved: unbounded(),
@@ -73,7 +80,10 @@ impl Connector {
         let (attempt, sender, waker) = (self.attempt, self.resolved.0.clone(), self.waker.clone());
         let resolvers = self.resolvers.clone();
         let spawned = thread::spawn("treecache-dns", move || {
-            let addresses = (host.name.as_str(), host.port).to_socket_addrs().map(|found| found.collect());
+            let addresses = catch(|| {
+                planted::panic_if(Defect::PanicOnResolverThread);
+                (host.name.as_str(), host.port).to_socket_addrs().map(|found| found.collect())
+            });
             resolvers.fetch_sub(1, Ordering::Relaxed);
             if sender.send((attempt, addresses)).is_ok() {
                 // Fails only when the I/O thread is gone.
@@ -89,6 +99,10 @@ impl Connector {
     /// What the resolver said, if it was asked for this attempt.
     pub(super) fn poll_resolved(&mut self, registry: &Registry) -> Option<Progress> {
         while let Ok((attempt, addresses)) = self.resolved.1.try_recv() {
+            let addresses = match addresses {
+                Ok(addresses) => addresses,
+                Err(message) => panic::resume_unwind(Box::new(format!("in a resolver: {message}"))),
+            };
             if attempt != self.attempt {
                 continue;
             }
@@ -120,6 +134,7 @@ impl Connector {
     fn start(&self, address: SocketAddr, registry: &Registry) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(address)?;
         registry.register(&mut stream, self.token, Interest::READABLE | Interest::WRITABLE)?;
+        self.inherited.set_socket(&stream);
         Ok(stream)
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll, Token};
 
 use super::connector::{self, Connector};
 use super::socket::{self, Socket};
@@ -16,11 +17,11 @@ use crate::engine::{Engine, Output};
 use crate::error::{Fault, Status};
 use crate::planted::{self, Defect};
 use crate::session::{Action, Host, TransportError};
-use crate::state::State;
+use crate::state::{EventKind, State};
 use crate::sync::{self, CacheId};
 
 pub(super) const WAKER: Token = Token(0);
-const SOCKET: Token = Token(1);
+pub(super) const SOCKET: Token = Token(1);
 
 /// How much is read at a time; between two reads everybody else gets a turn.
 const READ_BYTES: usize = 64 << 10;
@@ -44,9 +45,9 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(
         poll: Poll,
-        waker: Arc<Waker>,
         commands: Receiver<Command>,
         contact: Arc<Contact>,
+        connector: Connector,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
         tls: Option<Tls>,
@@ -58,7 +59,7 @@ impl Driver {
             fault,
             sinks: HashMap::new(),
             engine,
-            connector: Connector::new(SOCKET, waker),
+            connector,
             tls,
             host: None,
             socket: None,
@@ -131,6 +132,7 @@ impl Driver {
                     self.engine.close(id, now);
                 }
                 Command::ShutDown => self.engine.shut_down(now),
+                Command::Fail(message) => panic::resume_unwind(Box::new(message)),
             }
         }
     }
@@ -237,15 +239,20 @@ impl Driver {
     }
 
     /// After a panic: nobody must wait for what will not come.
-    pub(super) fn fail_all(&mut self) {
+    pub(super) fn fail_all(&mut self, message: &str) {
+        let fault = Fault::new(
+            Status::Panic,
+            format!("a thread panicked, which is a defect of libtreecache: {message}"),
+        );
+        // First, so that whoever opens a cache behind the last look at the commands sees that it is in vain.
+        (self.fault)(fault.clone());
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Open { id, sink, .. } = command {
                 self.sinks.insert(id, sink);
             }
         }
-        let fault = Fault::new(Status::Panic, "the I/O thread panicked; this is a defect of libtreecache");
-        (self.fault)(fault.clone());
         for (_, sink) in self.sinks.drain() {
+            sink.event(EventKind::ConnectionLost);
             sink.fault(fault.clone());
             sink.set_failure(Some(Status::Panic));
             sink.set_state(State::Closed);

@@ -4,11 +4,11 @@
 mod connector;
 mod contact;
 mod driver;
+mod inherited;
 mod socket;
 mod tls;
 
 use std::hash::{BuildHasher, RandomState};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -19,9 +19,12 @@ use mio::{Poll, Waker};
 pub use contact::Contact;
 pub use tls::{InvalidFile, Tls, TlsFiles};
 
-use self::driver::{Driver, WAKER};
+use self::connector::Connector;
+use self::driver::{Driver, SOCKET, WAKER};
+use self::inherited::Inherited;
 use crate::engine::Engine;
 use crate::error::{Fault, Status};
+use crate::panics::catch;
 use crate::path::NodePath;
 use crate::session::Settings;
 use crate::state::{EventKind, State};
@@ -47,12 +50,14 @@ enum Command {
     Open { id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink> },
     Close { id: CacheId },
     ShutDown,
+    Fail(String),
 }
 
 /// The I/O thread of a client. Dropping it does not end the thread: call [`shut_down`](IoThread::shut_down).
 pub struct IoThread {
     waker: Arc<Waker>,
     contact: Arc<Contact>,
+    inherited: Arc<Inherited>,
     /// `None` once it was told to shut down.
     commands: Mutex<Option<Sender<Command>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -72,17 +77,28 @@ impl IoThread {
         let now = Instant::now();
         let contact = Arc::new(Contact::new(now));
         let engine = Engine::new(settings, fastrand::Rng::with_seed(seed()), now);
-        let mut driver =
-            Driver::new(poll, waker.clone(), received, contact.clone(), Box::new(fault), engine, tls);
+        let inherited = Arc::new(Inherited::new(&poll));
+        let mut driver = Driver::new(
+            poll,
+            received,
+            contact.clone(),
+            Connector::new(SOCKET, waker.clone(), inherited.clone()),
+            Box::new(fault),
+            engine,
+            tls,
+        );
+        let ending = inherited.clone();
         let thread = thread::spawn("treecache-io", move || {
-            if catch_unwind(AssertUnwindSafe(|| driver.run())).is_err() {
-                log::error!("the I/O thread panicked");
-                driver.fail_all();
+            if let Err(message) = catch(|| driver.run()) {
+                log::error!("a thread panicked: {message}");
+                driver.fail_all(&message);
             }
+            ending.clear();
         })?;
         Ok(IoThread {
             waker,
             contact,
+            inherited,
             commands: Mutex::new(Some(commands)),
             thread: Mutex::new(Some(thread)),
         })
@@ -103,6 +119,17 @@ impl IoThread {
     /// Ends a cache: its sink is dropped, and is not called again after the command was taken up.
     pub fn close(&self, id: CacheId) {
         self.send(Command::Close { id });
+    }
+
+    /// Ends the thread as a panic of its own would, for another thread of the client has panicked.
+    pub fn fail(&self, message: String) {
+        self.send(Command::Fail(message));
+    }
+
+    /// In the child of a fork, which has no I/O thread but its descriptors: closes these, and tells nobody. The
+    /// session goes on in the parent.
+    pub fn abandon(&self) {
+        self.inherited.close(&self.waker);
     }
 
     fn send(&self, command: Command) -> bool {
@@ -129,8 +156,8 @@ impl IoThread {
     }
 }
 
-/// From the system's randomness, by way of the hasher's keys. (The random generator's own way to a seed gives the
-/// calling thread, which is the user's, a handle of Rust's that outlives it.)
+/// From the system's randomness, by way of the hasher's keys, which the children of a fork share. (The random
+/// generator's own way to a seed gives the calling thread, which is the user's, a handle of Rust's that outlives it.)
 fn seed() -> u64 {
-    RandomState::new().hash_one(0)
+    RandomState::new().hash_one(std::process::id())
 }

@@ -684,8 +684,7 @@ impl Session {
             self.events.push_back(Event::Suspended { last_zxid: self.last_zxid });
         }
         self.events.push_back(Event::Fault(error));
-        let delay = if planted::is(Defect::NoBackoff) { Duration::ZERO } else { self.servers.backoff() };
-        self.phase = Phase::Waiting { until: now + delay };
+        self.phase = Phase::Waiting { until: now + self.servers.backoff() };
     }
 
     fn report_lost(&mut self) {

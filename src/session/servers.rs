@@ -39,7 +39,7 @@ impl Servers {
     pub(super) fn backoff(&mut self) -> Duration {
         let bound = BASE.saturating_mul(1 << self.attempts.min(16)).min(CAP);
         self.attempts = self.attempts.saturating_add(1);
-        if planted::is(Defect::ReconnectAtOnce) {
+        if planted::is(Defect::NoBackoff) {
             return Duration::ZERO;
         }
         bound.mul_f64(self.rng.f64())

@@ -14,10 +14,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { LONG_MS = 30000, NEVER_MS = 300, EVENT_TYPES = 8, PATHS_MAX = 16 };
+enum { NEVER_MS = 300, EVENT_TYPES = 8, PATHS_MAX = 16 };
 
 static const char *hosts;
 
@@ -26,21 +25,7 @@ static const char *const malformed_paths[] = {
 };
 enum { MALFORMED_PATHS = sizeof malformed_paths / sizeof *malformed_paths };
 
-/* --- Waiting and recording ----------------------------------------------------------------------------------- */
-
-static void sleep_ms(long ms)
-{
-    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
-    nanosleep(&time, NULL);
-}
-
-/* Waits until `condition` holds; for a value that a recorder guards, let it be one of the functions below. */
-#define WAIT_UNTIL(condition)                                                                                      \
-    do {                                                                                                           \
-        for (int waited = 0; waited < LONG_MS && !(condition); waited += 5)                                        \
-            sleep_ms(5);                                                                                           \
-        CHECK(condition);                                                                                          \
-    } while (0)
+/* --- Recording ----------------------------------------------------------------------------------------------- */
 
 /* What a listener was told. `react`, when given, is called with every event, on the library's thread. */
 typedef struct recorder recorder;

@@ -1,8 +1,9 @@
-/* What the test programs need of a test framework: checks that say where they failed, and a count of them. */
+/* What the test programs need of a test framework: checks that say where they failed, a count of them, and waiting. */
 #ifndef CHECK_H
 #define CHECK_H
 
 #include <stdio.h>
+#include <time.h>
 #include <treecache.h>
 
 /* Checks run on the library's threads too. */
@@ -28,5 +29,22 @@ static int failures;
     } while (0)
 
 #define CHECK_OK(call) CHECK_STATUS(TC_OK, call)
+
+/* Against hanging only. */
+enum { LONG_MS = 30000 };
+
+static inline void sleep_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* Waits until `condition` holds, which may take locks of its own. */
+#define WAIT_UNTIL(condition)                                                                                      \
+    do {                                                                                                           \
+        for (int waited = 0; waited < LONG_MS && !(condition); waited += 5)                                        \
+            sleep_ms(5);                                                                                           \
+        CHECK(condition);                                                                                          \
+    } while (0)
 
 #endif

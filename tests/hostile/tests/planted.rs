@@ -13,7 +13,7 @@ fn every_planted_defect_is_found() {
         (Defect::ReserveWhatIsClaimed, &WIRE, "bytes of memory"),
         (Defect::TakeRepliesOutOfTurn, &SESSION, "left == right"),
         (Defect::RetryForEver, &SYNCHRONISER, "for ever"),
-        (Defect::ReconnectAtOnce, &ENGINE, "for ever"),
+        (Defect::NoBackoff, &ENGINE, "for ever"),
     ];
     for (defect, target, message) in defects {
         plant(Some(defect));

@@ -24,6 +24,29 @@ usage: scripts/sim --seed N                         one schedule, step by step; 
 /// Every so many schedules, one is run twice: the two must not differ.
 const TWICE: u64 = 100;
 
+/// What shows in what a cache does. The other defects are about memory and threads.
+const NOTICEABLE: [Defect; 19] = [
+    Defect::WatchNotSetAgain,
+    Defect::VerificationSkipped,
+    Defect::LaggardAccepted,
+    Defect::ParentForgotten,
+    Defect::HotPathsLeftOut,
+    Defect::CandidateUnchecked,
+    Defect::ChildListTrusted,
+    Defect::OldNodeKept,
+    Defect::UnreadTakenForKnown,
+    Defect::PartTakenForWhole,
+    Defect::RefusalTakenForAbsence,
+    Defect::LargeDataKept,
+    Defect::ResetIgnored,
+    Defect::LossNotReported,
+    Defect::SilenceUnnoticed,
+    Defect::NoBackoff,
+    Defect::CredentialsForgotten,
+    Defect::EventsUnordered,
+    Defect::RetryForEver,
+];
+
 /// A planted defect that was not caught yet is looked for in so many times as many schedules.
 const RARE: u64 = 50;
 
@@ -276,8 +299,8 @@ fn planted(schedules: u64) -> bool {
     println!("| planted defect | caught in | of | first seed | checks that failed |");
     println!("|---|---|---|---|---|");
     let mut all_caught = true;
-    for defect in Defect::ALL.iter().filter(|defect| !defect.is_a_panic()) {
-        plant(Some(*defect));
+    for defect in NOTICEABLE {
+        plant(Some(defect));
         let enough = |_, sum: &Sum| {
             let most = if sum.failures.is_empty() { RARE * schedules } else { schedules };
             sum.schedules >= most

@@ -1,0 +1,75 @@
+//! The descriptors of an I/O thread, as the child of a fork sees them: they are open there, without the thread that
+//! would close them.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use mio::net::TcpStream;
+use mio::{Poll, Waker};
+
+/// No descriptor has this number.
+const NONE: RawFd = -1;
+
+/// The descriptors' numbers. Set on the I/O thread, and read in the child only.
+pub(super) struct Inherited {
+    poll: AtomicI32,
+    socket: AtomicI32,
+    /// Tells the socket from what may have its number when the thread has closed it.
+    socket_inode: AtomicU64,
+}
+
+impl Inherited {
+    pub(super) fn new(poll: &Poll) -> Inherited {
+        Inherited {
+            poll: AtomicI32::new(poll.as_raw_fd()),
+            socket: AtomicI32::new(NONE),
+            socket_inode: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn set_socket(&self, socket: &TcpStream) {
+        let number = socket.as_raw_fd();
+        self.socket.store(NONE, Ordering::Relaxed);
+        self.socket_inode.store(inode(number).unwrap_or(0), Ordering::Relaxed);
+        self.socket.store(number, Ordering::Relaxed);
+    }
+
+    /// The thread is about to close all.
+    pub(super) fn clear(&self) {
+        self.poll.store(NONE, Ordering::Relaxed);
+        self.socket.store(NONE, Ordering::Relaxed);
+    }
+
+    /// Closes what is open, once. To be called in the child only.
+    pub(super) fn close(&self, waker: &Arc<Waker>) {
+        let socket = self.socket.swap(NONE, Ordering::Relaxed);
+        if inode(socket) == Some(self.socket_inode.load(Ordering::Relaxed)) {
+            close(socket);
+        }
+        let poll = self.poll.swap(NONE, Ordering::Relaxed);
+        if poll != NONE {
+            close(poll);
+            // SAFETY: every other share is in the hands of a thread that this process does not have, so nobody
+            // uses or drops it again; the caller's share is never given back.
+            unsafe { std::ptr::drop_in_place(Arc::as_ptr(waker).cast_mut()) };
+        }
+    }
+}
+
+fn close(number: RawFd) {
+    // SAFETY: it is open, and nobody else in this process will close it.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+}
+
+/// `None` when it is not open.
+fn inode(number: RawFd) -> Option<u64> {
+    let mut stat = MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: a number that is no descriptor is an error; otherwise the structure is filled.
+    match unsafe { libc::fstat(number, stat.as_mut_ptr()) } {
+        // SAFETY: filled, as above.
+        0 => Some(unsafe { stat.assume_init() }.st_ino),
+        _ => None,
+    }
+}

@@ -1,0 +1,334 @@
+/*
+ * Every function of treecache.h as a call that can be made anywhere, and what it answers where. tests/c/run compares
+ * the names with the header, so that there is none without its misuse.
+ */
+#ifndef CALLS_H
+#define CALLS_H
+
+#include "check.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What the calls are made with: a cache of /c/still that has loaded, and a spare one that may be closed. */
+typedef struct {
+    tc_client *client;
+    tc_cache *cache, *spare;
+    tc_config *config;
+    const tc_snapshot *snapshot;
+} world;
+
+/* Nobody serves there. */
+static const char nowhere[] = "127.0.0.1:1";
+
+/* How often callbacks were registered, and how often their user was freed: the same in the end. */
+static int registered, user_freed;
+
+static void count_user_free(void *user)
+{
+    (void)user;
+    __atomic_fetch_add(&user_freed, 1, __ATOMIC_SEQ_CST);
+}
+
+static void count_registration(void)
+{
+    __atomic_fetch_add(&registered, 1, __ATOMIC_SEQ_CST);
+}
+
+static void check_every_user_was_freed(void)
+{
+    WAIT_UNTIL(__atomic_load_n(&user_freed, __ATOMIC_SEQ_CST) == __atomic_load_n(&registered, __ATOMIC_SEQ_CST));
+}
+
+static void ignore_event(const tc_event *event, void *user)
+{
+    (void)event, (void)user;
+}
+
+static void ignore_fault(const tc_fault *fault, void *user)
+{
+    (void)fault, (void)user;
+}
+
+static void ignore_line(int32_t level, const char *message, void *user)
+{
+    (void)level, (void)message, (void)user;
+}
+
+static int32_t visit_all(const char *path, size_t path_len, const tc_node *node, void *user)
+{
+    (void)path, (void)path_len, (void)node, (void)user;
+    return TC_WALK_CONTINUE;
+}
+
+static int32_t call_tc_version(world *w)
+{
+    (void)w;
+    CHECK(*tc_version() != '\0');
+    return TC_OK;
+}
+
+static int32_t call_tc_status_name(world *w)
+{
+    (void)w;
+    CHECK(strcmp(tc_status_name(TC_ERR_STATE), "TC_ERR_STATE") == 0);
+    return TC_OK;
+}
+
+static int32_t call_tc_config_new(world *w)
+{
+    (void)w;
+    tc_config *config = tc_config_new();
+    CHECK(config != NULL);
+    tc_config_free(config);
+    return TC_OK;
+}
+
+static int32_t call_tc_config_set(world *w)
+{
+    return tc_config_set(w->config, "limit.nodes", "0");
+}
+
+static int32_t call_tc_log_set(world *w)
+{
+    (void)w;
+    return tc_log_set(3, ignore_line, NULL);
+}
+
+static int32_t call_tc_client_new(world *w)
+{
+    (void)w;
+    tc_client *client = NULL;
+    int32_t status = tc_client_new(nowhere, NULL, &client);
+    tc_client_free(client);
+    return status;
+}
+
+static int32_t call_tc_client_listen_fault(world *w)
+{
+    uint64_t listener = 0;
+    count_registration();
+    return tc_client_listen_fault(w->client, ignore_fault, w, count_user_free, &listener);
+}
+
+static int32_t call_tc_new(world *w)
+{
+    tc_cache *cache = NULL;
+    int32_t status = tc_new(w->client, "/c/still", w->config, &cache);
+    tc_free(cache);
+    return status;
+}
+
+static int32_t call_tc_start(world *w)
+{
+    return tc_start(w->cache);
+}
+
+static int32_t call_tc_wait_initialized(world *w)
+{
+    return tc_wait_initialized(w->cache, 0);
+}
+
+static int32_t call_tc_get_state(world *w)
+{
+    int32_t state = -1;
+    int64_t age_ms = -1;
+    return tc_get_state(w->cache, &state, &age_ms);
+}
+
+static int32_t call_tc_close(world *w)
+{
+    return tc_close(w->spare);
+}
+
+static int32_t call_tc_free(world *w)
+{
+    tc_cache *cache = NULL;
+    int32_t status = tc_new(w->client, "/c/still", NULL, &cache);
+    if (status == TC_OK)
+        status = tc_start(cache);
+    tc_free(cache);
+    return status;
+}
+
+static int32_t call_tc_unlisten(world *w)
+{
+    uint64_t listener = 0;
+    count_registration();
+    int32_t status = tc_listen(w->cache, ignore_event, w, count_user_free, &listener);
+    return status == TC_OK ? tc_unlisten(w->cache, listener) : status;
+}
+
+static int32_t call_tc_listen(world *w)
+{
+    uint64_t listener = 0;
+    count_registration();
+    int32_t status = tc_listen(w->cache, ignore_event, w, count_user_free, &listener);
+    if (status == TC_OK)
+        (void)tc_unlisten(w->cache, listener); /* all those would slow the rest down */
+    return status;
+}
+
+static int32_t call_tc_listen_fault(world *w)
+{
+    uint64_t listener = 0;
+    count_registration();
+    int32_t status = tc_listen_fault(w->cache, ignore_fault, w, count_user_free, &listener);
+    if (status == TC_OK)
+        (void)tc_unlisten(w->cache, listener);
+    return status;
+}
+
+static int32_t call_tc_get_data(world *w)
+{
+    const tc_node *node = NULL;
+    int32_t status = tc_get_data(w->cache, "/c/still/a", &node);
+    tc_node_free(node);
+    return status;
+}
+
+static int32_t call_tc_get_children(world *w)
+{
+    const tc_children *children = NULL;
+    int32_t status = tc_get_children(w->cache, "/c/still", &children);
+    tc_children_free(children);
+    return status;
+}
+
+static int32_t call_tc_get_snapshot(world *w)
+{
+    const tc_snapshot *snapshot = NULL;
+    int32_t status = tc_get_snapshot(w->cache, &snapshot);
+    tc_snapshot_free(snapshot);
+    return status;
+}
+
+static int32_t call_tc_snapshot_zxid(world *w)
+{
+    CHECK(tc_snapshot_zxid(w->snapshot) > 0);
+    return TC_OK;
+}
+
+static int32_t call_tc_snapshot_is_cut(world *w)
+{
+    CHECK(tc_snapshot_is_cut(w->snapshot));
+    return TC_OK;
+}
+
+static int32_t call_tc_snapshot_len(world *w)
+{
+    CHECK(tc_snapshot_len(w->snapshot) == 6);
+    return TC_OK;
+}
+
+static int32_t call_tc_snapshot_get_data(world *w)
+{
+    const tc_node *node = NULL;
+    int32_t status = tc_snapshot_get_data(w->snapshot, "/c/still/a", &node);
+    CHECK(status == TC_OK && node->data_len == 1 && *node->data == '1');
+    tc_node_free(node);
+    return status;
+}
+
+static int32_t call_tc_snapshot_get_children(world *w)
+{
+    const tc_children *children = NULL;
+    int32_t status = tc_snapshot_get_children(w->snapshot, "/c/still", &children);
+    CHECK(status == TC_OK && children->len == 3);
+    tc_children_free(children);
+    return status;
+}
+
+static int32_t call_tc_snapshot_walk(world *w)
+{
+    return tc_snapshot_walk(w->snapshot, "/c/still", visit_all, NULL);
+}
+
+/* The free functions are called by the calls above. */
+#define call_tc_config_free call_tc_config_new
+#define call_tc_client_free call_tc_client_new
+#define call_tc_node_free call_tc_snapshot_get_data
+#define call_tc_children_free call_tc_snapshot_get_children
+#define call_tc_snapshot_free call_tc_get_snapshot
+
+typedef struct {
+    const char *name;
+    int32_t (*make)(world *w);
+    int32_t open;        /* on a thread of the program */
+    int32_t in_callback; /* on a thread of the library */
+    int32_t closed;      /* after tc_close on the cache */
+    int32_t forked;      /* in the child of a fork, with what the parent made */
+} tc_call;
+
+#define CALL(name, open, in_callback, closed, forked) {#name, call_##name, open, in_callback, closed, forked}
+
+static const tc_call calls[] = {
+    CALL(tc_version, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_status_name, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_config_new, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_config_set, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_config_free, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_log_set, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_client_new, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_client_listen_fault, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_client_free, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_wait_initialized, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_get_state, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_close, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_listen, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_listen_fault, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_unlisten, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_get_data, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_node_free, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_get_children, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_children_free, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_get_snapshot, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_snapshot_zxid, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_is_cut, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_len, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_get_data, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_get_children, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_walk, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_free, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+};
+enum { CALLS = sizeof calls / sizeof *calls };
+
+/* Makes every call once; each answers what the table says in `column`, or in `or`. */
+#define MAKE_EVERY_CALL(w, column, or)                                                                             \
+    do {                                                                                                           \
+        for (int at = 0; at < CALLS; at++) {                                                                       \
+            int32_t answer = calls[at].make(w);                                                                    \
+            if (answer != calls[at].column && answer != calls[at].or) {                                            \
+                fprintf(stderr, "%s:%d: %s (%s): %s\n", __FILE__, __LINE__, calls[at].name, #column,               \
+                        tc_status_name(answer));                                                                   \
+                COUNT_FAILURE();                                                                                   \
+            }                                                                                                      \
+        }                                                                                                          \
+    } while (0)
+
+static void open_world(world *w, const char *hosts)
+{
+    w->config = tc_config_new();
+    CHECK_OK(tc_client_new(hosts, w->config, &w->client));
+    CHECK_OK(tc_new(w->client, "/c/still", w->config, &w->cache));
+    CHECK_OK(tc_new(w->client, "/c/still", w->config, &w->spare));
+    CHECK_OK(tc_start(w->cache));
+    CHECK_OK(tc_start(w->spare));
+    CHECK_OK(tc_wait_initialized(w->cache, LONG_MS));
+    CHECK_OK(tc_get_snapshot(w->cache, &w->snapshot));
+}
+
+static void free_world(world *w)
+{
+    tc_snapshot_free(w->snapshot);
+    tc_free(w->cache);
+    tc_client_free(w->client);
+    tc_free(w->spare);
+    tc_config_free(w->config);
+}
+
+#endif
