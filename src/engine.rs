@@ -12,6 +12,10 @@ use crate::session::{Action, Event, SaslFailure, Session, SessionError, Settings
 use crate::sync::{CacheId, Group, Options, Purpose};
 use crate::wire::Notification;
 
+/// How many bytes may wait to be sent before nothing more is asked for. What may be in flight is less, with paths of
+/// the usual limit; more piles up only where a server answers what it has not read.
+const MOST_UNSENT: usize = 16 << 20;
+
 /// What an engine has to tell.
 pub enum Output {
     Cache(CacheId, crate::sync::Output),
@@ -106,6 +110,7 @@ impl Engine {
             self.collect();
         }
         while self.session.is_ready()
+            && self.session.transmit().len() < MOST_UNSENT
             && let Some((request, purpose)) = self.group.poll_request(now)
             && let Some(xid) = self.session.request(&request, now)
         {
@@ -187,10 +192,10 @@ mod tests {
     use super::*;
     use crate::session::Hosts;
     use crate::state::State;
+    use crate::wire::ServerError;
     use std::time::Duration;
 
-    #[test]
-    fn an_engine_is_shut_down_while_a_cache_still_has_something_to_ask() {
+    fn engine(now: Instant) -> Engine {
         let settings = Settings {
             hosts: Hosts::parse("a").unwrap(),
             session_timeout: Duration::from_secs(10),
@@ -199,22 +204,81 @@ mod tests {
             auth: Vec::new(),
             limit_frame: 1 << 20,
         };
-        let now = Instant::now();
         let mut engine = Engine::new(settings, fastrand::Rng::with_seed(1), now);
         engine.handle_connected(now);
         let welcome =
             [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();
         engine.handle_bytes(&[&welcome[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat(), now);
-        engine.shut_down(now);
-        let sent = engine.transmit().len();
-        let options = Options {
+        engine
+    }
+
+    fn options() -> Options {
+        Options {
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,
             limit_path: 4096,
             audit_interval: Duration::ZERO,
+        }
+    }
+
+    /// The xids of what was said behind the connect request, pings left out.
+    fn asked(mut said: &[u8]) -> Vec<i32> {
+        let number = |bytes: &[u8]| i32::from_be_bytes(bytes[..4].try_into().unwrap());
+        let mut xids = Vec::new();
+        while !said.is_empty() {
+            let (frame, rest) = said[4..].split_at(number(said) as usize);
+            xids.push(number(frame));
+            said = rest;
+        }
+        xids.into_iter().skip(1).filter(|xid| *xid > 0).collect()
+    }
+
+    #[test]
+    fn a_server_that_answers_without_listening_does_not_make_requests_pile_up() {
+        let mut now = Instant::now();
+        let mut engine = engine(now);
+        engine.open(CacheId(1), NodePath::root(), options(), now);
+        let reply = |xid: i32, error: i32, body: &[u8]| {
+            let len = (16 + body.len() as i32).to_be_bytes();
+            [&len[..], &xid.to_be_bytes(), &5i64.to_be_bytes(), &error.to_be_bytes(), body].concat()
         };
-        engine.open(CacheId(1), NodePath::root(), options, now);
+        // The watch, and a root with 250 children of long names.
+        let mut root = [&4i32.to_be_bytes()[..], &[0; 9], &[0; 56], &250i32.to_be_bytes(), &[0; 8]].concat();
+        root.extend([&8i32.to_be_bytes()[..], &[0; 5], &250i32.to_be_bytes()].concat());
+        for n in 0..250 {
+            root.extend([&4000i32.to_be_bytes()[..], format!("{n:04000}").as_bytes()].concat());
+        }
+        root.extend([&(-1i32).to_be_bytes()[..], &[1], &[0; 4]].concat());
+        engine.handle_bytes(&reply(1, 0, &[]), now);
+        engine.handle_bytes(&reply(2, 0, &root), now);
+        let mut answered = 2;
+        for _ in 0..100 {
+            let throttled = ServerError::THROTTLED.0;
+            for xid in &asked(engine.transmit())[answered..] {
+                engine.handle_bytes(&reply(*xid, throttled, &[]), now);
+                answered += 1;
+            }
+            now += Duration::from_secs(1);
+            // As for a ping: a silent server would be left.
+            engine.handle_bytes(&reply(-2, 0, &[]), now);
+            engine.handle_timeout(now);
+        }
+        let unsent = engine.transmit().len();
+        assert!(answered > 5 && unsent < MOST_UNSENT + (1 << 20), "{unsent} bytes of {answered} requests");
+        // All goes on as soon as the server listens.
+        engine.transmit().clear();
+        engine.handle_timeout(now + Duration::from_secs(1));
+        assert!(!engine.transmit().is_empty());
+    }
+
+    #[test]
+    fn an_engine_is_shut_down_while_a_cache_still_has_something_to_ask() {
+        let now = Instant::now();
+        let mut engine = engine(now);
+        engine.shut_down(now);
+        let sent = engine.transmit().len();
+        engine.open(CacheId(1), NodePath::root(), options(), now);
         assert_eq!(engine.transmit().len(), sent, "nothing follows the end of the session");
         engine.handle_disconnected(TransportError::Connection("closed".to_owned()), now);
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
