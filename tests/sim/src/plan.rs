@@ -319,7 +319,11 @@ impl Planner {
     fn replace(&mut self) -> Vec<Write> {
         let path = self.path();
         let child: Arc<str> = format!("{path}/a").into();
-        let mut writes = vec![Write::DeleteTree { path: path.clone() }, self.create(path.clone())];
+        let mut new = self.create(path.clone());
+        if let (true, Write::Create { len, .. }) = (self.large && self.rng.bool(), &mut new) {
+            *len = 5000;
+        }
+        let mut writes = vec![Write::DeleteTree { path: path.clone() }, new];
         if self.rng.bool() {
             writes.push(self.create(child));
         }
