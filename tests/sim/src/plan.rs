@@ -66,8 +66,8 @@ pub enum Fault {
     NoQuorum(u64),
     /// The ensemble ends the client's session.
     Expire,
-    /// A server refuses so many requests for now.
-    Throttle(usize, usize),
+    /// A server answers so many requests with this error.
+    Fail(usize, usize, i32),
     Elect,
     /// All data is lost.
     Wipe,
@@ -471,7 +471,11 @@ impl Planner {
                 15 => Fault::Refuse(server, time, self.rng.bool()),
                 16 => Fault::NoQuorum(time),
                 17..=18 => Fault::Expire,
-                19..=21 => Fault::Throttle(server, self.rng.usize(1..5)),
+                19..=21 => {
+                    // Throttled, for the most part; else a system error, a connection loss, a moved session.
+                    let error = [-127, -127, -127, -1, -4, -118][self.rng.usize(..6)];
+                    Fault::Fail(server, self.rng.usize(1..5), error)
+                }
                 22 => Fault::Elect,
                 _ if self.rng.u8(..4) == 0 => Fault::Wipe,
                 _ => Fault::CutAfter(0),

@@ -10,7 +10,6 @@ pub const NO_NODE: i32 = -101;
 pub const NO_AUTH: i32 = -102;
 pub const NODE_EXISTS: i32 = -110;
 pub const NO_WATCHER: i32 = -121;
-pub const THROTTLED: i32 = -127;
 
 /// What a client says first.
 #[derive(Debug)]

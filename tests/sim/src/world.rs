@@ -440,7 +440,7 @@ impl World {
                 self.servers[server].refuses_until = self.now + time;
                 self.servers[server].refuses_silently = silently;
             }
-            Fault::Throttle(server, count) => self.servers[server].throttled = count,
+            Fault::Fail(server, count, error) => self.servers[server].failing = (count, error),
             Fault::Crash(server, time) => {
                 self.servers[server].down_until = self.now + time;
                 self.hang_up(|connection| connection.server == server);

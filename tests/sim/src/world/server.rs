@@ -24,8 +24,8 @@ pub struct Server {
     pub refuses_until: u64,
     /// Attempts to connect are not even answered.
     pub refuses_silently: bool,
-    /// How many requests are still to be refused.
-    pub throttled: usize,
+    /// How many requests are still to be answered with an error, and which.
+    pub failing: (usize, i32),
 }
 
 impl Server {
@@ -39,7 +39,7 @@ impl Server {
             lags_until: 0,
             refuses_until: 0,
             refuses_silently: false,
-            throttled: 0,
+            failing: (0, protocol::OK),
         }
     }
 
@@ -57,7 +57,7 @@ impl Server {
 
     pub fn heal(&mut self) {
         (self.stalled_until, self.down_until, self.lags_until, self.refuses_until) = (0, 0, 0, 0);
-        self.throttled = 0;
+        self.failing.0 = 0;
     }
 
     pub fn busy_until(&self) -> u64 {
@@ -83,10 +83,11 @@ impl Server {
         }
     }
 
-    fn takes_throttled(&mut self) -> bool {
-        let throttled = self.throttled > 0;
-        self.throttled -= usize::from(throttled);
-        throttled
+    /// The error that the next request is answered with, if it is.
+    fn takes_error(&mut self) -> Option<i32> {
+        let (count, error) = &mut self.failing;
+        *count = count.checked_sub(1)?;
+        Some(*error)
     }
 }
 
@@ -294,9 +295,9 @@ impl World {
         let zxid = self.ensemble.era().truth(applied).zxid;
         let make = self.plan.servers[server];
         let is_bounded = !matches!(operation, Operation::Ping | Operation::Auth { .. } | Operation::Close);
-        if is_bounded && self.servers[server].takes_throttled() {
-            trace!(self, "server {server} throttles {operation:?}");
-            return self.reply(id, xid, protocol::THROTTLED);
+        if is_bounded && let Some(error) = self.servers[server].takes_error() {
+            trace!(self, "server {server} answers {operation:?} with {error}");
+            return self.reply(id, xid, error);
         }
         match operation {
             Operation::Ping => self.reply(id, -2, protocol::OK),
