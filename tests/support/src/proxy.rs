@@ -156,6 +156,11 @@ impl Proxy {
         self.addr
     }
 
+    /// Where it connects its clients to.
+    pub fn upstream(&self) -> SocketAddr {
+        self.shared.upstream
+    }
+
     /// The connect string: `127.0.0.1:port`.
     pub fn hosts(&self) -> String {
         self.addr.to_string()

@@ -263,8 +263,8 @@ impl Server {
         self.folder.join("data")
     }
 
-    /// Where the server keeps its transaction logs and snapshots.
-    pub(crate) fn history(&self) -> PathBuf {
+    /// Where the server keeps its transaction logs and snapshots, for [`crate::TransactionLog::read`].
+    pub fn history(&self) -> PathBuf {
         self.data().join("version-2")
     }
 
