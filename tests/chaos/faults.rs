@@ -65,6 +65,11 @@ const SERVER_FAULTS: [ServerFault; 10] = [
 ];
 
 /// Faults of servers. Each of them happens once before any happens twice.
+///
+/// None ends while the other servers are about to elect a leader. A server that comes back at that moment may lead
+/// with transactions that nobody else has, and fail again before it has given them to the others. Then it happens in
+/// ZooKeeper 3.8.0 that these stay in logs and not in trees, and servers differ for good once they are restarted
+/// (ZOOKEEPER-4712 is one way to that). Which of them a cache should equal nobody can say.
 pub struct ServerFaults {
     random: fastrand::Rng,
     deck: Vec<ServerFault>,
@@ -106,6 +111,8 @@ impl ServerFaults {
                 tell(format!("{role:?} {server} killed"));
                 ensemble.kill(server);
                 self.wait(500..4000);
+                ensemble.wait_for_quorum();
+                ensemble.wait_for_the_others(server);
                 tell(format!("{server} started again"));
                 ensemble.launch(server);
                 self.toll.count(match role {
@@ -118,6 +125,7 @@ impl ServerFaults {
                 tell(format!("{role:?} {server} stopped (SIGSTOP)"));
                 ensemble.servers()[server].pause();
                 self.wait(500..4000);
+                ensemble.wait_for_the_others(server);
                 tell(format!("{server} runs on"));
                 ensemble.servers()[server].resume();
                 self.toll.count(match role {
@@ -130,6 +138,7 @@ impl ServerFaults {
                 tell(format!("{role:?} {server} isolated ({partition:?})"));
                 ensemble.isolate(server, partition);
                 self.wait(1000..5000);
+                ensemble.wait_for_the_others(server);
                 tell(format!("{server} is back"));
                 ensemble.heal();
                 self.toll.count(match role {

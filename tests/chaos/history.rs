@@ -1,6 +1,6 @@
 //! What the ensemble has done, by its own account: the transaction logs of its servers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use treecache::{Snapshot, Stat, Zxid};
@@ -16,26 +16,21 @@ pub struct History {
 impl History {
     /// The history that the servers of an ensemble have written down.
     ///
+    /// No two leaders share an epoch, and a zxid begins with its leader's, so one zxid is one transaction wherever it
+    /// is found. Of an epoch everything happened that anybody wrote down, but for a tail that its leader told to too
+    /// few before it went away. How long that tail is, the next leader says: with its transactions it writes a digest
+    /// of the whole tree, and the tree has that digest only without the tail. (That two servers have it in their logs
+    /// does not say that it happened: a server may write down what it was told by a leader that nobody followed in
+    /// the end.) The last epoch has no tail while its leader leads.
+    ///
     /// # Errors
     /// When it contradicts itself: then it is not understood, and nothing can be checked by it.
     pub fn of(logs: &[TransactionLog]) -> Result<History, String> {
-        let mut truth = Truth::of_a_new_server();
-        let mut transactions = Vec::new();
-        for logged in committed(logs)? {
-            let zxid = Zxid(logged.zxid);
-            let mut changes = Vec::new();
-            for logged_change in &logged.changes {
-                for change in resolve(logged_change, logged.session, &truth)
-                    .map_err(|what| format!("at {zxid} {what}, says the log: {logged_change:?}"))?
-                {
-                    let change_alone = Transaction { zxid, time: logged.time, changes: vec![change.clone()] };
-                    truth.apply(&change_alone);
-                    changes.push(change);
-                }
-            }
-            transactions.push(Transaction { zxid, time: logged.time, changes });
+        let mut told = Told::default();
+        for epoch in epochs(logs)? {
+            told = told.go_on(&epoch)?;
         }
-        Ok(History { transactions })
+        Ok(History { transactions: told.transactions })
     }
 
     /// Whether this is what `earlier` has become.
@@ -80,37 +75,146 @@ fn is_at_or_below(path: &str, root: &str) -> bool {
     root == "/" || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What was committed of what was logged, in order.
-///
-/// No two leaders share an epoch, and a zxid begins with its leader's, so one zxid is one transaction wherever it is
-/// found. A transaction is committed when a quorum has logged it: two of three servers. No server forgets one, so
-/// two logs have it, unless it came to the others as part of a snapshot. That happens in one case that matters: a
-/// server alone had logged it, was elected and so made it part of history, and the others were too far behind to be
-/// sent transactions. A leader takes a snapshot when it begins to lead, and the snapshot bears the zxid of the last
-/// transaction in it. So one log is enough if its server has a snapshot of the same epoch that is as new.
-/// What is left is the tail of a leader that went away before anybody heard of it: that never happened. (Most such
-/// tails are not even there any more: a server removes them when it is told to.)
-fn committed(logs: &[TransactionLog]) -> Result<Vec<&Logged>, String> {
-    let mut found: BTreeMap<i64, Vec<(&TransactionLog, &Logged)>> = BTreeMap::new();
-    for log in logs {
-        for logged in &log.records {
-            let copies = found.entry(logged.zxid).or_default();
-            if copies.iter().any(|(_, other)| *other != logged) {
-                return Err(format!("two servers have logged different transactions {:#x}", logged.zxid));
-            }
-            if !copies.iter().any(|(other, _)| std::ptr::eq(*other, log)) {
-                copies.push((log, logged));
-            }
+/// All that was logged by any server, by epoch and zxid.
+fn epochs(logs: &[TransactionLog]) -> Result<Vec<Vec<&Logged>>, String> {
+    let mut found: BTreeMap<i64, &Logged> = BTreeMap::new();
+    for logged in logs.iter().flat_map(|log| &log.records) {
+        if *found.entry(logged.zxid).or_insert(logged) != logged {
+            return Err(format!("two servers have logged different transactions {:#x}", logged.zxid));
         }
     }
-    let quorum = logs.len() / 2 + 1;
-    let epoch = |zxid: i64| zxid >> 32;
-    let is_committed = |copies: &[(&TransactionLog, &Logged)]| {
-        let (log, Logged { zxid, .. }) = copies[0];
-        let was_led_from = |at: &i64| epoch(*at) == epoch(*zxid) && at >= zxid;
-        copies.len() >= quorum || log.snapshots.iter().any(was_led_from)
-    };
-    Ok(found.into_values().filter(|copies| is_committed(copies)).map(|copies| copies[0].1).collect())
+    let mut epochs: BTreeMap<i64, Vec<&Logged>> = BTreeMap::new();
+    for logged in found.into_values() {
+        epochs.entry(logged.zxid >> 32).or_default().push(logged);
+    }
+    Ok(epochs.into_values().collect())
+}
+
+/// A history as far as it has been told, and the tree that it makes.
+#[derive(Clone)]
+struct Told {
+    transactions: Vec<Transaction>,
+    truth: Truth,
+    digest: i64,
+    /// Where the last epoch begins: among the transactions, and the tree then.
+    epoch: (usize, Truth),
+}
+
+impl Default for Told {
+    fn default() -> Told {
+        let truth = Truth::of_a_new_server();
+        let digest = truth.subtree("/").map(|(path, node)| node_digest(path, node)).sum();
+        Told { transactions: Vec::new(), epoch: (0, truth.clone()), truth, digest }
+    }
+}
+
+impl Told {
+    /// Tells the next epoch, behind as much of the last one as its leader knew.
+    fn go_on(mut self, epoch: &[&Logged]) -> Result<Told, String> {
+        let fits = |told: &Told| {
+            let mut told = Told { transactions: Vec::new(), ..told.clone() };
+            // More than one where the first has no digest.
+            let until =
+                epoch.iter().position(|logged| logged.digest.is_some()).map_or(epoch.len(), |at| at + 1);
+            epoch[..until].iter().all(|logged| told.tell(logged).is_ok())
+        };
+        if !fits(&self) {
+            let (start, truth) = self.epoch.clone();
+            let tail = self.transactions.split_off(start);
+            let digest = truth.subtree("/").map(|(path, node)| node_digest(path, node)).sum();
+            (self.truth, self.digest) = (truth, digest);
+            let mut longest = fits(&self).then(|| self.clone());
+            for transaction in tail {
+                self.apply(transaction);
+                if fits(&self) {
+                    longest = Some(self.clone());
+                }
+            }
+            let unfit = || format!("nothing before {:#x} leads to it", epoch[0].zxid);
+            self = longest.ok_or_else(unfit)?;
+        }
+        self.epoch = (self.transactions.len(), self.truth.clone());
+        for logged in epoch {
+            self.tell(logged)?;
+        }
+        Ok(self)
+    }
+
+    fn tell(&mut self, logged: &Logged) -> Result<(), String> {
+        let zxid = Zxid(logged.zxid);
+        let mut changes = Vec::new();
+        // One after the other, as each may rest on the one before.
+        let mut truth = self.truth.clone();
+        for logged_change in &logged.changes {
+            for change in resolve(logged_change, logged.session, &truth)
+                .map_err(|what| format!("at {zxid} {what}, says the log: {logged_change:?}"))?
+            {
+                let time = logged.time;
+                truth.apply(&Transaction { zxid, time, changes: vec![change.clone()] });
+                changes.push(change);
+            }
+        }
+        self.apply(Transaction { zxid, time: logged.time, changes });
+        match logged.digest {
+            Some(digest) if digest != self.digest => Err(format!("at {zxid} the leader had another tree")),
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, transaction: Transaction) {
+        let paths = transaction.changes.iter().map(|change| match change {
+            Change::Create { path, .. }
+            | Change::Delete { path }
+            | Change::SetData { path, .. }
+            | Change::SetAcl { path, .. } => &**path,
+        });
+        let paths: BTreeSet<&str> = paths.flat_map(|path| [path, parent(path)]).collect();
+        let sum = |truth: &Truth| -> i64 {
+            let nodes = paths.iter().filter_map(|path| Some((path, truth.get(path)?)));
+            nodes.map(|(path, node)| node_digest(path, node)).sum()
+        };
+        self.digest -= sum(&self.truth);
+        self.truth.apply(&transaction);
+        self.digest += sum(&self.truth);
+        self.transactions.push(transaction);
+    }
+}
+
+/// As ZooKeeper's `DigestCalculator` has it.
+fn node_digest(path: &str, node: &treecache_checks::TruthNode) -> i64 {
+    if path.starts_with("/zookeeper/") {
+        return 0;
+    }
+    let stat = node.stat;
+    let mut crc = !0;
+    let mut update = |bytes: &[u8]| crc = bytes.iter().fold(crc, |crc, byte| crc32(crc, *byte));
+    update(if path == "/" { b"" } else { path.as_bytes() });
+    update(&node.data);
+    for long in [stat.czxid.0, stat.mzxid.0, stat.pzxid.0, stat.ctime, stat.mtime] {
+        update(&long.to_be_bytes());
+    }
+    for int in [stat.version, creations(&stat), stat.aversion] {
+        update(&int.to_be_bytes());
+    }
+    update(&stat.ephemeral_owner.to_be_bytes());
+    i64::from(!crc)
+}
+
+fn crc32(crc: u32, byte: u8) -> u32 {
+    (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
+}
+
+/// How many children a node has been given. The server counts these, and shows twice as many, less the children that
+/// are left.
+fn creations(stat: &Stat) -> i32 {
+    (stat.cversion + stat.num_children) / 2
+}
+
+fn parent(path: &str) -> &str {
+    match path.rfind('/') {
+        Some(0) | None => "/",
+        Some(at) => &path[..at],
+    }
 }
 
 /// What a logged change does to the tree. The log says what it found there: that has to be so.
@@ -120,12 +224,7 @@ fn resolve(logged: &LoggedChange, session: i64, truth: &Truth) -> Result<Vec<Cha
     let change = match logged {
         LoggedChange::SetData { path, .. } if hidden(path) => return Ok(Vec::new()),
         LoggedChange::Create { path, data, acl, owner, parent_cversion } => {
-            let parent = match path.rfind('/') {
-                Some(0) | None => "/",
-                Some(at) => &path[..at],
-            };
-            // The server counts creations only, and shows twice as many less the children that are left.
-            let created = truth.get(parent).map(|node| (node.stat.cversion + node.stat.num_children) / 2);
+            let created = truth.get(parent(path)).map(|node| creations(&node.stat));
             if created.map(|created| created + 1) != Some(*parent_cversion) {
                 return Err(format!("{path} cannot have been created: {created:?} before it"));
             }
@@ -224,13 +323,22 @@ pub fn difference_of(
 mod tests {
     use super::*;
 
-    fn set(zxid: i64, version: i32) -> Logged {
-        let change = LoggedChange::SetData { path: "/".into(), data: vec![], version };
-        Logged { zxid, time: 7, session: 1, changes: vec![change] }
+    const NEXT_EPOCH: i64 = 1 << 32;
+
+    /// Sets `/` on top of what the others do, as a leader would have it written down.
+    fn set(before: &[&Logged], zxid: i64) -> Logged {
+        let mut told = Told::default();
+        before.iter().for_each(|logged| told.tell(logged).expect("it fits"));
+        let version = told.truth.get("/").expect("the root").stat.version + 1;
+        let change = LoggedChange::SetData { path: "/".into(), data: vec![7], version };
+        let mut logged = Logged { zxid, time: 7, session: 1, changes: vec![change], digest: None };
+        told.tell(&logged).expect("it fits");
+        logged.digest = Some(told.digest);
+        logged
     }
 
-    fn log(records: &[Logged], snapshots: &[i64]) -> TransactionLog {
-        TransactionLog { records: records.to_vec(), snapshots: snapshots.to_vec() }
+    fn log(records: &[&Logged]) -> TransactionLog {
+        TransactionLog { records: records.iter().map(|logged| (*logged).clone()).collect() }
     }
 
     fn zxids(logs: &[TransactionLog]) -> Vec<i64> {
@@ -239,21 +347,35 @@ mod tests {
     }
 
     #[test]
-    fn what_no_quorum_has_logged_never_happened_unless_it_was_led_from() {
-        const NEXT_EPOCH: i64 = 1 << 32;
-        let (one, two, three, tail) = (set(1, 1), set(2, 2), set(NEXT_EPOCH + 1, 3), set(3, 3));
-        let all = [one.clone(), two.clone(), three.clone()];
-        assert_eq!(zxids(&[log(&all, &[0]), log(&all, &[]), log(&[], &[])]), [1, 2, NEXT_EPOCH + 1]);
-        let old_leader = log(&[one.clone(), two.clone(), tail.clone()], &[0, NEXT_EPOCH + 1]);
-        assert_eq!(zxids(&[old_leader, log(&all, &[]), log(&all, &[])]), [1, 2, NEXT_EPOCH + 1]);
-        let leads_again = log(&[one.clone(), two.clone(), tail], &[0, 3]);
-        let synchronized = log(&[one, two], &[NEXT_EPOCH]);
-        assert_eq!(zxids(&[leads_again, synchronized.clone(), synchronized]), [1, 2, 3]);
+    fn the_next_leader_says_what_happened_of_an_epoch() {
+        let one = set(&[], 1);
+        let two = set(&[&one], 2);
+        let three = set(&[&one, &two], 3);
+        for (tail, happened) in [(1, vec![1, 2]), (2, vec![1])] {
+            let kept = &[&one, &two][..3 - tail];
+            let next = set(kept, NEXT_EPOCH + 1);
+            let follower = log(&[kept, &[&next]].concat());
+            let old_leader = log(&[&one, &two, &three]);
+            let expected = [happened, vec![NEXT_EPOCH + 1]].concat();
+            assert_eq!(zxids(&[old_leader.clone(), follower.clone(), follower.clone()]), expected);
+            // Written down by a follower too, and yet it never happened.
+            assert_eq!(zxids(&[old_leader.clone(), old_leader, follower]), expected);
+        }
+        let next = set(&[&one, &two, &three], NEXT_EPOCH + 1);
+        let [leader, behind] = [log(&[&one, &two, &three, &next]), log(&[&one])];
+        assert_eq!(zxids(&[leader, behind.clone(), behind]), [1, 2, 3, NEXT_EPOCH + 1]);
     }
 
     #[test]
     fn a_history_with_a_gap_is_refused() {
-        let log = log(&[set(1, 1), set(3, 3)], &[]);
-        assert!(History::of(&[log.clone(), log]).err().expect("an error").contains("cannot have been set"));
+        let one = set(&[], 1);
+        let two = set(&[&one], 2);
+        let three = set(&[&one, &two], 3);
+        assert!(
+            History::of(&[log(&[&one, &three])]).err().expect("an error").contains("cannot have been set")
+        );
+        let other = Logged { digest: three.digest.map(|digest| digest + 1), ..three };
+        let error = History::of(&[log(&[&one, &two, &other])]).err().expect("an error");
+        assert!(error.contains("another tree"), "{error}");
     }
 }

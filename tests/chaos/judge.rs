@@ -14,9 +14,7 @@
 use std::collections::HashSet;
 
 use treecache::{EventKind, Snapshot, Zxid};
-use treecache_checks::{
-    Check, Excused, Observer, Replay, Transaction, Truth, Violation, difference,
-};
+use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, Violation, difference};
 
 use crate::history::History;
 use crate::observed::{Claim, Glimpse, Millis, Note, Watched};

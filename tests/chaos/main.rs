@@ -11,15 +11,15 @@ mod judge;
 mod observed;
 mod writers;
 
-use std::env;
 use std::fmt::Display;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use treecache::State;
-use treecache_checks::Check;
+use treecache_checks::{Check, Violation};
 use treecache_test_support::{Acl, Ensemble, Op, Server, TransactionLog, Witness, Writer};
 
 use faults::{ServerFaults, Toll, trouble_connections};
@@ -29,15 +29,15 @@ use observed::{Millis, Observer, Watched, poll, wall, watch};
 use writers::Writers;
 
 /// A round begins without faults, so that it can be seen how the caches do in fair weather.
-const FAIR: Duration = Duration::from_secs(8);
-const STORM: Duration = Duration::from_secs(16);
+const FAIR: Duration = Duration::from_secs(7);
+const STORM: Duration = Duration::from_secs(24);
 /// How often a round ends with the ensemble wiped, and which is the first.
 const WIPE_EVERY: usize = 4;
 const FIRST_WIPE: usize = 1;
 /// How long caches may take to be in step when nothing is wrong any more. Some of it is their backing off, and five
 /// rounds of refusals before they believe that an ensemble was wiped.
 const LIVE_BOUND: Duration = Duration::from_secs(90);
-/// Sessions that expire may change the tree behind a comparison.
+/// How long sessions may take to expire, and servers to have all that one has.
 const SETTLE_BOUND: Duration = Duration::from_secs(30);
 
 fn setting<T: FromStr>(name: &str, default: T) -> T {
@@ -137,13 +137,28 @@ impl<'c> Chaos<'c> {
         tell(self.began, what);
     }
 
+    /// Keeps what the servers have written, for whoever wants to know.
     #[track_caller]
     fn fail(&self, what: impl Display) -> ! {
+        let folder = env::temp_dir().join(format!("treecache-chaos-{}", self.seed));
+        for (number, history) in self.ensemble.histories().iter().enumerate() {
+            let to = folder.join(number.to_string());
+            let copied = fs::create_dir_all(&to).and_then(|()| {
+                fs::read_dir(history)?.try_for_each(|file| {
+                    let file = file?;
+                    fs::copy(file.path(), to.join(file.file_name())).map(drop)
+                })
+            });
+            if let Err(error) = copied {
+                println!("the files of server {number} are not kept: {error}");
+            }
+        }
         panic!(
-            "{what}\nin round {} after {:.0?}; TREECACHE_CHAOS_SEED={}",
+            "{what}\nin round {} after {:.0?}, TREECACHE_CHAOS_SEED={}; the servers' files are in {}",
             self.rounds,
             self.began.elapsed(),
-            self.seed
+            self.seed,
+            folder.display()
         );
     }
 
@@ -157,7 +172,15 @@ impl<'c> Chaos<'c> {
         if wiped {
             histories.push(self.wipe());
         }
-        self.wait_until_in_step(Instant::now(), wiped);
+        let calm = Instant::now();
+        self.writers.pause();
+        let live = self.wait_until_in_step(calm);
+        let longest = &mut self.longest_to_be_in_step[usize::from(wiped)];
+        *longest = (*longest).max(calm.elapsed());
+        self.tell(format_args!("all in step {:.1?} after the last fault", calm.elapsed()));
+        self.wait_for_the_last_sessions();
+        let live = live.and_then(|()| self.wait_until_in_step(calm));
+        let mut violations: Vec<String> = live.err().iter().map(Violation::to_string).collect();
         let history = self.settle();
         self.transactions += history.transactions.len() - self.history.transactions.len();
         self.history = History::default();
@@ -166,8 +189,11 @@ impl<'c> Chaos<'c> {
         let round = Round { histories: &histories, fair };
         for (number, watched) in self.caches.iter().enumerate() {
             if let Err(violation) = self.judges[number].round(watched, &round, self.eras) {
-                self.fail(format_args!("{}: {violation}", self.name(number)));
+                violations.push(format!("{}: {violation}", self.name(number)));
             }
+        }
+        if !violations.is_empty() {
+            self.fail(violations.join("\n"));
         }
         self.eras += histories.len() - 1;
         self.history = histories.pop().expect("it was pushed");
@@ -241,11 +267,24 @@ impl<'c> Chaos<'c> {
         history
     }
 
-    /// *live*: nothing is wrong any more since `calm`, and nobody writes.
-    fn wait_until_in_step(&mut self, calm: Instant, wiped: bool) {
-        self.writers.pause();
+    fn any_witness(&mut self) -> Witness {
         let server = self.random.usize(..self.ensemble.servers().len());
-        let witness = Witness::connect(&self.ensemble.servers()[server].hosts());
+        Witness::connect(&self.ensemble.servers()[server].hosts())
+    }
+
+    /// The tree changes behind the writers' backs while sessions of theirs expire.
+    fn wait_for_the_last_sessions(&mut self) {
+        let witness = self.any_witness();
+        let deadline = Instant::now() + SETTLE_BOUND;
+        while witness.truth("/").values().any(|node| node.stat.ephemeral_owner != 0) {
+            assert!(Instant::now() < deadline, "sessions of writers do not expire");
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// *live*: nothing is wrong any more since `calm`, and nobody writes.
+    fn wait_until_in_step(&mut self, calm: Instant) -> Result<(), Violation> {
+        let witness = self.any_witness();
         let deadline = Instant::now() + LIVE_BOUND;
         loop {
             let truth = witness.truth("/");
@@ -259,17 +298,14 @@ impl<'c> Chaos<'c> {
                 Some(format!("{}: {what}", self.name(number)))
             });
             match behind {
-                None => break,
+                None => return Ok(()),
                 Some(behind) if Instant::now() > deadline => {
                     let what = format!("{:.1?} after the last fault {behind}", calm.elapsed());
-                    self.fail(Check::Live.violated(what))
+                    return Err(Check::Live.violated(what));
                 }
                 Some(_) => thread::sleep(Duration::from_millis(50)),
             }
         }
-        let longest = &mut self.longest_to_be_in_step[usize::from(wiped)];
-        *longest = (*longest).max(calm.elapsed());
-        self.tell(format_args!("all in step {:.1?} after the last fault", calm.elapsed()));
     }
 
     /// The history, once it is what all servers have.

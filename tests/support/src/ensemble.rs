@@ -148,17 +148,23 @@ impl Ensemble {
 
     /// Waits until every server serves.
     pub fn wait_until_all_serve(&self) {
-        self.wait_for(SERVERS);
+        self.wait_for(SERVERS, None);
     }
 
     /// Waits until a leader and a follower serve.
     pub fn wait_for_quorum(&self) {
-        self.wait_for(SERVERS / 2 + 1);
+        self.wait_for(SERVERS / 2 + 1, None);
     }
 
-    fn wait_for(&self, count: usize) {
+    /// Waits until every server serves but `server`, of which nothing is asked.
+    pub fn wait_for_the_others(&self, server: usize) {
+        self.wait_for(SERVERS - 1, Some(server));
+    }
+
+    fn wait_for(&self, count: usize, without: Option<usize>) {
         let deadline = Instant::now() + QUORUM_BOUND;
-        while self.servers.iter().filter(|server| server.mode().is_some()).count() < count {
+        let serves = |(at, server): &(usize, &Server)| Some(*at) != without && server.mode().is_some();
+        while self.servers.iter().enumerate().filter(serves).count() < count {
             if Instant::now() > deadline {
                 let logs: Vec<String> = self.servers.iter().map(Server::log).collect();
                 panic!("not {count} servers of the ensemble serve; their logs:\n{}", logs.join("\n\n"));

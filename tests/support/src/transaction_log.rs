@@ -39,6 +39,9 @@ pub struct Logged {
     pub session: i64,
     /// Several only of a `multi`; none of what changes no node.
     pub changes: Vec<LoggedChange>,
+    /// What the leader makes of the whole tree behind it: the sum of a CRC-32 of every node (ZooKeeper's
+    /// `DigestCalculator`, version 2). Not every record has one.
+    pub digest: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +79,10 @@ pub enum LoggedChange {
 pub struct TransactionLog {
     /// In the order of their zxids.
     pub records: Vec<Logged>,
-    /// The zxids at which it took snapshots.
-    pub snapshots: Vec<i64>,
 }
 
 impl TransactionLog {
-    /// Reads what is in the folder `version-2` of a server's data, which may be running: what it has not finished
+    /// Reads the logs in the folder `version-2` of a server's data, which may be running: what it has not finished
     /// writing is left out. Empty when there is no such folder.
     pub fn read(folder: &Path) -> TransactionLog {
         let mut log = TransactionLog::default();
@@ -90,11 +91,9 @@ impl TransactionLog {
         for entry in entries {
             let path = entry.expect("a folder's entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let zxid = |prefix| i64::from_str_radix(name.strip_prefix(prefix)?, 16).ok();
-            if let Some(zxid) = zxid("log.") {
+            if let Some(zxid) = name.strip_prefix("log.").and_then(|zxid| i64::from_str_radix(zxid, 16).ok())
+            {
                 files.push((zxid, path));
-            } else {
-                log.snapshots.extend(zxid("snapshot."));
             }
         }
         files.sort();
@@ -144,10 +143,11 @@ fn read_record(bytes: &[u8]) -> Result<Logged, String> {
         (|| Some((decoder.long()?, decoder.int()?, decoder.long()?, decoder.long()?, decoder.int()?)))();
     let (session, _, zxid, time, kind) = header.ok_or("header of a transaction")?;
     let mut changes = Vec::new();
-    // A digest of the tree may follow.
     read_change(kind, &mut decoder, session, &mut changes)
         .ok_or_else(|| format!("transaction {zxid:#x} of type {kind}"))?;
-    Ok(Logged { zxid, time, session, changes })
+    let digest = (|| Some((decoder.int()?, decoder.long()?)))();
+    let digest = digest.filter(|(version, _)| *version == 2).map(|(_, digest)| digest);
+    Ok(Logged { zxid, time, session, changes, digest })
 }
 
 fn read_change(kind: i32, from: &mut Decoder, session: i64, to: &mut Vec<LoggedChange>) -> Option<()> {
@@ -187,8 +187,12 @@ fn read_change(kind: i32, from: &mut Decoder, session: i64, to: &mut Vec<LoggedC
             }
             return Some(());
         }
+        CHECK => {
+            string(from)?;
+            return from.int().map(drop);
+        }
         // An error is a write that failed.
-        CHECK | ERROR | CREATE_SESSION => return Some(()),
+        ERROR | CREATE_SESSION => return from.int().map(drop),
         _ => return None,
     };
     to.push(change);
