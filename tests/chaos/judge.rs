@@ -41,7 +41,6 @@ pub struct Tally {
     pub events: u64,
     pub replayed: u64,
     pub claims: u64,
-    pub versions_claimed: u64,
     pub suspended: u64,
     pub reconnected: u64,
     pub lost: u64,
@@ -61,7 +60,6 @@ impl Tally {
         self.events += other.events;
         self.replayed += other.replayed;
         self.claims += other.claims;
-        self.versions_claimed += other.versions_claimed;
         self.suspended += other.suspended;
         self.reconnected += other.reconnected;
         self.lost += other.lost;
@@ -286,7 +284,6 @@ impl Judge {
         touching: &[(Zxid, Millis)],
     ) -> Result<(), Violation> {
         self.tally.claims += claim.times;
-        self.tally.versions_claimed += 1;
         let zxid = snapshot.zxid();
         Check::Honest.that(snapshot.is_cut(), || {
             format!("{} was said to be in step with a version at {zxid} that is no cut", self.root)

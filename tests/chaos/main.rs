@@ -339,9 +339,7 @@ impl<'c> Chaos<'c> {
         );
         let [ordinary, wiped] = self.longest_to_be_in_step;
         println!("longest until all were in step: {ordinary:.1?}, behind a wiped ensemble {wiped:.1?}");
-        println!(
-            "            cuts  others  events replayed   in step: asked versions stalest   suspended lost back resets   fed: changes longest"
-        );
+        println!("{HEADING}");
         for (number, judge) in self.judges.iter().enumerate() {
             println!("{}", Line(&judge.tally, &self.name(number)));
         }
@@ -349,29 +347,20 @@ impl<'c> Chaos<'c> {
     }
 }
 
+const HEADING: &str = "
+     versions seen |  replayed were  | said to be in step,  | the connection was | resets | changes waited
+     cuts   others |  events versions|   times  behind, ms  |   gone  lost  back |        |  times for ms";
+
 /// A line of the summary.
 struct Line<'l>(&'l Tally, &'l str);
 
 impl std::fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Line(tally, name) = self;
-        write!(
-            f,
-            "{:16} {:7} {:7} {:8} {:16} {:8} {:4} ms   {:9} {:4} {:4} {:6}   {:12} {:4} ms  {name}",
-            tally.cuts,
-            tally.others,
-            tally.events,
-            tally.replayed,
-            tally.claims,
-            tally.versions_claimed,
-            tally.stalest,
-            tally.suspended,
-            tally.lost,
-            tally.reconnected,
-            tally.resets,
-            tally.waits,
-            tally.longest_wait,
-        )
+        write!(f, "{:9} {:8} | {:7} {:7} ", tally.cuts, tally.others, tally.events, tally.replayed)?;
+        write!(f, "| {:8} {:10}  ", tally.claims, tally.stalest)?;
+        write!(f, "| {:6} {:5} {:5} | {:6} ", tally.suspended, tally.lost, tally.reconnected, tally.resets)?;
+        write!(f, "| {:6} {:6}  {name}", tally.waits, tally.longest_wait)
     }
 }
 
