@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use treecache_test_support::{Ensemble, Partition, expire_session, password_of};
 
-use crate::observed::Observer;
+use crate::observed::Consumer;
 
 /// How often each happened.
 #[derive(Default, Clone)]
@@ -187,7 +187,7 @@ impl ServerFaults {
 
 /// Faults between the caches and their servers, until `end`. All is well afterwards.
 pub fn trouble_connections(
-    observers: &[Observer],
+    consumers: &[Consumer],
     end: Instant,
     random: &mut fastrand::Rng,
     tell: &dyn Fn(String),
@@ -195,27 +195,27 @@ pub fn trouble_connections(
     let mut toll = Toll::default();
     while Instant::now() < end {
         thread::sleep(Duration::from_millis(random.u64(300..3000)));
-        let observer = &observers[random.usize(..observers.len())];
-        let proxies = &observer.proxies;
+        let consumer = &consumers[random.usize(..consumers.len())];
+        let proxies = &consumer.proxies;
         // One of its servers, or all of them.
         let at = random.usize(..=proxies.len());
         let hit = proxies.get(at..=at).unwrap_or(proxies);
         let last = Duration::from_millis(random.u64(200..4000));
         match random.u32(..4) {
             0 => {
-                tell(format!("client {:?}: connections cut", observer.name));
+                tell(format!("client {:?}: connections cut", consumer.name));
                 hit.iter().for_each(|proxy| proxy.drop_connections());
                 toll.count("connections cut");
             }
             1 => {
-                tell(format!("client {:?}: silence for {last:?}", observer.name));
+                tell(format!("client {:?}: silence for {last:?}", consumer.name));
                 hit.iter().for_each(|proxy| proxy.blackhole(true));
                 thread::sleep(last);
                 hit.iter().for_each(|proxy| proxy.blackhole(false));
                 toll.count("connections silent");
             }
             2 => {
-                tell(format!("client {:?}: refused for {last:?}", observer.name));
+                tell(format!("client {:?}: refused for {last:?}", consumer.name));
                 hit.iter().for_each(|proxy| proxy.refuse(true));
                 hit.iter().for_each(|proxy| proxy.drop_connections());
                 thread::sleep(last);
@@ -228,7 +228,7 @@ pub fn trouble_connections(
                 let ended =
                     session != 0 && expire_session(proxy.upstream(), session, password_of(session)).is_ok();
                 if ended {
-                    tell(format!("client {:?}: session {session:#x} expired", observer.name));
+                    tell(format!("client {:?}: session {session:#x} expired", consumer.name));
                     toll.count("session expired");
                 }
             }

@@ -1,6 +1,6 @@
 //! What the ensemble has done, by its own account: the transaction logs of its servers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use treecache::{Snapshot, Stat, Zxid};
@@ -125,7 +125,10 @@ impl Told {
             (self.truth, self.digest) = (truth, digest);
             let mut longest = fits(&self).then(|| self.clone());
             for transaction in tail {
-                self.apply(transaction);
+                for change in &transaction.changes {
+                    self.change(change, &transaction);
+                }
+                self.transactions.push(transaction);
                 if fits(&self) {
                     longest = Some(self.clone());
                 }
@@ -141,42 +144,38 @@ impl Told {
     }
 
     fn tell(&mut self, logged: &Logged) -> Result<(), String> {
-        let zxid = Zxid(logged.zxid);
-        let mut changes = Vec::new();
-        // One after the other, as each may rest on the one before.
-        let mut truth = self.truth.clone();
+        let mut transaction = Transaction { zxid: Zxid(logged.zxid), time: logged.time, changes: Vec::new() };
         for logged_change in &logged.changes {
-            for change in resolve(logged_change, logged.session, &truth)
-                .map_err(|what| format!("at {zxid} {what}, says the log: {logged_change:?}"))?
-            {
-                let time = logged.time;
-                truth.apply(&Transaction { zxid, time, changes: vec![change.clone()] });
-                changes.push(change);
+            let changes = resolve(logged_change, logged.session, &self.truth)
+                .map_err(|what| format!("at {} {what}, says the log: {logged_change:?}", transaction.zxid))?;
+            // One after the other, as each may rest on the one before.
+            for change in changes {
+                self.change(&change, &transaction);
+                transaction.changes.push(change);
             }
         }
-        self.apply(Transaction { zxid, time: logged.time, changes });
+        let zxid = transaction.zxid;
+        self.transactions.push(transaction);
         match logged.digest {
             Some(digest) if digest != self.digest => Err(format!("at {zxid} the leader had another tree")),
             _ => Ok(()),
         }
     }
 
-    fn apply(&mut self, transaction: Transaction) {
-        let paths = transaction.changes.iter().map(|change| match change {
+    fn change(&mut self, change: &Change, Transaction { zxid, time, .. }: &Transaction) {
+        let path = match change {
             Change::Create { path, .. }
             | Change::Delete { path }
             | Change::SetData { path, .. }
-            | Change::SetAcl { path, .. } => &**path,
-        });
-        let paths: BTreeSet<&str> = paths.flat_map(|path| [path, parent(path)]).collect();
+            | Change::SetAcl { path, .. } => path,
+        };
+        let changes = [&**path, parent(path)];
         let sum = |truth: &Truth| -> i64 {
-            let nodes = paths.iter().filter_map(|path| Some((path, truth.get(path)?)));
-            nodes.map(|(path, node)| node_digest(path, node)).sum()
+            changes.iter().filter_map(|path| Some(node_digest(path, truth.get(path)?))).sum()
         };
         self.digest -= sum(&self.truth);
-        self.truth.apply(&transaction);
+        self.truth.apply(&Transaction { zxid: *zxid, time: *time, changes: vec![change.clone()] });
         self.digest += sum(&self.truth);
-        self.transactions.push(transaction);
     }
 }
 

@@ -29,8 +29,16 @@ const MULTIS: usize = 8;
 pub struct Round<'r> {
     /// Of each time that the ensemble began at zxid 0: the one the round began in, and those that came in it.
     pub histories: &'r [History],
+    /// How many there were before the first of these.
+    pub first_era: usize,
     /// When nothing was wrong, and everybody wrote; in the first of these histories.
     pub fair: (Millis, Millis),
+}
+
+impl Round<'_> {
+    fn last_era(&self) -> usize {
+        self.first_era + self.histories.len() - 1
+    }
 }
 
 /// What was checked, and found.
@@ -135,8 +143,8 @@ impl Judge {
         }
     }
 
-    /// Judges what was seen of the cache in a round that began in the `first_era`-th of all histories.
-    pub fn round(&mut self, watched: &Watched, round: &Round<'_>, first_era: usize) -> Result<(), Violation> {
+    /// Judges what was seen of the cache since the last round.
+    pub fn round(&mut self, watched: &Watched, round: &Round<'_>) -> Result<(), Violation> {
         let (notes, glimpses) = (watched.take_notes(), watched.take_glimpses());
         // A listener may read a version of the new ensemble before it is told of the reset.
         self.resets += notes.iter().filter(|note| matches!(note, Note::Reset)).count();
@@ -157,10 +165,7 @@ impl Judge {
                         self.replay.assert_equals(&snapshot)?;
                         self.tally.replayed += 1;
                     }
-                    if self.follow_era(snapshot.zxid())? {
-                        self.observer.reset();
-                    }
-                    let era = self.told_era - first_era;
+                    let era = self.follow_era(snapshot.zxid(), round)? - round.first_era;
                     if checked.insert((era, snapshot.zxid(), snapshot.is_cut(), snapshot.len())) {
                         let near = near(&multis[era], snapshot.zxid());
                         let truth = snapshot.is_cut().then(|| pasts[era].at(snapshot.zxid()));
@@ -172,7 +177,7 @@ impl Judge {
                 Note::Reset => {}
             }
         }
-        self.glimpses(&glimpses, round, first_era, &mut pasts, &mut checked)?;
+        self.glimpses(&glimpses, round, &mut pasts, &mut checked)?;
         if let Some(last) = glimpses.last() {
             let same = self.replay.assert_equals(&last.snapshot);
             same.map_err(|violation| Violation {
@@ -182,11 +187,12 @@ impl Judge {
             self.last_told = last.snapshot.zxid();
         }
         // A new ensemble may have come without an event: when all that is shown was the same before.
-        let last_era = first_era + round.histories.len() - 1;
-        if std::mem::replace(&mut self.told_era, last_era) < last_era {
+        if std::mem::replace(&mut self.told_era, round.last_era()) < round.last_era() {
             self.observer.reset();
         }
-        Ok(())
+        Check::Honest.that(self.resets >= round.last_era(), || {
+            format!("{}: the ensemble was wiped, and no reset was reported", self.root)
+        })
     }
 
     fn count(&mut self, snapshot: &Snapshot) {
@@ -197,16 +203,19 @@ impl Judge {
         }
     }
 
-    /// Zxids go back when the ensemble did, and the cache has said so. Returns whether they did.
-    fn follow_era(&mut self, zxid: Zxid) -> Result<bool, Violation> {
-        let went_back = zxid < std::mem::replace(&mut self.last_told, zxid);
-        self.told_era += usize::from(went_back);
-        self.check_era(self.told_era, zxid)?;
-        Ok(went_back)
+    /// In which of all histories a listener is that finds a version at `zxid`.
+    fn follow_era(&mut self, zxid: Zxid, round: &Round<'_>) -> Result<usize, Violation> {
+        if zxid < std::mem::replace(&mut self.last_told, zxid) {
+            self.told_era += 1;
+            self.observer.reset();
+        }
+        self.check_era(self.told_era, zxid, round)?;
+        Ok(self.told_era)
     }
 
-    fn check_era(&self, era: usize, zxid: Zxid) -> Result<(), Violation> {
-        Check::Monotonic.that(era <= self.resets, || {
+    /// Zxids go back when the ensemble did, and the cache has said so.
+    fn check_era(&self, era: usize, zxid: Zxid, round: &Round<'_>) -> Result<(), Violation> {
+        Check::Monotonic.that(era <= round.last_era().min(self.resets), || {
             format!("{} went back to {zxid}, and {} resets were reported", self.root, self.resets)
         })
     }
@@ -246,15 +255,14 @@ impl Judge {
         &mut self,
         glimpses: &[Glimpse],
         round: &Round<'_>,
-        first_era: usize,
         pasts: &mut [Past<'_>],
         checked: &mut HashSet<(usize, Zxid, bool, usize)>,
     ) -> Result<(), Violation> {
         let touching: Vec<_> = round.histories.iter().map(|history| history.touching(self.root)).collect();
         for glimpse in glimpses {
             let snapshot = &glimpse.snapshot;
-            self.check_era(glimpse.era, snapshot.zxid())?;
-            let era = glimpse.era - first_era;
+            self.check_era(glimpse.era, snapshot.zxid(), round)?;
+            let era = glimpse.era - round.first_era;
             if checked.insert((era, snapshot.zxid(), snapshot.is_cut(), snapshot.len())) {
                 self.count(snapshot);
                 if snapshot.is_cut() {
@@ -274,7 +282,7 @@ impl Judge {
                 self.claim(claim, snapshot, &touching[era])?;
             }
         }
-        self.fed(glimpses, round.fair, first_era, &touching[0])
+        self.fed(glimpses, round, &touching[0])
     }
 
     fn claim(
@@ -309,12 +317,12 @@ impl Judge {
     fn fed(
         &mut self,
         glimpses: &[Glimpse],
-        (from, to): (Millis, Millis),
-        era: usize,
+        round: &Round<'_>,
         touching: &[(Zxid, Millis)],
     ) -> Result<(), Violation> {
-        let mut cuts =
-            glimpses.iter().filter(|glimpse| glimpse.era == era && glimpse.snapshot.is_cut()).peekable();
+        let (from, to) = round.fair;
+        let is_cut = |glimpse: &&Glimpse| glimpse.era == round.first_era && glimpse.snapshot.is_cut();
+        let mut cuts = glimpses.iter().filter(is_cut).peekable();
         for (zxid, written) in touching.iter().filter(|(_, at)| (from..to - FED_BOUND).contains(at)) {
             while cuts.peek().is_some_and(|cut| cut.snapshot.zxid() < *zxid) {
                 cuts.next();

@@ -25,7 +25,7 @@ use treecache_test_support::{Acl, Ensemble, Op, Server, TransactionLog, Witness,
 use faults::{ServerFaults, Toll, trouble_connections};
 use history::History;
 use judge::{Judge, Round, Tally};
-use observed::{Millis, Observer, Watched, poll, wall, watch};
+use observed::{Consumer, Millis, Watched, poll, wall, watch};
 use writers::Writers;
 
 /// A round begins without faults, so that it can be seen how the caches do in fair weather.
@@ -52,14 +52,14 @@ fn eight_caches_stay_exact_whatever_happens_to_an_ensemble() {
     println!("TREECACHE_CHAOS_SEED={seed} TREECACHE_CHAOS_SECONDS={seconds}");
     plant();
     let mut ensemble = Ensemble::start();
-    let (observers, caches) = watch(&ensemble);
+    let (consumers, caches) = watch(&ensemble);
     let writers = Writers::start(&ensemble.addrs(), seed);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| poll(&caches, &stop));
         // Also when a round panics.
         let _stops = Stops(&stop);
-        let mut chaos = Chaos::new(seed, &mut ensemble, &observers, &caches, &writers);
+        let mut chaos = Chaos::new(seed, &mut ensemble, &consumers, &caches, &writers);
         while chaos.began.elapsed() < Duration::from_secs(seconds) {
             chaos.round();
         }
@@ -89,7 +89,7 @@ struct Chaos<'c> {
     seed: u64,
     began: Instant,
     ensemble: &'c mut Ensemble,
-    observers: &'c [Observer],
+    consumers: &'c [Consumer],
     caches: &'c [Watched],
     writers: &'c Writers,
     judges: Vec<Judge>,
@@ -110,7 +110,7 @@ impl<'c> Chaos<'c> {
     fn new(
         seed: u64,
         ensemble: &'c mut Ensemble,
-        observers: &'c [Observer],
+        consumers: &'c [Consumer],
         caches: &'c [Watched],
         writers: &'c Writers,
     ) -> Chaos<'c> {
@@ -118,7 +118,7 @@ impl<'c> Chaos<'c> {
             seed,
             began: Instant::now(),
             ensemble,
-            observers,
+            consumers,
             caches,
             writers,
             judges: caches.iter().map(|watched| Judge::new(watched.root)).collect(),
@@ -175,9 +175,11 @@ impl<'c> Chaos<'c> {
         let calm = Instant::now();
         self.writers.pause();
         let live = self.wait_until_in_step(calm);
-        let longest = &mut self.longest_to_be_in_step[usize::from(wiped)];
-        *longest = (*longest).max(calm.elapsed());
-        self.tell(format_args!("all in step {:.1?} after the last fault", calm.elapsed()));
+        if live.is_ok() {
+            let longest = &mut self.longest_to_be_in_step[usize::from(wiped)];
+            *longest = (*longest).max(calm.elapsed());
+            self.tell(format_args!("all in step {:.1?} after the last fault", calm.elapsed()));
+        }
         self.wait_for_the_last_sessions();
         let live = live.and_then(|()| self.wait_until_in_step(calm));
         let mut violations: Vec<String> = live.err().iter().map(Violation::to_string).collect();
@@ -186,9 +188,9 @@ impl<'c> Chaos<'c> {
         self.history = History::default();
         histories.push(history);
 
-        let round = Round { histories: &histories, fair };
+        let round = Round { histories: &histories, first_era: self.eras, fair };
         for (number, watched) in self.caches.iter().enumerate() {
-            if let Err(violation) = self.judges[number].round(watched, &round, self.eras) {
+            if let Err(violation) = self.judges[number].round(watched, &round) {
                 violations.push(format!("{}: {violation}", self.name(number)));
             }
         }
@@ -204,7 +206,7 @@ impl<'c> Chaos<'c> {
     /// How a cache is called.
     fn name(&self, number: usize) -> String {
         let watched = &self.caches[number];
-        format!("cache {number} of {}, client {:?}", watched.root, self.observers[watched.client].name)
+        format!("cache {number} of {}, client {:?}", watched.root, self.consumers[watched.client].name)
     }
 
     fn total(&self) -> Tally {
@@ -224,10 +226,10 @@ impl<'c> Chaos<'c> {
     fn storm(&mut self) {
         let (began, end) = (self.began, Instant::now() + STORM);
         let tell = move |what: String| tell(began, what);
-        let (ensemble, observers) = (&mut *self.ensemble, self.observers);
+        let (ensemble, consumers) = (&mut *self.ensemble, self.consumers);
         let (server_faults, random) = (&mut self.server_faults, &mut self.random);
         let toll = thread::scope(|scope| {
-            let connections = scope.spawn(move || trouble_connections(observers, end, random, &tell));
+            let connections = scope.spawn(move || trouble_connections(consumers, end, random, &tell));
             server_faults.storm(ensemble, end, &tell);
             connections.join().expect("faults of connections")
         });

@@ -26,7 +26,7 @@ pub fn wall(at: Instant) -> Millis {
 }
 
 /// A client, and the proxies through which it reaches each server that it knows.
-pub struct Observer {
+pub struct Consumer {
     pub name: &'static str,
     pub proxies: Vec<Proxy>,
     _client: Client,
@@ -149,8 +149,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Starts the caches; they load when they can.
-pub fn watch(ensemble: &Ensemble) -> (Vec<Observer>, Vec<Watched>) {
-    let (mut observers, mut caches) = (Vec::new(), Vec::new());
+pub fn watch(ensemble: &Ensemble) -> (Vec<Consumer>, Vec<Watched>) {
+    let (mut consumers, mut caches) = (Vec::new(), Vec::new());
     for (number, plan) in PLANS.iter().enumerate() {
         let proxies: Vec<Proxy> =
             plan.servers.iter().map(|server| Proxy::start(ensemble.servers()[*server].addr())).collect();
@@ -160,9 +160,9 @@ pub fn watch(ensemble: &Ensemble) -> (Vec<Observer>, Vec<Watched>) {
         config.set("session.timeout.ms", plan.session_timeout).expect("a timeout");
         let client = Client::new(&hosts, &config).expect("a client");
         caches.extend(plan.roots.iter().map(|root| Watched::start(number, &client, root)));
-        observers.push(Observer { name: plan.name, proxies, _client: client });
+        consumers.push(Consumer { name: plan.name, proxies, _client: client });
     }
-    (observers, caches)
+    (consumers, caches)
 }
 
 impl Watched {

@@ -84,11 +84,6 @@ impl Ensemble {
         self.servers.iter().map(Server::addr).collect()
     }
 
-    /// The connect string with all servers.
-    pub fn hosts(&self) -> String {
-        self.servers.iter().map(Server::hosts).collect::<Vec<_>>().join(",")
-    }
-
     /// Which server leads; `None` while none does, or the one that does is paused.
     pub fn leader(&self) -> Option<usize> {
         self.servers.iter().position(|server| server.mode().as_deref() == Some("leader"))
