@@ -169,9 +169,9 @@ impl Told {
             | Change::SetData { path, .. }
             | Change::SetAcl { path, .. } => path,
         };
-        let changes = [&**path, parent(path)];
+        let changed: &[&str] = if &**path == "/" { &["/"] } else { &[path, parent(path)] };
         let sum = |truth: &Truth| -> i64 {
-            changes.iter().filter_map(|path| Some(node_digest(path, truth.get(path)?))).sum()
+            changed.iter().filter_map(|path| Some(node_digest(path, truth.get(path)?))).sum()
         };
         self.digest -= sum(&self.truth);
         self.truth.apply(&Transaction { zxid: *zxid, time: *time, changes: vec![change.clone()] });

@@ -386,7 +386,9 @@ fn the_transaction_log_tells_what_the_server_has() {
     for (path, flags) in [("/a", 0), ("/a/b", 0), ("/a/c", 4), ("/a/s-", 2), ("/a/e", 1), ("/f", 1)] {
         writer.create(path, Some(b"1"), flags).expect("a node");
     }
-    writer.set("/a", Some(b"2")).expect("a set");
+    for path in ["/a", "/", "/a/b"] {
+        writer.set(path, Some(b"2")).expect("a set");
+    }
     writer.set("/a/b", None).expect("a set");
     writer.set_acl("/a/b", &Acl::open()).expect("an ACL");
     let [delete, create] =
