@@ -111,7 +111,6 @@ impl ServerFaults {
                 tell(format!("{role:?} {server} killed"));
                 ensemble.kill(server);
                 self.wait(500..4000);
-                ensemble.wait_for_quorum();
                 ensemble.wait_for_the_others(server);
                 tell(format!("{server} started again"));
                 ensemble.launch(server);

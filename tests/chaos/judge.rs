@@ -19,7 +19,7 @@ use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, Vio
 use crate::history::History;
 use crate::observed::{Claim, Glimpse, Millis, Note, Watched};
 
-/// Longer than any fault lasts that leaves a connection open.
+/// Longer than a client stays with a silent server and a server without its leader, and than both together.
 const STALE_BOUND: Millis = 20_000;
 const FED_BOUND: Millis = 5_000;
 /// So many transactions before and behind a cut are looked at for *atomic*. (*exact* looks at all of them.)

@@ -16,7 +16,7 @@ const NAMES: [u32; 3] = [6, 5, 3];
 /// Larger than what the library reads again for a Stat.
 const LARGE: usize = 6 << 10;
 /// A writer may wait for a server that was paused, or for one that the `zookeeper` crate has not noticed to be gone.
-const QUIET_BOUND: Duration = Duration::from_secs(40);
+const QUIET_BOUND: Duration = Duration::from_secs(90);
 
 /// What ends a step early: the connection is of no more use.
 struct Lost;
