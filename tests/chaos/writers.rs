@@ -1,13 +1,12 @@
 //! Those who write, whatever happens to the ensemble. What comes of a write they need not know: the log tells.
 
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use treecache_test_support::zookeeper::{Acl, CreateMode};
+use treecache_test_support::zookeeper::{Acl, CreateMode, ZkError, ZooKeeper};
 use treecache_test_support::{Op, Witness, Writer};
 
 const ACCOUNTS: u32 = 16;
@@ -230,35 +229,30 @@ impl Guests {
 /// Writes through the `zookeeper` crate.
 struct WitnessPen {
     pen: Pen,
-    witness: Option<Witness>,
+    witness: Option<(Witness, Arc<ZooKeeper>)>,
 }
 
 impl WitnessPen {
     fn write(&mut self, shared: &Shared) {
-        let (path, data) = (self.pen.path(), self.pen.data());
-        let what = self.pen.random.u32(..4);
-        let server = self.pen.server();
-        let witness = self.witness.take();
-        // It panics where a server does not come back in time.
-        let written = catch_unwind(AssertUnwindSafe(|| {
-            let witness = witness.unwrap_or_else(|| {
-                shared.connections.fetch_add(1, Ordering::SeqCst);
-                Witness::connect(&server.to_string())
-            });
-            let client = witness.client();
-            // An error may be the server's or the connection's: the next call sees to that.
-            let _ = match what {
+        if let Some((witness, client)) = self.witness.take().or_else(|| self.connect(shared)) {
+            let (path, data) = (self.pen.path(), self.pen.data());
+            let written = match self.pen.random.u32(..4) {
                 0 => client.create(&path, data, Acl::open_unsafe().clone(), CreateMode::Persistent).map(drop),
                 1 => client.delete(&path, None),
                 _ => client.set_data(&path, data, None).map(drop),
             };
-            witness
-        }));
-        if let Ok(witness) = written
-            && self.pen.random.u32(..500) != 0
-        {
-            self.witness = Some(witness);
+            // Other errors say nothing good of the connection.
+            if matches!(written, Ok(()) | Err(ZkError::NoNode | ZkError::NodeExists | ZkError::NotEmpty)) {
+                self.witness = Some((witness, client));
+            }
         }
         self.pen.pause_up_to(60);
+    }
+
+    fn connect(&mut self, shared: &Shared) -> Option<(Witness, Arc<ZooKeeper>)> {
+        let witness = Witness::try_connect(&self.pen.server().to_string()).ok()?;
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        let client = witness.client();
+        Some((witness, client))
     }
 }
