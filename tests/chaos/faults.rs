@@ -99,7 +99,7 @@ impl ServerFaults {
                 0 => ensemble.wait_for_quorum(),
                 _ => ensemble.wait_until_all_serve(),
             }
-            self.wait(100..1500);
+            self.wait(100..800);
         }
         ensemble.wait_until_all_serve();
     }
@@ -136,7 +136,7 @@ impl ServerFaults {
                 let server = self.find(role, ensemble);
                 tell(format!("{role:?} {server} isolated ({partition:?})"));
                 ensemble.isolate(server, partition);
-                self.wait(1000..5000);
+                self.wait(1000..4000);
                 ensemble.wait_for_the_others(server);
                 tell(format!("{server} is back"));
                 ensemble.heal();
