@@ -104,6 +104,16 @@ impl Default for Truth {
 }
 
 impl Truth {
+    /// The tree of a server that nobody has written to: `/zookeeper` is there, and counts as a child of `/`.
+    pub fn of_a_new_server() -> Truth {
+        let mut truth = Truth::default();
+        let node = truth.nodes["/"].clone();
+        let stat = Stat { cversion: -1, num_children: 1, ..node.stat };
+        truth.nodes.insert(Arc::from("/"), Arc::new(TruthNode { stat, ..(*node).clone() }));
+        truth.nodes.insert(Arc::from("/zookeeper"), node);
+        truth
+    }
+
     pub fn get(&self, path: &str) -> Option<&Arc<TruthNode>> {
         self.nodes.get(path)
     }

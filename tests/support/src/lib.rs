@@ -2,6 +2,8 @@
 //! that owe nothing to the library under test.
 //!
 //! - [`Server`]: a ZooKeeper server that can be killed, restarted, paused and wiped;
+//! - [`Ensemble`]: three of them that are one, and can be kept from each other;
+//! - [`TransactionLog`]: what a server has written down, read from its files;
 //! - [`Proxy`]: stands between a client and a server, delays, cuts and swallows, frame by frame if need be;
 //! - [`Witness`]: writes and truth reads through the `zookeeper` crate;
 //! - [`Writer`]: transactions, pipelined writes and sessions over a protocol encoder of its own;
@@ -12,19 +14,23 @@
 
 mod acl;
 mod bank;
+mod ensemble;
 mod jute;
 mod port;
 mod proxy;
 mod server;
 mod tls;
+mod transaction_log;
 mod witness;
 mod writer;
 
 pub use acl::{Acl, digest_id};
 pub use bank::{Bank, OPENING_BALANCE, Trade};
+pub use ensemble::{Ensemble, Partition};
 pub use proxy::{Proxy, ReplyFrame, RequestFrame, Verdict};
 pub use server::{Server, ServerBuilder, Version, shared};
 pub use tls::{Ca, Identity};
+pub use transaction_log::{Logged, LoggedChange, TransactionLog};
 pub use witness::{TruthNode, TruthStat, Witness};
 pub use writer::{Op, Writer, expire_session, password_of, sessions_of};
 pub use zookeeper;

@@ -65,6 +65,8 @@ pub struct Proxy {
 
 struct Shared {
     upstream: SocketAddr,
+    /// The bytes are ZooKeeper's client protocol.
+    frames: bool,
     ending: AtomicBool,
     refuse: AtomicBool,
     blackhole: AtomicBool,
@@ -116,10 +118,20 @@ enum Direction {
 impl Proxy {
     /// Listens on a free port and connects each client to `upstream`, which need not be there yet.
     pub fn start(upstream: SocketAddr) -> Proxy {
+        Proxy::new(upstream, true)
+    }
+
+    /// As [`start`](Self::start), for bytes of any protocol: hooks are asked about nothing.
+    pub fn relay(upstream: SocketAddr) -> Proxy {
+        Proxy::new(upstream, false)
+    }
+
+    fn new(upstream: SocketAddr, frames: bool) -> Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
         let addr = listener.local_addr().expect("the port's number");
         let shared = Arc::new(Shared {
             upstream,
+            frames,
             ending: AtomicBool::new(false),
             refuse: AtomicBool::new(false),
             blackhole: AtomicBool::new(false),
@@ -142,6 +154,11 @@ impl Proxy {
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it connects its clients to.
+    pub fn upstream(&self) -> SocketAddr {
+        self.shared.upstream
     }
 
     /// The connect string: `127.0.0.1:port`.
@@ -275,7 +292,7 @@ impl Shared {
         let mut chunk = vec![0; 1 << 16];
         let mut buffer: Vec<u8> = Vec::new();
         let mut handshake = true;
-        let mut frames = true;
+        let mut frames = self.frames;
         let mut cut = false;
         loop {
             let count = match from.read(&mut chunk) {

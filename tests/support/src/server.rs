@@ -76,6 +76,8 @@ pub struct ServerBuilder {
     config: Vec<String>,
     tls: Option<(Identity, Option<String>)>,
     sasl: Vec<(String, String)>,
+    /// `myid`, of a member of an ensemble.
+    id: Option<usize>,
 }
 
 impl ServerBuilder {
@@ -121,6 +123,20 @@ impl ServerBuilder {
     /// # Panics
     /// With the server's log, when it does not within a minute.
     pub fn start(self) -> Server {
+        let mut server = self.prepare();
+        server.launch();
+        server.wait_until_it_serves();
+        server
+    }
+
+    /// The server becomes member `id` of an ensemble, whose members the configuration names.
+    pub(crate) fn member(mut self, id: usize) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// A server that is not started yet.
+    pub(crate) fn prepare(self) -> Server {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let name =
             format!("treecache-zookeeper-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -129,9 +145,8 @@ impl ServerBuilder {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).expect("a folder for the server");
         let secure_port = self.tls.is_some().then(Port::reserve);
-        let mut server = Server { port: Port::reserve(), secure_port, folder, builder: self, process: None };
+        let server = Server { port: Port::reserve(), secure_port, folder, builder: self, process: None };
         server.configure();
-        server.launch();
         server
     }
 }
@@ -183,6 +198,7 @@ impl Server {
             config: Vec::new(),
             tls: None,
             sasl: Vec::new(),
+            id: None,
         }
     }
 
@@ -234,6 +250,7 @@ impl Server {
     pub fn restart(&mut self) {
         self.kill();
         self.launch();
+        self.wait_until_it_serves();
     }
 
     /// Deletes the server's data, so that the next [`restart`](Self::restart) begins at zxid 0.
@@ -242,7 +259,14 @@ impl Server {
     /// While the server runs.
     pub fn wipe(&mut self) {
         assert!(self.process.is_none(), "kill the server before wiping its data");
-        fs::remove_dir_all(self.folder.join("data")).expect("the server's data removed");
+        fs::remove_dir_all(self.data()).expect("the server's data removed");
+    }
+
+    /// What the server is: `standalone`, `leader` or `follower`; `None` while it does not serve.
+    pub fn mode(&self) -> Option<String> {
+        // Asked again soon: a server that is only just starting may lose a connection and never answer it.
+        let answer = four_letter(self.addr(), "srvr", Duration::from_secs(1)).ok()?;
+        answer.lines().find_map(|line| Some(line.strip_prefix("Mode: ")?.to_owned()))
     }
 
     /// Stops the process (SIGSTOP): connections stay open, nothing is answered.
@@ -277,6 +301,15 @@ impl Server {
         )
     }
 
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Where the server keeps its transaction logs and snapshots, for [`crate::TransactionLog::read`].
+    pub fn history(&self) -> PathBuf {
+        self.data().join("version-2")
+    }
+
     fn signal(&self, signal: libc::c_int) {
         // SAFETY: no memory effects. The shell reaps the JVM only after `process` is taken, so the id is still its.
         let result = unsafe { libc::kill(self.pid() as libc::pid_t, signal) };
@@ -285,7 +318,7 @@ impl Server {
 
     fn configure(&self) {
         let mut lines = vec![
-            format!("dataDir={}", self.folder.join("data").display()),
+            format!("dataDir={}", self.data().display()),
             format!("clientPort={}", self.port.number),
             "clientPortAddress=127.0.0.1".into(),
             format!("tickTime={}", self.builder.tick_time),
@@ -331,7 +364,12 @@ impl Server {
         fs::write(self.folder.join("log4j.properties"), log4j).expect("the log configuration written");
     }
 
-    fn launch(&mut self) {
+    /// Starts the process, and does not wait until it serves.
+    pub(crate) fn launch(&mut self) {
+        if let Some(id) = self.builder.id {
+            fs::create_dir_all(self.data()).expect("a folder for the data");
+            fs::write(self.data().join("myid"), id.to_string()).expect("the id written");
+        }
         let mut command = Command::new("sh");
         command.args(["-c", WATCH, "zookeeper"]).arg(&self.folder);
         command.args(["java", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto"]);
@@ -345,7 +383,11 @@ impl Server {
             command.arg(format!("-D{name}={value}"));
         }
         command.args(["-cp", &self.builder.version.classpath()]);
-        command.arg("org.apache.zookeeper.server.ZooKeeperServerMain").arg(self.folder.join("zoo.cfg"));
+        command.arg(match self.builder.id {
+            None => "org.apache.zookeeper.server.ZooKeeperServerMain",
+            Some(_) => "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        });
+        command.arg(self.folder.join("zoo.cfg"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Its own process group: what ends the test process by its group must leave the shell to clean up.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -355,7 +397,10 @@ impl Server {
         BufReader::new(stdout).read_line(&mut line).expect("the server's process id");
         let pid = line.trim().parse().expect("the server's process id");
         self.process = Some(Process { shell, pid });
+    }
 
+    pub(crate) fn wait_until_it_serves(&self) {
+        let pid = self.pid();
         let deadline = Instant::now() + START_BOUND;
         // Short at first: a server that is only just starting may lose a connection and never answer it.
         let mut patience = Duration::from_millis(100);

@@ -81,11 +81,16 @@ struct Session {
 
 impl Witness {
     /// Connects to `hosts`, one `address:port`.
+    #[track_caller]
     pub fn connect(hosts: &str) -> Witness {
-        let addr = hosts.parse().unwrap_or_else(|error| panic!("{hosts:?} is not one address:port: {error}"));
-        let witness = Witness { addr, session: Mutex::new(None), auth: Mutex::new(Vec::new()) };
-        witness.client();
-        witness
+        Witness::try_connect(hosts).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`connect`](Self::connect), for a server that may go away. The error says which.
+    pub fn try_connect(hosts: &str) -> Result<Witness, String> {
+        let addr = hosts.parse().map_err(|error| format!("{hosts:?} is not one address:port: {error}"))?;
+        let session = Mutex::new(Some(open(addr)?));
+        Ok(Witness { addr, session, auth: Mutex::new(Vec::new()) })
     }
 
     /// The `zookeeper` crate's client, connected.
@@ -99,7 +104,7 @@ impl Witness {
         if let Some(old) = slot.take() {
             close(old.client, Duration::ZERO);
         }
-        let session = open(self.addr);
+        let session = open(self.addr).unwrap_or_else(|error| panic!("{error}"));
         for identity in lock(&self.auth).iter() {
             session.client.add_auth("digest", identity.clone().into_bytes()).expect("authentication");
         }
@@ -314,14 +319,17 @@ fn read_node(client: &ZooKeeper, path: &str) -> Result<Option<TruthNode>, ZkErro
     Ok(Some(TruthNode { data, stat: stat.into(), children, readable: true }))
 }
 
-fn open(addr: SocketAddr) -> Session {
+fn open(addr: SocketAddr) -> Result<Session, String> {
     let deadline = Instant::now() + CONNECT_BOUND;
     // The crate spins while nobody listens, and its first connect must not be refused at all.
     while !four_letter(addr, "srvr", FOUR_LETTER_BOUND).is_ok_and(|answer| answer.contains("Mode: ")) {
-        assert!(Instant::now() < deadline, "no ZooKeeper server serves on {addr}");
+        if Instant::now() > deadline {
+            return Err(format!("no ZooKeeper server serves on {addr}"));
+        }
         thread::sleep(Duration::from_millis(20));
     }
-    let client = ZooKeeper::connect(&addr.to_string(), SESSION_TIMEOUT, |_| {}).expect("a client");
+    let client = ZooKeeper::connect(&addr.to_string(), SESSION_TIMEOUT, |_| {})
+        .map_err(|error| format!("no client of {addr}: {error:?}"))?;
     let lost = Arc::new(AtomicBool::new(false));
     let connected = Arc::new(AtomicBool::new(false));
     let (seen, was_connected) = (lost.clone(), connected.clone());
@@ -331,10 +339,9 @@ fn open(addr: SocketAddr) -> Session {
         _ => seen.store(was_connected.load(Ordering::Relaxed), Ordering::Relaxed),
     });
     // A request is queued until there is a session, and tells that there is one.
-    let first = client.exists("/", false);
-    assert!(first.is_ok(), "no session with {addr}: {first:?}");
+    client.exists("/", false).map_err(|error| format!("no session with {addr}: {error:?}"))?;
     connected.store(true, Ordering::Relaxed);
-    Session { client: Arc::new(client), lost }
+    Ok(Session { client: Arc::new(client), lost })
 }
 
 /// Closes a session without trusting it to answer: the crate's close waits for as long as the server is silent.

@@ -7,6 +7,7 @@ use crate::jute::{Decoder, Encoder};
 use std::collections::VecDeque;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// ZooKeeper's code for a lost connection: what I/O errors are reported as.
@@ -379,7 +380,7 @@ pub fn expire_session(server: SocketAddr, session_id: i64, passwd: [u8; 16]) -> 
         match ended {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => {}
+            Err(_) => thread::sleep(Duration::from_millis(5)),
         }
     }
 }

@@ -1,0 +1,223 @@
+//! Three servers that are one, and all that can happen to them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::port::Port;
+use crate::{Proxy, Server};
+
+const SERVERS: usize = 3;
+
+/// How long the servers may take to agree. Generous: an election in which something goes wrong begins anew after
+/// some seconds.
+const QUORUM_BOUND: Duration = Duration::from_secs(180);
+
+/// How servers are kept from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Partition {
+    /// Connections are cut and refused.
+    Cut,
+    /// Connections stay open; what is sent arrives when the partition ends.
+    Silence,
+}
+
+/// An ensemble of three servers on loopback ports. Each reaches each other one through relays of its own, so that
+/// any of them can be cut off. It ends when this is dropped, and also when the test process ends in any other way.
+pub struct Ensemble {
+    servers: Vec<Server>,
+    relays: Vec<Relay>,
+    _ports: Vec<Port>,
+}
+
+/// How one server reaches another.
+struct Relay {
+    from: usize,
+    to: usize,
+    proxy: Proxy,
+}
+
+impl Ensemble {
+    /// Starts three servers and waits until they serve. Ticks are of half a second, so that an election takes one or
+    /// two seconds.
+    pub fn start() -> Ensemble {
+        let ports: Vec<[Port; 2]> = (0..SERVERS).map(|_| [Port::reserve(), Port::reserve()]).collect();
+        let mut servers = Vec::new();
+        let mut relays = Vec::new();
+        for from in 0..SERVERS {
+            let mut builder = Server::builder()
+                .member(from + 1)
+                .tick_time(500)
+                .config("initLimit=12")
+                .config("syncLimit=4")
+                // Without it, servers that were apart for a while ask each other once a minute.
+                .property("zookeeper.fastleader.maxNotificationInterval", "500");
+            for (to, [quorum, election]) in ports.iter().enumerate() {
+                let [quorum, election] = [quorum, election].map(|port| port.number);
+                builder = builder.config(&if to == from {
+                    // A server tells others its own address, and they would use it. Unless it is this one: then
+                    // they go by their own configuration, and through the relays.
+                    format!("server.{}=0.0.0.0:{quorum}:{election}", to + 1)
+                } else {
+                    let mut relay = |port| {
+                        let proxy = Proxy::relay(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+                        let port = proxy.addr().port();
+                        relays.push(Relay { from, to, proxy });
+                        port
+                    };
+                    format!("server.{}=127.0.0.1:{}:{}", to + 1, relay(quorum), relay(election))
+                });
+            }
+            servers.push(builder.prepare());
+        }
+        let mut ensemble = Ensemble { servers, relays, _ports: ports.into_iter().flatten().collect() };
+        ensemble.start_all();
+        ensemble
+    }
+
+    /// The servers, by their place.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.servers.iter().map(Server::addr).collect()
+    }
+
+    /// Which server leads; `None` while none does, or the one that does is paused.
+    pub fn leader(&self) -> Option<usize> {
+        self.servers.iter().position(|server| server.mode().as_deref() == Some("leader"))
+    }
+
+    /// Ends a server at once (SIGKILL). Its data stays.
+    pub fn kill(&mut self, server: usize) {
+        self.servers[server].kill();
+    }
+
+    /// Starts a server that was killed, and does not wait for it.
+    pub fn launch(&mut self, server: usize) {
+        self.servers[server].launch();
+    }
+
+    /// Starts all servers, which must be down, and waits until they serve.
+    pub fn start_all(&mut self) {
+        for server in &mut self.servers {
+            server.launch();
+        }
+        self.wait_until_all_serve();
+    }
+
+    pub fn kill_all(&mut self) {
+        for server in &mut self.servers {
+            server.kill();
+        }
+    }
+
+    /// Deletes the data of all servers, which must be down: they start again at zxid 0.
+    pub fn wipe_all(&mut self) {
+        for server in &mut self.servers {
+            server.wipe();
+        }
+    }
+
+    /// Keeps a server from the two others, both ways. Clients still reach all.
+    pub fn isolate(&self, server: usize, partition: Partition) {
+        for relay in self.relays.iter().filter(|relay| relay.from == server || relay.to == server) {
+            match partition {
+                Partition::Silence => relay.proxy.blackhole(true),
+                Partition::Cut => {
+                    relay.proxy.refuse(true);
+                    relay.proxy.drop_connections();
+                }
+            }
+        }
+    }
+
+    /// Ends all partitions.
+    pub fn heal(&self) {
+        for Relay { proxy, .. } in &self.relays {
+            proxy.refuse(false);
+            proxy.blackhole(false);
+        }
+    }
+
+    /// Waits until every server serves.
+    pub fn wait_until_all_serve(&self) {
+        self.wait_for(SERVERS, None);
+    }
+
+    /// Waits until a leader and a follower serve.
+    pub fn wait_for_quorum(&self) {
+        self.wait_for(SERVERS / 2 + 1, None);
+    }
+
+    /// Waits until every server serves but `server`, of which nothing is asked.
+    pub fn wait_for_the_others(&self, server: usize) {
+        self.wait_for(SERVERS - 1, Some(server));
+    }
+
+    fn wait_for(&self, count: usize, without: Option<usize>) {
+        let deadline = Instant::now() + QUORUM_BOUND;
+        let serves = |(at, server): &(usize, &Server)| Some(*at) != without && server.mode().is_some();
+        while self.servers.iter().enumerate().filter(serves).count() < count {
+            if Instant::now() > deadline {
+                let logs: Vec<String> = self.servers.iter().map(Server::log).collect();
+                panic!("not {count} servers of the ensemble serve; their logs:\n{}", logs.join("\n\n"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Where each server keeps its transaction logs and snapshots, for [`crate::TransactionLog::read`].
+    pub fn histories(&self) -> Vec<PathBuf> {
+        self.servers.iter().map(Server::history).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Writer;
+
+    fn created(ensemble: &Ensemble, server: usize, path: &str) -> Result<i64, i32> {
+        let mut writer = Writer::connect(ensemble.servers()[server].addr(), Duration::from_secs(4))?;
+        writer.create(path, None, 0)
+    }
+
+    #[test]
+    fn an_ensemble_outlives_its_leader_and_an_isolated_leader_is_none() {
+        let mut ensemble = Ensemble::start();
+        let first = ensemble.leader().expect("a leader");
+        created(&ensemble, first, "/a").expect("a node");
+        ensemble.kill(first);
+        ensemble.wait_for_quorum();
+        let second = ensemble.leader().expect("a leader");
+        assert_ne!(first, second);
+        created(&ensemble, second, "/b").expect("a node");
+        ensemble.launch(first);
+        ensemble.wait_until_all_serve();
+
+        for (partition, path) in [(Partition::Cut, "/c"), (Partition::Silence, "/d")] {
+            let old = ensemble.leader().expect("a leader");
+            ensemble.isolate(old, partition);
+            let deadline = Instant::now() + QUORUM_BOUND;
+            let new = loop {
+                match ensemble.leader() {
+                    Some(new) if new != old => break new,
+                    _ => assert!(Instant::now() < deadline, "the isolated leader leads on"),
+                }
+                thread::sleep(Duration::from_millis(50));
+            };
+            created(&ensemble, new, path).expect("a node");
+            assert_eq!(ensemble.servers()[old].mode(), None, "an isolated server serves");
+            ensemble.heal();
+            ensemble.wait_until_all_serve();
+            assert_eq!(created(&ensemble, old, path), Err(-110));
+        }
+        ensemble.kill_all();
+        ensemble.wipe_all();
+        ensemble.start_all();
+        created(&ensemble, 0, "/a").expect("a node");
+    }
+}
