@@ -161,7 +161,8 @@ impl Synchroniser {
             if self.is_too_long(child.as_str().len()) {
                 return;
             }
-            if !self.unread.contains(child.as_str()) {
+            // A read under way of what was deleted is no suspect: its creation was hidden then.
+            if !self.unread.get(child.as_str()).is_some_and(|want| want.suspect) {
                 self.unread
                     .update(&child, |want| (want.suspect, want.discovered, want.data) = (true, true, true));
             }
