@@ -123,11 +123,11 @@ fn assert_blobs(cache: &TreeCache, witness: &Witness, root: &str, prefix: &str, 
 
 #[test]
 fn a_server_too_busy_to_answer_is_asked_again_after_a_while_and_a_refusal_is_no_absence() {
-    // A few requests at a time, and what has waited for 50 ms is refused.
+    // A few requests at a time, and what has waited for 10 ms is refused.
     let server = Server::builder()
         .property("zookeeper.request_throttle_max_requests", "10")
         .property("zookeeper.request_throttle_stall_time", "5")
-        .property("zookeeper.throttled_op_wait_time", "50")
+        .property("zookeeper.throttled_op_wait_time", "10")
         .start();
     let root = "/throttled";
     let names: Vec<String> = (0..20).map(|n| format!("{root}/{n}")).collect();
@@ -180,7 +180,7 @@ fn a_server_too_busy_to_answer_is_asked_again_after_a_while_and_a_refusal_is_no_
     let loaded_after = began.elapsed();
     let recorder = Recorder::listen(&cache);
     let faults = Faults::of(&cache);
-    thread::sleep(Duration::from_secs(3));
+    eventually("the server to refuse a few", || refused.load(Ordering::Relaxed) >= 3);
     let passed = began.elapsed();
     let (refused, asked) = (refused.load(Ordering::Relaxed), asked.load(Ordering::Relaxed));
     ends.store(true, Ordering::Relaxed);
@@ -188,7 +188,6 @@ fn a_server_too_busy_to_answer_is_asked_again_after_a_while_and_a_refusal_is_no_
     println!(
         "loaded after {loaded_after:?}; {rounds} bursts, {asked} requests, {refused} refused in {passed:?}"
     );
-    assert!(refused >= 2, "the server refused nothing: this test shows nothing");
     // A few at a time while it loads, one at a time when it follows, and at least 250 ms from a refusal to the next.
     assert!(refused <= 8 + passed.as_millis() as usize / 250, "{refused} refusals in {passed:?}");
 
