@@ -3,10 +3,8 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -24,7 +22,7 @@ use treecache_test_support::{
 
 use common::{
     Faults, Recorded, Recorder, assert_same_as_server, assert_told_the_tree, client_with, config, eventually,
-    initialized, wait_for_state,
+    in_a_process_of_its_own, initialized, resident_bytes, threads_named, wait_for_state,
 };
 
 const MULTI_READ: i32 = 22;
@@ -181,30 +179,6 @@ impl IoThread {
         // A tick of the clock may fall on either side.
         assert!(used < passed / 5 + Duration::from_millis(20), "{used:?} of CPU time in {passed:?}");
     }
-}
-
-fn threads_named(name: &str) -> BTreeSet<u32> {
-    let threads = std::fs::read_dir("/proc/self/task").expect("/proc/self/task").flatten();
-    threads
-        .filter(|thread| {
-            std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-        })
-        .filter_map(|thread| thread.file_name().to_str()?.parse().ok())
-        .collect()
-}
-
-/// Runs `test`, the body of the test `name`, where no other test disturbs what it counts.
-#[track_caller]
-fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
-    const ALONE: &str = "TREECACHE_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return test();
-    }
-    let executable = std::env::current_exe().expect("the name of this program");
-    let output = Command::new(executable).args(["--exact", name, "--nocapture"]).env(ALONE, "1").output();
-    let output = output.expect("a process");
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 /// The kinds of what was told, several node events on end as one.
@@ -1556,12 +1530,6 @@ fn what_stands_behind_the_end_of_a_session_is_not_taken_for_a_part_of_the_next_c
         },
         3,
     );
-}
-
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").expect("/proc/self/status");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") * 1024
 }
 
 fn suffer(lies: &[(&str, Serve)], expected: Option<Status>) {

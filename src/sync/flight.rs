@@ -8,6 +8,10 @@ use crate::wire::ServerError;
 pub const MOST_READS: usize = 256;
 /// The most reads in a multiRead of paths that are written so fast that no cut has come for long.
 pub const MOST_HOT_READS: usize = 4096;
+/// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
+/// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still well below
+/// the limit of a frame.
+const MOST_UNCERTAIN: usize = 64;
 /// How many bytes of reply a flight aims at.
 const REPLY_BYTES: usize = 256 << 10;
 /// How many bytes of request a flight aims at.
@@ -42,6 +46,9 @@ pub struct Flight {
     request_bytes: usize,
     reads: usize,
     most_reads: usize,
+    /// Nodes whose data may be larger than expected.
+    uncertain: usize,
+    most_uncertain: usize,
     /// Bytes of a read in the request besides the path.
     read_overhead: usize,
 }
@@ -56,8 +63,15 @@ impl Flight {
             request_bytes: 0,
             reads: 0,
             most_reads: MOST_READS,
+            uncertain: 0,
+            most_uncertain: usize::MAX,
             read_overhead: READ_OVERHEAD + chroot,
         }
+    }
+
+    /// One of a load or verification, where what is known of sizes is least.
+    pub fn into_the_unknown(chroot: usize) -> Flight {
+        Flight { most_uncertain: MOST_UNCERTAIN, ..Flight::new(chroot) }
     }
 
     /// A larger one, of hot paths, for when a cut has been overdue for long.
@@ -72,7 +86,10 @@ impl Flight {
     /// Whether another read would be too much.
     pub fn is_full(&self) -> bool {
         let reply_bytes = REPLY_BYTES * self.most_reads.div_ceil(MOST_READS);
-        self.reads >= self.most_reads || self.expected >= reply_bytes || self.request_bytes >= REQUEST_BYTES
+        self.reads >= self.most_reads
+            || self.uncertain >= self.most_uncertain
+            || self.expected >= reply_bytes
+            || self.request_bytes >= REQUEST_BYTES
     }
 
     /// Whether so many more small nodes can be read with the same zxid.
@@ -94,6 +111,8 @@ impl Flight {
         self.reads += operations.max(names);
         self.expected += RESULT_OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
         self.request_bytes += (path.as_str().len() + self.read_overhead) * operations;
+        // A list is read of a node that was read just before.
+        self.uncertain += usize::from(!stat_only && children.is_none());
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
         reads.push(Read { path, children: children.is_some() });
     }
@@ -129,33 +148,36 @@ impl Found<'_> {
     }
 }
 
-/// Guesses how much data nodes have that were not read yet, from those that were read last.
+/// Guesses how much more data a node has than is known of it, by what was read last. Of a node that was not read yet
+/// nothing is known.
 pub struct SizeGuess {
     guess: usize,
-    bytes: usize,
+    largest: usize,
     nodes: usize,
 }
 
 impl SizeGuess {
     pub fn new() -> SizeGuess {
-        // Sixteen unknown nodes in the first flight; more as soon as they turn out to be small.
-        SizeGuess { guess: REPLY_BYTES / 16, bytes: 0, nodes: 0 }
+        // Two unknown nodes in the first flight; more as soon as they turn out to be small.
+        SizeGuess { guess: REPLY_BYTES / 2, largest: 0, nodes: 0 }
     }
 
     pub fn get(&self) -> usize {
         self.guess
     }
 
+    /// A node was read, and has so many bytes more than were known of.
     pub fn learn(&mut self, bytes: usize) {
-        self.bytes += bytes;
+        self.largest = self.largest.max(bytes);
         self.nodes += 1;
     }
 
-    /// At the end of a reply: large nodes count at once, small ones step by step.
+    /// At the end of a reply: one large node counts at once, small ones step by step, the more the faster. The largest
+    /// and not the mean, as neighbours are often alike: behind the first large one there may be nothing else.
     pub fn settle(&mut self) {
-        if let Some(mean) = self.bytes.checked_div(self.nodes) {
-            self.guess = mean.max(self.guess / 4);
-            (self.bytes, self.nodes) = (0, 0);
+        if self.nodes > 0 {
+            self.guess = self.largest.max(self.guess / (self.nodes + 1).min(4));
+            (self.largest, self.nodes) = (0, 0);
         }
     }
 }

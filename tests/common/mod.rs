@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -431,6 +432,38 @@ pub fn cpu_time() -> Duration {
     let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("clock ticks")).sum();
     // USER_HZ is 100 on every Linux there is.
     Duration::from_millis(ticks * 10)
+}
+
+/// The threads of this process that have this name, by their ids.
+pub fn threads_named(name: &str) -> BTreeSet<u32> {
+    let threads = std::fs::read_dir("/proc/self/task").expect("/proc/self/task").flatten();
+    threads
+        .filter(|thread| {
+            std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        })
+        .filter_map(|thread| thread.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// The memory that this process holds, in bytes.
+pub fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc/self/status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") * 1024
+}
+
+/// Runs `test`, the body of the test `name`, where no other test disturbs what it counts.
+#[track_caller]
+pub fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
+    const ALONE: &str = "TREECACHE_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return test();
+    }
+    let executable = std::env::current_exe().expect("the name of this program");
+    let output = Command::new(executable).args(["--exact", name, "--nocapture"]).env(ALONE, "1").output();
+    let output = output.expect("a process");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 /// A server that is none: does as `serve` says with every connection, each on a thread of its own, as long as the process lives.

@@ -10,7 +10,7 @@ use crate::sync::unread::Want;
 use crate::tree::Tree;
 
 /// Flights at a time during a load or verification; when following there is one.
-const FLIGHTS: usize = 4;
+const FLIGHTS: usize = 8;
 /// For how long the tree must not have been exact before the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
 /// For how long, before more hot paths than usual may be read at once.
@@ -36,8 +36,9 @@ impl Synchroniser {
         if !is_ready || self.retry_at.is_some() {
             return None;
         }
-        let mut flight = Flight::new(self.chroot);
+        let mut flight;
         if self.is_following() {
+            flight = Flight::new(self.chroot);
             let starved_for = now - self.exact_until;
             self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
             let mut hot = Vec::new();
@@ -57,6 +58,7 @@ impl Synchroniser {
                 self.schedule_audit(now);
             }
         } else {
+            flight = Flight::into_the_unknown(self.chroot);
             self.fill_from_queue(&mut flight);
             self.fill_from_verification(&mut flight);
         }
@@ -75,10 +77,10 @@ impl Synchroniser {
     /// Adds the read of a path that is now marked as in flight.
     fn add(flight: &mut Flight, tree: &Tree, sizes: &SizeGuess, path: NodePath, relative: &str, want: &Want) {
         let known = tree.get(relative).and_then(|entry| entry.node.as_deref());
-        let data = known.map_or(sizes.get(), |node| node.data().len());
-        let stat_only = !want.data && known.is_some() && data > LARGE_DATA;
+        let data = known.map_or(0, |node| node.data().len());
+        let stat_only = !want.data && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
-        flight.add(path, want.children.then_some(children), stat_only, data);
+        flight.add(path, want.children.then_some(children), stat_only, data + sizes.get());
     }
 
     fn fill_from_queue(&mut self, flight: &mut Flight) {

@@ -37,7 +37,7 @@ impl Synchroniser {
         let old = self.tree.get(relative).and_then(|entry| entry.node.clone());
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
-                self.sizes.learn(data.len());
+                self.sizes.learn(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
                 let node = match &old {
                     Some(old) if old.data() == data => Self::with_stat(old, stat),
                     _ => Arc::new(Node::new(Arc::from(data), stat)),

@@ -72,6 +72,7 @@ impl Version {
 pub struct ServerBuilder {
     version: Version,
     tick_time: u32,
+    heap: u32,
     properties: Vec<(String, String)>,
     config: Vec<String>,
     tls: Option<(Identity, Option<String>)>,
@@ -109,6 +110,12 @@ impl ServerBuilder {
     /// Sets the tick, in milliseconds. Session timeouts may be as short as two ticks and as long as a minute.
     pub fn tick_time(mut self, milliseconds: u32) -> Self {
         self.tick_time = milliseconds;
+        self
+    }
+
+    /// Sets the most memory that its data may take, in MiB.
+    pub fn heap(mut self, mebibytes: u32) -> Self {
+        self.heap = mebibytes;
         self
     }
 
@@ -194,6 +201,7 @@ impl Server {
         ServerBuilder {
             version: Version::from_env(),
             tick_time: 200,
+            heap: 512,
             properties: Vec::new(),
             config: Vec::new(),
             tls: None,
@@ -372,7 +380,8 @@ impl Server {
         }
         let mut command = Command::new("sh");
         command.args(["-c", WATCH, "zookeeper"]).arg(&self.folder);
-        command.args(["java", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto"]);
+        command.arg("java").arg(format!("-Xmx{}m", self.builder.heap));
+        command.args(["-XX:+UseSerialGC", "-Xshare:auto"]);
         command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.level=WARN"]);
         command.arg(format!("-Dlog4j.configuration=file:{}", self.folder.join("log4j.properties").display()));
         if !self.builder.sasl.is_empty() {
