@@ -18,8 +18,8 @@ const MIB: usize = 1 << 20;
 const MEGABYTE: usize = 1_000_000;
 /// No reply may be larger.
 const MOST_REPLY: usize = 4 * MIB;
-/// Nor this, where nothing tells in advance that nodes are large: 64 of them, which are read together at most.
-const MOST_SURPRISE: usize = 64 * MIB;
+/// Nor this, where nothing tells in advance that nodes are large: 120 of them, which are read together at most.
+const MOST_SURPRISE: usize = 120 * MIB;
 const THROTTLED: i32 = -127;
 
 fn writer(server: SocketAddr) -> Writer {

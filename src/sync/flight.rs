@@ -9,9 +9,9 @@ pub const MOST_READS: usize = 256;
 /// The most reads in a multiRead of paths that are written so fast that no cut has come for long.
 pub const MOST_HOT_READS: usize = 4096;
 /// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
-/// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still well below
-/// the limit of a frame.
-const MOST_UNCERTAIN: usize = 64;
+/// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
+/// limit of a frame, which is 128 MiB by default.
+const MOST_UNCERTAIN: usize = 120;
 /// How many bytes of reply a flight aims at.
 const REPLY_BYTES: usize = 256 << 10;
 /// How many bytes of request a flight aims at.
