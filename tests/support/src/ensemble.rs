@@ -185,21 +185,33 @@ mod tests {
         writer.create(path, None, 0)
     }
 
+    /// The leader, once there is one that says so.
+    fn leader(ensemble: &Ensemble) -> usize {
+        let deadline = Instant::now() + QUORUM_BOUND;
+        loop {
+            if let Some(leader) = ensemble.leader() {
+                return leader;
+            }
+            assert!(Instant::now() < deadline, "no leader");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     #[test]
     fn an_ensemble_outlives_its_leader_and_an_isolated_leader_is_none() {
         let mut ensemble = Ensemble::start();
-        let first = ensemble.leader().expect("a leader");
+        let first = leader(&ensemble);
         created(&ensemble, first, "/a").expect("a node");
         ensemble.kill(first);
         ensemble.wait_for_quorum();
-        let second = ensemble.leader().expect("a leader");
+        let second = leader(&ensemble);
         assert_ne!(first, second);
         created(&ensemble, second, "/b").expect("a node");
         ensemble.launch(first);
         ensemble.wait_until_all_serve();
 
         for (partition, path) in [(Partition::Cut, "/c"), (Partition::Silence, "/d")] {
-            let old = ensemble.leader().expect("a leader");
+            let old = leader(&ensemble);
             ensemble.isolate(old, partition);
             let deadline = Instant::now() + QUORUM_BOUND;
             let new = loop {
