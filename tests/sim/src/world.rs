@@ -229,32 +229,39 @@ impl World {
         }
     }
 
+    /// Lets happen what comes next, and does what the owner of an engine does then. `false`: nothing comes.
+    fn advance(&mut self) -> Result<bool, Violation> {
+        // Rounded up: a timer is never early.
+        let timeout = self
+            .engine
+            .poll_timeout()
+            .map(|at| at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64);
+        let next = self.events.peek().map(|due| due.at);
+        match timeout {
+            Some(timeout) if next.is_none_or(|next| timeout <= next) => {
+                self.now = self.now.max(timeout);
+                let now = self.instant();
+                self.engine.handle_timeout(now);
+                let again = self.engine.poll_timeout().is_some_and(|at| at <= now);
+                Check::Sound.that(!again, || "a timer that is due again at once, for ever".to_owned())?;
+            }
+            _ => {
+                let Some(due) = self.events.pop() else { return Ok(false) };
+                self.now = due.at;
+                self.handle(due.event)?;
+            }
+        }
+        self.pump()?;
+        Ok(true)
+    }
+
     fn run(&mut self) -> Result<(), Violation> {
         self.pump()?;
         for _ in 0..MOST_EVENTS {
             self.tally.events += 1;
-            // Rounded up: a timer is never early.
-            let timeout = self
-                .engine
-                .poll_timeout()
-                .map(|at| at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64);
-            let next = self.events.peek().map(|due| due.at);
-            match (timeout, next) {
-                (Some(timeout), next) if next.is_none_or(|next| timeout <= next) => {
-                    self.now = self.now.max(timeout);
-                    let now = self.instant();
-                    self.engine.handle_timeout(now);
-                    let again = self.engine.poll_timeout().is_some_and(|at| at <= now);
-                    Check::Sound.that(!again, || "a timer that is due again at once, for ever".to_owned())?;
-                }
-                (_, Some(_)) => {
-                    let Some(due) = self.events.pop() else { continue };
-                    self.now = due.at;
-                    self.handle(due.event)?;
-                }
-                (_, None) => return self.finish(),
+            if !self.advance()? {
+                return self.finish();
             }
-            self.pump()?;
             self.check_contact()?;
             if let Some(healed_at) = self.healed_at {
                 if self.closed {
@@ -303,23 +310,9 @@ impl World {
             if self.closed {
                 return Ok(());
             }
-            let timeout =
-                self.engine.poll_timeout().map(|at| at.saturating_duration_since(self.base).as_nanos());
-            let timeout = timeout.map(|nanos| nanos.div_ceil(1000) as u64);
-            match (timeout, self.events.peek().map(|due| due.at)) {
-                (Some(timeout), next) if next.is_none_or(|next| timeout <= next) => {
-                    self.now = self.now.max(timeout);
-                    let now = self.instant();
-                    self.engine.handle_timeout(now);
-                }
-                (_, Some(_)) => {
-                    let Some(due) = self.events.pop() else { continue };
-                    self.now = due.at;
-                    self.handle(due.event)?;
-                }
-                (_, None) => break,
+            if !self.advance()? {
+                break;
             }
-            self.pump()?;
         }
         Err(Check::Live.violated("the client does not close"))
     }
