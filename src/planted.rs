@@ -94,6 +94,8 @@ macro_rules! defects {
 defects! {
     /// After a lost connection the watch is not asked for again.
     WatchNotSetAgain = "watch not set again",
+    /// A cache that is closed takes the watch with it that others with its root still need.
+    SharedWatchRemoved = "shared watch removed",
     /// After a lost connection the tree is taken for what it was.
     VerificationSkipped = "verification skipped",
     /// A server that is behind what was seen is good enough.

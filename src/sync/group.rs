@@ -139,7 +139,7 @@ impl Group {
 
     fn drop_watch(&mut self, root: NodePath) {
         let is_used = self.caches.values().any(|cache| *cache.root() == root && !cache.is_stopped());
-        if !is_used
+        if (!is_used || planted::is(Defect::SharedWatchRemoved))
             && let Some(Watch::Set | Watch::Asked { .. }) = self.watches.remove(&root)
             && self.link == Link::Up
         {

@@ -25,8 +25,9 @@ usage: scripts/sim --seed N                         one schedule, step by step; 
 const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads.
-const NOTICEABLE: [Defect; 19] = [
+const NOTICEABLE: [Defect; 20] = [
     Defect::WatchNotSetAgain,
+    Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
     Defect::LaggardAccepted,
     Defect::ParentForgotten,
