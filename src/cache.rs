@@ -225,11 +225,12 @@ impl TreeCache {
         &self.health
     }
 
-    /// After a panic in a call: the cache is of no use any more, and its fault listeners are told.
+    /// After a panic in a call: the cache is of no use any more, and its fault listeners are told, once.
     pub(crate) fn fail(&self, fault: Fault) {
-        self.health.ruin();
-        self.shared.update(|_| {});
-        self.shared.feed.fault(fault);
+        if self.health.ruin() {
+            self.shared.update(|_| {});
+            self.shared.feed.fault(fault);
+        }
     }
 
     #[cold]
@@ -419,6 +420,20 @@ mod tests {
             sink.set_state(State::Closed);
         };
         assert_eq!(waited(&cache, panicked), Err(Error::Failed(Status::Panic)));
+    }
+
+    #[test]
+    fn calls_that_panic_at_once_are_one_fault() {
+        let (_client, _hand, cache, sink) = started();
+        let (told, received) = mpsc::channel();
+        cache.listen_fault(move |fault| told.send(fault.message.clone()).unwrap()).unwrap();
+        for message in ["first", "second"] {
+            cache.fail(Fault::new(Status::Panic, message));
+        }
+        sink.fault(Fault::new(Status::Connection, "of something else"));
+        for message in ["first", "of something else"] {
+            assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(message.to_owned()));
+        }
     }
 
     #[test]

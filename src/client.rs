@@ -171,10 +171,11 @@ impl Client {
         &self.health
     }
 
-    /// After a panic in a call: the client is of no use any more, and its fault listeners are told.
+    /// After a panic in a call: the client is of no use any more, and its fault listeners are told, once.
     pub(crate) fn fail(&self, fault: Fault) {
-        self.health.ruin();
-        self.shared.faults.fault(fault);
+        if self.health.ruin() {
+            self.shared.faults.fault(fault);
+        }
     }
 
     /// Ends the session. Its caches stay readable, see CONNECTION_LOST, and are not updated any more. Waits at most

@@ -24,9 +24,10 @@ impl Health {
         Health { basis: Some(basis.clone()), ..Health::new() }
     }
 
-    /// To be called when something panicked: there is no way back.
-    pub(crate) fn ruin(&self) {
-        self.panicked.store(true, Ordering::SeqCst);
+    /// To be called when something panicked: there is no way back. Returns whether it was the first time; two threads
+    /// may panic at once.
+    pub(crate) fn ruin(&self) -> bool {
+        !self.panicked.swap(true, Ordering::SeqCst)
     }
 
     /// # Errors
