@@ -144,6 +144,11 @@
 #define TC_ERR_LIMIT -17
 
 /**
+ * `tc_queue_wake` ended the wait.
+ */
+#define TC_ERR_INTERRUPTED -18
+
+/**
  * A node appeared. `data` and `stat` are the node's.
  */
 #define TC_EVENT_NODE_ADDED 0
@@ -215,6 +220,16 @@ typedef struct tc_client tc_client;
 typedef struct tc_config tc_config;
 
 /**
+ * One event or fault that was taken out of a queue. Independent of queue and cache. Freed with `tc_item_free`.
+ */
+typedef struct tc_item tc_item;
+
+/**
+ * What a cache has to tell, to be taken out by the program's own threads when they like to.
+ */
+typedef struct tc_queue tc_queue;
+
+/**
  * The tree of a cache as it was at one moment; never changed, and independent of the cache.
  */
 typedef struct tc_snapshot tc_snapshot;
@@ -226,8 +241,31 @@ typedef struct tc_snapshot tc_snapshot;
 typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
 
 /**
- * Something went wrong in the background. Lent for the length of the callback, with all it points to. Later
- * versions may add fields at its end.
+ * Why a call failed. Freed with `tc_error_free`, together with all it points to. Later versions may add fields at its
+ * end.
+ */
+typedef struct tc_error {
+    /**
+     * A TC_ERR_ code.
+     */
+    int32_t status;
+    /**
+     * The configuration key that it is about, or NULL.
+     */
+    const char *key;
+    /**
+     * The path that it is about, or NULL.
+     */
+    const char *path;
+    /**
+     * What is wrong, for people. Names the value, unless that may be a secret.
+     */
+    const char *message;
+} tc_error;
+
+/**
+ * Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
+ * that is freed. Later versions may add fields at its end.
  */
 typedef struct tc_fault {
     /**
@@ -349,13 +387,37 @@ typedef struct tc_children {
 } tc_children;
 
 /**
+ * A node's children, with their data, as they were when read, sorted by the bytes of their names. Independent of the
+ * cache. Freed with `tc_children_data_free`, together with all it points to. Later versions may add fields at its
+ * end.
+ */
+typedef struct tc_children_data {
+    /**
+     * How many there are.
+     */
+    size_t len;
+    /**
+     * Their names, each NUL-terminated.
+     */
+    const char *const *names;
+    /**
+     * The length of each name in bytes, without its NUL.
+     */
+    const size_t *name_lens;
+    /**
+     * Their nodes; lent, not to be freed one by one. NULL for one that the session may not read.
+     */
+    const struct tc_node *const *nodes;
+} tc_children_data;
+
+/**
  * How a cache stands to the server: a TC_STATE_ number.
  */
 typedef int32_t tc_state;
 
 /**
- * Something that happened to a cache. Lent for the length of the callback, with all it points to. What does not
- * apply is NULL or 0. Later versions may add fields at its end.
+ * Something that happened to a cache. Lent with all it points to: for the length of a callback, or by an item until
+ * that is freed. What does not apply is NULL or 0. Later versions may add fields at its end.
  */
 typedef struct tc_event {
     /**
@@ -408,6 +470,12 @@ typedef struct tc_event {
  * Is told an event, on the client's callback thread.
  */
 typedef void (*tc_event_fn)(const struct tc_event *event, void *user);
+
+/**
+ * Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE;
+ * anything else stops. Called on the thread that compares.
+ */
+typedef int32_t (*tc_diff_fn)(const struct tc_event *change, void *user);
 
 /**
  * Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE
@@ -486,6 +554,11 @@ int32_t tc_log_set(int32_t level,
                    void *user);
 
 /**
+ * Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_error_free(const struct tc_error *error);
+
+/**
  * Makes a configuration with every key at its default. Free it with `tc_config_free`.
  *
  * NULL only on a defect in the library. Any thread; never blocks; callbacks may call it. Since 0.1.0.
@@ -519,11 +592,24 @@ struct tc_config *tc_config_new(void);
  * Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL, an unknown key or a value that it does not take: nothing is changed, and
- * a log line says which (never a credential). Since 0.1.0.
+ * a log line says which (never a credential), and `tc_config_get_error`. Since 0.1.0.
  */
 int32_t tc_config_set(struct tc_config *config,
                       const char *key,
                       const char *value);
+
+/**
+ * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
+ * `tc_queue_open`.
+ *
+ * `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
+ * none. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
+ * callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_config_get_error(const struct tc_config *config,
+                            const struct tc_error **out);
 
 /**
  * Frees a configuration; NULL does nothing. Not while another thread uses it. Never blocks; callbacks may call it.
@@ -584,6 +670,11 @@ void tc_node_free(const struct tc_node *node);
  * Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
  */
 void tc_children_free(const struct tc_children *children);
+
+/**
+ * Frees children with their data; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_children_data_free(const struct tc_children_data *children);
 
 /**
  * Makes a cache of the subtree at `path`. Nothing is read before `tc_start`.
@@ -726,6 +817,20 @@ int32_t tc_get_data(const struct tc_cache *cache,
 int32_t tc_get_children(const struct tc_cache *cache, const char *path, const struct tc_children **out);
 
 /**
+ * Reads a node's children and their data from memory, all of one version of the tree. A child that the session may not
+ * read is among them, without its data.
+ *
+ * `path`: absolute, as in events. `out`: receives the children; free them with `tc_children_data_free`.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: as `tc_get_data`. Since 0.1.0.
+ */
+int32_t tc_get_children_data(const struct tc_cache *cache,
+                             const char *path,
+                             const struct tc_children_data **out);
+
+/**
  * Takes a snapshot of the tree as it is now, in constant time.
  *
  * `out`: receives the snapshot; free it with `tc_snapshot_free`. It never changes, and is independent of the cache.
@@ -782,6 +887,38 @@ int32_t tc_snapshot_get_children(const struct tc_snapshot *snapshot,
                                  const struct tc_children **out);
 
 /**
+ * Reads a node's children and their data from the snapshot. A child that the session may not read is among them,
+ * without its data.
+ *
+ * `path`: absolute, as in events. `out`: receives the children; free them with `tc_children_data_free`. Any thread;
+ * never blocks; callbacks may call it.
+ *
+ * Errors: as `tc_snapshot_get_data`. Since 0.1.0.
+ */
+int32_t tc_snapshot_get_children_data(const struct tc_snapshot *snapshot,
+                                      const char *path,
+                                      const struct tc_children_data **out);
+
+/**
+ * Visits all that differs between two snapshots of one tree, in the form and order of events: NODE_REMOVED first,
+ * children before their parents; then NODE_ADDED and NODE_UPDATED, parents before their children; siblings in byte
+ * order. What both share is not looked into, so that it takes time for what changed and not for the whole tree.
+ *
+ * `older`, `newer`: snapshots of one cache, or of caches with one root; which is which says what is added and what
+ * is removed. `visit`: called for each difference before this returns, with the zxid of `newer`, and
+ * TC_EVENT_LAST_OF_VERSION on the last; it may call any function that a callback may call, and must not free the
+ * snapshots. `user`: passed to `visit` as it is; stays the caller's.
+ *
+ * TC_OK also when the visitor stopped it. Any thread; blocks only on the visitor; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, and when the snapshots have different roots. Since 0.1.0.
+ */
+int32_t tc_snapshot_diff(const struct tc_snapshot *older,
+                         const struct tc_snapshot *newer,
+                         tc_diff_fn visit,
+                         void *user);
+
+/**
  * Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session may not
  * read are left out.
  *
@@ -802,6 +939,117 @@ int32_t tc_snapshot_walk(const struct tc_snapshot *snapshot,
  * any thread; never blocks; callbacks may call it. Since 0.1.0.
  */
 void tc_snapshot_free(const struct tc_snapshot *snapshot);
+
+/**
+ * Returns the event that was taken out; NULL when the item is a fault, and for NULL.
+ *
+ * It is lent until `tc_item_free`, with all it points to. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+const struct tc_event *tc_item_event(const struct tc_item *item);
+
+/**
+ * Returns the fault that was taken out; NULL when the item is an event, and for NULL.
+ *
+ * It is lent until `tc_item_free`, with all it points to. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+const struct tc_fault *tc_item_fault(const struct tc_item *item);
+
+/**
+ * Frees an item; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_item_free(const struct tc_item *item);
+
+/**
+ * Opens a queue of the cache's events: the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then
+ * what follows, without gap or duplicate, in the order that `tc_listen` tells of. A queue that lags by more than
+ * `events.capacity` events continues with the difference between what was taken out last and the newest version.
+ *
+ * `config`: its `events.capacity` and `queue.faults`; NULL for the defaults; stays the caller's, and is not used after
+ * the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+ *
+ * Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+ */
+int32_t tc_queue_open(struct tc_cache *cache,
+                      const struct tc_config *config,
+                      struct tc_queue **out);
+
+/**
+ * Takes the next item out of a queue, and waits for one.
+ *
+ * `timeout_ms`: how long at most, in ms; -1 for no limit, 0 to ask only. `out`: receives the item; free it with
+ * `tc_item_free`. Any number of threads may take from a queue at once: each item goes to one of them, and two threads
+ * may be done with theirs in another order.
+ *
+ * Any thread; blocks as said. In a callback it delays the others, so ask only.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_INTERRUPTED after
+ * `tc_queue_wake`; TC_ERR_CLOSED when the queue or its cache was closed, also while waiting, or when the client was freed
+ * and all, CONNECTION_LOST included, was taken out; TC_ERR_LIMIT when the cache has stopped for it and all was taken
+ * out. Since 0.1.0.
+ */
+int32_t tc_queue_next(struct tc_queue *queue,
+                      int32_t timeout_ms,
+                      const struct tc_item **out);
+
+/**
+ * Takes out of a queue what is there, without waiting.
+ *
+ * `items`: an array that receives the items in order; free each with `tc_item_free`. `capacity`: how many fit in it.
+ * `count`: receives how many were taken out, which may be 0. A wake that waits is used up.
+ *
+ * Any thread; never blocks; callbacks may call it.
+ *
+ * Errors, only where nothing was taken out: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED and TC_ERR_LIMIT as
+ * `tc_queue_next`. Since 0.1.0.
+ */
+int32_t tc_queue_drain(struct tc_queue *queue,
+                       const struct tc_item **items,
+                       size_t capacity,
+                       size_t *count);
+
+/**
+ * Returns a descriptor that can be waited for with `poll`, `epoll`, `kqueue` and the like: it is readable while
+ * `tc_queue_next` would not wait.
+ *
+ * `fd`: receives the descriptor. It is made when first asked for, and the same from then on; non-blocking, close-on-exec,
+ * level-triggered. It is the queue's, until `tc_queue_free`: do not read, write or close it. Now and then it is readable
+ * though there is no item; so ask with a timeout of 0.
+ *
+ * Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CONNECTION when the system has no descriptor left. Since 0.1.0.
+ */
+int32_t tc_queue_fd(struct tc_queue *queue,
+                    int32_t *fd);
+
+/**
+ * Ends a `tc_queue_next` that waits, or the next one to be called, with TC_ERR_INTERRUPTED. Several wakes before that
+ * are one.
+ *
+ * Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_queue_wake(struct tc_queue *queue);
+
+/**
+ * Detaches a queue from its cache: what was not taken out is let go, and whoever waits in `tc_queue_next` is answered
+ * with TC_ERR_CLOSED. Items that were taken out stay valid.
+ *
+ * Never waits. Any thread; callbacks may call it. A second call does nothing.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_queue_close(struct tc_queue *queue);
+
+/**
+ * Closes a queue and frees it, with its descriptor; NULL does nothing. Items that were taken out stay valid. Not while
+ * another thread uses the queue: where one may wait, `tc_queue_close` sends it away. Never blocks; callbacks may call
+ * it. Since 0.1.0.
+ */
+void tc_queue_free(struct tc_queue *queue);
 
 #ifdef __cplusplus
 }  // extern "C"

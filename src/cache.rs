@@ -9,11 +9,11 @@ use arc_swap::ArcSwap;
 use crate::client::ClientShared;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Event, Feed, ListenerId, on_dispatcher_thread};
+use crate::events::{Event, EventQueue, Feed, ListenerId, on_dispatcher_thread};
 use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
-use crate::snapshot::{self, ChildNames, Snapshot};
+use crate::snapshot::{self, ChildList, Snapshot};
 use crate::state::{EventKind, State};
 use crate::sync::{CacheId, Options};
 use crate::tree::{Node, Version};
@@ -168,7 +168,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.feed.listen(Box::new(listener))
+        self.shared.feed.listen(listener)
     }
 
     /// Calls `listener` with every fault that concerns this cache, on the client's dispatcher thread.
@@ -177,7 +177,18 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.feed.listen_fault(Box::new(listener))
+        self.shared.feed.listen_fault(listener)
+    }
+
+    /// A queue of the cache's events, and of its faults where `queue.faults` says so, that the program takes things out
+    /// of by itself: first the tree so far, as for a listener.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn queue(&self, config: &Config) -> Result<EventQueue, Error> {
+        self.health.check()?;
+        let health = Health::on(&self.client.health);
+        EventQueue::open(health, self.shared.feed.clone(), config.queue_faults(), config.events_capacity())
     }
 
     /// Removes a listener of either kind. None of its calls starts after this. Never waits; may be called in a
@@ -200,11 +211,11 @@ impl TreeCache {
             .map_err(|error| self.unless_closed(error))
     }
 
-    /// The names of the children of `path`, from memory.
+    /// The children of `path`, from memory.
     ///
     /// # Errors
     /// As [`get_data`](Self::get_data).
-    pub fn get_children(&self, path: &str) -> Result<ChildNames, Error> {
+    pub fn get_children(&self, path: &str) -> Result<ChildList, Error> {
         snapshot::get_children(&self.shared.current.load(), &self.root, path)
             .map_err(|error| self.unless_closed(error))
     }
@@ -283,7 +294,12 @@ impl CacheSink for CacheShared {
     }
 
     fn set_state(&self, state: State) {
-        self.update(|life| life.state = state);
+        self.update(|life| {
+            life.state = state;
+            if state == State::Closed {
+                self.feed.end(life.failure.unwrap_or(Status::Closed));
+            }
+        });
     }
 
     fn event(&self, kind: EventKind) {
@@ -357,7 +373,7 @@ mod tests {
         assert_eq!(cache.get_data("/foo/b").unwrap_err().status(), Status::NotReady);
         sink.publish(version(&["", "a", "b"], true), 1);
         let snapshot = cache.snapshot().unwrap();
-        assert_eq!(cache.get_children("/foo").unwrap().iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(cache.get_children("/foo").unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(cache.get_data("/foo/c").unwrap_err().status(), Status::NoNode);
         cache.close();
         sink.publish(version(&["", "a"], true), 2);

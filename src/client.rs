@@ -111,10 +111,11 @@ impl Client {
         };
         let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
             let faults = dispatcher.feed(NodePath::root(), 1);
-            let (feed, ruined) = (faults.clone(), health.clone());
+            let (feed, feeds, ruined) = (faults.clone(), dispatcher.feeds().clone(), health.clone());
             let tell = move |fault: Fault| {
                 if fault.status == Status::Panic {
                     ruined.ruin();
+                    feeds.end(Status::Panic);
                 }
                 feed.fault(fault);
             };
@@ -144,7 +145,7 @@ impl Client {
     /// [`Error::Closed`]; [`Error::Failed`] after a panic.
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.faults.listen_fault(Box::new(listener))
+        self.shared.faults.listen_fault(listener)
     }
 
     /// A cache of the subtree at `path`, not started yet.
@@ -189,6 +190,7 @@ impl Client {
         }
         self.shared.closed.store(true, Ordering::SeqCst);
         self.shared.io.shut_down();
+        self.shared.dispatcher.feeds().end(Status::Closed);
         self.shared.faults.close();
     }
 }

@@ -32,6 +32,7 @@ pub struct Config {
     limit_frame: usize,
     audit_interval: Duration,
     events_capacity: usize,
+    queue_faults: bool,
 }
 
 /// How to authenticate with SASL.
@@ -45,6 +46,8 @@ enum Mechanism {
 enum Scope {
     Client,
     Cache,
+    Queue,
+    CacheAndQueue,
 }
 
 /// What values a key takes, and where they go.
@@ -195,9 +198,17 @@ const KEYS: &[Key] = &[
     Key {
         name: "events.capacity",
         default: Some("100000"),
-        scope: Scope::Cache,
+        scope: Scope::CacheAndQueue,
         value: Value::Count(1..=usize::MAX as u64, |config, capacity| config.events_capacity = capacity),
-        purpose: "events a listener may lag (4096 versions at most) before it continues by difference",
+        purpose: "events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by \
+                  difference",
+    },
+    Key {
+        name: "queue.faults",
+        default: Some("false"),
+        scope: Scope::Queue,
+        value: Value::Flag(|config, faults| config.queue_faults = faults),
+        purpose: "whether the queue has faults in it too; without, every item is an event",
     },
     Key {
         name: "audit.interval.ms",
@@ -297,6 +308,7 @@ impl Config {
             limit_frame: 0,
             audit_interval: Duration::ZERO,
             events_capacity: 0,
+            queue_faults: false,
         };
         for key in KEYS {
             if let Some(default) = key.default {
@@ -309,23 +321,24 @@ impl Config {
     /// Sets one key. See `docs/configuration.md` for all of them.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for an unknown key or a value that it does not take; nothing is changed then.
+    /// [`Error::Setting`] for an unknown key or a value that it does not take; nothing is changed then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let Some(found) = KEYS.iter().find(|candidate| candidate.name == key) else {
-            return Err(Error::InvalidArgument(format!("unknown configuration key {key:?}")));
+            return Err(Error::setting(key, format!("unknown configuration key {key:?}")));
         };
         found.value.store(self, value).map_err(|reason| {
-            Error::InvalidArgument(match found.value.is_secret() {
+            let message = match found.value.is_secret() {
                 true => format!("invalid value for {key:?}: {reason}"),
                 false => format!("invalid value {value:?} for {key:?}: {reason}"),
-            })
+            };
+            Error::setting(key, message)
         })
     }
 
     /// What a session to `hosts` is made with.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when keys that need each other are not all there.
+    /// [`Error::Setting`] when keys that need each other are not all there.
     pub(crate) fn settings(&self, hosts: Hosts) -> Result<Settings, Error> {
         Ok(Settings {
             hosts,
@@ -343,38 +356,58 @@ impl Config {
                 Ok(Some(Sasl { username, password }))
             }
             (None, None, None) => Ok(None),
-            _ => Err(Error::InvalidArgument(
-                "\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" need each other".to_owned(),
-            )),
+            (mechanism, username, _) => {
+                let missing = match (mechanism, username) {
+                    (None, _) => "sasl.mechanism",
+                    (_, None) => "sasl.username",
+                    _ => "sasl.password",
+                };
+                let message = "\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" need each other";
+                Err(Error::setting(missing, message))
+            }
         }
     }
 
     /// What connections are secured with, if they are.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when a key is missing, or a file cannot be used.
+    /// [`Error::Setting`] when a key is missing, or a file cannot be used.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Error> {
-        let invalid = |reason: &str| Err(Error::InvalidArgument(reason.to_owned()));
-        let (cert, key) = (&self.tls_cert_file, &self.tls_key_file);
+        let (ca, cert, key) = (&self.tls_ca_file, &self.tls_cert_file, &self.tls_key_file);
         if !self.tls {
             // Whoever names a file believes that it protects the connection.
-            return match self.tls_ca_file.as_ref().or(cert.as_ref()).or(key.as_ref()) {
+            return match ca.as_ref().or(cert.as_ref()).or(key.as_ref()) {
                 None => Ok(None),
                 Some(file) => {
-                    invalid(&format!("{} is given for TLS, but \"tls\" is not true", file.display()))
+                    let message = format!("{} is given for TLS, but \"tls\" is not true", file.display());
+                    Err(Error::setting("tls", message))
                 }
             };
         }
-        let Some(ca) = self.tls_ca_file.clone() else {
-            return invalid("\"tls\" needs \"tls.ca.file\", to know which servers to trust");
+        let Some(ca) = ca.clone() else {
+            let message = "\"tls\" needs \"tls.ca.file\", to know which servers to trust";
+            return Err(Error::setting("tls.ca.file", message));
         };
         let identity = match (cert.clone(), key.clone()) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
-            _ => return invalid("\"tls.cert.file\" and \"tls.key.file\" need each other"),
+            (cert, _) => {
+                let missing = if cert.is_none() { "tls.cert.file" } else { "tls.key.file" };
+                return Err(Error::setting(
+                    missing,
+                    "\"tls.cert.file\" and \"tls.key.file\" need each other",
+                ));
+            }
         };
         let files = TlsFiles { ca, identity, verify_hostname: self.tls_verify_hostname };
-        Tls::load(files).map(Some).map_err(|error| Error::InvalidArgument(error.to_string()))
+        Tls::load(files).map(Some).map_err(|error| {
+            let key = match &error.file {
+                file if Some(file) == self.tls_ca_file.as_ref() => "tls.ca.file",
+                file if Some(file) == cert.as_ref() => "tls.cert.file",
+                _ => "tls.key.file",
+            };
+            Error::setting(key, error.to_string())
+        })
     }
 
     /// What a cache's synchroniser is made with.
@@ -390,6 +423,10 @@ impl Config {
 
     pub(crate) fn events_capacity(&self) -> usize {
         self.events_capacity
+    }
+
+    pub(crate) fn queue_faults(&self) -> bool {
+        self.queue_faults
     }
 }
 
@@ -409,6 +446,8 @@ mod tests {
             match self {
                 Scope::Client => "client",
                 Scope::Cache => "cache",
+                Scope::Queue => "queue",
+                Scope::CacheAndQueue => "cache, queue",
             }
         }
     }

@@ -26,10 +26,11 @@ pub enum Status {
     Tls = -15,
     Reset = -16,
     Limit = -17,
+    Interrupted = -18,
 }
 
 impl Status {
-    pub const ALL: [Status; 18] = [
+    pub const ALL: [Status; 19] = [
         Status::Ok,
         Status::InvalidArgument,
         Status::NoNode,
@@ -48,6 +49,7 @@ impl Status {
         Status::Tls,
         Status::Reset,
         Status::Limit,
+        Status::Interrupted,
     ];
 
     pub fn code(self) -> i32 {
@@ -64,6 +66,9 @@ impl Status {
 pub enum Error {
     #[error("{0}")]
     InvalidArgument(String),
+    /// What is wrong with a configuration, and which key it is about.
+    #[error("{message}")]
+    Setting { key: String, message: String },
     #[error(transparent)]
     InvalidPath(#[from] InvalidPath),
     #[error("no such node: {0}")]
@@ -78,6 +83,8 @@ pub enum Error {
     Closed,
     #[error("timed out")]
     Timeout,
+    #[error("woken")]
+    Interrupted,
     #[error("waiting in a callback would wait for itself")]
     WouldDeadlock,
     #[error("the session may not read {0}")]
@@ -88,15 +95,40 @@ pub enum Error {
 }
 
 impl Error {
+    pub(crate) fn setting(key: &str, message: impl Into<String>) -> Error {
+        Error::Setting { key: key.to_owned(), message: message.into() }
+    }
+
+    /// The configuration key that it is about, if it is about one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Error::Setting { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The node's path that it is about, if it is about one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Error::InvalidPath(invalid) => Some(&invalid.path),
+            Error::NoNode(path) | Error::NotReady(path) | Error::NoPermission(path) => Some(path),
+            Error::OutOfTree { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     pub fn status(&self) -> Status {
         match self {
-            Error::InvalidArgument(_) | Error::InvalidPath(_) => Status::InvalidArgument,
+            Error::InvalidArgument(_) | Error::Setting { .. } | Error::InvalidPath(_) => {
+                Status::InvalidArgument
+            }
             Error::NoNode(_) => Status::NoNode,
             Error::OutOfTree { .. } => Status::OutOfTree,
             Error::NotReady(_) => Status::NotReady,
             Error::State(_) => Status::State,
             Error::Closed => Status::Closed,
             Error::Timeout => Status::Timeout,
+            Error::Interrupted => Status::Interrupted,
             Error::WouldDeadlock => Status::WouldDeadlock,
             Error::NoPermission(_) => Status::NoPermission,
             Error::Failed(status) => *status,

@@ -15,7 +15,7 @@
 //!     cache.listen(|event| println!("{:?} {:?}", event.kind, event.path))?;
 //!     cache.start()?;
 //!     cache.wait_initialized(None)?;
-//!     for name in cache.get_children("/services")?.iter() {
+//!     for name in cache.get_children("/services")?.names() {
 //!         println!("{name}");
 //!     }
 //!     Ok(())
@@ -80,9 +80,9 @@ pub use cache::TreeCache;
 pub use client::Client;
 pub use config::Config;
 pub use error::{Error, Fault, Status};
-pub use events::{Event, ListenerId};
+pub use events::{Event, EventQueue, Item, ListenerId};
 pub use path::NodePath;
-pub use snapshot::{ChildNames, Snapshot};
+pub use snapshot::{ChildList, Snapshot};
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};
 pub use tree::{Node, Walk};

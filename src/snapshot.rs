@@ -1,8 +1,10 @@
 //! Reading a version of the tree by absolute path.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::stat::Zxid;
 use crate::tree::{Children, Entry, Node, Version, Walk};
@@ -46,12 +48,36 @@ impl Snapshot {
         get_data(&self.version, &self.root, path)
     }
 
-    /// The names of the children of `path`.
+    /// The children of `path`.
     ///
     /// # Errors
     /// As [`get_data`](Self::get_data).
-    pub fn get_children(&self, path: &str) -> Result<ChildNames, Error> {
+    pub fn get_children(&self, path: &str) -> Result<ChildList, Error> {
         get_children(&self.version, &self.root, path)
+    }
+
+    /// Visits all that differs from an `older` snapshot of the same tree, in the form and order of events, until `visit`
+    /// breaks.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when the snapshots have different roots.
+    pub fn changes_since(
+        &self,
+        older: &Snapshot,
+        mut visit: impl FnMut(&Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        if self.root != older.root {
+            let message = format!("snapshots of {} and of {} have no difference", older.root, self.root);
+            return Err(Error::InvalidArgument(message));
+        }
+        let mut changes = Changes::new(self.root.clone(), &older.version, &self.version);
+        while let Some(event) = changes.next() {
+            if visit(&event.lend()).is_break() {
+                break;
+            }
+            changes.reuse(event);
+        }
+        Ok(())
     }
 
     /// Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session
@@ -79,14 +105,14 @@ impl Snapshot {
     }
 }
 
-/// The names of a node's children, sorted by their bytes; of one version of the tree, which it does not keep alive.
+/// The children of a node, sorted by the bytes of their names; of one version of the tree, which it does not keep alive.
 #[derive(Clone, Default)]
-pub struct ChildNames {
+pub struct ChildList {
     /// `None`: no children.
     children: Option<Arc<Children>>,
 }
 
-impl ChildNames {
+impl ChildList {
     pub fn len(&self) -> usize {
         self.children.as_ref().map_or(0, |children| children.len())
     }
@@ -95,8 +121,14 @@ impl ChildNames {
         self.children.is_none()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
         self.children.iter().flat_map(|children| children.iter()).map(|(name, _)| name)
+    }
+
+    /// Their nodes, in the same order; `None` for one that the session may not read.
+    pub fn nodes(&self) -> impl Iterator<Item = Option<&Arc<Node>>> {
+        self.children.iter().flat_map(|children| children.iter()).map(|(_, entry)| entry.node.as_ref())
     }
 
     /// The names, each with a NUL as its last byte.
@@ -112,9 +144,9 @@ pub(crate) fn get_data(version: &Version, root: &NodePath, path: &str) -> Result
     }
 }
 
-pub(crate) fn get_children(version: &Version, root: &NodePath, path: &str) -> Result<ChildNames, Error> {
+pub(crate) fn get_children(version: &Version, root: &NodePath, path: &str) -> Result<ChildList, Error> {
     match find(version, root, path)? {
-        Entry { node: Some(_), children } => Ok(ChildNames { children: children.clone() }),
+        Entry { node: Some(_), children } => Ok(ChildList { children: children.clone() }),
         Entry { node: None, .. } => Err(Error::NoPermission(path.to_owned())),
     }
 }
@@ -200,7 +232,7 @@ mod tests {
             for path in paths {
                 assert_eq!(snapshot.get_data(path).unwrap().data(), b"1");
             }
-            assert_eq!(snapshot.get_children(paths[1]).unwrap().iter().collect::<Vec<_>>(), ["b"]);
+            assert_eq!(snapshot.get_children(paths[1]).unwrap().names().collect::<Vec<_>>(), ["b"]);
             assert_eq!(snapshot.get_children(paths[0]).unwrap().len(), 1);
             assert!(snapshot.get_children(paths[2]).unwrap().is_empty());
             assert_eq!(walked(snapshot, paths[0], |_| Walk::Continue), paths);
@@ -238,7 +270,7 @@ mod tests {
     fn a_walk_obeys_its_visitor_and_leaves_out_what_may_not_be_read() {
         let snapshot = snapshot("/r", &["", "a", "a/b", "b", "c", "c/x"], &["b"], true);
         assert_eq!(snapshot.len(), 5);
-        assert_eq!(snapshot.get_children("/r").unwrap().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(snapshot.get_children("/r").unwrap().names().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(walked(&snapshot, "/r", |_| Walk::Continue), ["/r", "/r/a", "/r/a/b", "/r/c", "/r/c/x"]);
         assert_eq!(walked(&snapshot, "/r", |_| Walk::Stop), ["/r"]);
         assert_eq!(walked(&snapshot, "/r/c", |_| Walk::Continue), ["/r/c", "/r/c/x"]);

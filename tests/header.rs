@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// The files of `src/ffi/` in the order of the header.
-const SOURCES: [&str; 11] = [
-    "status", "boundary", "log", "config", "fault", "client", "node", "children", "event", "cache",
-    "snapshot",
+const SOURCES: [&str; 14] = [
+    "status", "boundary", "log", "error", "config", "fault", "client", "node", "children", "event", "cache",
+    "snapshot", "item", "queue",
 ];
 
 fn generated(root: &Path) -> String {

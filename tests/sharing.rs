@@ -282,7 +282,7 @@ fn caches_outlive_their_client_with_what_they_know() {
     drop(client);
     recorder.wait_for_kind(EventKind::ConnectionLost, 1);
     wait_for_state(&cache, State::Lost);
-    assert_eq!(cache.get_children(&root).unwrap().iter().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(cache.get_children(&root).unwrap().names().collect::<Vec<_>>(), ["a"]);
     assert_eq!(cache.wait_initialized(Some(BOUND)), Err(Error::Closed));
     assert_eq!(latent.start(), Err(Error::Closed));
     let late = Recorder::listen(&cache);

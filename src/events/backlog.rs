@@ -1,4 +1,4 @@
-//! What waits to be told to the listeners of one cache, in order, and bounded however long they take.
+//! What waits to be told to one consumer, in order, and bounded however long it takes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use crate::tree::Version;
 const MOST_VERSIONS: usize = 4096;
 
 pub(super) enum Item {
-    /// Its events are its difference from the version before; `changes` is about how many they are.
+    /// Its events are its difference from the version before; `changes` is about how many they are. `merged`: others
+    /// that waited were left out for it.
     Version {
         version: Arc<Version>,
         changes: usize,
+        merged: bool,
     },
     Event(EventKind),
 }
@@ -35,7 +37,7 @@ enum Connection {
     Lost,
 }
 
-/// Where a listener believes the cache to be, by the events it was told.
+/// Where a consumer believes the cache to be, by the events it was told.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Belief {
     connection: Connection,
@@ -43,7 +45,12 @@ pub(super) struct Belief {
 }
 
 impl Belief {
-    fn after(self, kind: EventKind) -> Belief {
+    /// Before INITIALIZED was told.
+    pub(super) fn uninitialized(self) -> Belief {
+        Belief { initialized: false, ..self }
+    }
+
+    pub(super) fn after(self, kind: EventKind) -> Belief {
         match kind {
             EventKind::ConnectionSuspended => Belief { connection: Connection::Suspended, ..self },
             EventKind::ConnectionLost => Belief { connection: Connection::Lost, initialized: false },
@@ -68,16 +75,12 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn new(capacity: usize) -> Backlog {
-        Backlog { items: VecDeque::new(), weight: 0, versions: 0, capacity, belief: Belief::default() }
+    pub(super) fn new(capacity: usize, belief: Belief) -> Backlog {
+        Backlog { items: VecDeque::new(), weight: 0, versions: 0, capacity, belief }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
-    }
-
-    pub(super) fn belief(&self) -> Belief {
-        self.belief
     }
 
     pub(super) fn push(&mut self, item: Item) {
@@ -117,12 +120,13 @@ impl Backlog {
         }
         let start = Told { belief: self.belief, suspended: false, lost: false };
         let mut kept: Vec<(EventKind, Told)> = Vec::new();
-        let mut newest = None;
-        let mut changes = 0usize;
+        let mut newest: Option<Arc<Version>> = None;
+        let (mut changes, mut merged) = (0usize, false);
         let mut in_step = false;
         for item in std::mem::take(&mut self.items) {
             match item {
-                Item::Version { version, changes: more } => {
+                Item::Version { version, changes: more, merged: before } => {
+                    merged |= before || newest.is_some();
                     newest = Some(version);
                     changes = changes.saturating_add(more);
                 }
@@ -153,7 +157,7 @@ impl Backlog {
             })
             .unwrap_or(0);
         (self.weight, self.versions) = (0, 0);
-        let mut newest = newest.map(|version| Item::Version { version, changes });
+        let mut newest = newest.map(|version| Item::Version { version, changes, merged });
         for (at, (kind, _)) in kept.into_iter().enumerate() {
             if at == version_at
                 && let Some(version) = newest.take()
@@ -182,7 +186,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn version(zxid: i64) -> Item {
-        Item::Version { version: Arc::new(Version { zxid: Zxid(zxid), ..Version::default() }), changes: 1 }
+        Item::Version {
+            version: Arc::new(Version { zxid: Zxid(zxid), ..Version::default() }),
+            changes: 1,
+            merged: false,
+        }
     }
 
     /// The items in words: versions by their zxid.
@@ -197,18 +205,18 @@ mod tests {
 
     #[test]
     fn within_its_capacity_everything_is_kept_in_order() {
-        let mut backlog = Backlog::new(4);
+        let mut backlog = Backlog::new(4, Belief::default());
         for item in [version(1), Item::Event(Initialized), version(2), version(3)] {
             backlog.push(item);
         }
         assert_eq!(drained(&mut backlog), ["1", "Initialized", "2", "3"]);
-        assert!(backlog.belief().initialized);
+        assert!(backlog.belief.initialized);
         assert_eq!((backlog.weight, backlog.versions), (0, 0));
     }
 
     #[test]
     fn beyond_its_capacity_the_newest_version_is_left() {
-        let mut backlog = Backlog::new(2);
+        let mut backlog = Backlog::new(2, Belief::default());
         for item in [version(1), version(2), Item::Event(Initialized), Item::Event(InStep), version(3)] {
             backlog.push(item);
         }
@@ -216,8 +224,22 @@ mod tests {
     }
 
     #[test]
+    fn a_version_says_whether_others_were_left_out_for_it() {
+        let mut backlog = Backlog::new(2, Belief::default());
+        let mut merged = |items: &[i64]| {
+            items.iter().for_each(|zxid| backlog.push(version(*zxid)));
+            std::iter::from_fn(|| backlog.pop())
+                .map(|item| matches!(item, Item::Version { merged: true, .. }))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(merged(&[1, 2]), [false, false]);
+        assert_eq!(merged(&[3, 4, 5]), [true]);
+        assert_eq!(merged(&[6]), [false]);
+    }
+
+    #[test]
     fn many_versions_without_changes_are_bounded_too() {
-        let mut backlog = Backlog::new(usize::MAX);
+        let mut backlog = Backlog::new(usize::MAX, Belief::default());
         for zxid in 0..10 * MOST_VERSIONS as i64 {
             backlog.push(version(zxid));
             assert!(backlog.items.len() <= MOST_VERSIONS);
@@ -226,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_flapping_connection_is_told_once() {
-        let mut backlog = Backlog::new(8);
+        let mut backlog = Backlog::new(8, Belief::default());
         backlog.push(version(1));
         backlog.push(Item::Event(Initialized));
         assert_eq!(drained(&mut backlog), ["1", "Initialized"]);
@@ -255,7 +277,7 @@ mod tests {
             capacity in 1usize..50,
         ) {
             let all = [Suspended, Reconnected, Lost, Initialized, InStep];
-            let (mut whole, mut bounded) = (Backlog::new(usize::MAX), Backlog::new(capacity));
+            let (mut whole, mut bounded) = (Backlog::new(usize::MAX, Belief::default()), Backlog::new(capacity, Belief::default()));
             for (zxid, kind) in kinds.iter().enumerate() {
                 let item = || all.get(*kind).map_or_else(|| version(zxid as i64), |kind| Item::Event(*kind));
                 whole.push(item());
@@ -264,7 +286,7 @@ mod tests {
             }
             let newest = |told: &[String]| told.iter().rfind(|item| item.parse::<i64>().is_ok()).cloned();
             let (all, some) = (drained(&mut whole), drained(&mut bounded));
-            prop_assert!(whole.belief() == bounded.belief());
+            prop_assert!(whole.belief == bounded.belief);
             prop_assert_eq!(newest(&all), newest(&some));
             prop_assert_eq!(bounded.weight, 0);
             for kind in ["ConnectionSuspended", "ConnectionLost"] {

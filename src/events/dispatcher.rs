@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
-use super::feed::{Feed, Scratch};
+use super::feed::Feed;
+use crate::error::Status;
 use crate::fork::Origin;
 use crate::panics::catch;
 use crate::path::NodePath;
@@ -67,6 +68,7 @@ impl Mailbox {
 /// it, except on a dispatcher thread: then a thread ends by itself when the callback has returned.
 pub(crate) struct Dispatcher {
     mailbox: Arc<Mailbox>,
+    feeds: Arc<Feeds>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -86,13 +88,40 @@ impl Dispatcher {
         let mailbox = Arc::new(Mailbox::new());
         let own = mailbox.clone();
         let thread = thread::spawn("treecache-events", move || run(&own, panicked))?;
-        Ok(Dispatcher { mailbox, thread: Some(thread) })
+        Ok(Dispatcher { mailbox, feeds: Arc::default(), thread: Some(thread) })
     }
 
     /// A feed whose callbacks run on this thread. `root` is what its paths are below, `capacity` how many events
     /// may wait.
     pub(crate) fn feed(&self, root: NodePath, capacity: usize) -> Arc<Feed> {
-        Arc::new(Feed::new(root, capacity, self.mailbox.clone()))
+        let feed = Arc::new(Feed::new(root, capacity, self.mailbox.clone()));
+        self.feeds.add(&feed);
+        feed
+    }
+
+    pub(crate) fn feeds(&self) -> &Arc<Feeds> {
+        &self.feeds
+    }
+}
+
+/// The feeds of a dispatcher that are still there.
+#[derive(Default)]
+pub(crate) struct Feeds(Mutex<Vec<Weak<Feed>>>);
+
+impl Feeds {
+    fn add(&self, feed: &Arc<Feed>) {
+        let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each time there is no room: so rarely that it costs nothing.
+        if feeds.len() == feeds.capacity() {
+            feeds.retain(|feed| feed.strong_count() > 0);
+        }
+        feeds.push(Arc::downgrade(feed));
+    }
+
+    /// Nothing follows for any of them.
+    pub(crate) fn end(&self, status: Status) {
+        let feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.end(status));
     }
 }
 
@@ -110,9 +139,8 @@ impl Drop for Dispatcher {
 
 fn run(mailbox: &Mailbox, panicked: impl Fn(String)) {
     DISPATCHES_IN.set(Some(Origin::here()));
-    let mut scratch = Scratch::default();
     while let Some(Command::Ready(feed)) = mailbox.receive() {
-        match catch(|| feed.step(&mut scratch)) {
+        match catch(|| feed.step()) {
             // Behind the others: one feed does not starve them.
             Ok(true) => _ = mailbox.send(Command::Ready(feed)),
             Ok(false) => {}

@@ -1,29 +1,30 @@
-//! One cache's (or client's) listeners, and what is to be told to them.
+//! The consumers of one cache (or client), and what each of them is to be told.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::backlog::{Backlog, Item};
+use super::backlog::{Belief, Item};
 use super::dispatcher::{Command, Mailbox, on_dispatcher_thread};
-use super::{Event, ListenerId};
+use super::queue::{Counters, Queue, Wants};
+use super::{Event, ListenerId, Told};
 use crate::error::{Error, Fault, Status};
 use crate::panics::catch;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::stat::Zxid;
 use crate::state::EventKind;
-use crate::tree::{Change, Node, Version, changes};
+use crate::tree::Version;
 
-type EventListener = dyn FnMut(&Event<'_>) + Send;
-type FaultListener = dyn FnMut(&Fault) + Send;
+type Listener = dyn FnMut(Told<'_>) + Send;
 
-/// Most faults that wait for a listener.
-const MOST_FAULTS: usize = 128;
+const EVENTS: Wants = Wants { events: true, faults: false };
+const FAULTS: Wants = Wants { events: false, faults: true };
 
-/// Listeners and their backlog, behind one lock that is never held while a callback runs. Whether a callback may
-/// start is decided under it, so none starts once `close` or `unlisten` has returned.
+/// Consumers, behind one lock that is never held while a callback runs. Whether a callback may start is decided under
+/// it, so none starts once `close` or `remove` has returned.
 pub(crate) struct Feed {
     root: NodePath,
+    /// How many events a listener may lag.
+    capacity: usize,
+    counters: Arc<Counters>,
     state: Mutex<FeedState>,
     /// A callback has returned.
     idle: Condvar,
@@ -32,6 +33,8 @@ pub(crate) struct Feed {
 
 struct FeedState {
     closed: bool,
+    /// Nothing follows, and why.
+    end: Option<Status>,
     /// The dispatcher knows that there is something to tell.
     scheduled: bool,
     /// A callback runs, or is being dropped behind its last call.
@@ -39,133 +42,206 @@ struct FeedState {
     /// Threads that wait for `running` to become false.
     waiters: usize,
     last_id: u64,
-    events: Vec<Slot<EventListener>>,
-    faults: Vec<Slot<FaultListener>>,
-    backlog: Backlog,
-    pending_faults: VecDeque<Fault>,
-    /// What listeners that have joined were told, or are being told.
-    told: Arc<Version>,
+    /// In the order of their ids.
+    consumers: Vec<Consumer>,
+    /// Whom the dispatcher served last.
+    served: u64,
+    /// Where who joins begins.
+    newest: Option<Arc<Version>>,
+    belief: Belief,
 }
 
-/// A listener. Slots are in the order of their ids.
-struct Slot<F: ?Sized> {
+struct Consumer {
     id: u64,
-    stage: Stage,
-    /// `None` while it runs. Then the dispatcher has it, and drops it when it finds the slot gone.
-    callback: Option<Box<F>>,
+    queue: Arc<Queue>,
+    taker: Taker,
 }
 
-/// How far a listener is; only the dispatcher moves it on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    New,
-    /// It is being told the tree so far.
-    Joining,
-    Joined,
-}
-
-/// What the dispatcher does next for a feed.
-enum Work {
-    Fault(Fault),
-    Join { version: Arc<Version>, initialized: bool },
-    Version { old: Arc<Version>, new: Arc<Version> },
-    Event { kind: EventKind, zxid: Zxid },
-}
-
-/// Buffers that the dispatcher uses again and again.
-#[derive(Default)]
-pub(super) struct Scratch {
-    path: String,
+/// Who takes things out of a consumer's queue.
+enum Taker {
+    /// The dispatcher, and calls the listener with them. `None` while that runs: then the dispatcher has it, and drops
+    /// it when it finds the consumer gone.
+    Dispatcher(Option<Box<Listener>>),
+    /// The program, by itself.
+    Program,
 }
 
 impl Feed {
     pub(super) fn new(root: NodePath, capacity: usize, dispatcher: Arc<Mailbox>) -> Feed {
         let state = FeedState {
             closed: false,
+            end: None,
             scheduled: false,
             running: false,
             waiters: 0,
             last_id: 0,
-            events: Vec::new(),
-            faults: Vec::new(),
-            backlog: Backlog::new(capacity),
-            pending_faults: VecDeque::new(),
-            told: Arc::default(),
+            consumers: Vec::new(),
+            served: 0,
+            newest: None,
+            belief: Belief::default(),
         };
-        Feed { root, state: Mutex::new(state), idle: Condvar::new(), dispatcher }
+        Feed {
+            root,
+            capacity,
+            counters: Arc::default(),
+            state: Mutex::new(state),
+            idle: Condvar::new(),
+            dispatcher,
+        }
     }
 
     pub(super) fn root(&self) -> &NodePath {
         &self.root
     }
 
+    // --- In ------------------------------------------------------------------------------------------------------
+
     pub(crate) fn publish(self: &Arc<Self>, version: Arc<Version>, changes: usize) {
-        self.push(Item::Version { version, changes });
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        for consumer in &state.consumers {
+            consumer.queue.push(Item::Version { version: version.clone(), changes, merged: false });
+        }
+        let before = state.newest.replace(version);
+        self.schedule(&mut state);
+        drop(state);
+        // A tree takes its time to go.
+        drop(before);
     }
 
     pub(crate) fn event(self: &Arc<Self>, kind: EventKind) {
-        self.push(Item::Event(kind));
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        for consumer in &state.consumers {
+            consumer.queue.push(Item::Event(kind));
+        }
+        state.belief = state.belief.after(kind);
+        self.schedule(&mut state);
     }
 
     pub(crate) fn fault(self: &Arc<Self>, fault: Fault) {
         let mut state = self.lock();
-        if state.closed || state.pending_faults.back() == Some(&fault) {
+        if state.closed {
             return;
         }
-        if state.pending_faults.len() == MOST_FAULTS {
-            drop(state);
-            return log_fault(&self.root, &fault);
-        }
-        state.pending_faults.push_back(fault);
+        let mut wanted = state.consumers.iter().filter(|consumer| consumer.queue.wants().faults).peekable();
+        let nobody = wanted.peek().is_none();
+        // Each is to have it, so no short cut.
+        let all_have_it = wanted.fold(true, |all, consumer| consumer.queue.push_fault(&fault) && all);
         self.schedule(&mut state);
+        drop(state);
+        if nobody || !all_have_it {
+            log_fault(&self.root, &fault);
+        }
     }
+
+    /// Nothing follows what is there; who waits in a queue is told why.
+    pub(crate) fn end(&self, status: Status) {
+        let mut state = self.lock();
+        state.end.get_or_insert(status);
+        for consumer in &state.consumers {
+            consumer.queue.end(status);
+        }
+    }
+
+    // --- Consumers -----------------------------------------------------------------------------------------------
 
     /// Adds a listener, which is told the tree so far first.
-    pub(crate) fn listen(self: &Arc<Self>, callback: Box<EventListener>) -> Result<ListenerId, Error> {
-        let mut state = self.lock();
-        let id = state.next_id()?;
-        state.events.push(Slot { id, stage: Stage::New, callback: Some(callback) });
-        self.schedule(&mut state);
-        Ok(ListenerId(id))
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        mut callback: impl FnMut(&Event<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        let listener = move |told: Told<'_>| {
+            if let Told::Event(event) = told {
+                callback(event);
+            }
+        };
+        self.add(EVENTS, self.capacity, Taker::Dispatcher(Some(Box::new(listener)))).map(|(id, _)| id)
     }
 
-    pub(crate) fn listen_fault(&self, callback: Box<FaultListener>) -> Result<ListenerId, Error> {
-        let mut state = self.lock();
-        let id = state.next_id()?;
-        state.faults.push(Slot { id, stage: Stage::Joined, callback: Some(callback) });
-        Ok(ListenerId(id))
+    pub(crate) fn listen_fault(
+        self: &Arc<Self>,
+        mut callback: impl FnMut(&Fault) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        let listener = move |told: Told<'_>| {
+            if let Told::Fault(fault) = told {
+                callback(fault);
+            }
+        };
+        self.add(FAULTS, self.capacity, Taker::Dispatcher(Some(Box::new(listener)))).map(|(id, _)| id)
     }
 
-    /// Removes a listener. None of its calls starts after this; one may be running.
-    pub(crate) fn unlisten(&self, ListenerId(id): ListenerId) -> Result<(), Error> {
+    /// Adds a queue that the program takes things out of.
+    pub(super) fn open_queue(
+        self: &Arc<Self>,
+        faults: bool,
+        capacity: usize,
+    ) -> Result<(ListenerId, Arc<Queue>), Error> {
+        self.add(Wants { events: true, faults }, capacity, Taker::Program)
+    }
+
+    fn add(
+        self: &Arc<Self>,
+        wants: Wants,
+        capacity: usize,
+        taker: Taker,
+    ) -> Result<(ListenerId, Arc<Queue>), Error> {
         let mut state = self.lock();
         if state.closed {
             return Err(Error::Closed);
         }
-        let event_slot = state.events.iter().position(|slot| slot.id == id).map(|at| state.events.remove(at));
-        let fault_slot = state.faults.iter().position(|slot| slot.id == id).map(|at| state.faults.remove(at));
-        // The lock is let go before the callbacks are dropped, which is foreign code.
-        drop(state);
-        match (event_slot, fault_slot) {
-            (None, None) => Err(Error::InvalidArgument(format!("no listener has the id {id}"))),
+        state.last_id += 1;
+        let (id, so_far, counters) = (state.last_id, state.newest.clone(), self.counters.clone());
+        let queue = Queue::new(self.root.clone(), wants, capacity, state.belief, so_far, counters);
+        if let Some(status) = state.end {
+            queue.end(status);
+        }
+        let queue = Arc::new(queue);
+        state.consumers.push(Consumer { id, queue: queue.clone(), taker });
+        self.schedule(&mut state);
+        Ok((ListenerId(id), queue))
+    }
+
+    /// Removes a listener. None of its calls starts after this; one may be running.
+    pub(crate) fn unlisten(&self, ListenerId(id): ListenerId) -> Result<(), Error> {
+        match self.remove(|consumer| consumer.id == id && matches!(consumer.taker, Taker::Dispatcher(_)))? {
+            0 => Err(Error::InvalidArgument(format!("no listener has the id {id}"))),
             _ => Ok(()),
         }
     }
 
-    /// Lets all listeners go; no call starts after this. Never waits.
+    /// Removes a queue.
+    pub(super) fn close_queue(&self, ListenerId(id): ListenerId) {
+        // None is there when the feed was closed before, and its queues with it.
+        _ = self.remove(|consumer| consumer.id == id);
+    }
+
+    fn remove(&self, which: impl Fn(&Consumer) -> bool) -> Result<usize, Error> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        let removed: Vec<Consumer> = state.consumers.extract_if(.., |consumer| which(consumer)).collect();
+        drop(state);
+        Ok(let_go(removed))
+    }
+
+    /// Lets all consumers go; no call starts after this. Never waits.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let events = std::mem::take(&mut state.events);
-        let faults = std::mem::take(&mut state.faults);
-        let backlog = std::mem::replace(&mut state.backlog, Backlog::new(0));
-        let told = std::mem::take(&mut state.told);
-        state.pending_faults.clear();
+        let consumers = std::mem::take(&mut state.consumers);
+        let newest = state.newest.take();
         drop(state);
-        drop((events, faults, backlog, told));
+        let_go(consumers);
+        drop(newest);
     }
 
-    /// In the child of a fork, which has no dispatcher: lets all listeners go that no thread of the parent had in its
+    /// In the child of a fork, which has no dispatcher: lets all consumers go that no thread of the parent had in its
     /// hands.
     pub(crate) fn abandon(&self) {
         let mut state = match self.state.try_lock() {
@@ -180,24 +256,28 @@ impl Feed {
             }
         };
         state.closed = true;
-        let listeners = (std::mem::take(&mut state.events), std::mem::take(&mut state.faults));
+        let consumers = std::mem::take(&mut state.consumers);
         drop(state);
-        drop(listeners);
+        for consumer in consumers {
+            if !consumer.queue.is_untouched() {
+                std::mem::forget(consumer.queue);
+            }
+        }
     }
 
     /// After a panic in `step`: lets the listeners of events go. Those of faults stay, since there is one to tell.
     pub(super) fn recover(self: &Arc<Self>) {
         let mut state = self.lock();
-        let events = std::mem::take(&mut state.events);
-        let backlog = std::mem::replace(&mut state.backlog, Backlog::new(0));
+        let is_listener = |consumer: &mut Consumer| {
+            consumer.queue.wants().events && matches!(consumer.taker, Taker::Dispatcher(_))
+        };
+        let consumers: Vec<Consumer> = state.consumers.extract_if(.., is_listener).collect();
         state.running = false;
         state.scheduled = false;
-        if state.has_work() {
-            self.schedule(&mut state);
-        }
+        self.schedule(&mut state);
         drop(state);
         self.idle.notify_all();
-        drop((events, backlog));
+        let_go(consumers);
     }
 
     /// Waits until no callback runs; on a dispatcher thread, where that would be for ever, not at all.
@@ -212,172 +292,80 @@ impl Feed {
         state.waiters -= 1;
     }
 
-    fn push(self: &Arc<Self>, item: Item) {
-        let mut state = self.lock();
-        if state.closed {
-            return;
-        }
-        state.backlog.push(item);
-        if state.events.is_empty() {
-            // Nobody listens, so nobody has to be woken: who joins is told the tree as it is then.
-            while let Some(item) = state.backlog.pop() {
-                if let Item::Version { version, .. } = item {
-                    state.told = version;
-                }
-            }
-        } else {
-            self.schedule(&mut state);
-        }
-    }
+    // --- The dispatcher ------------------------------------------------------------------------------------------
 
+    /// Lets the dispatcher know when there is something for it, unless it knows.
     fn schedule(self: &Arc<Self>, state: &mut FeedState) {
-        if !state.scheduled {
+        if !state.scheduled && state.has_work() {
             // Fails when the dispatcher has ended: then nobody is left to be told.
             state.scheduled = self.dispatcher.send(Command::Ready(self.clone()));
         }
     }
 
-    /// Tells the next thing that waits. Returns whether there is more. Only for the dispatcher.
-    pub(super) fn step(self: &Arc<Self>, scratch: &mut Scratch) -> bool {
-        let work = self.lock().next();
-        if !matches!(work, None | Some(Work::Fault(_))) {
-            planted::panic_if(Defect::PanicOnDispatcherThread);
-        }
-        match work {
-            Some(Work::Fault(fault)) => self.tell_fault(&fault),
-            Some(Work::Join { version, initialized }) => {
-                self.tell_difference(&Version::default(), &version, Stage::Joining, scratch);
-                if initialized {
-                    self.tell(&plain(EventKind::Initialized, version.zxid), Stage::Joining);
-                }
-                for slot in &mut self.lock().events {
-                    if slot.stage == Stage::Joining {
-                        slot.stage = Stage::Joined;
+    /// Tells one listener the next thing that waits for it: a version to its end, or something else. Returns whether
+    /// there is more for one of them. Only for the dispatcher.
+    pub(super) fn step(self: &Arc<Self>) -> bool {
+        let next = self.lock().serve_next();
+        if let Some((id, queue)) = next {
+            let tell = |told: Told<'_>| {
+                let is_amid_version = match told {
+                    Told::Fault(_) => false,
+                    Told::Event(event) => {
+                        planted::panic_if(Defect::PanicOnDispatcherThread);
+                        event.path.is_some() && !event.last_of_version
                     }
-                }
-            }
-            Some(Work::Version { old, new }) => self.tell_difference(&old, &new, Stage::Joined, scratch),
-            Some(Work::Event { kind, zxid }) => self.tell(&plain(kind, zxid), Stage::Joined),
-            None => {}
+                };
+                self.tell(id, told);
+                is_amid_version
+            };
+            while queue.take(tell) == Some(true) {}
         }
         let mut state = self.lock();
         state.scheduled = state.has_work();
         state.scheduled
     }
 
-    /// Tells the difference of two versions, one event behind the walk, so that the last one is known as such.
-    fn tell_difference(self: &Arc<Self>, old: &Version, new: &Version, stage: Stage, scratch: &mut Scratch) {
-        struct Pending {
-            kind: EventKind,
-            node: Arc<Node>,
-            old: Option<Arc<Node>>,
-        }
-        let tell = |pending: &Pending, path: &str, last_of_version| {
-            let event = Event {
-                kind: pending.kind,
-                last_of_version,
-                path: Some(path),
-                node: Some(&pending.node),
-                old: pending.old.as_ref(),
-                zxid: new.zxid,
-            };
-            self.tell(&event, stage);
-        };
-        if !self.lock().events.iter().any(|slot| slot.stage == stage) {
-            return;
-        }
-        let mut pending: Option<Pending> = None;
-        changes(&old.tree, &new.tree, |relative, change| {
-            if let Some(pending) = &pending {
-                tell(pending, &scratch.path, false);
+    /// Calls a listener, without the lock, if it is still there.
+    fn tell(self: &Arc<Self>, id: u64, told: Told<'_>) {
+        let mut state = self.lock();
+        let Some(mut listener) = state.listener(id).and_then(Option::take) else { return };
+        state.running = true;
+        drop(state);
+        let outcome = catch(|| listener(told));
+        let mut state = self.lock();
+        match state.listener(id) {
+            Some(place) => *place = Some(listener),
+            None => {
+                // Removed meanwhile: that was its last call.
+                drop(state);
+                if let Err(panic) = catch(|| drop(listener)) {
+                    self.listener_panicked(told, &panic);
+                }
+                state = self.lock();
             }
-            self.root.write_absolute(relative, &mut scratch.path);
-            let (kind, node, old) = match change {
-                Change::Removed { node } => (EventKind::NodeRemoved, node, None),
-                Change::Added { node } => (EventKind::NodeAdded, node, None),
-                Change::Updated { node, old } => (EventKind::NodeUpdated, node, Some(old)),
-            };
-            pending = Some(Pending { kind, node: node.clone(), old: old.cloned() });
-        });
-        if let Some(pending) = &pending {
-            tell(pending, &scratch.path, true);
+        }
+        state.running = false;
+        let waiters = state.waiters;
+        drop(state);
+        if waiters > 0 {
+            self.idle.notify_all();
+        }
+        if let Err(panic) = outcome {
+            self.listener_panicked(told, &panic);
         }
     }
 
-    /// Tells an event to all listeners that are at `stage`.
-    fn tell(self: &Arc<Self>, event: &Event<'_>, stage: Stage) {
-        self.call_each(
-            |state| &mut state.events,
-            stage,
-            |callback| callback(event),
-            |panic| {
+    fn listener_panicked(self: &Arc<Self>, told: Told<'_>, panic: &str) {
+        match told {
+            Told::Event(event) => {
                 let message = format!("a listener of {} panicked: {panic}", self.root);
                 log::error!("{message}");
                 let mut fault = Fault::new(Status::Panic, message);
                 fault.path = event.path.and_then(NodePath::of_server);
                 self.fault(fault);
-            },
-        );
-    }
-
-    fn tell_fault(&self, fault: &Fault) {
-        let mut told = false;
-        self.call_each(
-            |state| &mut state.faults,
-            Stage::Joined,
-            |callback| {
-                told = true;
-                callback(fault);
-            },
+            }
             // Not a fault again: that would go round in circles.
-            |panic| log::error!("a fault listener of {} panicked: {panic}", self.root),
-        );
-        if !told {
-            log_fault(&self.root, fault);
-        }
-    }
-
-    /// Calls the listeners at `stage`, one after the other, each without the lock.
-    fn call_each<F: ?Sized>(
-        &self,
-        slots: impl Fn(&mut FeedState) -> &mut Vec<Slot<F>>,
-        stage: Stage,
-        mut call: impl FnMut(&mut F),
-        panicked: impl Fn(&str),
-    ) {
-        let mut last = 0;
-        loop {
-            let mut state = self.lock();
-            let next = slots(&mut state)
-                .iter_mut()
-                .find(|slot| slot.id > last && slot.stage == stage)
-                .and_then(|slot| Some((slot.id, slot.callback.take()?)));
-            let Some((id, mut callback)) = next else { return };
-            state.running = true;
-            drop(state);
-            last = id;
-            let outcome = catch(|| call(&mut callback));
-            let mut state = self.lock();
-            match slots(&mut state).iter_mut().find(|slot| slot.id == id) {
-                Some(slot) => slot.callback = Some(callback),
-                None => {
-                    // Removed meanwhile: that was its last call.
-                    drop(state);
-                    if let Err(panic) = catch(|| drop(callback)) {
-                        panicked(&panic);
-                    }
-                    state = self.lock();
-                }
-            }
-            state.running = false;
-            let waiters = state.waiters;
-            drop(state);
-            if waiters > 0 {
-                self.idle.notify_all();
-            }
-            if let Err(panic) = outcome {
-                panicked(&panic);
-            }
+            Told::Fault(_) => log::error!("a fault listener of {} panicked: {panic}", self.root),
         }
     }
 
@@ -388,54 +376,40 @@ impl Feed {
 }
 
 impl FeedState {
-    fn next_id(&mut self) -> Result<u64, Error> {
-        if self.closed {
-            return Err(Error::Closed);
-        }
-        self.last_id += 1;
-        Ok(self.last_id)
-    }
-
     fn has_work(&self) -> bool {
-        !self.closed
-            && (!self.pending_faults.is_empty()
-                || !self.backlog.is_empty()
-                || self.events.iter().any(|slot| slot.stage == Stage::New))
+        !self.closed && self.consumers.iter().any(Consumer::is_due)
     }
 
-    /// Takes out what is to be told next. `told` moves on here, before the first call: who joins during one comes
-    /// in at the new version.
-    fn next(&mut self) -> Option<Work> {
-        if let Some(fault) = self.pending_faults.pop_front() {
-            return Some(Work::Fault(fault));
+    /// Whose turn it is: faults first, and otherwise everybody once before anybody twice.
+    fn serve_next(&mut self) -> Option<(u64, Arc<Queue>)> {
+        let due = |consumer: &&Consumer| consumer.is_due();
+        let next = (self.consumers.iter().filter(due).find(|consumer| consumer.queue.wants() == FAULTS))
+            .or_else(|| self.consumers.iter().filter(due).find(|consumer| consumer.id > self.served))
+            .or_else(|| self.consumers.iter().find(due))?;
+        let (id, queue) = (next.id, next.queue.clone());
+        self.served = id;
+        Some((id, queue))
+    }
+
+    fn listener(&mut self, id: u64) -> Option<&mut Option<Box<Listener>>> {
+        match &mut self.consumers.iter_mut().find(|consumer| consumer.id == id)?.taker {
+            Taker::Dispatcher(listener) => Some(listener),
+            Taker::Program => None,
         }
-        let mut joins = false;
-        for slot in self.events.iter_mut().filter(|slot| slot.stage == Stage::New) {
-            slot.stage = Stage::Joining;
-            joins = true;
-        }
-        if joins {
-            let initialized = self.backlog.belief().initialized;
-            return Some(Work::Join { version: self.told.clone(), initialized });
-        }
-        Some(match self.backlog.pop()? {
-            Item::Version { version, .. } => {
-                let old = std::mem::replace(&mut self.told, version.clone());
-                Work::Version { old, new: version }
-            }
-            Item::Event(kind) => {
-                let zxid = match kind {
-                    EventKind::Initialized | EventKind::InStep => self.told.zxid,
-                    _ => Zxid::default(),
-                };
-                Work::Event { kind, zxid }
-            }
-        })
     }
 }
 
-fn plain(kind: EventKind, zxid: Zxid) -> Event<'static> {
-    Event { kind, last_of_version: false, path: None, node: None, old: None, zxid }
+impl Consumer {
+    /// Whether the dispatcher has something to tell it.
+    fn is_due(&self) -> bool {
+        matches!(self.taker, Taker::Dispatcher(_)) && self.queue.has_something()
+    }
+}
+
+/// Not under a lock: what goes with a listener is the user's. Returns how many there were.
+fn let_go(consumers: Vec<Consumer>) -> usize {
+    consumers.iter().for_each(|consumer| consumer.queue.close());
+    consumers.len()
 }
 
 fn log_fault(root: &NodePath, fault: &Fault) {
@@ -447,6 +421,8 @@ fn log_fault(root: &NodePath, fault: &Fault) {
 mod tests {
     use super::*;
     use crate::events::Dispatcher;
+    use crate::events::queue::MOST_FAULTS;
+    use crate::stat::Zxid;
     use crate::tree::Tree;
     use crate::tree::tests::node;
     use std::collections::BTreeMap;
@@ -486,7 +462,7 @@ mod tests {
         /// A listener whose events arrive here in words; the last of a version has a dot.
         fn listen(&self) -> (ListenerId, mpsc::Receiver<String>) {
             let (told, received) = mpsc::channel();
-            let id = self.feed.listen(Box::new(move |event| _ = told.send(described(event)))).unwrap();
+            let id = self.feed.listen(move |event| _ = told.send(described(event))).unwrap();
             (id, received)
         }
     }
@@ -563,7 +539,11 @@ mod tests {
             if round % 30 == 0 {
                 let map = Arc::new(Mutex::new(BTreeMap::new()));
                 let (replayed, wrong) = (map.clone(), wrong.clone());
+                let (told, in_step) = mpsc::channel();
                 let replay = move |event: &Event<'_>| {
+                    if event.kind == EventKind::InStep {
+                        told.send(()).unwrap();
+                    }
                     let mut map = replayed.lock().unwrap();
                     let stat = event.node.map(|node| node.stat().mzxid);
                     let path = event.path.map(str::to_owned);
@@ -577,24 +557,22 @@ mod tests {
                         wrong.lock().unwrap().push(described(event));
                     }
                 };
-                author.feed.listen(Box::new(replay)).unwrap();
-                listeners.push(map);
+                author.feed.listen(replay).unwrap();
+                listeners.push((map, in_step));
             }
         }
-        let (_, last) = author.listen();
         author.feed.event(EventKind::InStep);
-        while next(&last, 1) != ["InStep"] {}
         let mut expected = BTreeMap::new();
         let mut walk = author.tree.preorder();
         while let Some((path, entry)) = walk.next() {
             let path = author.feed.root().absolute(path).to_string();
             expected.insert(path, entry.node.as_ref().unwrap().stat().mzxid);
         }
-        assert_eq!(*wrong.lock().unwrap(), [""; 0]);
-        // IN_STEP went to the last listener last, so all have seen all.
-        for map in listeners {
+        for (map, in_step) in listeners {
+            in_step.recv_timeout(Duration::from_secs(10)).expect("the end is told");
             assert_eq!(*map.lock().unwrap(), expected);
         }
+        assert_eq!(*wrong.lock().unwrap(), [""; 0]);
     }
 
     #[test]
@@ -607,7 +585,7 @@ mod tests {
             told.send(described(event)).unwrap();
             _ = open.recv();
         };
-        author.feed.listen(Box::new(slow)).unwrap();
+        author.feed.listen(slow).unwrap();
         author.publish();
         assert_eq!(next(&received, 1), ["+/r."]);
         author.put("a");
@@ -634,10 +612,10 @@ mod tests {
             let (seen, counted, late) = (over.clone(), calls.clone(), late.clone());
             let id = author
                 .feed
-                .listen(Box::new(move |_| {
+                .listen(move |_| {
                     late.fetch_add(seen.load(Ordering::SeqCst), Ordering::SeqCst);
                     counted.fetch_add(1, Ordering::SeqCst);
-                }))
+                })
                 .unwrap();
             for n in 0..50 {
                 author.put(&n.to_string());
@@ -674,11 +652,11 @@ mod tests {
         let token = Token(drops.clone());
         let id = author
             .feed
-            .listen(Box::new(move |_| {
+            .listen(move |_| {
                 entered.send(()).unwrap();
                 _ = open.recv();
                 assert_eq!(token.0.load(Ordering::SeqCst), 0);
-            }))
+            })
             .unwrap();
         author.publish();
         running.recv().unwrap();
@@ -689,7 +667,7 @@ mod tests {
         assert_eq!(drops.load(Ordering::SeqCst), 1);
         author.feed.close();
         let token = Token(drops.clone());
-        let refused = author.feed.listen(Box::new(move |_| _ = &token));
+        let refused = author.feed.listen(move |_| _ = &token);
         assert_eq!((refused, drops.load(Ordering::SeqCst)), (Err(Error::Closed), 2));
     }
 
@@ -707,7 +685,7 @@ mod tests {
             feed.close();
             feed.wait_idle();
         };
-        *id.lock().unwrap() = Some(author.feed.listen(Box::new(listener)).unwrap());
+        *id.lock().unwrap() = Some(author.feed.listen(listener).unwrap());
         author.put("a");
         author.publish();
         next(&received, 1);
@@ -720,14 +698,14 @@ mod tests {
         let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);
         let (told, faults) = mpsc::channel();
-        author.feed.listen_fault(Box::new(|_| panic!("fault listeners may panic too"))).unwrap();
+        author.feed.listen_fault(|_| panic!("fault listeners may panic too")).unwrap();
         author
             .feed
-            .listen_fault(Box::new(move |fault| {
+            .listen_fault(move |fault| {
                 told.send(format!("{:?} {:?} {}", fault.status, fault.path, fault.message)).unwrap();
-            }))
+            })
             .unwrap();
-        author.feed.listen(Box::new(|_| panic!("on purpose"))).unwrap();
+        author.feed.listen(|_| panic!("on purpose")).unwrap();
         let (_, received) = author.listen();
         author.publish();
         assert_eq!(next(&received, 1), ["+/r."]);
@@ -745,10 +723,10 @@ mod tests {
         let feed = dispatcher.feed(NodePath::root(), 1);
         let (entered, running) = mpsc::channel();
         let (gate, open) = mpsc::channel::<()>();
-        feed.listen_fault(Box::new(move |_| {
+        feed.listen_fault(move |_| {
             _ = entered.send(());
             _ = open.recv();
-        }))
+        })
         .unwrap();
         feed.fault(Fault::new(Status::Connection, "first"));
         running.recv().unwrap();
@@ -756,8 +734,9 @@ mod tests {
             feed.fault(Fault::new(Status::Connection, n.to_string()));
             feed.fault(Fault::new(Status::Connection, n.to_string()));
         }
-        assert_eq!(feed.lock().pending_faults.len(), MOST_FAULTS);
         drop(gate);
+        let told = std::iter::from_fn(|| running.recv_timeout(Duration::from_millis(500)).ok()).count();
+        assert_eq!(told, MOST_FAULTS);
     }
 
     #[test]
@@ -777,7 +756,7 @@ mod tests {
             let name = std::thread::current().name().map(str::to_owned);
             told.send(format!("{blocked} {name:?} {}", on_dispatcher_thread())).unwrap();
         };
-        author.feed.listen(Box::new(listener)).unwrap();
+        author.feed.listen(listener).unwrap();
         author.publish();
         assert_eq!(next(&received, 1), ["1 Some(\"treecache-events\") true"]);
     }

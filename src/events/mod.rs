@@ -1,27 +1,47 @@
-//! What a cache tells: listeners, the backlog of what they have not been told yet, and the thread that calls them.
+//! What a cache tells, to whom, and the thread that calls those who want to be called.
 //!
 //! Node events arise in one way: as the difference of two consecutive published versions. So a listener that joins
 //! late gets the difference from nothing, and one that fell behind the difference from what it saw last; neither
 //! needs code of its own. Knows trees and versions, and nothing of ZooKeeper.
 //!
-//! - `Feed`: one cache's (or client's) listeners and backlog, behind one short lock.
-//! - `Backlog`: what waits to be told, kept bounded.
+//! Every consumer has a queue of its own. Listeners are called with what comes out of theirs by the dispatcher; a
+//! program that takes things out by itself uses an [`EventQueue`].
+//!
+//! - `Feed`: the consumers of one cache (or client), behind one short lock.
+//! - `Queue`: what one consumer has not been told yet, and its place in the difference that it is being told.
+//! - `Backlog`: what waits in a queue, kept bounded.
+//! - `Changes`: the events that lead from one version to the next.
+//! - `Descriptor`: what can be polled for.
 //! - `Dispatcher`: the thread of a client on which every callback runs.
 
 mod backlog;
+mod changes;
+mod descriptor;
 mod dispatcher;
+mod event_queue;
 mod feed;
+mod queue;
 
 use std::sync::Arc;
 
+use crate::error::Fault;
 use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::Node;
 
+pub(crate) use changes::Changes;
 pub(crate) use dispatcher::{Dispatcher, on_dispatcher_thread};
+pub use event_queue::{EventQueue, Item};
 pub(crate) use feed::Feed;
 
-/// Something that happened to a cache, lent to a listener for one call.
+/// What a consumer is told, lent to it.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'a> {
+    Event(&'a Event<'a>),
+    Fault(&'a Fault),
+}
+
+/// Something that happened to a cache, lent.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     pub kind: EventKind,

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::status::{TC_ERR_PANIC, TC_OK};
 use crate::error::{Error, Fault, Status};
@@ -164,6 +165,15 @@ pub(super) unsafe fn text<'a>(argument: &str, pointer: *const c_char) -> Result<
     // SAFETY: the caller's promise.
     let text = unsafe { CStr::from_ptr(pointer) };
     text.to_str().map_err(|_| Error::InvalidArgument(format!("{argument} is not UTF-8: {text:?}")))
+}
+
+/// A time to wait: -1 is for ever.
+pub(super) fn timeout(timeout_ms: i32) -> Result<Option<Duration>, Error> {
+    match timeout_ms {
+        -1 => Ok(None),
+        0.. => Ok(Some(Duration::from_millis(timeout_ms.unsigned_abs().into()))),
+        _ => Err(Error::InvalidArgument(format!("timeout_ms is {timeout_ms}"))),
+    }
 }
 
 /// Where a result goes; written only on success.

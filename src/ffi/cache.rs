@@ -1,10 +1,9 @@
 //! Caches.
 
 use std::ffi::{c_char, c_void};
-use std::time::Duration;
 
-use super::boundary::{Boxed, Handle, Out, Shared, User, tc_user_free_fn, text, with};
-use super::children::{self, tc_children};
+use super::boundary::{Boxed, Handle, Out, Shared, User, tc_user_free_fn, text, timeout, with};
+use super::children::{self, tc_children, tc_children_data};
 use super::client::tc_client;
 use super::config::{self, tc_config};
 use super::event::{self, tc_event_fn};
@@ -18,7 +17,7 @@ use crate::state::State;
 
 /// An in-memory copy of the subtree at one path.
 pub struct tc_cache {
-    cache: TreeCache,
+    pub(super) cache: TreeCache,
 }
 
 /// How a cache stands to the server: a TC_STATE_ number.
@@ -85,10 +84,12 @@ pub unsafe extern "C" fn tc_new(
     // for the result.
     unsafe {
         with("tc_new", client, |client| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
-            let cache = client.client.cache(path, &config::copy_of(config)?)?;
-            out.write(tc_cache::into_raw(tc_cache { cache }));
-            Ok(())
+            config::using(config, |config| {
+                let (path, out) = (text("path", path)?, Out::new("out", out)?);
+                let cache = client.client.cache(path, config)?;
+                out.write(tc_cache::into_raw(tc_cache { cache }));
+                Ok(())
+            })
         })
     }
 }
@@ -117,16 +118,7 @@ pub unsafe extern "C" fn tc_start(cache: *mut tc_cache) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_wait_initialized(cache: *mut tc_cache, timeout_ms: i32) -> i32 {
     // SAFETY: the caller passes a cache that is not freed meanwhile.
-    unsafe {
-        with("tc_wait_initialized", cache, |cache| {
-            let timeout = match u64::try_from(timeout_ms) {
-                Ok(timeout) => Some(Duration::from_millis(timeout)),
-                Err(_) if timeout_ms == -1 => None,
-                Err(_) => return Err(Error::InvalidArgument(format!("invalid timeout: {timeout_ms} ms"))),
-            };
-            cache.cache.wait_initialized(timeout)
-        })
-    }
+    unsafe { with("tc_wait_initialized", cache, |cache| cache.cache.wait_initialized(timeout(timeout_ms)?)) }
 }
 
 /// Tells how the cache stands to the server.
@@ -287,6 +279,30 @@ pub unsafe extern "C" fn tc_get_children(
         with("tc_get_children", cache, |cache| {
             let (path, out) = (text("path", path)?, Out::new("out", out)?);
             out.write(children::into_raw(cache.cache.get_children(path)?));
+            Ok(())
+        })
+    }
+}
+
+/// Reads a node's children and their data from memory, all of one version of the tree. A child that the session may not
+/// read is among them, without its data.
+///
+/// `path`: absolute, as in events. `out`: receives the children; free them with `tc_children_data_free`.
+///
+/// Any thread, at the same time; takes no lock; callbacks may call it.
+///
+/// Errors: as `tc_get_data`. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_children_data(
+    cache: *const tc_cache,
+    path: *const c_char,
+    out: *mut *const tc_children_data,
+) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, a C string, and a place for the result.
+    unsafe {
+        with("tc_get_children_data", cache, |cache| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            out.write(children::into_raw_with_data(cache.cache.get_children(path)?));
             Ok(())
         })
     }

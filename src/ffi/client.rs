@@ -50,10 +50,12 @@ pub unsafe extern "C" fn tc_client_new(
 ) -> i32 {
     // SAFETY: the caller passes a C string, NULL or a configuration, and a place for the result.
     guard("tc_client_new", || unsafe {
-        let (hosts, out) = (text("hosts", hosts)?, Out::new("out", out)?);
-        let client = Client::new(hosts, &config::copy_of(config)?)?;
-        out.write(tc_client::into_raw(tc_client { client }));
-        Ok(())
+        config::using(config, |config| {
+            let (hosts, out) = (text("hosts", hosts)?, Out::new("out", out)?);
+            let client = Client::new(hosts, config)?;
+            out.write(tc_client::into_raw(tc_client { client }));
+            Ok(())
+        })
     })
 }
 

@@ -1,18 +1,31 @@
 //! Settings by name.
 
 use std::ffi::c_char;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::boundary::{Boxed, Handle, guard, text, with};
+use super::boundary::{Boxed, Handle, Out, guard, text, with};
+use super::error::{self, tc_error};
 use crate::config::Config;
 use crate::error::{Error, Fault};
 use crate::health::Health;
 
 /// Settings for clients and caches. Copied by what is made with it, so it may be changed and freed at once.
 pub struct tc_config {
-    /// Any thread may set a key at any time.
-    config: Mutex<Config>,
+    state: Mutex<State>,
     health: Health,
+}
+
+/// Any thread may use a configuration at any time.
+struct State {
+    config: Config,
+    /// Why the last call with it failed, if it did.
+    error: Option<Error>,
+}
+
+impl tc_config {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 // SAFETY: the owner is the type itself.
@@ -32,15 +45,22 @@ impl Handle for tc_config {
     }
 }
 
-/// A copy of a configuration argument; NULL has every key at its default.
+/// Runs a body with a copy of a configuration argument, which remembers why that failed. NULL has every key at its
+/// default, and no memory.
 ///
 /// # Safety
-/// `config` is NULL or valid.
-pub(super) unsafe fn copy_of(config: *const tc_config) -> Result<Config, Error> {
+/// `config` is NULL, or valid until this returns.
+pub(super) unsafe fn using(
+    config: *const tc_config,
+    body: impl FnOnce(&Config) -> Result<(), Error>,
+) -> Result<(), Error> {
     // SAFETY: the caller's promise.
-    let Some(config) = (unsafe { config.as_ref() }) else { return Ok(Config::new()) };
+    let Some(config) = (unsafe { config.as_ref() }) else { return body(&Config::new()) };
     config.check()?;
-    Ok(config.config.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    let copy = config.lock().config.clone();
+    let result = body(&copy);
+    config.lock().error = result.clone().err();
+    result
 }
 
 /// Makes a configuration with every key at its default. Free it with `tc_config_free`.
@@ -50,8 +70,8 @@ pub(super) unsafe fn copy_of(config: *const tc_config) -> Result<Config, Error> 
 pub extern "C" fn tc_config_new() -> *mut tc_config {
     let mut made = std::ptr::null_mut();
     guard("tc_config_new", || {
-        let config = Mutex::new(Config::new());
-        made = tc_config::into_raw(tc_config { config, health: Health::new() });
+        let state = Mutex::new(State { config: Config::new(), error: None });
+        made = tc_config::into_raw(tc_config { state, health: Health::new() });
         Ok(())
     });
     made
@@ -83,7 +103,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
 ///
 /// Errors: TC_ERR_INVALID_ARGUMENT for NULL, an unknown key or a value that it does not take: nothing is changed, and
-/// a log line says which (never a credential). Since 0.1.0.
+/// a log line says which (never a credential), and `tc_config_get_error`. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_config_set(
     config: *mut tc_config,
@@ -93,13 +113,37 @@ pub unsafe extern "C" fn tc_config_set(
     // SAFETY: the caller passes a configuration that is not freed meanwhile, and C strings.
     unsafe {
         with("tc_config_set", config, |config| {
-            let key = text("key", key)?;
-            // A value that is not UTF-8 may be a credential: it is not shown.
-            let value = text("value", value).map_err(|error| match value.is_null() {
-                true => error,
-                false => Error::InvalidArgument(format!("the value for {key:?} is not UTF-8")),
-            })?;
-            config.config.lock().unwrap_or_else(PoisonError::into_inner).set(key, value)
+            let mut state = config.lock();
+            let result = text("key", key).and_then(|key| {
+                // A value that is not UTF-8 may be a credential: it is not shown.
+                let value = text("value", value).map_err(|error| match value.is_null() {
+                    true => error,
+                    false => Error::setting(key, format!("the value for {key:?} is not UTF-8")),
+                })?;
+                state.config.set(key, value)
+            });
+            state.error = result.clone().err();
+            result
+        })
+    }
+}
+
+/// Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
+/// `tc_queue_open`.
+///
+/// `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
+/// none. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
+/// callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_config_get_error(config: *const tc_config, out: *mut *const tc_error) -> i32 {
+    // SAFETY: the caller passes a configuration that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_config_get_error", config, |config| {
+            let out = Out::new("out", out)?;
+            out.write(config.lock().error.as_ref().map_or(std::ptr::null(), error::into_raw));
+            Ok(())
         })
     }
 }

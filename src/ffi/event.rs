@@ -30,8 +30,8 @@ pub const TC_EVENT_IN_STEP: i32 = 7;
 /// one.
 pub const TC_EVENT_LAST_OF_VERSION: u32 = 1;
 
-/// Something that happened to a cache. Lent for the length of the callback, with all it points to. What does not
-/// apply is NULL or 0. Later versions may add fields at its end.
+/// Something that happened to a cache. Lent with all it points to: for the length of a callback, or by an item until
+/// that is freed. What does not apply is NULL or 0. Later versions may add fields at its end.
 #[repr(C)]
 pub struct tc_event {
     /// A TC_EVENT_ number.
@@ -72,32 +72,36 @@ const _: () = {
     assert!(TC_EVENT_IN_STEP == EventKind::InStep as i32);
 };
 
+/// The C view of an event, which lends what the event does, and its path with a NUL behind it from `path`.
+pub(super) fn lend(event: &Event<'_>, path: &mut Vec<u8>) -> tc_event {
+    path.clear();
+    path.extend_from_slice(event.path.unwrap_or_default().as_bytes());
+    path.push(0);
+    let (node, old) = (event.node, event.old);
+    tc_event {
+        r#type: event.kind as i32,
+        flags: if event.last_of_version { TC_EVENT_LAST_OF_VERSION } else { 0 },
+        path: event.path.map_or(ptr::null(), |_| path.as_ptr().cast()),
+        path_len: event.path.map_or(0, str::len),
+        data: node.map_or(ptr::null(), |node| node.data().as_ptr()),
+        data_len: node.map_or(0, |node| node.data().len()),
+        stat: node.map_or(ptr::null(), |node| lend_stat(node)),
+        old_data: old.map_or(ptr::null(), |old| old.data().as_ptr()),
+        old_data_len: old.map_or(0, |old| old.data().len()),
+        old_stat: old.map_or(ptr::null(), |old| lend_stat(old)),
+        zxid: event.zxid.0,
+    }
+}
+
 /// The Rust listener that a C function and its `user` make.
 pub(super) fn listener(
     function: tc_event_fn,
     user: User,
 ) -> Result<impl FnMut(&Event<'_>) + Send + 'static, Error> {
     let function = function.ok_or_else(|| null("fn"))?;
-    // Holds the path with a NUL behind it.
     let mut path = Vec::new();
     Ok(move |event: &Event<'_>| {
-        path.clear();
-        path.extend_from_slice(event.path.unwrap_or_default().as_bytes());
-        path.push(0);
-        let (node, old) = (event.node, event.old);
-        let lent = tc_event {
-            r#type: event.kind as i32,
-            flags: if event.last_of_version { TC_EVENT_LAST_OF_VERSION } else { 0 },
-            path: event.path.map_or(ptr::null(), |_| path.as_ptr().cast()),
-            path_len: event.path.map_or(0, str::len),
-            data: node.map_or(ptr::null(), |node| node.data().as_ptr()),
-            data_len: node.map_or(0, |node| node.data().len()),
-            stat: node.map_or(ptr::null(), |node| lend_stat(node)),
-            old_data: old.map_or(ptr::null(), |old| old.data().as_ptr()),
-            old_data_len: old.map_or(0, |old| old.data().len()),
-            old_stat: old.map_or(ptr::null(), |old| lend_stat(old)),
-            zxid: event.zxid.0,
-        };
+        let lent = lend(event, &mut path);
         // SAFETY: the program gave function and `user` for each other; what is lent lives for the call.
         unsafe { function(&lent, user.get()) }
     })

@@ -1,12 +1,13 @@
 //! Faults, as lent to a callback.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
+use std::ptr;
 
 use super::boundary::{User, c_string, null};
 use crate::error::{Error, Fault};
 
-/// Something went wrong in the background. Lent for the length of the callback, with all it points to. Later
-/// versions may add fields at its end.
+/// Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
+/// that is freed. Later versions may add fields at its end.
 #[repr(C)]
 pub struct tc_fault {
     /// A TC_ERR_ code.
@@ -22,6 +23,29 @@ pub struct tc_fault {
 /// Is told a fault, on the client's callback thread.
 pub type tc_fault_fn = Option<unsafe extern "C" fn(fault: *const tc_fault, user: *mut c_void)>;
 
+/// What a fault says, as C wants it.
+pub(super) struct Strings {
+    path: Option<CString>,
+    message: CString,
+}
+
+impl Strings {
+    pub(super) fn new(fault: &Fault) -> Strings {
+        let path = fault.path.as_ref().map(|path| c_string(path.as_str()));
+        Strings { path, message: c_string(&fault.message) }
+    }
+
+    /// The C view of `fault`, which lends these.
+    pub(super) fn lend(&self, fault: &Fault) -> tc_fault {
+        tc_fault {
+            status: fault.status.code(),
+            server_error: fault.server_error,
+            path: self.path.as_ref().map_or(ptr::null(), |path| path.as_ptr()),
+            message: self.message.as_ptr(),
+        }
+    }
+}
+
 /// The Rust listener that a C function and its `user` make.
 pub(super) fn listener(
     function: tc_fault_fn,
@@ -29,14 +53,8 @@ pub(super) fn listener(
 ) -> Result<impl FnMut(&Fault) + Send + 'static, Error> {
     let function = function.ok_or_else(|| null("fn"))?;
     Ok(move |fault: &Fault| {
-        let path = fault.path.as_ref().map(|path| c_string(path.as_str()));
-        let message = c_string(&fault.message);
-        let lent = tc_fault {
-            status: fault.status.code(),
-            server_error: fault.server_error,
-            path: path.as_ref().map_or(std::ptr::null(), |path| path.as_ptr()),
-            message: message.as_ptr(),
-        };
+        let strings = Strings::new(fault);
+        let lent = strings.lend(fault);
         // SAFETY: the program gave function and `user` for each other; what is lent lives for the call.
         unsafe { function(&lent, user.get()) }
     })

@@ -14,10 +14,13 @@ pub mod cache;
 pub mod children;
 pub mod client;
 pub mod config;
+pub mod error;
 pub mod event;
 pub mod fault;
+pub mod item;
 pub mod log;
 pub mod node;
+pub mod queue;
 pub mod snapshot;
 pub mod status;
 

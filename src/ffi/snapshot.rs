@@ -1,10 +1,12 @@
 //! Snapshots.
 
 use std::ffi::{c_char, c_void};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::boundary::{Boxed, Handle, Out, Shared, null, text, with};
-use super::children::{self, tc_children};
+use super::children::{self, tc_children, tc_children_data};
+use super::event::{self, tc_event};
 use super::node::{lend, tc_node};
 use crate::error::{Error, Fault, Status};
 use crate::snapshot::Snapshot;
@@ -32,6 +34,10 @@ pub type tc_visit_fn = Option<
         user: *mut c_void,
     ) -> i32,
 >;
+
+/// Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE;
+/// anything else stops. Called on the thread that compares.
+pub type tc_diff_fn = Option<unsafe extern "C" fn(change: *const tc_event, user: *mut c_void) -> i32>;
 
 // SAFETY: the owner is the type itself.
 unsafe impl Boxed for tc_snapshot {
@@ -124,6 +130,65 @@ pub unsafe extern "C" fn tc_snapshot_get_children(
             let (path, out) = (text("path", path)?, Out::new("out", out)?);
             out.write(children::into_raw(snapshot.snapshot.get_children(path)?));
             Ok(())
+        })
+    }
+}
+
+/// Reads a node's children and their data from the snapshot. A child that the session may not read is among them,
+/// without its data.
+///
+/// `path`: absolute, as in events. `out`: receives the children; free them with `tc_children_data_free`. Any thread;
+/// never blocks; callbacks may call it.
+///
+/// Errors: as `tc_snapshot_get_data`. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_get_children_data(
+    snapshot: *const tc_snapshot,
+    path: *const c_char,
+    out: *mut *const tc_children_data,
+) -> i32 {
+    // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a place for the result.
+    unsafe {
+        with("tc_snapshot_get_children_data", snapshot, |snapshot| {
+            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            out.write(children::into_raw_with_data(snapshot.snapshot.get_children(path)?));
+            Ok(())
+        })
+    }
+}
+
+/// Visits all that differs between two snapshots of one tree, in the form and order of events: NODE_REMOVED first,
+/// children before their parents; then NODE_ADDED and NODE_UPDATED, parents before their children; siblings in byte
+/// order. What both share is not looked into, so that it takes time for what changed and not for the whole tree.
+///
+/// `older`, `newer`: snapshots of one cache, or of caches with one root; which is which says what is added and what
+/// is removed. `visit`: called for each difference before this returns, with the zxid of `newer`, and
+/// TC_EVENT_LAST_OF_VERSION on the last; it may call any function that a callback may call, and must not free the
+/// snapshots. `user`: passed to `visit` as it is; stays the caller's.
+///
+/// TC_OK also when the visitor stopped it. Any thread; blocks only on the visitor; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, and when the snapshots have different roots. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_diff(
+    older: *const tc_snapshot,
+    newer: *const tc_snapshot,
+    visit: tc_diff_fn,
+    user: *mut c_void,
+) -> i32 {
+    // SAFETY: the caller passes snapshots that are not freed meanwhile, and a function with its `user`.
+    unsafe {
+        with("tc_snapshot_diff", newer, |newer| {
+            let (older, visit) =
+                (older.as_ref().ok_or_else(|| null("older"))?, visit.ok_or_else(|| null("visit"))?);
+            older.check()?;
+            let mut path = Vec::new();
+            newer.snapshot.changes_since(&older.snapshot, |change| {
+                match visit(&event::lend(change, &mut path), user) {
+                    TC_WALK_CONTINUE => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
+            })
         })
     }
 }

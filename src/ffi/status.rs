@@ -48,6 +48,8 @@ pub const TC_ERR_TLS: i32 = -15;
 pub const TC_ERR_RESET: i32 = -16;
 /// The tree is beyond `limit.nodes` or `limit.bytes`; the cache has stopped.
 pub const TC_ERR_LIMIT: i32 = -17;
+/// `tc_queue_wake` ended the wait.
+pub const TC_ERR_INTERRUPTED: i32 = -18;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,
@@ -91,6 +93,7 @@ fn name(status: Status) -> &'static CStr {
         Status::Tls => c"TC_ERR_TLS",
         Status::Reset => c"TC_ERR_RESET",
         Status::Limit => c"TC_ERR_LIMIT",
+        Status::Interrupted => c"TC_ERR_INTERRUPTED",
     }
 }
 
@@ -113,4 +116,5 @@ const _: () = {
     assert!(TC_ERR_TLS == Status::Tls as i32);
     assert!(TC_ERR_RESET == Status::Reset as i32);
     assert!(TC_ERR_LIMIT == Status::Limit as i32);
+    assert!(TC_ERR_INTERRUPTED == Status::Interrupted as i32);
 };

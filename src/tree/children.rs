@@ -331,45 +331,43 @@ impl Position {
 
 /// Finds the counterparts of one child list's entries in another, in one pass over both, without looking into
 /// chunks that both share.
-pub struct Counterparts<'a> {
-    left: &'a Children,
-    right: Option<&'a Children>,
+pub struct Counterparts {
+    left: Arc<Children>,
+    right: Option<Arc<Children>>,
     at_left: Position,
     at_right: Position,
 }
 
-impl<'a> Counterparts<'a> {
-    pub fn new(left: &'a Children, right: Option<&'a Children>) -> Counterparts<'a> {
+impl Counterparts {
+    pub fn new(left: Arc<Children>, right: Option<Arc<Children>>) -> Counterparts {
         Counterparts { left, right, at_left: Position::default(), at_right: Position::default() }
     }
-}
 
-impl<'a> Iterator for Counterparts<'a> {
-    type Item = (&'a str, &'a Entry, Option<&'a Entry>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let Some(right) = self.right else {
-            let (name, entry) = self.left.at(&mut self.at_left)?;
-            self.at_left = self.at_left.next();
+    /// The next name, its entry, and its counterpart.
+    pub fn next(&mut self) -> Option<(&str, &Entry, Option<&Entry>)> {
+        let Counterparts { left, right, at_left, at_right } = self;
+        let Some(right) = right else {
+            let (name, entry) = left.at(at_left)?;
+            *at_left = at_left.next();
             return Some((name, entry, None));
         };
         loop {
-            let (name, entry) = self.left.at(&mut self.at_left)?;
-            if self.at_left.index == 0 {
-                while right.chunks.get(self.at_right.chunk).is_some_and(|chunk| chunk.last_name() < name) {
-                    self.at_right = Position { chunk: self.at_right.chunk + 1, index: 0 };
+            let (name, entry) = left.at(at_left)?;
+            if at_left.index == 0 {
+                while right.chunks.get(at_right.chunk).is_some_and(|chunk| chunk.last_name() < name) {
+                    *at_right = Position { chunk: at_right.chunk + 1, index: 0 };
                 }
-                let shared = right.chunks.get(self.at_right.chunk);
-                if shared.is_some_and(|chunk| Arc::ptr_eq(chunk, &self.left.chunks[self.at_left.chunk])) {
-                    self.at_left = Position { chunk: self.at_left.chunk + 1, index: 0 };
-                    self.at_right = Position { chunk: self.at_right.chunk + 1, index: 0 };
+                let shared = right.chunks.get(at_right.chunk);
+                if shared.is_some_and(|chunk| Arc::ptr_eq(chunk, &left.chunks[at_left.chunk])) {
+                    *at_left = Position { chunk: at_left.chunk + 1, index: 0 };
+                    *at_right = Position { chunk: at_right.chunk + 1, index: 0 };
                     continue;
                 }
             }
-            self.at_left = self.at_left.next();
-            while let Some((candidate, counterpart)) = right.at(&mut self.at_right) {
+            *at_left = at_left.next();
+            while let Some((candidate, counterpart)) = right.at(at_right) {
                 match candidate.cmp(name) {
-                    std::cmp::Ordering::Less => self.at_right = self.at_right.next(),
+                    std::cmp::Ordering::Less => *at_right = at_right.next(),
                     std::cmp::Ordering::Equal => return Some((name, entry, Some(counterpart))),
                     std::cmp::Ordering::Greater => break,
                 }
@@ -402,6 +400,16 @@ mod tests {
 
     fn named(children: &Children) -> Vec<String> {
         children.iter().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    /// The names in `left` that were looked at, and whether each was met in `right`.
+    fn met(left: &Children, right: &Children) -> Vec<(String, bool)> {
+        let mut counterparts = Counterparts::new(Arc::new(left.clone()), Some(Arc::new(right.clone())));
+        let mut met = Vec::new();
+        while let Some((name, _, other)) = counterparts.next() {
+            met.push((name.to_owned(), other.is_some()));
+        }
+        met
     }
 
     /// Names as they come: some begin alike, some do not, some are another's beginning.
@@ -440,10 +448,9 @@ mod tests {
         let mut new = old.clone();
         new.entry("0500x");
         new.remove("0100");
-        let seen: Vec<_> = Counterparts::new(&new, Some(&old)).collect();
+        let seen = met(&new, &old);
         assert!(seen.len() <= 2 * CHUNK, "{} entries looked at", seen.len());
-        let added: Vec<_> =
-            seen.iter().filter(|(_, _, other)| other.is_none()).map(|(name, ..)| *name).collect();
+        let added: Vec<_> = seen.iter().filter(|(_, is_met)| !is_met).map(|(name, _)| &**name).collect();
         assert_eq!(added, ["0500x"]);
     }
 
@@ -489,7 +496,7 @@ mod tests {
                 children
             };
             let (a, b) = (build(&left), build(&right));
-            let met: Vec<_> = Counterparts::new(&a, Some(&b)).map(|(name, _, other)| (name.to_owned(), other.is_some())).collect();
+            let met = met(&a, &b);
             let expected: Vec<_> = left.iter().map(|key| (format!("{key:03}"), right.contains(key))).collect();
             prop_assert_eq!(met, expected);
         }

@@ -1,4 +1,4 @@
-//! The difference of two trees: the one way in which events arise.
+//! The differences of two trees: the one way in which events arise.
 
 use std::sync::Arc;
 
@@ -8,92 +8,139 @@ use super::{Node, Tree};
 use crate::planted::{self, Defect};
 
 /// One difference between an older and a newer tree.
-#[derive(Clone, Copy)]
-pub enum Change<'t> {
-    Removed { node: &'t Arc<Node> },
-    Added { node: &'t Arc<Node> },
-    Updated { node: &'t Arc<Node>, old: &'t Arc<Node> },
+#[derive(Debug, Clone)]
+pub enum Change {
+    Removed { node: Arc<Node> },
+    Added { node: Arc<Node> },
+    Updated { node: Arc<Node>, old: Arc<Node> },
 }
 
-/// Visits all that differs between `old` and `new`: removals first, children before their parents; then additions
-/// and updates, parents before their children; siblings in byte order. A node that was deleted and created again is
-/// removed with all below it, and added. What both trees share is not looked into.
-pub fn changes(old: &Tree, new: &Tree, mut visit: impl FnMut(&str, Change<'_>)) {
-    compare(old, new, |step, path, old, new| {
-        let leaves = (step == Step::Leave) != planted::is(Defect::EventsUnordered);
-        if let (true, Some(node)) = (leaves, &old.node)
-            && !new.and_then(|new| new.node.as_ref()).is_some_and(|new| node.is_same_node(new))
-        {
-            visit(path, Change::Removed { node });
-        }
-    });
-    compare(new, old, |step, path, new, old| {
-        if let (Step::Enter, Some(node)) = (step, &new.node) {
-            match old.and_then(|old| old.node.as_ref()) {
-                Some(old) if node.is_same_node(old) => {
-                    if !node.has_same_data(old) {
-                        visit(path, Change::Updated { node, old });
-                    }
-                }
-                _ => visit(path, Change::Added { node }),
+/// All that differs between an older tree and a newer one, one change at a time: removals first, children before
+/// their parents; then additions and updates, parents before their children; siblings in byte order. A node that was
+/// deleted and created again is removed with all below it, and added. What both trees share is not looked into.
+///
+/// It shares both trees, so it may be kept and gone on with at any time. [`next`](Differences::next) lends the path,
+/// so this is not an `Iterator`.
+pub struct Differences {
+    /// Of the older tree with the newer one.
+    removals: Comparison,
+    /// Of the newer tree with the older one.
+    additions: Comparison,
+}
+
+impl Differences {
+    pub fn new(old: &Tree, new: &Tree) -> Differences {
+        Differences { removals: Comparison::new(old, new), additions: Comparison::new(new, old) }
+    }
+
+    /// The next change and its path.
+    #[allow(clippy::should_implement_trait, reason = "the path is lent until the next call")]
+    pub fn next(&mut self) -> Option<(&str, Change)> {
+        let (comparison, change) = match self.removals.next_removal() {
+            Some(removal) => (&self.removals, removal),
+            None => {
+                let addition = self.additions.next_addition()?;
+                (&self.additions, addition)
             }
-        }
-    });
+        };
+        Some((&comparison.path, change))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Enter,
     Leave,
+    /// Both at once: there is nothing below to be looked into.
+    Leaf,
 }
 
-/// Walks `left` and shows each of its entries its counterpart in `right`. Below an entry whose counterpart is not
-/// the same node nothing has a counterpart.
-fn compare<'t>(
-    left: &'t Tree,
-    right: &'t Tree,
-    mut visit: impl FnMut(Step, &str, &'t Entry, Option<&'t Entry>),
-) {
-    struct Frame<'t> {
-        entry: &'t Entry,
-        counterpart: Option<&'t Entry>,
-        children: Option<Counterparts<'t>>,
-        path_len: usize,
+/// A walk over `left` that shows each of its entries its counterpart in `right`. Below an entry whose counterpart is
+/// not the same node nothing has a counterpart.
+struct Comparison {
+    /// The root and its counterpart, until they were visited.
+    first: Option<(Entry, Option<Entry>)>,
+    stack: Vec<Frame>,
+    /// Of the entry visited last.
+    path: String,
+}
+
+/// An entry that was entered and not left.
+struct Frame {
+    entry: Entry,
+    counterpart: Option<Entry>,
+    children: Counterparts,
+    path_len: usize,
+}
+
+impl Comparison {
+    fn new(left: &Tree, right: &Tree) -> Comparison {
+        let differs = |root: &&Entry| !right.root.as_ref().is_some_and(|other| other.is(root));
+        let first = left.root.as_ref().filter(differs).map(|root| (root.clone(), right.root.clone()));
+        Comparison { first, stack: Vec::new(), path: String::new() }
     }
-    fn frame<'t>(entry: &'t Entry, counterpart: Option<&'t Entry>, path_len: usize) -> Frame<'t> {
-        let same = counterpart.filter(|other| match (&entry.node, &other.node) {
+
+    fn next_removal(&mut self) -> Option<Change> {
+        loop {
+            let (step, old, new) = self.next()?;
+            let leaves = step == Step::Leaf || (step == Step::Leave) != planted::is(Defect::EventsUnordered);
+            if let (true, Some(node)) = (leaves, old.node)
+                && !new.and_then(|new| new.node).is_some_and(|new| node.is_same_node(&new))
+            {
+                return Some(Change::Removed { node });
+            }
+        }
+    }
+
+    fn next_addition(&mut self) -> Option<Change> {
+        loop {
+            let (step, new, old) = self.next()?;
+            let (true, Some(node)) = (step != Step::Leave, new.node) else { continue };
+            match old.and_then(|old| old.node).filter(|old| node.is_same_node(old)) {
+                None => return Some(Change::Added { node }),
+                Some(old) if !node.has_same_data(&old) => return Some(Change::Updated { node, old }),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<(Step, Entry, Option<Entry>)> {
+        if let Some((root, counterpart)) = self.first.take() {
+            return Some(self.enter(root, counterpart));
+        }
+        loop {
+            let top = self.stack.last_mut()?;
+            self.path.truncate(top.path_len);
+            match top.children.next() {
+                Some((_, entry, Some(counterpart))) if entry.is(counterpart) => {}
+                Some((name, entry, counterpart)) => {
+                    push_name(&mut self.path, name);
+                    let (entry, counterpart) = (entry.clone(), counterpart.cloned());
+                    return Some(self.enter(entry, counterpart));
+                }
+                None => {
+                    let left = self.stack.pop()?;
+                    return Some((Step::Leave, left.entry, left.counterpart));
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, entry: Entry, counterpart: Option<Entry>) -> (Step, Entry, Option<Entry>) {
+        let same = counterpart.as_ref().filter(|other| match (&entry.node, &other.node) {
             (Some(node), Some(other)) => node.is_same_node(other),
             _ => false,
         });
-        let children = entry.children.as_deref().and_then(|children| {
-            let other = same.and_then(|same| same.children.as_deref());
-            (!other.is_some_and(|other| std::ptr::eq(other, children)))
-                .then(|| Counterparts::new(children, other))
+        let children = entry.children.as_ref().and_then(|children| {
+            let other = same.and_then(|same| same.children.as_ref());
+            (!other.is_some_and(|other| Arc::ptr_eq(other, children)))
+                .then(|| Counterparts::new(children.clone(), other.cloned()))
         });
-        Frame { entry, counterpart, children, path_len }
-    }
-
-    let Some(root) = &left.root else { return };
-    if right.root.as_ref().is_some_and(|other| other.is(root)) {
-        return;
-    }
-    let mut path = String::new();
-    let mut stack = vec![frame(root, right.root.as_ref(), 0)];
-    visit(Step::Enter, &path, root, right.root.as_ref());
-    while let Some(top) = stack.last_mut() {
-        path.truncate(top.path_len);
-        match top.children.as_mut().and_then(Iterator::next) {
-            Some((_, entry, Some(counterpart))) if entry.is(counterpart) => {}
-            Some((name, entry, counterpart)) => {
-                push_name(&mut path, name);
-                visit(Step::Enter, &path, entry, counterpart);
-                stack.push(frame(entry, counterpart, path.len()));
-            }
-            None => {
-                visit(Step::Leave, &path, top.entry, top.counterpart);
-                stack.pop();
-            }
-        }
+        let Some(children) = children else { return (Step::Leaf, entry, counterpart) };
+        let path_len = self.path.len();
+        let frame = Frame { entry: entry.clone(), counterpart: counterpart.clone(), children, path_len };
+        self.stack.push(frame);
+        (Step::Enter, entry, counterpart)
     }
 }
 
@@ -106,7 +153,8 @@ mod tests {
 
     fn described(old: &Tree, new: &Tree) -> Vec<String> {
         let mut described = Vec::new();
-        changes(old, new, |path, change| {
+        let mut differences = Differences::new(old, new);
+        while let Some((path, change)) = differences.next() {
             described.push(match change {
                 Change::Removed { node } => format!("-{path}@{}", node.stat().mzxid.0),
                 Change::Added { node } => format!("+{path}@{}", node.stat().mzxid.0),
@@ -114,7 +162,7 @@ mod tests {
                     format!("~{path}@{}>{}", old.stat().mzxid.0, node.stat().mzxid.0)
                 }
             });
-        });
+        }
         described
     }
 
@@ -192,7 +240,8 @@ mod tests {
             let mut replayed = readable(&old);
             let mut adding = false;
             let mut error = None;
-            changes(&old, &new, |path, change| {
+            let mut differences = Differences::new(&old, &new);
+            while let Some((path, change)) = differences.next() {
                 let parent = path.rsplit_once('/').map(|(parent, _)| parent).or((!path.is_empty()).then_some(""));
                 let ok = match change {
                     Change::Removed { .. } => {
@@ -214,7 +263,7 @@ mod tests {
                 if !ok {
                     error.get_or_insert(path.to_owned());
                 }
-            });
+            }
             prop_assert_eq!(error, None);
             prop_assert_eq!(replayed, readable(&new));
         }

@@ -14,7 +14,7 @@ mod walk;
 use std::sync::Arc;
 
 pub use children::{Children, Entry};
-pub use diff::{Change, changes};
+pub use diff::{Change, Differences};
 pub use node::Node;
 pub(crate) use node::layout;
 pub use version::Version;

@@ -383,8 +383,8 @@ pub fn differences(snapshot: &Snapshot, truth: &BTreeMap<String, TruthNode>) -> 
                     differences.push(format!("{path}: Stat {ours:?}, at the server {theirs:?}"));
                 }
                 let names = snapshot.get_children(path).expect("the node is there");
-                if !names.iter().eq(node.children.iter()) {
-                    let names: Vec<&str> = names.iter().collect();
+                if !names.names().eq(node.children.iter()) {
+                    let names: Vec<&str> = names.names().collect();
                     let theirs = &node.children;
                     differences.push(format!("{path}: children {names:?}, at the server {theirs:?}"));
                 }

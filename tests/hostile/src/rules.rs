@@ -6,7 +6,7 @@ use std::sync::Arc;
 use treecache::path::NodePath;
 use treecache::state::{EventKind, State};
 use treecache::sync::{CacheId, Options, Output};
-use treecache::tree::{Change, Tree, Version, changes};
+use treecache::tree::{Change, Differences, Tree, Version};
 use treecache::wire::{Read, Request};
 
 /// What ZooKeeper takes of a request (`jute.maxbuffer`).
@@ -91,9 +91,10 @@ impl Told {
         assert!(self.options.limit_bytes == 0 || bytes <= self.options.limit_bytes, "{bytes} bytes");
         well_formed(&version.tree);
         let mut count = 0;
-        changes(&self.version.tree, &version.tree, |path, change| {
+        let mut differences = Differences::new(&self.version.tree, &version.tree);
+        while let Some((path, change)) = differences.next() {
             count += 1;
-            let (old, new) = match change {
+            let (old, new) = match &change {
                 Change::Removed { node } => (Some(node), None),
                 Change::Added { node } => (None, Some(node)),
                 Change::Updated { node, old } => (Some(old), Some(node)),
@@ -103,7 +104,7 @@ impl Told {
                 let found = tree.get(path).and_then(|entry| entry.node.as_ref());
                 assert!(found.is_some_and(|found| Arc::ptr_eq(found, node)), "{path} is not what changed");
             }
-        });
+        }
         assert!(count <= self.version.tree.len() + nodes, "{count} changes");
         self.version = version;
     }

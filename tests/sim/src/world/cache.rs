@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use treecache::sync::{CacheId, Output};
-use treecache::tree::{Change, Version, changes};
+use treecache::tree::{Change, Differences, Version};
 use treecache::{EventKind, State, Status};
 use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
 
@@ -183,12 +183,9 @@ impl Watched {
         Check::Monotonic.that(!self.version.is_complete || version.is_complete, || {
             "a version is less complete than the one before".to_owned()
         })?;
-        let mut result = Ok(());
         let mut path = String::new();
-        changes(&self.version.tree, &version.tree, |relative, change| {
-            if result.is_err() {
-                return;
-            }
+        let mut differences = Differences::new(&self.version.tree, &version.tree);
+        while let Some((relative, change)) = differences.next() {
             path.clear();
             path.push_str(&self.root);
             if !relative.is_empty() {
@@ -197,13 +194,14 @@ impl Watched {
                 }
                 path.push_str(relative);
             }
-            result = match change {
-                Change::Added { node } => self.replay.told(Told::Added, &path, node, None),
-                Change::Updated { node, old } => self.replay.told(Told::Updated, &path, node, Some(old)),
-                Change::Removed { node } => self.replay.told(Told::Removed, &path, node, None),
-            };
-        });
-        result?;
+            match change {
+                Change::Added { node } => self.replay.told(Told::Added, &path, &node, None)?,
+                Change::Updated { node, old } => {
+                    self.replay.told(Told::Updated, &path, &node, Some(&old))?;
+                }
+                Change::Removed { node } => self.replay.told(Told::Removed, &path, &node, None)?,
+            }
+        }
         self.replay.end_version();
         if version.is_cut {
             tally.cuts += 1;

@@ -1,0 +1,54 @@
+//! Why a call failed, where its status does not say enough.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use super::boundary::{Boxed, c_string};
+use crate::error::Error;
+
+/// Why a call failed. Freed with `tc_error_free`, together with all it points to. Later versions may add fields at its
+/// end.
+#[repr(C)]
+pub struct tc_error {
+    /// A TC_ERR_ code.
+    pub status: i32,
+    /// The configuration key that it is about, or NULL.
+    pub key: *const c_char,
+    /// The path that it is about, or NULL.
+    pub path: *const c_char,
+    /// What is wrong, for people. Names the value, unless that may be a secret.
+    pub message: *const c_char,
+}
+
+/// What `tc_error` points to, behind it.
+#[repr(C)]
+pub(super) struct Owner {
+    view: tc_error,
+    key: Option<CString>,
+    path: Option<CString>,
+    message: CString,
+}
+
+// SAFETY: `Owner` has C's layout and begins with the view.
+unsafe impl Boxed for tc_error {
+    type Owner = Owner;
+}
+
+pub(super) fn into_raw(error: &Error) -> *const tc_error {
+    let (key, path) = (error.key().map(c_string), error.path().map(c_string));
+    let message = c_string(&error.to_string());
+    let view = tc_error {
+        status: error.status().code(),
+        key: key.as_ref().map_or(ptr::null(), |key| key.as_ptr()),
+        path: path.as_ref().map_or(ptr::null(), |path| path.as_ptr()),
+        message: message.as_ptr(),
+    };
+    tc_error::into_raw(Owner { view, key, path, message })
+}
+
+/// Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_error_free(error: *const tc_error) {
+    // SAFETY: the caller passes NULL or an error that it owns and does not use any more.
+    unsafe { tc_error::free("tc_error_free", error) }
+}
