@@ -1,6 +1,6 @@
 //! Settings by name: one table of keys, from which parsing, ranges and `docs/configuration.md` all follow.
 //!
-//! A [`Config`] may carry keys for clients and for caches; each reads its own and ignores the others.
+//! A [`Config`] may carry keys for clients, caches and queues; each reads its own and ignores the others.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::net::{Tls, TlsFiles};
 use crate::session::{Auth, Hosts, Sasl, Secret, Settings};
 use crate::sync::Options;
 
-/// Settings of clients and caches. A new one has every key at its default.
+/// Settings of clients, caches and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
 pub struct Config {
     session_timeout: Duration,
@@ -456,7 +456,7 @@ mod tests {
     fn reference() -> String {
         let mut text = String::from(
             "# Configuration\n\n\
-             Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients and for caches: each\n\
+             Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients, caches and queues: each\n\
              reads its own and ignores the others. An unknown key or a value that is not taken is\n\
              `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
              Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n\n\

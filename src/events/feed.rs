@@ -1,5 +1,6 @@
 //! The consumers of one cache (or client), and what each of them is to be told.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::backlog::{Belief, Item};
@@ -92,6 +93,13 @@ impl Feed {
 
     pub(super) fn root(&self) -> &NodePath {
         &self.root
+    }
+
+    /// How many events were told to all consumers together, and how often one of them was told the difference over
+    /// several versions at once, as it had fallen behind.
+    pub(crate) fn counters(&self) -> (u64, u64) {
+        let Counters { events, lags } = &*self.counters;
+        (events.load(Ordering::Relaxed), lags.load(Ordering::Relaxed))
     }
 
     // --- In ------------------------------------------------------------------------------------------------------
@@ -418,7 +426,7 @@ fn log_fault(root: &NodePath, fault: &Fault) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::events::Dispatcher;
     use crate::events::queue::MOST_FAULTS;
@@ -426,33 +434,33 @@ mod tests {
     use crate::tree::Tree;
     use crate::tree::tests::node;
     use std::collections::BTreeMap;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
     use std::time::Duration;
 
     /// A tree that a test edits and publishes.
-    struct Author {
-        feed: Arc<Feed>,
-        tree: Tree,
+    pub(in crate::events) struct Author {
+        pub(in crate::events) feed: Arc<Feed>,
+        pub(in crate::events) tree: Tree,
         zxid: i64,
     }
 
     impl Author {
-        fn new(dispatcher: &Dispatcher, capacity: usize) -> Author {
+        pub(in crate::events) fn new(dispatcher: &Dispatcher, capacity: usize) -> Author {
             let root = NodePath::new("/r").unwrap();
             let mut author = Author { feed: dispatcher.feed(root, capacity), tree: Tree::default(), zxid: 0 };
             author.put("");
             author
         }
 
-        fn put(&mut self, path: &str) {
+        pub(in crate::events) fn put(&mut self, path: &str) {
             self.zxid += 1;
             let czxid =
                 self.tree.get(path).and_then(|entry| entry.node.as_ref()).map(|node| node.stat().czxid.0);
             assert!(self.tree.put(path, node(czxid.unwrap_or(self.zxid), self.zxid)));
         }
 
-        fn publish(&mut self) {
+        pub(in crate::events) fn publish(&mut self) {
             self.zxid += 1;
             let version =
                 Version { tree: self.tree.clone(), zxid: Zxid(self.zxid), is_cut: true, is_complete: true };
@@ -467,7 +475,7 @@ mod tests {
         }
     }
 
-    fn described(event: &Event<'_>) -> String {
+    pub(in crate::events) fn described(event: &Event<'_>) -> String {
         let sign = match event.kind {
             EventKind::NodeAdded => "+",
             EventKind::NodeUpdated => "~",

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{Error, Fault};
 use crate::health::Health;
 
-/// Settings for clients and caches. Copied by what is made with it, so it may be changed and freed at once.
+/// Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
 pub struct tc_config {
     state: Mutex<State>,
     health: Health,
@@ -79,7 +79,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 
 /// Sets one key of a configuration. `key` and `value` are copied.
 ///
-/// One configuration may carry keys for clients and for caches; each reads its own. The keys:
+/// One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
 ///
 /// - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
 /// - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
@@ -97,7 +97,8 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
 /// - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
-/// - `events.capacity` (cache, default 100000): events a listener may lag (4096 versions at most) before it continues by difference
+/// - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
+/// - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
 /// - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
 ///
 /// Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.

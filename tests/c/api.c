@@ -10,6 +10,7 @@
 
 #include "check.h"
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -219,6 +220,7 @@ static void the_numbers_and_names_of_status_codes_hold(void)
         STATUS(TC_ERR_TLS, -15),
         STATUS(TC_ERR_RESET, -16),
         STATUS(TC_ERR_LIMIT, -17),
+        STATUS(TC_ERR_INTERRUPTED, -18),
 #undef STATUS
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -245,6 +247,8 @@ static void nothing_happens_when_null_is_freed(void)
     tc_free(NULL);
     tc_node_free(NULL);
     tc_children_free(NULL);
+    tc_children_data_free(NULL);
+    tc_error_free(NULL);
     tc_snapshot_free(NULL);
 }
 
@@ -306,6 +310,75 @@ static void a_setting_is_checked_when_it_is_set(void)
     CHECK(log.messages == messages);
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_log_set(-1, on_log, &log));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_log_set(8, on_log, &log));
+}
+
+/* The last call with `config` failed, and was about this; NULL for what it was not about. */
+static void check_error(const tc_config *config, const char *key, const char *path, const char *message)
+{
+    const tc_error *error = NULL;
+    CHECK_OK(tc_config_get_error(config, &error));
+    CHECK(error != NULL && error->status == TC_ERR_INVALID_ARGUMENT);
+    CHECK((key == NULL) == (error->key == NULL) && (key == NULL || strcmp(error->key, key) == 0));
+    CHECK((path == NULL) == (error->path == NULL) && (path == NULL || strcmp(error->path, path) == 0));
+    CHECK(strstr(error->message, message) != NULL);
+    tc_error_free(error);
+}
+
+static void check_no_error(const tc_config *config)
+{
+    const tc_error *error = (const tc_error *)&failures;
+    CHECK_OK(tc_config_get_error(config, &error));
+    CHECK(error == NULL);
+}
+
+static void a_configuration_says_why_the_last_call_with_it_failed(void)
+{
+    tc_config *config = tc_config_new();
+    tc_client *client = NULL;
+    tc_cache *cache = NULL;
+    tc_queue *queue = NULL;
+    check_no_error(config);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(config, "no.such.key", "1"));
+    check_error(config, "no.such.key", NULL, "no.such.key");
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(config, "limit.nodes", "many"));
+    check_error(config, "limit.nodes", NULL, "many");
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(config, "auth", "geheim"));
+    const tc_error *error = NULL;
+    CHECK_OK(tc_config_get_error(config, &error));
+    CHECK(strcmp(error->key, "auth") == 0 && strstr(error->message, "geheim") == NULL);
+    tc_error_free(error);
+    CHECK_OK(tc_config_set(config, "limit.nodes", "0"));
+    check_no_error(config);
+
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new("host:port", config, &client));
+    check_error(config, NULL, NULL, "host:port");
+    CHECK_OK(tc_config_set(config, "tls", "true"));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new(hosts, config, &client));
+    check_error(config, "tls.ca.file", NULL, "tls.ca.file");
+    CHECK_OK(tc_config_set(config, "tls", "false"));
+    CHECK_OK(tc_client_new(hosts, config, &client));
+    check_no_error(config);
+
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new(client, "/c/", config, &cache));
+    check_error(config, NULL, "/c/", "/c/");
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new(client, NULL, config, &cache));
+    check_error(config, NULL, NULL, "path is NULL");
+    CHECK_OK(tc_new(client, "/c/still", config, &cache));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_queue_open(cache, config, NULL));
+    check_error(config, NULL, NULL, "out is NULL");
+    CHECK_OK(tc_close(cache));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_queue_open(cache, config, &queue));
+    CHECK_OK(tc_config_get_error(config, &error));
+    CHECK(error->status == TC_ERR_CLOSED);
+    tc_error_free(error);
+
+    error = (const tc_error *)&failures;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_get_error(NULL, &error));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_get_error(config, NULL));
+    CHECK((const void *)error == &failures);
+    tc_free(cache);
+    tc_client_free(client);
+    tc_config_free(config);
 }
 
 static void one_config_serves_clients_and_caches(void)
@@ -782,6 +855,110 @@ static void *read_and_read(void *user)
     return NULL;
 }
 
+static void children_come_with_their_data(void)
+{
+    static const char *const names[] = {"a", "b", "größe"}, *const data[] = {"1", "2", "3"};
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c");
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    for (int from_snapshot = 0; from_snapshot < 2; from_snapshot++) {
+        const tc_children_data *children = NULL;
+        CHECK_OK(from_snapshot ? tc_snapshot_get_children_data(snapshot, "/c/still", &children)
+                               : tc_get_children_data(cache, "/c/still", &children));
+        CHECK(children->len == 3);
+        for (int i = 0; i < 3; i++) {
+            CHECK(strcmp(children->names[i], names[i]) == 0 && children->name_lens[i] == strlen(names[i]));
+            CHECK(children->nodes[i]->data_len == 1 && *children->nodes[i]->data == (uint8_t)*data[i]);
+        }
+        CHECK(children->nodes[0]->stat.num_children == 2);
+        tc_children_data_free(children);
+    }
+    const tc_children_data *guarded = NULL;
+    CHECK_OK(tc_get_children_data(cache, "/c/guarded", &guarded));
+    CHECK(guarded->len == 2 && guarded->nodes[0]->data_len == 11 && guarded->nodes[1] == NULL);
+    const tc_children_data *untouched = guarded;
+    CHECK_STATUS(TC_ERR_NO_NODE, tc_get_children_data(cache, "/c/none", &guarded));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, tc_get_children_data(cache, "/d", &guarded));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children_data(cache, "c", &guarded));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children_data(cache, NULL, &guarded));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children_data(NULL, "/c", &guarded));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children_data(cache, "/c", NULL));
+    CHECK_STATUS(TC_ERR_NO_PERMISSION, tc_snapshot_get_children_data(snapshot, "/c/guarded/private", &guarded));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children_data(NULL, "/c", &guarded));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children_data(snapshot, "/c", NULL));
+    CHECK(guarded == untouched);
+    tc_snapshot_free(snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+    CHECK(strcmp(guarded->names[1], "private") == 0);
+    tc_children_data_free(guarded);
+}
+
+typedef struct {
+    int seen, stop_after;
+    char last[64];
+    bool is_last;
+    int64_t zxid;
+} comparison;
+
+static int32_t compare(const tc_event *change, void *user)
+{
+    comparison *self = user;
+    self->seen++;
+    snprintf(self->last, sizeof self->last, "%" PRId32 " %s", change->type, change->path);
+    self->is_last = change->flags == TC_EVENT_LAST_OF_VERSION;
+    self->zxid = change->zxid;
+    CHECK((change->type == TC_EVENT_NODE_UPDATED) == (change->old_stat != NULL));
+    return self->seen == self->stop_after ? 77 : TC_WALK_CONTINUE;
+}
+
+static void two_snapshots_have_a_difference(void)
+{
+    tc_client *client = new_client();
+    tc_cache *latent = new_cache(client, "/c/still"), *still = new_loaded_cache(client, "/c/still");
+    tc_cache *moving = new_loaded_cache(client, "/c/moving");
+    const tc_snapshot *empty = NULL, *full = NULL, *before = NULL, *after = NULL;
+    CHECK_OK(tc_get_snapshot(latent, &empty));
+    CHECK_OK(tc_get_snapshot(still, &full));
+
+    comparison self = {0};
+    CHECK_OK(tc_snapshot_diff(empty, full, compare, &self));
+    CHECK(self.seen == 6 && self.is_last && strcmp(self.last, "0 /c/still/größe") == 0);
+    CHECK(self.zxid == tc_snapshot_zxid(full));
+    self = (comparison){.stop_after = 2};
+    CHECK_OK(tc_snapshot_diff(full, empty, compare, &self));
+    CHECK(self.seen == 2 && !self.is_last && strcmp(self.last, "2 /c/still/a/y") == 0);
+    self = (comparison){0};
+    CHECK_OK(tc_snapshot_diff(full, full, compare, &self));
+    CHECK(self.seen == 0);
+
+    CHECK_OK(tc_get_snapshot(moving, &before));
+    do {
+        sleep_ms(20);
+        tc_snapshot_free(after);
+        CHECK_OK(tc_get_snapshot(moving, &after));
+        self = (comparison){0};
+        CHECK_OK(tc_snapshot_diff(before, after, compare, &self));
+    } while (self.seen == 0);
+    CHECK(self.seen <= 2 && self.is_last);
+
+    self = (comparison){0};
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_diff(full, after, compare, &self));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_diff(NULL, after, compare, &self));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_diff(before, NULL, compare, &self));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_diff(before, after, NULL, &self));
+    CHECK(self.seen == 0);
+    tc_snapshot_free(empty);
+    tc_snapshot_free(full);
+    tc_snapshot_free(before);
+    tc_snapshot_free(after);
+    tc_free(latent);
+    tc_free(still);
+    tc_free(moving);
+    tc_client_free(client);
+}
+
 static void many_threads_may_read_at_once(void)
 {
     tc_client *client = new_client();
@@ -1013,6 +1190,7 @@ static const struct {
     TEST(the_numbers_and_names_of_status_codes_hold),
     TEST(nothing_happens_when_null_is_freed),
     TEST(a_setting_is_checked_when_it_is_set),
+    TEST(a_configuration_says_why_the_last_call_with_it_failed),
     TEST(one_config_serves_clients_and_caches),
     TEST(a_client_refuses_bad_input),
     TEST(a_cache_refuses_bad_input),
@@ -1029,6 +1207,8 @@ static const struct {
     TEST(a_chroot_is_the_clients_root),
     TEST(what_the_session_may_not_read_is_said_so),
     TEST(a_snapshot_is_a_cut_of_the_whole_tree),
+    TEST(children_come_with_their_data),
+    TEST(two_snapshots_have_a_difference),
     TEST(many_threads_may_read_at_once),
     TEST(early_and_late_listeners_are_told_of_the_whole_tree),
     TEST(changes_come_as_events),

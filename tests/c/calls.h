@@ -11,10 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What the calls are made with: a cache of /c/still that has loaded, and a spare one that may be closed. */
+/* What the calls are made with: a cache of /c/still that has loaded, its queue, and a spare one that may be closed. */
 typedef struct {
     tc_client *client;
     tc_cache *cache, *spare;
+    tc_queue *queue;
     tc_config *config;
     const tc_snapshot *snapshot;
 } world;
@@ -245,12 +246,108 @@ static int32_t call_tc_snapshot_walk(world *w)
     return tc_snapshot_walk(w->snapshot, "/c/still", visit_all, NULL);
 }
 
-/* The free functions are called by the calls above. */
+static int32_t visit_change(const tc_event *change, void *user)
+{
+    (void)change, (void)user;
+    return TC_WALK_CONTINUE;
+}
+
+static int32_t call_tc_snapshot_diff(world *w)
+{
+    return tc_snapshot_diff(w->snapshot, w->snapshot, visit_change, NULL);
+}
+
+static int32_t call_tc_snapshot_get_children_data(world *w)
+{
+    const tc_children_data *children = NULL;
+    int32_t status = tc_snapshot_get_children_data(w->snapshot, "/c/still", &children);
+    CHECK(status == TC_OK && children->len == 3 && *children->nodes[0]->data == '1');
+    tc_children_data_free(children);
+    return status;
+}
+
+static int32_t call_tc_get_children_data(world *w)
+{
+    const tc_children_data *children = NULL;
+    int32_t status = tc_get_children_data(w->cache, "/c/still", &children);
+    tc_children_data_free(children);
+    return status;
+}
+
+static int32_t call_tc_config_get_error(world *w)
+{
+    const tc_error *error = NULL;
+    int32_t status = tc_config_get_error(w->config, &error);
+    tc_error_free(error);
+    return status;
+}
+
+static int32_t call_tc_queue_open(world *w)
+{
+    tc_queue *queue = NULL;
+    int32_t status = tc_queue_open(w->cache, w->config, &queue);
+    tc_queue_free(queue);
+    return status;
+}
+
+static int32_t call_tc_queue_close(world *w)
+{
+    tc_queue *queue = NULL;
+    int32_t status = tc_queue_open(w->cache, NULL, &queue);
+    if (status == TC_OK)
+        status = tc_queue_close(queue);
+    tc_queue_free(queue);
+    return status;
+}
+
+/* The queue is everybody's: another thread may have taken out what was there, or woken this one. */
+static int32_t unless_idle(int32_t status)
+{
+    return status == TC_ERR_TIMEOUT || status == TC_ERR_INTERRUPTED ? TC_OK : status;
+}
+
+static int32_t call_tc_queue_next(world *w)
+{
+    const tc_item *item = NULL;
+    int32_t status = tc_queue_next(w->queue, 0, &item);
+    CHECK((status == TC_OK) == (tc_item_event(item) != NULL) && tc_item_fault(item) == NULL);
+    tc_item_free(item);
+    return unless_idle(status);
+}
+
+static int32_t call_tc_queue_drain(world *w)
+{
+    const tc_item *items[4];
+    size_t count = 0;
+    int32_t status = tc_queue_drain(w->queue, items, 4, &count);
+    while (count > 0)
+        tc_item_free(items[--count]);
+    return status;
+}
+
+static int32_t call_tc_queue_fd(world *w)
+{
+    int32_t fd = -1;
+    return tc_queue_fd(w->queue, &fd);
+}
+
+static int32_t call_tc_queue_wake(world *w)
+{
+    return tc_queue_wake(w->queue);
+}
+
+/* The free functions and those of items are called by the calls above. */
 #define call_tc_config_free call_tc_config_new
 #define call_tc_client_free call_tc_client_new
 #define call_tc_node_free call_tc_snapshot_get_data
 #define call_tc_children_free call_tc_snapshot_get_children
 #define call_tc_snapshot_free call_tc_get_snapshot
+#define call_tc_children_data_free call_tc_snapshot_get_children_data
+#define call_tc_error_free call_tc_config_get_error
+#define call_tc_queue_free call_tc_queue_open
+#define call_tc_item_event call_tc_queue_next
+#define call_tc_item_fault call_tc_queue_next
+#define call_tc_item_free call_tc_queue_next
 
 typedef struct {
     const char *name;
@@ -268,6 +365,8 @@ static const tc_call calls[] = {
     CALL(tc_status_name, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_config_new, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_config_set, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_config_get_error, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_error_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_config_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_log_set, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_new, TC_OK, TC_OK, TC_OK, TC_OK),
@@ -286,6 +385,8 @@ static const tc_call calls[] = {
     CALL(tc_node_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_get_children, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_children_free, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_get_children_data, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_children_data_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_get_snapshot, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_snapshot_zxid, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_is_cut, TC_OK, TC_OK, TC_OK, TC_OK),
@@ -293,7 +394,19 @@ static const tc_call calls[] = {
     CALL(tc_snapshot_get_data, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_get_children, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_walk, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_get_children_data, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_diff, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_free, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_open, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_next, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_item_event, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_item_fault, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_item_free, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_drain, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_fd, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_queue_wake, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_queue_close, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_free, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
 };
 enum { CALLS = sizeof calls / sizeof *calls };
 
@@ -312,6 +425,7 @@ enum { CALLS = sizeof calls / sizeof *calls };
 
 static void open_world(world *w, const char *hosts)
 {
+    int32_t fd = -1;
     w->config = tc_config_new();
     CHECK_OK(tc_client_new(hosts, w->config, &w->client));
     CHECK_OK(tc_new(w->client, "/c/still", w->config, &w->cache));
@@ -320,11 +434,14 @@ static void open_world(world *w, const char *hosts)
     CHECK_OK(tc_start(w->spare));
     CHECK_OK(tc_wait_initialized(w->cache, LONG_MS));
     CHECK_OK(tc_get_snapshot(w->cache, &w->snapshot));
+    CHECK_OK(tc_queue_open(w->cache, NULL, &w->queue));
+    CHECK_OK(tc_queue_fd(w->queue, &fd));
 }
 
 static void free_world(world *w)
 {
     tc_snapshot_free(w->snapshot);
+    tc_queue_free(w->queue);
     tc_free(w->cache);
     tc_client_free(w->client);
     tc_free(w->spare);

@@ -104,6 +104,7 @@ static void free_in_another_order(world *w)
     tc_config_free(w->config);
     tc_free(w->spare);
     tc_free(w->cache);
+    tc_queue_free(w->queue);
     tc_snapshot_free(w->snapshot);
     CHECK(descriptors() == descriptors_before);
 }

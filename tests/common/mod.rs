@@ -90,7 +90,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    fn of(event: &Event<'_>) -> Recorded {
+    pub fn of(event: &Event<'_>) -> Recorded {
         Recorded {
             kind: event.kind,
             path: event.path.unwrap_or_default().to_owned(),
