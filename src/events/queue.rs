@@ -151,7 +151,7 @@ impl Queue {
         self.closed.store(true, Ordering::SeqCst);
         let backlog = std::mem::replace(&mut inbox.backlog, Backlog::new(0, Belief::default()));
         inbox.faults.clear();
-        inbox.woken = false;
+        (inbox.amid_version, inbox.woken) = (false, false);
         inbox.end = Some(Status::Closed);
         inbox.signal();
         drop(inbox);
@@ -462,25 +462,30 @@ mod tests {
     fn closing_sends_those_who_wait_away_and_lets_go_what_waits() {
         for close_cache in [false, true] {
             let mut author = author(1000);
-            let (empty, full) = (open(&author, false, 1000), open(&author, false, 1000));
+            let (empty, full, amid) =
+                (open(&author, false, 1000), open(&author, false, 1000), open(&author, false, 1000));
+            author.put("a");
             author.publish();
-            assert_eq!(drained(&empty), ["+/r."]);
+            assert_eq!(drained(&empty), ["+/r", "+/r/a."]);
+            assert_eq!(taken(&amid).as_deref(), Ok("+/r"));
             thread::scope(|scope| {
                 let waiting: Vec<_> =
                     (0..3).map(|_| scope.spawn(|| empty.next(Some(BOUND)).map(|_| ()))).collect();
                 thread::sleep(Duration::from_millis(20));
                 match close_cache {
                     true => author.feed.close(),
-                    false => [&empty, &full].into_iter().for_each(EventQueue::close),
+                    false => [&empty, &full, &amid].into_iter().for_each(EventQueue::close),
                 }
                 for waiting in waiting {
                     assert_eq!(waiting.join().unwrap(), Err(Error::Closed));
                 }
             });
-            full.wake();
-            assert_eq!(taken(&full), Err(Error::Closed));
-            assert_eq!(full.drain(10).map(|items| items.len()), Err(Error::Closed));
-            full.close();
+            for queue in [full, amid] {
+                queue.wake();
+                assert_eq!(taken(&queue), Err(Error::Closed));
+                assert_eq!(queue.drain(10).map(|items| items.len()), Err(Error::Closed));
+                queue.close();
+            }
         }
     }
 
