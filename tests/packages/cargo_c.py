@@ -2,8 +2,8 @@
 
     cargo_c.py PREFIX
 
-cargo-c takes minutes to build, so this applies its rules to Cargo.toml. They were taken from cargo-c 0.10.24, with which
-docs/packaging.md tells how to try the real thing.
+cargo-c takes minutes to build, so this applies its rules, as of 0.10.24, to Cargo.toml. docs/packaging.md tells how to
+try the real thing.
 """
 
 import sys
