@@ -23,6 +23,9 @@ install_missing() {
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
             kazoo) "$python" -c 'import kazoo' 2>/dev/null || missing+=(python3-kazoo) ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
+            abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
+            ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
+            dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
         esac
