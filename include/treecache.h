@@ -11,7 +11,7 @@
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
  * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
  *
- * Fork. The child may free what the parent made, and read the snapshots, nodes and children it has been handed. All
+ * Fork. The child may free what the parent made, and read the snapshots, nodes, children and items it has been handed. All
  * else is answered with TC_ERR_STATE there, and logged. It may make clients of its own, and must not return from a
  * callback that forked.
  *
@@ -24,6 +24,9 @@
  * registration fails. The callbacks of a client and its caches run one at a time on a thread of the client, which
  * blocks all signals; a slow one delays the others, never the cache. They may call any function unless its
  * documentation says otherwise, and must not throw or longjmp out.
+ *
+ * Queues. Who would rather not be called takes events out of a tc_queue, on threads of its own: by waiting, or with a
+ * descriptor in an event loop. What was taken out is the program's until it frees it.
  *
  * Stability. Functions, numbers and tc_stat do not change. Other structs are read only, reach you by pointer, and
  * grow at their end: do not allocate, copy or compare them by size. New codes, events and keys may be added.
