@@ -3,8 +3,8 @@
 use std::path::Path;
 
 /// The files of `src/ffi/` in the order of the header.
-const SOURCES: [&str; 11] = [
-    "status", "boundary", "log", "config", "fault", "client", "node", "children", "event", "cache",
+const SOURCES: [&str; 12] = [
+    "status", "boundary", "log", "config", "fault", "client", "node", "children", "event", "cache", "stats",
     "snapshot",
 ];
 

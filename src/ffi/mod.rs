@@ -19,6 +19,7 @@ pub mod fault;
 pub mod log;
 pub mod node;
 pub mod snapshot;
+pub mod stats;
 pub mod status;
 
 #[cfg(test)]
