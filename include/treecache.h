@@ -419,6 +419,78 @@ typedef struct tc_children_data {
 typedef int32_t tc_state;
 
 /**
+ * How a cache stands, and what it and its client have done since they were made. Independent of the cache. Freed with
+ * `tc_stats_free`, together with all it points to. Later versions may add fields at its end.
+ */
+typedef struct tc_stats {
+    /**
+     * A TC_STATE_ number, as `tc_get_state` tells it.
+     */
+    tc_state state;
+    /**
+     * Time since the last word from a server, in ms; -1 before the first.
+     */
+    int64_t contact_age_ms;
+    /**
+     * Time since a cut was last known to be the server's tree, in ms; -1 before the first. While the cache is in step,
+     * that was at the last contact.
+     */
+    int64_t cut_age_ms;
+    /**
+     * zxid of the version that is read now, as `tc_snapshot_zxid` tells it.
+     */
+    int64_t zxid;
+    /**
+     * Nodes in the tree that is read now.
+     */
+    uint64_t nodes;
+    /**
+     * Bytes of data in them.
+     */
+    uint64_t bytes;
+    /**
+     * Versions published.
+     */
+    uint64_t versions;
+    /**
+     * Of them, those that are cuts.
+     */
+    uint64_t cuts;
+    /**
+     * Events handed to listeners and queues, each counted.
+     */
+    uint64_t events;
+    /**
+     * How often a listener or queue fell behind and went on by difference.
+     */
+    uint64_t lags;
+    /**
+     * Nodes asked for.
+     */
+    uint64_t reads;
+    /**
+     * Requests they were asked with.
+     */
+    uint64_t batches;
+    /**
+     * Verifications of the tree after a connection was gone.
+     */
+    uint64_t resyncs;
+    /**
+     * Of the client: how often it has connected.
+     */
+    uint64_t connections;
+    /**
+     * Of the client: the id of its session; 0 before the first.
+     */
+    int64_t session_id;
+    /**
+     * Of the client: "host:port" of the server it is connected to, as it was named; NULL while it is not connected.
+     */
+    const char *server;
+} tc_stats;
+
+/**
  * Something that happened to a cache. Lent with all it points to: for the length of a callback, or by an item until
  * that is freed. What does not apply is NULL or 0. Later versions may add fields at its end.
  */
@@ -720,6 +792,34 @@ int32_t tc_wait_initialized(struct tc_cache *cache,
                             int32_t timeout_ms);
 
 /**
+ * Returns whether the first load is complete (and, after the session was lost, the tree verified): what
+ * `tc_wait_initialized` says with a timeout of 0, but in a callback too. False for NULL and for a cache that is closed
+ * or of no use any more.
+ *
+ * Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+bool tc_is_initialized(const struct tc_cache *cache);
+
+/**
+ * Waits until all can be read that was committed before the call, by whomever, through whatever server.
+ *
+ * Has the server catch up with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut
+ * which has all that. Where nothing changed in the subtree, that may be the version from before. During the first load
+ * it waits for that. Calls at the same time share few requests. What it does not promise: docs/semantics.md.
+ *
+ * `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
+ * a callback.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_CONNECTION when there
+ * is no connection (at once), when it is lost while waiting, or when the server answers with an error (one that is too
+ * busy is asked again); TC_ERR_WOULD_DEADLOCK in a callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the
+ * cache is closed or its client freed, also while waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another
+ * status that a fault was told with, when no cut can come as things stand. Since 0.1.0.
+ */
+int32_t tc_sync(struct tc_cache *cache,
+                int32_t timeout_ms);
+
+/**
  * Tells how the cache stands to the server.
  *
  * `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
@@ -730,6 +830,17 @@ int32_t tc_wait_initialized(struct tc_cache *cache,
 int32_t tc_get_state(const struct tc_cache *cache,
                      tc_state *state,
                      int64_t *age_ms);
+
+/**
+ * Tells how the cache stands, and what it and its client have done, in numbers.
+ *
+ * `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
+ * the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_get_stats(const struct tc_cache *cache,
+                     const struct tc_stats **out);
 
 /**
  * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
@@ -846,6 +957,11 @@ int32_t tc_get_children_data(const struct tc_cache *cache,
  */
 int32_t tc_get_snapshot(const struct tc_cache *cache,
                         const struct tc_snapshot **out);
+
+/**
+ * Frees stats; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_stats_free(const struct tc_stats *stats);
 
 /**
  * Returns the zxid that the snapshot is of: a lower bound when it is not a cut, 0 before the first version and for

@@ -1,5 +1,6 @@
 //! A cache of one subtree: its life, its reads and its listeners.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +16,11 @@ use crate::net::CacheSink;
 use crate::path::NodePath;
 use crate::snapshot::{self, ChildList, Snapshot};
 use crate::state::{EventKind, State};
-use crate::sync::{CacheId, Options};
+use crate::stats::Stats;
+use crate::sync::{CacheId, Options, Progress, Ticket};
 use crate::tree::{Node, Version};
+
+const NOT_STARTED: Error = Error::State("the cache was not started");
 
 /// An in-memory copy of the subtree at one path. May be used from any thread; reads take no lock. Outlives its
 /// client. Dropping it closes it, and waits for a running listener, except in a listener.
@@ -29,8 +33,8 @@ pub struct TreeCache {
     options: Options,
     shared: Arc<CacheShared>,
     client: Arc<ClientShared>,
-    /// Held while the I/O thread is told to open or close the cache, so that it is told in the order in which that
-    /// was decided. (Not the lock of `life`: the answer may come at once, through the sink.)
+    /// Held while the I/O thread is told of an opening, a close or a call of `sync`, so that it is told in the order in
+    /// which that was decided. (Not the lock of `life`: the answer may come at once, through the sink.)
     telling: Mutex<()>,
 }
 
@@ -52,6 +56,16 @@ struct Life {
     initialized: bool,
     /// Why the first load cannot succeed.
     failure: Option<Status>,
+    syncs: Syncs,
+    progress: Progress,
+}
+
+/// The calls of `sync` that wait.
+#[derive(Default)]
+struct Syncs {
+    last: Ticket,
+    /// Each with its answer, once there is one.
+    waiting: BTreeMap<Ticket, Option<Result<(), Status>>>,
 }
 
 impl TreeCache {
@@ -60,7 +74,13 @@ impl TreeCache {
             current: ArcSwap::default(),
             feed: client.dispatcher.feed(root.clone(), config.events_capacity()),
             closed: AtomicBool::new(false),
-            life: Mutex::new(Life { state: State::Latent, initialized: false, failure: None }),
+            life: Mutex::new(Life {
+                state: State::Latent,
+                initialized: false,
+                failure: None,
+                syncs: Syncs::default(),
+                progress: Progress::default(),
+            }),
             changed: Condvar::new(),
         };
         let (telling, health) = (Mutex::new(()), Health::on(&client.health));
@@ -102,22 +122,77 @@ impl TreeCache {
     /// [`Error::Closed`] when the cache or its client is closed, also while waiting; [`Error::Failed`] when the load
     /// cannot succeed as things stand.
     pub fn wait_initialized(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.may_wait()?;
+        self.wait(timeout, |life| match life.state {
+            State::Latent => Some(Err(NOT_STARTED)),
+            _ => life.initialized.then_some(Ok(())),
+        })
+    }
+
+    /// Whether the first load is complete (and, after the session was lost, the tree verified): whether
+    /// [`wait_initialized`](Self::wait_initialized) has nothing to wait for. May be asked in a callback.
+    pub fn is_initialized(&self) -> bool {
+        self.health.check().is_ok() && self.shared.lock().initialized && !self.shared.is_closed()
+    }
+
+    /// Waits, at most `timeout`, until all can be read that was committed before the call: has the server catch up
+    /// with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut which has all that.
+    ///
+    /// The calls that are made while one is under way share the next one. ZooKeeper asks no quorum for a `sync`: a
+    /// leader that has been replaced and does not know it yet knows nothing of what its successor commits.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started;
+    /// [`Error::Closed`] when the cache or its client is closed, also while waiting; [`Error::Failed`] with
+    /// [`Status::Connection`] when there is no connection or it is lost while waiting, or when the server answers with
+    /// an error (but one that is too busy is asked again); with the status of a fault when no cut can come as things
+    /// stand.
+    pub fn sync(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        self.may_wait()?;
+        let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut life = self.shared.lock();
+        if self.shared.is_closed() || self.client.is_closed() {
+            return Err(Error::Closed);
+        }
+        if life.state == State::Latent {
+            return Err(NOT_STARTED);
+        }
+        let ticket = life.syncs.call();
+        drop(life);
+        self.client.io.sync(self.id, ticket);
+        drop(telling);
+        let answer = self.wait(timeout, |life| life.syncs.answer_to(ticket));
+        self.shared.lock().syncs.forget(ticket);
+        answer
+    }
+
+    /// Whether this thread may wait, and the cache is of any use.
+    fn may_wait(&self) -> Result<(), Error> {
         if on_dispatcher_thread() {
             return Err(Error::WouldDeadlock);
         }
+        // Before any lock, which may be held for ever in the child of a fork.
+        self.health.check()
+    }
+
+    /// Waits, at most `timeout`, until `outcome` says how it ends, or until it cannot end.
+    fn wait(
+        &self,
+        timeout: Option<Duration>,
+        outcome: impl Fn(&Life) -> Option<Result<(), Error>>,
+    ) -> Result<(), Error> {
         // A time too far away to be told is none.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        // Before the lock, which may be held for ever in the child of a fork.
-        self.health.check()?;
         let mut life = self.shared.lock();
         loop {
             self.health.check()?;
             if self.shared.is_closed() {
                 return Err(Error::Closed);
             }
+            if let Some(outcome) = outcome(&life) {
+                return outcome;
+            }
             match (life.state, life.failure) {
-                (State::Latent, _) => return Err(Error::State("the cache was not started")),
-                _ if life.initialized => return Ok(()),
                 _ if self.client.is_closed() => return Err(Error::Closed),
                 (_, Some(status)) => return Err(Error::Failed(status)),
                 (State::Closed, None) => return Err(Error::Closed),
@@ -136,6 +211,35 @@ impl TreeCache {
     pub fn state(&self) -> (State, Option<Duration>) {
         let state = self.shared.lock().state;
         (state, self.client.io.age())
+    }
+
+    /// How the cache stands, and what it has done so far. Of a closed cache nothing is read any more.
+    pub fn stats(&self) -> Stats {
+        let life = self.shared.lock();
+        let (state, progress, version) = (life.state, life.progress, self.shared.current.load_full());
+        drop(life);
+        let (contact_age, connection) = (self.client.io.age(), self.client.io.connection());
+        let known_at_contact = contact_age.filter(|_| state == State::InStep);
+        let cut_age = progress.current_at.map(|at| at.elapsed()).into_iter().chain(known_at_contact).min();
+        let (events, lags) = self.shared.feed.counters();
+        Stats {
+            state,
+            contact_age,
+            cut_age,
+            zxid: version.zxid,
+            nodes: version.tree.len(),
+            bytes: version.tree.bytes(),
+            versions: progress.versions,
+            cuts: progress.cuts,
+            events,
+            lags,
+            reads: progress.reads,
+            batches: progress.batches,
+            resyncs: progress.resyncs,
+            connections: connection.count,
+            session_id: connection.session_id,
+            server: connection.server,
+        }
     }
 
     /// Detaches the cache and lets its listeners go; none of their calls starts after this. Snapshots and nodes that
@@ -280,6 +384,30 @@ impl CacheShared {
     }
 }
 
+impl Syncs {
+    fn call(&mut self) -> Ticket {
+        self.last.0 += 1;
+        self.waiting.insert(self.last, None);
+        self.last
+    }
+
+    /// A call and all before it have their answer.
+    fn answer(&mut self, last: Ticket, answer: Result<(), Status>) {
+        for (_, waiting) in self.waiting.range_mut(..=last) {
+            waiting.get_or_insert(answer);
+        }
+    }
+
+    fn answer_to(&self, ticket: Ticket) -> Option<Result<(), Error>> {
+        let answer = *self.waiting.get(&ticket)?;
+        answer.map(|answer| answer.map_err(Error::Failed))
+    }
+
+    fn forget(&mut self, ticket: Ticket) {
+        self.waiting.remove(&ticket);
+    }
+}
+
 impl CacheSink for CacheShared {
     fn publish(&self, version: Arc<Version>, changes: usize) {
         let life = self.lock();
@@ -317,6 +445,14 @@ impl CacheSink for CacheShared {
 
     fn set_failure(&self, failure: Option<Status>) {
         self.update(|life| life.failure = failure);
+    }
+
+    fn synced(&self, ticket: Ticket, answer: Result<(), Status>) {
+        self.update(|life| life.syncs.answer(ticket, answer));
+    }
+
+    fn set_progress(&self, progress: Progress) {
+        self.lock().progress = progress;
     }
 }
 
@@ -396,10 +532,19 @@ mod tests {
         assert_eq!(cache.state().0, State::Closed);
     }
 
-    /// What a wait answers when `then` is done while it lasts.
+    /// What a wait for the first load answers when `then` is done while it lasts.
     fn waited(cache: &TreeCache, then: impl FnOnce()) -> Result<(), Error> {
+        waited_in(|| cache.wait_initialized(Some(Duration::from_secs(20))), then)
+    }
+
+    /// What a call of `sync` answers when `then` is done while it lasts.
+    fn synced(cache: &TreeCache, then: impl FnOnce()) -> Result<(), Error> {
+        waited_in(|| cache.sync(Some(Duration::from_secs(20))), then)
+    }
+
+    fn waited_in(wait: impl FnOnce() -> Result<(), Error> + Send, then: impl FnOnce()) -> Result<(), Error> {
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| cache.wait_initialized(Some(Duration::from_secs(20))));
+            let waiting = scope.spawn(wait);
             std::thread::sleep(Duration::from_millis(20));
             then();
             waiting.join().unwrap()
@@ -436,6 +581,84 @@ mod tests {
             sink.set_state(State::Closed);
         };
         assert_eq!(waited(&cache, panicked), Err(Error::Failed(Status::Panic)));
+    }
+
+    #[test]
+    fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
+        let (client, hand, cache, sink) = started();
+        let latent = client.cache("/x", &Config::new()).unwrap();
+        assert_eq!(latent.sync(None).unwrap_err().status(), Status::State);
+        assert_eq!(cache.sync(Some(Duration::ZERO)), Err(Error::Timeout));
+        assert_eq!(cache.sync(Some(Duration::from_millis(5))), Err(Error::Timeout));
+        assert_eq!(*hand.synced.lock().unwrap(), [Ticket(1), Ticket(2)], "the I/O thread is told of each");
+        assert_eq!(synced(&cache, || sink.synced(Ticket(3), Ok(()))), Ok(()));
+        let lost = Err(Error::Failed(Status::Connection));
+        assert_eq!(synced(&cache, || sink.synced(Ticket(4), Err(Status::Connection))), lost);
+        // Three at once: an answer is for all calls up to one, and the first that comes counts.
+        let answers = std::thread::scope(|scope| {
+            let waiting = [(); 3].map(|()| scope.spawn(|| cache.sync(None)));
+            while hand.synced.lock().unwrap().len() < 7 {
+                std::thread::yield_now();
+            }
+            sink.synced(Ticket(6), Ok(()));
+            sink.synced(Ticket(7), Err(Status::Connection));
+            waiting.map(|waiting| waiting.join().unwrap())
+        });
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
+        assert!(cache.shared.lock().syncs.waiting.is_empty(), "who has gone is forgotten");
+    }
+
+    #[test]
+    fn a_sync_ends_when_it_cannot_be_answered_any_more() {
+        let (_client, _hand, cache, sink) = started();
+        sink.event(EventKind::Initialized);
+        assert_eq!(
+            synced(&cache, || sink.set_failure(Some(Status::Limit))),
+            Err(Error::Failed(Status::Limit))
+        );
+        sink.set_failure(None);
+        assert_eq!(synced(&cache, || cache.close()), Err(Error::Closed));
+        assert_eq!(cache.sync(None), Err(Error::Closed));
+        let (client, _hand, cache, _) = started();
+        assert_eq!(synced(&cache, || drop(client)), Err(Error::Closed));
+        assert_eq!(cache.sync(None), Err(Error::Closed));
+        let (_client, _hand, cache, _) = started();
+        let panicked = || cache.fail(Fault::new(Status::Panic, "a defect"));
+        assert_eq!(synced(&cache, panicked), Err(Error::Failed(Status::Panic)));
+    }
+
+    #[test]
+    fn whether_the_load_is_complete_can_be_asked_anywhere() {
+        let (_client, _hand, cache, sink) = started();
+        assert!(!cache.is_initialized());
+        sink.event(EventKind::Initialized);
+        assert!(cache.is_initialized());
+        sink.event(EventKind::ConnectionLost);
+        assert!(!cache.is_initialized());
+        sink.event(EventKind::Initialized);
+        cache.close();
+        assert!(!cache.is_initialized());
+    }
+
+    #[test]
+    fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
+        let (_client, _hand, cache, sink) = started();
+        assert_eq!((cache.stats().cut_age, cache.stats().state), (None, State::Loading));
+        sink.publish(version(&["", "a"], true), 2);
+        let current_at = Instant::now().checked_sub(Duration::from_secs(1000));
+        let progress = Progress { versions: 3, cuts: 1, reads: 5, batches: 4, resyncs: 2, current_at };
+        sink.set_progress(progress);
+        let stats = cache.stats();
+        assert_eq!((stats.zxid, stats.nodes, stats.bytes), (Zxid(9), 2, 2));
+        assert_eq!((stats.versions, stats.cuts, stats.reads), (3, 1, 5));
+        assert_eq!((stats.batches, stats.resyncs), (4, 2));
+        assert_eq!((stats.connections, stats.session_id), (2, 7));
+        assert_eq!(stats.server.as_deref(), Some("zk1:2181"));
+        assert!(stats.cut_age >= Some(Duration::from_secs(1000)));
+        sink.set_state(State::InStep);
+        assert_eq!(cache.stats().cut_age, Some(Duration::from_millis(5)), "that of the contact");
+        sink.set_state(State::Suspended);
+        assert!(cache.stats().cut_age >= Some(Duration::from_secs(1000)));
     }
 
     #[test]

@@ -10,16 +10,18 @@ use crate::config::Config;
 use crate::error::{Error, Fault, Status};
 use crate::events::{Dispatcher, Feed, ListenerId};
 use crate::health::Health;
-use crate::net::{CacheSink, IoThread};
+use crate::net::{CacheSink, Connection, IoThread};
 use crate::path::NodePath;
 use crate::session::Hosts;
-use crate::sync::{CacheId, Options};
+use crate::sync::{CacheId, Options, Ticket};
 
 /// What a client needs of the I/O thread. A seam: the unit tests of this layer drive caches by hand.
 pub(crate) trait Io: Send + Sync {
     fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>);
     fn close(&self, id: CacheId);
+    fn sync(&self, id: CacheId, ticket: Ticket);
     fn age(&self) -> Option<Duration>;
+    fn connection(&self) -> Connection;
     fn shut_down(&self);
     /// Another thread of the client panicked, and said this.
     fn fail(&self, message: String);
@@ -36,8 +38,16 @@ impl Io for IoThread {
         IoThread::close(self, id);
     }
 
+    fn sync(&self, id: CacheId, ticket: Ticket) {
+        IoThread::sync(self, id, ticket);
+    }
+
     fn age(&self) -> Option<Duration> {
         self.contact().age()
+    }
+
+    fn connection(&self) -> Connection {
+        self.contact().connection()
     }
 
     fn shut_down(&self) {
@@ -218,6 +228,7 @@ pub(crate) mod tests {
     pub(crate) struct Hand {
         pub(crate) opened: Mutex<Vec<Opened>>,
         pub(crate) closed: Mutex<Vec<CacheId>>,
+        pub(crate) synced: Mutex<Vec<Ticket>>,
         pub(crate) fault: Mutex<Box<dyn Fn(Fault) + Send>>,
     }
 
@@ -237,8 +248,16 @@ pub(crate) mod tests {
             self.opened.lock().unwrap().retain(|(opened, ..)| *opened != id);
         }
 
+        fn sync(&self, _: CacheId, ticket: Ticket) {
+            self.synced.lock().unwrap().push(ticket);
+        }
+
         fn age(&self) -> Option<Duration> {
             Some(Duration::from_millis(5))
+        }
+
+        fn connection(&self) -> Connection {
+            Connection { count: 2, session_id: 7, server: Some("zk1:2181".to_owned()) }
         }
 
         fn shut_down(&self) {
@@ -265,6 +284,7 @@ pub(crate) mod tests {
             let made = Arc::new(Hand {
                 opened: Mutex::default(),
                 closed: Mutex::default(),
+                synced: Mutex::default(),
                 fault: Mutex::new(fault),
             });
             hand = Some(made.clone());

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::session::{Action, Event, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
-use crate::sync::{CacheId, Group, Options, Purpose};
+use crate::sync::{CacheId, Group, Options, Purpose, Ticket};
 use crate::wire::Notification;
 
 /// How many bytes may wait to be sent before nothing more is asked for. What may be in flight is less, with paths of
@@ -21,6 +21,13 @@ pub enum Output {
     Cache(CacheId, crate::sync::Output),
     /// Of the whole client; its caches tell of it too.
     Fault(Fault),
+    /// Before its caches tell of it.
+    Connected {
+        /// `host:port`, as it was named.
+        server: String,
+        session_id: i64,
+    },
+    Disconnected,
     /// The session has ended, after [`Engine::shut_down`].
     Closed,
 }
@@ -30,6 +37,8 @@ pub struct Engine {
     group: Group,
     /// What the requests without a reply are for.
     purposes: VecDeque<(Xid, Purpose)>,
+    /// When the server's last word had been taken in.
+    heard: Instant,
     outputs: VecDeque<Output>,
 }
 
@@ -40,6 +49,7 @@ impl Engine {
             session: Session::new(settings, rng, now),
             group,
             purposes: VecDeque::new(),
+            heard: now,
             outputs: VecDeque::new(),
         }
     }
@@ -51,6 +61,12 @@ impl Engine {
 
     pub fn close(&mut self, id: CacheId, now: Instant) {
         self.group.close(id);
+        self.pump(now);
+    }
+
+    /// A call of `sync` on a cache; [`Synced`](crate::sync::Output::Synced) answers it.
+    pub fn sync(&mut self, id: CacheId, ticket: Ticket, now: Instant) {
+        self.group.sync(id, ticket);
         self.pump(now);
     }
 
@@ -78,6 +94,7 @@ impl Engine {
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.session.handle_bytes(bytes, now);
         self.pump(now);
+        self.heard = now;
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -121,10 +138,15 @@ impl Engine {
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Connected => self.group.handle_connected(),
+            Event::Connected => {
+                let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
+                self.outputs.push_back(Output::Connected { server, session_id });
+                self.group.handle_connected();
+            }
             Event::Suspended { last_zxid } => {
                 self.purposes.clear();
-                self.group.handle_suspended(last_zxid);
+                self.outputs.push_back(Output::Disconnected);
+                self.group.handle_suspended(last_zxid, self.heard);
             }
             Event::Lost => self.group.handle_lost(),
             Event::Reset => self.group.handle_reset(),
@@ -143,7 +165,8 @@ impl Engine {
             }
             Event::Fault(error) => self.tell_fault(fault_of(&error)),
             Event::Closed => {
-                self.group.handle_closed();
+                self.outputs.push_back(Output::Disconnected);
+                self.group.handle_closed(self.heard);
                 self.collect();
                 self.outputs.push_back(Output::Closed);
             }

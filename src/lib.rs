@@ -36,7 +36,7 @@
 //! | [`engine`] | a session and the synchronisers of its caches, joined |
 //! | [`net`] | the thread that does the I/O |
 //! | [`events`] | listeners, and the thread that calls them |
-//! | [`client`], [`cache`], [`snapshot`] | the Rust API |
+//! | [`client`], [`cache`], [`snapshot`], [`stats`] | the Rust API |
 //! | [`ffi`] | the C API, declared in `include/treecache.h` |
 
 // What every layer speaks.
@@ -74,6 +74,7 @@ pub mod planted;
 #[cfg(not(feature = "planted"))]
 mod planted;
 pub mod snapshot;
+pub mod stats;
 mod thread;
 
 pub use cache::TreeCache;
@@ -85,4 +86,5 @@ pub use path::NodePath;
 pub use snapshot::{ChildList, Snapshot};
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};
+pub use stats::Stats;
 pub use tree::{Node, Walk};

@@ -128,6 +128,10 @@ defects! {
     NoBackoff = "no backoff",
     /// Credentials are sent on the first connection only.
     CredentialsForgotten = "credentials forgotten",
+    /// A `sync` is answered when its reply comes, though the tree has not come up to it.
+    SyncAnsweredAtItsReply = "sync answered at its reply",
+    /// A call of `sync` shares a request that was sent before it.
+    SyncSharedTooLate = "sync shared too late",
     /// Removals are told before those of what is below.
     EventsUnordered = "events unordered",
     /// The I/O thread panics at the next bytes from a server.

@@ -143,6 +143,11 @@ impl Cache {
         unsafe { tc_wait_initialized(self.0, timeout_ms) }
     }
 
+    fn sync(self) -> i32 {
+        // SAFETY: the cache is not freed before the call is over.
+        unsafe { tc_sync(self.0, -1) }
+    }
+
     fn hear_faults(self) -> &'static Seen {
         let (seen, mut id) = (Seen::new(), 0);
         // SAFETY: the arguments are valid.
@@ -164,12 +169,14 @@ impl Cache {
     fn assert_refuses_work(self) {
         let (seen, path) = (Seen::new(), c"/".as_ptr());
         let (mut id, mut state, mut age) = (77, 77, 77);
-        let (mut node, mut children, mut snapshot) = (null(), null(), null());
+        let (mut node, mut children, mut snapshot, mut stats) = (null(), null(), null(), null());
         // SAFETY: the arguments are valid.
         let answers = unsafe {
             [
                 tc_start(self.0),
                 tc_wait_initialized(self.0, -1),
+                tc_sync(self.0, -1),
+                tc_get_stats(self.0, &mut stats),
                 tc_get_state(self.0, &mut state, &mut age),
                 tc_close(self.0),
                 tc_listen(self.0, Some(on_event), seen.user(), Some(on_free), &mut id),
@@ -180,9 +187,11 @@ impl Cache {
                 tc_get_snapshot(self.0, &mut snapshot),
             ]
         };
-        assert_eq!(answers, [TC_ERR_PANIC; 10]);
+        assert_eq!(answers, [TC_ERR_PANIC; 12]);
         assert_eq!((id, state, age, seen.frees()), (77, 77, 77, 2));
-        assert!(node.is_null() && children.is_null() && snapshot.is_null());
+        assert!(node.is_null() && children.is_null() && snapshot.is_null() && stats.is_null());
+        // SAFETY: the cache is not freed yet.
+        assert!(!unsafe { tc_is_initialized(self.0) });
     }
 }
 
@@ -200,6 +209,8 @@ struct Scene {
     /// Of the client, of the loaded cache, and of the loading one.
     faults: [&'static Seen; 3],
     waiting: thread::JoinHandle<i32>,
+    /// Of the loaded cache.
+    syncing: thread::JoinHandle<i32>,
     node: *const tc_node,
     snapshot: *const tc_snapshot,
 }
@@ -236,6 +247,7 @@ impl Scene {
         proxy.blackhole(true);
         loading.start();
         let waiting = thread::spawn(move || loading.wait(-1));
+        let syncing = thread::spawn(move || loaded.sync());
         Scene {
             proxy,
             witness,
@@ -247,6 +259,7 @@ impl Scene {
             events,
             faults,
             waiting,
+            syncing,
             node,
             snapshot,
         }
@@ -255,6 +268,8 @@ impl Scene {
     /// All is as it should be after a panic; `message` is in the fault and in the log.
     fn assert_ended_well(self, message: &str) {
         assert_eq!(self.waiting.join().unwrap(), TC_ERR_PANIC);
+        // The connection may be lost before.
+        assert!([TC_ERR_PANIC, TC_ERR_CONNECTION].contains(&self.syncing.join().unwrap()));
         for faults in self.faults {
             eventually("the fault is told", || !faults.panics().is_empty());
         }
@@ -335,6 +350,8 @@ fn on_the_dispatcher_thread_when_a_change_is_told() {
     scene.proxy.blackhole(false);
     scene.witness.set(&scene.root, b"other");
     eventually("the fault is told", || !scene.faults[0].panics().is_empty());
+    // The bytes that brought the change may have answered it before.
+    assert!([TC_OK, TC_ERR_PANIC].contains(&scene.syncing.join().unwrap()));
     // SAFETY: the client is not freed.
     unsafe {
         tc_free(scene.loaded.0);
@@ -376,6 +393,7 @@ fn in_a_call() {
         scene.proxy.blackhole(false);
         latent.start();
         assert_eq!(latent.wait(BOUND.as_millis() as i32), TC_OK);
+        assert_eq!(scene.syncing.join().unwrap(), TC_OK);
 
         plant(Some(Defect::PanicInCall));
         assert_eq!(tc_new(client, c"/x".as_ptr(), null(), &mut null_mut()), TC_ERR_PANIC);

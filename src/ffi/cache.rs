@@ -10,6 +10,7 @@ use super::event::{self, tc_event_fn};
 use super::fault::{self, tc_fault_fn};
 use super::node::tc_node;
 use super::snapshot::tc_snapshot;
+use super::stats::{self, tc_stats};
 use crate::cache::TreeCache;
 use crate::error::{Error, Fault};
 use crate::events::ListenerId;
@@ -121,6 +122,37 @@ pub unsafe extern "C" fn tc_wait_initialized(cache: *mut tc_cache, timeout_ms: i
     unsafe { with("tc_wait_initialized", cache, |cache| cache.cache.wait_initialized(timeout(timeout_ms)?)) }
 }
 
+/// Returns whether the first load is complete (and, after the session was lost, the tree verified): what
+/// `tc_wait_initialized` says with a timeout of 0, but in a callback too. False for NULL and for a cache that is closed
+/// or of no use any more.
+///
+/// Any thread; never blocks; callbacks may call it. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_is_initialized(cache: *const tc_cache) -> bool {
+    // SAFETY: the caller passes NULL or a cache that is not freed meanwhile.
+    unsafe { cache.as_ref() }.is_some_and(|cache| cache.cache.is_initialized())
+}
+
+/// Waits until all can be read that was committed before the call, by whomever, through whatever server.
+///
+/// Has the server catch up with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut
+/// which has all that. Where nothing changed in the subtree, that may be the version from before. During the first load
+/// it waits for that. Calls at the same time share few requests. What it does not promise: docs/semantics.md.
+///
+/// `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
+/// a callback.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_CONNECTION when there
+/// is no connection (at once), when it is lost while waiting, or when the server answers with an error (one that is too
+/// busy is asked again); TC_ERR_WOULD_DEADLOCK in a callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the
+/// cache is closed or its client freed, also while waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another
+/// status that a fault was told with, when no cut can come as things stand. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_sync(cache: *mut tc_cache, timeout_ms: i32) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile.
+    unsafe { with("tc_sync", cache, |cache| cache.cache.sync(timeout(timeout_ms)?)) }
+}
+
 /// Tells how the cache stands to the server.
 ///
 /// `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
@@ -135,7 +167,25 @@ pub unsafe extern "C" fn tc_get_state(cache: *const tc_cache, state: *mut tc_sta
             let (state_out, age_out) = (Out::new("state", state)?, Out::new("age_ms", age_ms)?);
             let (state, age) = cache.cache.state();
             state_out.write(state as tc_state);
-            age_out.write(age.map_or(-1, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+            age_out.write(stats::millis(age));
+            Ok(())
+        })
+    }
+}
+
+/// Tells how the cache stands, and what it and its client have done, in numbers.
+///
+/// `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
+/// the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_stats(cache: *const tc_cache, out: *mut *const tc_stats) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_get_stats", cache, |cache| {
+            let out = Out::new("out", out)?;
+            out.write(stats::into_raw(cache.cache.stats()));
             Ok(())
         })
     }

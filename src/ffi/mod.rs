@@ -22,6 +22,7 @@ pub mod log;
 pub mod node;
 pub mod queue;
 pub mod snapshot;
+pub mod stats;
 pub mod status;
 
 #[cfg(test)]

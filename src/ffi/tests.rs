@@ -17,12 +17,14 @@ use super::fault::*;
 use super::log::*;
 use super::node::*;
 use super::snapshot::*;
+use super::stats::*;
 use super::status::*;
 use crate::client::tests::{Hand, client};
 use crate::error::{Fault, Status};
 use crate::net::CacheSink;
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
+use crate::sync::Progress;
 use crate::tree::{Node, Tree, Version};
 
 const STAT: Stat = Stat {
@@ -182,6 +184,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     let (mut id, mut state, mut age) = (77, 77, 77);
     let (mut new_client, mut new_cache) = (null_mut(), null_mut());
     let (mut node, mut children, mut snapshot, mut other) = (null(), null(), null(), null());
+    let mut stats = null();
     // SAFETY: what is not NULL is valid.
     let answers = unsafe {
         assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
@@ -200,6 +203,10 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_start(null_mut()),
             tc_wait_initialized(null_mut(), 0),
             tc_wait_initialized(cache, -2),
+            tc_sync(null_mut(), 0),
+            tc_sync(cache, -2),
+            tc_get_stats(null(), &mut stats),
+            tc_get_stats(cache, null_mut()),
             tc_get_state(null(), &mut state, &mut age),
             tc_get_state(cache, null_mut(), &mut age),
             tc_get_state(cache, &mut state, null_mut()),
@@ -239,7 +246,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     }
     assert_eq!((id, state, age), (77, 77, 77));
     assert!(new_client.is_null() && new_cache.is_null() && node.is_null() && children.is_null());
-    assert!(other.is_null());
+    assert!(other.is_null() && stats.is_null());
     assert_eq!(witness.frees(), 9);
     // SAFETY: NULL is allowed, and the rest is freed once.
     unsafe {
@@ -251,12 +258,48 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
         tc_client_free(null_mut());
         tc_free(null_mut());
         tc_node_free(null());
+        assert!(!tc_is_initialized(null()));
         tc_children_free(null());
+        tc_stats_free(null());
         tc_snapshot_free(null());
         tc_snapshot_free(snapshot);
         tc_config_free(config);
         tc_free(cache);
         tc_client_free(client);
+    }
+}
+
+#[test]
+fn stats_are_those_of_the_cache_and_stay_valid_when_it_is_freed() {
+    let (client, _hand, cache, sink) = started();
+    let (mut before, mut stats) = (null(), null());
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_get_stats(cache, &mut before), TC_OK);
+        sink.publish(version(&["", "a"]), 2);
+        sink.set_progress(Progress {
+            versions: 1,
+            cuts: 2,
+            reads: 3,
+            batches: 4,
+            resyncs: 5,
+            current_at: None,
+        });
+        sink.set_state(State::InStep);
+        assert_eq!(tc_get_stats(cache, &mut stats), TC_OK);
+        tc_free(cache);
+        tc_client_free(client);
+        let tc_stats { state, contact_age_ms, cut_age_ms, zxid, nodes, bytes, .. } = *before;
+        assert_eq!((state, contact_age_ms, cut_age_ms), (TC_STATE_LOADING, 5, -1));
+        assert_eq!((zxid, nodes, bytes), (0, 0, 0));
+        let tc_stats { state, contact_age_ms, cut_age_ms, zxid, nodes, bytes, .. } = *stats;
+        assert_eq!((state, contact_age_ms, cut_age_ms), (TC_STATE_IN_STEP, 5, 5));
+        assert_eq!((zxid, nodes, bytes), (12, 2, 1));
+        let tc_stats { versions, cuts, reads, batches, resyncs, connections, session_id, .. } = *stats;
+        assert_eq!((versions, cuts, reads, batches, resyncs), (1, 2, 3, 4, 5));
+        assert_eq!((connections, session_id, string((*stats).server).as_str()), (2, 7, "zk1:2181"));
+        tc_stats_free(before);
+        tc_stats_free(stats);
     }
 }
 
@@ -382,6 +425,8 @@ fn a_listener_that_is_refused_is_freed_too() {
         assert_eq!(tc_start(cache), TC_ERR_CLOSED);
         assert_eq!(tc_unlisten(cache, 1), TC_ERR_CLOSED);
         assert_eq!(tc_wait_initialized(cache, -1), TC_ERR_CLOSED);
+        assert_eq!(tc_sync(cache, -1), TC_ERR_CLOSED);
+        assert!(!tc_is_initialized(cache));
         tc_client_free(client);
         tc_free(cache);
     }

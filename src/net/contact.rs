@@ -1,24 +1,55 @@
-//! When the server last said something.
+//! What is known of the connection: when the server last said something, and who it is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time of the last word from a server, readable from any thread.
+/// The connection of a client, and those before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// How many there have been.
+    pub count: u64,
+    /// 0 before the first.
+    pub session_id: i64,
+    /// `host:port`; `None` while there is no connection.
+    pub server: Option<String>,
+}
+
+/// What the I/O thread knows of the connection, readable from any thread.
 pub struct Contact {
     base: Instant,
     /// Milliseconds after `base`, plus one; 0: never.
     last: AtomicU64,
+    connection: Mutex<Connection>,
 }
 
 impl Contact {
     pub(super) fn new(now: Instant) -> Contact {
-        Contact { base: now, last: AtomicU64::new(0) }
+        Contact { base: now, last: AtomicU64::new(0), connection: Mutex::default() }
     }
 
     /// To be called when what the server said has been taken in.
     pub(super) fn touch(&self, now: Instant) {
         let millis = (now - self.base).as_millis() as u64;
         self.last.store(millis + 1, Ordering::Release);
+    }
+
+    pub(super) fn connected(&self, server: String, session_id: i64) {
+        let mut connection = self.lock();
+        connection.count += 1;
+        (connection.server, connection.session_id) = (Some(server), session_id);
+    }
+
+    pub(super) fn disconnected(&self) {
+        self.lock().server = None;
+    }
+
+    pub fn connection(&self) -> Connection {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Time since the last word from a server; `None` before the first.

@@ -131,6 +131,7 @@ impl Driver {
                     self.sinks.remove(&id);
                     self.engine.close(id, now);
                 }
+                Command::Sync { id, ticket } => self.engine.sync(id, ticket, now),
                 Command::ShutDown => self.engine.shut_down(now),
                 Command::Fail(message) => panic::resume_unwind(Box::new(message)),
             }
@@ -233,6 +234,8 @@ impl Driver {
                     }
                 }
                 Output::Fault(fault) => (self.fault)(fault),
+                Output::Connected { server, session_id } => self.contact.connected(server, session_id),
+                Output::Disconnected => self.contact.disconnected(),
                 Output::Closed => self.is_closed = true,
             }
         }
@@ -246,6 +249,7 @@ impl Driver {
         );
         // First, so that whoever opens a cache behind the last look at the commands sees that it is in vain.
         (self.fault)(fault.clone());
+        self.contact.disconnected();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Open { id, sink, .. } = command {
                 self.sinks.insert(id, sink);
@@ -267,5 +271,7 @@ fn tell_cache(sink: &dyn CacheSink, output: sync::Output) {
         sync::Output::Event(kind) => sink.event(kind),
         sync::Output::Fault(fault) => sink.fault(fault),
         sync::Output::Failure(failure) => sink.set_failure(failure),
+        sync::Output::Synced(ticket, answer) => sink.synced(ticket, answer),
+        sync::Output::Progress(progress) => sink.set_progress(progress),
     }
 }

@@ -16,7 +16,7 @@ use std::time::Instant;
 use crossbeam_channel::{Sender, unbounded};
 use mio::{Poll, Waker};
 
-pub use contact::Contact;
+pub use contact::{Connection, Contact};
 pub use tls::{InvalidFile, Tls, TlsFiles};
 
 use self::connector::Connector;
@@ -28,7 +28,7 @@ use crate::panics::catch;
 use crate::path::NodePath;
 use crate::session::Settings;
 use crate::state::{EventKind, State};
-use crate::sync::{CacheId, Options};
+use crate::sync::{CacheId, Options, Progress, Ticket};
 use crate::thread;
 use crate::tree::Version;
 
@@ -44,11 +44,15 @@ pub trait CacheSink: Send + Sync {
     fn fault(&self, fault: Fault);
     /// `Some`: the first load cannot succeed as things stand, waiting for it is in vain. `None`: it may again.
     fn set_failure(&self, failure: Option<Status>);
+    /// The answer to this call of `sync` and to all before it that had none yet. Comes behind the version it is about.
+    fn synced(&self, ticket: Ticket, answer: Result<(), Status>);
+    fn set_progress(&self, progress: Progress);
 }
 
 enum Command {
     Open { id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink> },
     Close { id: CacheId },
+    Sync { id: CacheId, ticket: Ticket },
     ShutDown,
     Fail(String),
 }
@@ -119,6 +123,11 @@ impl IoThread {
     /// Ends a cache: its sink is dropped, and is not called again after the command was taken up.
     pub fn close(&self, id: CacheId) {
         self.send(Command::Close { id });
+    }
+
+    /// A call of `sync` on a cache, which its sink is told the answer to, unless the client is closed meanwhile.
+    pub fn sync(&self, id: CacheId, ticket: Ticket) {
+        self.send(Command::Sync { id, ticket });
     }
 
     /// Ends the thread as a panic of its own would, for another thread of the client has panicked.

@@ -285,6 +285,16 @@ impl Session {
         matches!(self.phase, Phase::Connected { readiness: Readiness::Ready, .. })
     }
 
+    /// The server of the connection or attempt under way, or of the last one.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// 0 while there is none.
+    pub fn session_id(&self) -> i64 {
+        self.session_id
+    }
+
     /// Sends a request, and names it; `None` where none are taken.
     pub fn request(&mut self, request: &Request, now: Instant) -> Option<Xid> {
         match &mut self.phase {

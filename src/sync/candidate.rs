@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::unread::{History, Unread};
 use crate::path::NodePath;
@@ -17,8 +18,16 @@ const KEPT: usize = 4;
 /// A candidate that lacks more than this has no chance, and would cost too much.
 const MOST_MISSING: usize = 2048;
 
+/// Where a tree is the server's.
+#[derive(Clone, Copy)]
+pub struct Cut {
+    pub zxid: Zxid,
+    /// When the server named that zxid.
+    pub at: Instant,
+}
+
 struct Candidate {
-    zxid: Zxid,
+    cut: Cut,
     tree: Tree,
     missing: HashMap<NodePath, History>,
 }
@@ -27,7 +36,7 @@ impl Candidate {
     /// Whether `node`, read later, is what was at `path` at the candidate's zxid; it is then put there.
     fn confirm(&mut self, relative: &str, history: History, node: &Arc<Node>) -> bool {
         let stat = node.stat();
-        if stat.newest() > self.zxid && !planted::is(Defect::CandidateUnchecked) {
+        if stat.newest() > self.cut.zxid && !planted::is(Defect::CandidateUnchecked) {
             return false;
         }
         let old = match self.tree.get(relative) {
@@ -52,8 +61,8 @@ impl Candidates {
         self.kept.clear();
     }
 
-    /// Freezes the tree as it is after a reply with `zxid`.
-    pub fn add(&mut self, zxid: Zxid, tree: &Tree, unread: &Unread) {
+    /// Freezes the tree as it is after a reply, which makes it a cut but for what is not known.
+    pub fn add(&mut self, cut: Cut, tree: &Tree, unread: &Unread) {
         let usable = unread.suspects() <= MOST_MISSING && self.kept.len() < KEPT;
         // A child list that is not known cannot be confirmed by a Stat.
         if usable
@@ -62,7 +71,7 @@ impl Candidates {
                 .any(|(path, _)| unread.get(path.as_str()).is_some_and(|want| want.children))
         {
             let missing = unread.suspected().map(|(path, history)| (path.clone(), history)).collect();
-            self.kept.push(Candidate { zxid, tree: tree.clone(), missing });
+            self.kept.push(Candidate { cut, tree: tree.clone(), missing });
         }
     }
 
@@ -75,9 +84,9 @@ impl Candidates {
     }
 
     /// The newest candidate of which nothing is missing any more; the older ones go with it.
-    pub fn take_complete(&mut self) -> Option<(Zxid, Tree)> {
+    pub fn take_complete(&mut self) -> Option<(Cut, Tree)> {
         let at = self.kept.iter().rposition(|candidate| candidate.missing.is_empty())?;
         let complete = self.kept.drain(..=at).next_back()?;
-        Some((complete.zxid, complete.tree))
+        Some((complete.cut, complete.tree))
     }
 }

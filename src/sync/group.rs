@@ -9,7 +9,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::flight::{Flight, Found, Read};
-use super::synchroniser::Synchroniser;
+use super::synchroniser::{Synchroniser, Ticket};
 use super::{Options, Output};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
@@ -48,6 +48,10 @@ pub enum Purpose {
     Stat {
         cache: CacheId,
         read: Read,
+    },
+    /// A `sync` that calls of a cache wait for.
+    Sync {
+        cache: CacheId,
     },
     /// One of the requests that create a cache's root; `last` for the root itself.
     Create {
@@ -117,14 +121,17 @@ impl Group {
         match self.link {
             Link::Up => cache.handle_connected(),
             Link::Down => {}
-            Link::Closed => cache.handle_closed(),
+            Link::Closed => cache.handle_closed(now),
         }
         self.caches.insert(id, cache);
         match self.watches.get(&root) {
             None => _ = self.watches.insert(root, Watch::Wanted(None)),
-            Some(Watch::Set) => self.with(id, |cache| cache.handle_watching(None, now)),
+            // Not what is known of a connection that is gone.
+            Some(Watch::Set) if self.link == Link::Up => {
+                self.with(id, |cache| cache.handle_watching(None, now));
+            }
             Some(Watch::Refused) => self.with(id, |cache| refuse(cache, ServerError::UNIMPLEMENTED)),
-            Some(Watch::Wanted(_) | Watch::Asked { .. }) => {}
+            Some(Watch::Wanted(_) | Watch::Asked { .. } | Watch::Set) => {}
         }
         self.collect(id);
     }
@@ -135,6 +142,11 @@ impl Group {
             self.outputs.retain(|(of, _)| *of != id);
             self.drop_watch(cache.root().clone());
         }
+    }
+
+    /// A call of `sync` on a cache.
+    pub fn sync(&mut self, id: CacheId, ticket: Ticket) {
+        self.with(id, |cache| cache.sync(ticket));
     }
 
     fn drop_watch(&mut self, root: NodePath) {
@@ -189,6 +201,11 @@ impl Group {
                 return Some((request, Purpose::Watch { root: root.clone(), serial }));
             }
         }
+        for (id, cache) in &mut self.caches {
+            if cache.take_sync() {
+                return Some((Request::Sync, Purpose::Sync { cache: *id }));
+            }
+        }
         if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
             return None;
         }
@@ -200,6 +217,7 @@ impl Group {
             if let Some(flight) = cache.poll_flight(now) {
                 self.served = id;
                 self.take_off(id, flight);
+                self.collect(id);
                 return self.requests.pop_front();
             }
         }
@@ -238,12 +256,13 @@ impl Group {
         self.each(Synchroniser::handle_connected);
     }
 
-    /// The connection is gone, and with it all requests.
-    pub fn handle_suspended(&mut self, last_zxid: Zxid) {
+    /// The connection is gone, and with it all requests. `last_zxid` is the newest zxid that the server had named,
+    /// `heard` the time of its last word.
+    pub fn handle_suspended(&mut self, last_zxid: Zxid, heard: Instant) {
         self.link = Link::Down;
         self.requests.clear();
         (self.reads, self.bytes) = (0, 0);
-        self.each(|cache| cache.handle_suspended(last_zxid));
+        self.each(|cache| cache.handle_suspended(last_zxid, heard));
     }
 
     pub fn handle_lost(&mut self) {
@@ -254,10 +273,10 @@ impl Group {
         self.each(Synchroniser::handle_reset);
     }
 
-    /// The client is closed.
-    pub fn handle_closed(&mut self) {
+    /// The client is closed; `heard` is the time of the server's last word.
+    pub fn handle_closed(&mut self, heard: Instant) {
         self.link = Link::Closed;
-        self.each(Synchroniser::handle_closed);
+        self.each(|cache| cache.handle_closed(heard));
     }
 
     /// What concerns the whole session; `failure` where no load can succeed as things stand.
@@ -347,6 +366,9 @@ impl Group {
                     cache.handle_reply(zxid, now);
                     self.after_reads(id);
                 }
+            }
+            Purpose::Sync { cache: id } => {
+                self.with(id, |cache| cache.handle_synced(zxid, error, now));
             }
             Purpose::Create { cache: id, last } => {
                 self.with(id, |cache| cache.handle_created(error, last, now))

@@ -27,9 +27,10 @@ mod tests;
 mod unread;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use group::{CacheId, Group, Purpose};
+pub use synchroniser::Ticket;
 
 use crate::error::{Fault, Status};
 use crate::state::{EventKind, State};
@@ -50,6 +51,24 @@ pub struct Options {
     pub audit_interval: Duration,
 }
 
+/// What a cache has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Versions published.
+    pub versions: u64,
+    /// Of them, those that are cuts.
+    pub cuts: u64,
+    /// Nodes asked for.
+    pub reads: u64,
+    /// Requests they were asked with.
+    pub batches: u64,
+    /// Verifications of the tree after a connection was gone.
+    pub resyncs: u64,
+    /// When the cut that was published last was last known to be the server's tree, by a reply or a notification.
+    /// While the cache is in step, it is so at each word of the server's.
+    pub current_at: Option<Instant>,
+}
+
 /// What a cache has to tell, in this order.
 pub enum Output {
     /// The version to be read from now on. About this many nodes differ from the one before.
@@ -60,4 +79,7 @@ pub enum Output {
     Fault(Fault),
     /// `Some`: the first load cannot succeed as things stand. `None`: it may again.
     Failure(Option<Status>),
+    /// The answer to this call of `sync` and to all before it that had none yet.
+    Synced(Ticket, Result<(), Status>),
+    Progress(Progress),
 }

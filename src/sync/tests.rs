@@ -11,7 +11,7 @@ use self::model::{Asked, ROOT, World, Write, options, path};
 use crate::error::Status;
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
-use crate::sync::{CacheId, Group, Options, Output, Purpose};
+use crate::sync::{CacheId, Group, Options, Output, Progress, Purpose, Ticket};
 use crate::wire::{self, Notification, NotificationKind, Request, ServerError};
 
 fn create(path: &str) -> Write {
@@ -41,7 +41,7 @@ fn a_load_takes_one_batch_for_120_nodes_and_lists_only_what_has_children() {
     world.connect();
     world.rest();
     world.assert_in_step();
-    let Asked { multi_reads, nodes, lists, stats } = world.asked;
+    let Asked { multi_reads, nodes, lists, stats, .. } = world.asked;
     assert!((43..60).contains(&multi_reads), "{multi_reads} batches");
     assert_eq!((nodes, lists, stats), (5121, 1, 0));
     assert_eq!(world.events, [EventKind::Initialized, EventKind::InStep]);
@@ -140,6 +140,232 @@ fn where_nothing_happened_in_between_a_reconnect_takes_one_round_trip() {
     world.rest();
     world.assert_in_step();
     assert!(world.asked.nodes >= 101);
+}
+
+#[test]
+fn a_sync_is_answered_when_a_cut_is_published_that_has_what_was_committed() {
+    let mut world = World::in_step_with(&wide(3));
+    world.write(&[set("/1", 3)]);
+    world.sync(1);
+    assert!(world.serve(), "it is asked for at once");
+    assert!(world.deliver() && world.deliver(), "the notification, and the reply");
+    assert_eq!(world.synced, [], "what was committed has not been read");
+    world.rest();
+    assert_eq!(world.synced, [(1, Ok(()))]);
+    assert_eq!(world.version().zxid, world.server.zxid);
+    world.assert_in_step();
+}
+
+#[test]
+fn where_nothing_changed_a_sync_takes_one_round_trip_and_no_version() {
+    let mut world = World::in_step_with(&wide(3));
+    let versions = world.versions.len();
+    world.sync(1);
+    world.rest();
+    assert_eq!(world.synced, [(1, Ok(()))]);
+    assert_eq!(world.asked, Asked { syncs: 1, ..Asked::default() });
+    assert_eq!(world.versions.len(), versions);
+    world.assert_in_step();
+}
+
+#[test]
+fn calls_of_sync_share_one_request_but_none_that_was_sent_before_them() {
+    let mut world = World::in_step_with(&wide(3));
+    world.sync(1);
+    world.serve();
+    // What is committed now the reply that is on its way knows nothing of.
+    world.write(&[set("/1", 3)]);
+    for ticket in 2..=1000 {
+        world.sync(ticket);
+    }
+    assert!(!world.serve(), "one at a time");
+    world.deliver();
+    assert_eq!(world.synced, [(1, Ok(()))]);
+    world.rest();
+    assert_eq!(world.synced, [(1, Ok(())), (1000, Ok(()))]);
+    assert_eq!(world.asked.syncs, 2);
+    // Calls may overtake each other on their way here.
+    world.sync(1002);
+    world.rest();
+    world.sync(1001);
+    world.rest();
+    assert_eq!(world.synced[2..], [(1002, Ok(()))]);
+    assert_eq!(world.asked.syncs, 3);
+}
+
+#[test]
+fn a_sync_fails_without_a_connection_and_with_the_one_it_was_sent_on() {
+    let failed = Err(Status::Connection);
+    let mut world = World::new(options(), 1);
+    world.write(&wide(3));
+    world.sync(1);
+    assert_eq!(world.synced, [(1, failed)], "before the first connection");
+    world.connect();
+    world.sync(2);
+    world.rest();
+    assert_eq!(world.synced[1..], [(2, Ok(()))], "during the first load");
+    world.assert_in_step();
+    // One that was answered and waits for its cut, one that waits for the next request.
+    world.write(&[set("/1", 3)]);
+    world.sync(3);
+    world.serve();
+    while world.deliver() {}
+    world.sync(4);
+    world.disconnect();
+    assert_eq!(world.synced[2..], [(4, failed)]);
+    world.sync(5);
+    world.lose();
+    world.sync(6);
+    assert_eq!(world.synced[3..], [(5, failed), (6, failed)]);
+    world.connect();
+    world.rest();
+    world.sync(7);
+    world.rest();
+    assert_eq!(world.synced[5..], [(7, Ok(()))]);
+}
+
+#[test]
+fn a_sync_waits_for_the_verification_after_a_reconnect() {
+    let mut world = World::in_step_with(&wide(600));
+    world.disconnect();
+    world.write(&[set("/1", 3)]);
+    world.connect();
+    world.sync(1);
+    while world.serve() || world.deliver() {}
+    assert_eq!((world.asked.syncs, world.synced.len()), (1, 0), "replied to, and nothing was read yet");
+    world.rest();
+    assert_eq!(world.synced, [(1, Ok(()))]);
+    world.assert_in_step();
+}
+
+#[test]
+fn a_sync_that_a_server_is_too_busy_for_is_asked_for_again_and_another_error_fails_it() {
+    let mut world = World::in_step_with(&wide(3));
+    world.throttled = 2;
+    world.sync(1);
+    world.rest();
+    assert_eq!((world.asked.syncs, &world.synced[..]), (3, &[(1, Ok(()))][..]));
+    world.sync(2);
+    world.sync(3);
+    world.cache.handle_synced(world.server.zxid, ServerError(-1), world.now);
+    world.advance(Duration::ZERO);
+    assert_eq!(world.synced[1..], [(2, Err(Status::Connection))], "not those that have not been asked for");
+    world.rest();
+    assert_eq!(world.synced[2..], [(3, Ok(()))]);
+}
+
+#[test]
+fn a_sync_of_a_cache_that_can_have_no_cut_is_answered_with_the_reason() {
+    let mut world = World::new(Options { limit_nodes: 2, ..options() }, 1);
+    world.write(&wide(3));
+    world.connect();
+    world.sync(1);
+    world.rest();
+    world.sync(2);
+    assert_eq!(world.synced, [(1, Err(Status::Limit)), (2, Err(Status::Limit))]);
+
+    let mut world = World::in_step_with(&wide(3));
+    world.sync(1);
+    world.close();
+    world.sync(2);
+    assert_eq!(world.synced, [(1, Err(Status::Closed)), (2, Err(Status::Closed))]);
+}
+
+#[test]
+fn a_sync_is_not_answered_with_a_cut_that_something_hidden_was_found_to_be_missing_in() {
+    let mut world = World::new(Options { audit_interval: Duration::from_secs(1), ..options() }, 1);
+    world.strict = false;
+    world.write(&wide(3));
+    world.connect();
+    world.rest_for(Duration::from_millis(10));
+    // Nothing notifies of it; the audit reads the root behind the reply to the first call.
+    world.write(&[Write::CreatePrivate(format!("{ROOT}/private"))]);
+    world.sync(1);
+    world.advance(Duration::from_secs(2));
+    assert!(world.serve() && world.serve() && world.deliver());
+    assert_eq!((world.synced.len(), world.state), (1, State::InStep));
+    assert!(world.deliver());
+    assert_eq!(world.state, State::CatchingUp, "the root has another child");
+    world.sync(2);
+    // The root's children, and the reply at the zxid of the cut from before.
+    assert!(world.serve() && world.serve() && world.deliver() && world.deliver());
+    assert_eq!((world.synced.len(), world.asked.syncs), (1, 2), "the child was not read yet");
+    world.rest_for(Duration::from_millis(10));
+    assert_eq!(world.synced, [(1, Ok(())), (2, Ok(()))]);
+    world.assert_in_step();
+}
+
+#[test]
+fn what_was_true_of_the_ensemble_before_a_reset_answers_no_sync() {
+    for nodes in [wide(3), Vec::new()] {
+        let mut world = World::in_step_with(&nodes);
+        world.disconnect();
+        world.reset();
+        world.write(&[create("")]);
+        world.connect();
+        world.sync(1);
+        while world.synced.is_empty() {
+            assert!(world.serve() || world.deliver(), "no answer");
+        }
+        assert_eq!(world.synced, [(1, Ok(()))]);
+        world.assert_in_step();
+    }
+}
+
+#[test]
+fn a_tree_without_nodes_is_published_anew_after_a_reset() {
+    let mut world = World::in_step_with(&[]);
+    world.disconnect();
+    world.reset();
+    world.write(&[]);
+    world.write(&[]);
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.version().zxid, world.server.zxid, "not that of the ensemble before");
+}
+
+#[test]
+fn what_was_done_is_counted() {
+    let mut world = World::in_step_with(&wide(3));
+    let Progress { versions, cuts, reads, batches, resyncs, .. } = world.progress;
+    assert_eq!((versions, cuts), (world.versions.len() as u64, self::cuts(&world) as u64));
+    assert_eq!((reads, batches, resyncs), (4, 2, 0), "the root, then its children");
+    world.disconnect();
+    world.connect();
+    world.rest();
+    assert_eq!((world.progress.reads, world.progress.resyncs), (reads, 0), "nothing had happened");
+    world.disconnect();
+    world.write(&[set("/1", 3)]);
+    world.connect();
+    world.rest();
+    assert_eq!((world.progress.reads, world.progress.resyncs), (reads + 4, 1));
+    assert_eq!(world.progress.versions, versions + 1);
+}
+
+#[test]
+fn a_cut_was_current_until_something_was_notified_or_the_server_fell_silent() {
+    let mut world = World::new(options(), 1);
+    assert_eq!(world.progress.current_at, None);
+    world.write(&wide(3));
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    world.advance(Duration::from_secs(5));
+    world.write(&[set("/1", 3)]);
+    world.deliver();
+    assert_eq!((world.state, world.progress.current_at), (State::CatchingUp, Some(world.now)));
+    let notified = world.now;
+    world.advance(Duration::from_secs(1));
+    world.disconnect();
+    assert_eq!(world.progress.current_at, Some(notified), "it has not been since");
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    world.advance(Duration::from_secs(5));
+    world.disconnect();
+    assert_eq!(world.progress.current_at, Some(world.heard), "not since the last word");
+    assert!(world.heard < world.now);
 }
 
 #[test]
@@ -672,6 +898,23 @@ fn caches_take_turns_within_one_budget_which_closed_ones_give_back() {
 }
 
 #[test]
+fn a_cache_that_is_opened_without_a_connection_takes_no_watch_of_the_last_one_for_its_own() {
+    let mut line = Line::new();
+    line.open(1, "/a");
+    line.answer_all();
+    line.group.handle_suspended(Zxid(9), line.now);
+    line.open(2, "/a");
+    line.group.sync(CacheId(2), Ticket(1));
+    let answers: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
+        .filter_map(|(_, output)| match output {
+            Output::Synced(ticket, answer) => Some((ticket, answer)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers, [(Ticket(1), Err(Status::Connection))]);
+}
+
+#[test]
 fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
     let mut line = Line::new();
     line.open(1, "/a");
@@ -750,7 +993,7 @@ fn a_chain_of_five_thousand_levels_is_loaded_verified_and_dropped_on_a_small_sta
             )
             .last();
         assert_eq!(version.expect("a version").tree.len(), LEVELS);
-        line.group.handle_suspended(Zxid(9));
+        line.group.handle_suspended(Zxid(9), line.now);
         line.group.handle_connected();
         line.answer_all();
         line.now += Duration::from_secs(1);

@@ -249,6 +249,7 @@ static void nothing_happens_when_null_is_freed(void)
     tc_children_free(NULL);
     tc_children_data_free(NULL);
     tc_error_free(NULL);
+    tc_stats_free(NULL);
     tc_snapshot_free(NULL);
 }
 
@@ -458,6 +459,13 @@ static void a_cache_refuses_bad_input(void)
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(cache, NULL, &age_ms));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(cache, &state, NULL));
     CHECK(state == 4711 && age_ms == 4711);
+    const tc_stats *stats = (const tc_stats *)&failures;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_stats(NULL, &stats));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_stats(cache, NULL));
+    CHECK((const void *)stats == &failures);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_sync(NULL, 0));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_sync(cache, -2));
+    CHECK(!tc_is_initialized(NULL));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_close(NULL));
 
     recorder refused[6] = {RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER};
@@ -523,6 +531,8 @@ static void a_cache_that_was_not_started_is_empty_and_not_ready(void)
     tc_cache *cache = new_cache(client, "/c/still");
     CHECK(state_of(cache) == TC_STATE_LATENT);
     CHECK_STATUS(TC_ERR_STATE, tc_wait_initialized(cache, 0));
+    CHECK_STATUS(TC_ERR_STATE, tc_sync(cache, LONG_MS));
+    CHECK(!tc_is_initialized(cache));
     CHECK_STATUS(TC_ERR_NOT_READY, status_of_data(cache, "/c/still"));
     CHECK_STATUS(TC_ERR_NOT_READY, status_of_children(cache, "/c/still/a"));
     CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_data(cache, "/c/stillborn"));
@@ -545,6 +555,7 @@ static void a_cache_is_started_once(void)
     WAIT_UNTIL(state_of(cache) == TC_STATE_IN_STEP);
     CHECK_OK(tc_wait_initialized(cache, 0));
     CHECK_OK(tc_wait_initialized(cache, -1));
+    CHECK(tc_is_initialized(cache));
     int32_t state = -1;
     int64_t age_ms = -1;
     CHECK_OK(tc_get_state(cache, &state, &age_ms));
@@ -569,6 +580,8 @@ static void a_closed_cache_serves_nothing_but_what_was_handed_out(void)
     CHECK(state_of(cache) == TC_STATE_CLOSED);
     CHECK_STATUS(TC_ERR_CLOSED, tc_start(cache));
     CHECK_STATUS(TC_ERR_CLOSED, tc_wait_initialized(cache, LONG_MS));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_sync(cache, LONG_MS));
+    CHECK(!tc_is_initialized(cache));
     CHECK_STATUS(TC_ERR_CLOSED, status_of_data(cache, "/c/still"));
     CHECK_STATUS(TC_ERR_CLOSED, status_of_children(cache, "/c/still"));
     const tc_snapshot *refused = NULL;
@@ -615,6 +628,7 @@ static void caches_outlive_their_client_and_say_that_it_is_gone(void)
 
     WAIT_UNTIL(seen(&events, TC_EVENT_CONNECTION_LOST) == 1);
     CHECK(state_of(cache) == TC_STATE_LOST);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_sync(cache, LONG_MS));
     CHECK_OK(status_of_data(cache, "/c/still/a/x"));
     CHECK_OK(status_of_children(cache, "/c/still"));
     CHECK_STATUS(TC_ERR_CLOSED, tc_start(latent));
@@ -634,6 +648,7 @@ static void waiting_ends_in_time(void)
     CHECK_OK(tc_start(cache));
     CHECK_STATUS(TC_ERR_TIMEOUT, tc_wait_initialized(cache, 0));
     CHECK_STATUS(TC_ERR_TIMEOUT, tc_wait_initialized(cache, 50));
+    CHECK_STATUS(TC_ERR_CONNECTION, tc_sync(cache, -1));
     CHECK_STATUS(TC_ERR_NOT_READY, status_of_data(cache, "/c/still"));
     WAIT_UNTIL(read_count(&faults, &faults.faults) > 0);
     CHECK_STATUS(TC_ERR_CONNECTION, faults.last_fault);
@@ -661,6 +676,57 @@ static void closing_ends_a_wait(void)
     pthread_join(thread, NULL);
     tc_free(cache);
     tc_client_free(client);
+}
+
+static int32_t beat(tc_cache *cache)
+{
+    const tc_node *node = NULL;
+    CHECK_OK(tc_get_data(cache, "/c/moving/beat", &node));
+    int32_t version = node->stat.version;
+    tc_node_free(node);
+    return version;
+}
+
+static void what_one_cache_has_heard_of_another_has_after_a_sync(void)
+{
+    tc_client *clients[] = {new_client(), new_client()};
+    tc_cache *caches[] = {new_loaded_cache(clients[0], "/c/moving"), new_loaded_cache(clients[1], "/c/moving")};
+    for (int round = 0; round < 20; round++) {
+        int32_t heard_of = beat(caches[round % 2]);
+        CHECK_OK(tc_sync(caches[1 - round % 2], round % 3 != 0 ? LONG_MS : -1));
+        CHECK(beat(caches[1 - round % 2]) >= heard_of);
+        sleep_ms(round);
+    }
+    for (int i = 0; i < 2; i++) {
+        tc_free(caches[i]);
+        tc_client_free(clients[i]);
+    }
+}
+
+static void stats_are_numbers_about_the_cache(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    const tc_stats *latent = NULL, *loaded = NULL;
+    CHECK_OK(tc_get_stats(cache, &latent));
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    WAIT_UNTIL(state_of(cache) == TC_STATE_IN_STEP);
+    CHECK_OK(tc_get_stats(cache, &loaded));
+    tc_free(cache);
+    tc_client_free(client);
+
+    CHECK(latent->state == TC_STATE_LATENT && latent->cut_age_ms == -1 && latent->zxid == 0);
+    CHECK(latent->nodes == 0 && latent->versions == 0 && latent->reads == 0);
+    CHECK(loaded->state == TC_STATE_IN_STEP && loaded->zxid > 0);
+    CHECK(loaded->nodes == 6 && loaded->bytes == 4 + 1 + 0 + 3 + 1 + 1);
+    CHECK(loaded->contact_age_ms >= 0 && loaded->cut_age_ms >= 0);
+    CHECK(loaded->versions >= loaded->cuts && loaded->cuts >= 1);
+    CHECK(loaded->reads >= 6 && loaded->batches >= 1 && loaded->resyncs == 0);
+    CHECK(loaded->connections == 1 && loaded->session_id != 0);
+    CHECK(loaded->server != NULL && strcmp(loaded->server, hosts) == 0);
+    tc_stats_free(latent);
+    tc_stats_free(loaded);
 }
 
 static void a_missing_root_is_created_or_waited_for(void)
@@ -1066,6 +1132,9 @@ static void read_and_fail_to_wait(recorder *self, const tc_event *event)
     if (event->type == TC_EVENT_NODE_ADDED)
         CHECK_OK(status_of_data(self->cache, event->path)); /* the version is readable before its events arrive */
     CHECK_STATUS(TC_ERR_WOULD_DEADLOCK, tc_wait_initialized(self->cache, LONG_MS));
+    CHECK_STATUS(TC_ERR_WOULD_DEADLOCK, tc_sync(self->cache, LONG_MS));
+    if (event->type == TC_EVENT_INITIALIZED)
+        CHECK(tc_is_initialized(self->cache));
     const tc_snapshot *snapshot = NULL;
     CHECK_OK(tc_get_snapshot(self->cache, &snapshot));
     tc_snapshot_free(snapshot);
@@ -1201,6 +1270,8 @@ static const struct {
     TEST(caches_outlive_their_client_and_say_that_it_is_gone),
     TEST(waiting_ends_in_time),
     TEST(closing_ends_a_wait),
+    TEST(what_one_cache_has_heard_of_another_has_after_a_sync),
+    TEST(stats_are_numbers_about_the_cache),
     TEST(a_missing_root_is_created_or_waited_for),
     TEST(a_tree_beyond_the_limit_is_a_fault),
     TEST(data_and_children_are_the_servers),

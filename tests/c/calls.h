@@ -131,6 +131,24 @@ static int32_t call_tc_wait_initialized(world *w)
     return tc_wait_initialized(w->cache, 0);
 }
 
+static int32_t call_tc_is_initialized(world *w)
+{
+    return tc_is_initialized(w->cache) ? TC_OK : TC_ERR_NOT_READY;
+}
+
+static int32_t call_tc_sync(world *w)
+{
+    return tc_sync(w->cache, LONG_MS);
+}
+
+static int32_t call_tc_get_stats(world *w)
+{
+    const tc_stats *stats = NULL;
+    int32_t status = tc_get_stats(w->cache, &stats);
+    tc_stats_free(stats);
+    return status;
+}
+
 static int32_t call_tc_get_state(world *w)
 {
     int32_t state = -1;
@@ -341,6 +359,7 @@ static int32_t call_tc_queue_wake(world *w)
 #define call_tc_client_free call_tc_client_new
 #define call_tc_node_free call_tc_snapshot_get_data
 #define call_tc_children_free call_tc_snapshot_get_children
+#define call_tc_stats_free call_tc_get_stats
 #define call_tc_snapshot_free call_tc_get_snapshot
 #define call_tc_children_data_free call_tc_snapshot_get_children_data
 #define call_tc_error_free call_tc_config_get_error
@@ -375,7 +394,11 @@ static const tc_call calls[] = {
     CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_wait_initialized, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_is_initialized, TC_OK, TC_OK, TC_ERR_NOT_READY, TC_ERR_NOT_READY),
+    CALL(tc_sync, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_get_state, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_get_stats, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_stats_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_close, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_listen, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),

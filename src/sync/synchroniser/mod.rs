@@ -15,6 +15,7 @@
 //! | `replies` | what reads find |
 //! | `reads` | what to read next: load, verification, hot paths, audit |
 //! | `publish` | versions, cuts, events, the state |
+//! | `syncs` | ZooKeeper's `sync`, for those who wait for it |
 //!
 //! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
 //! everything that is not a suspect in `unread` is as it was at the server at the zxid of that reply. *The child
@@ -27,14 +28,18 @@ mod notifications;
 mod publish;
 mod reads;
 mod replies;
+mod syncs;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+pub use self::syncs::Ticket;
+
+use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::SizeGuess;
 use super::unread::Unread;
-use super::{Options, Output};
+use super::{Options, Output, Progress};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -145,6 +150,9 @@ pub struct Synchroniser {
     announce_in_step: bool,
     told_state: State,
     failure: Option<Status>,
+    syncs: Syncs,
+    progress: Progress,
+    told_progress: Progress,
     outputs: VecDeque<Output>,
 }
 
@@ -196,6 +204,9 @@ impl Synchroniser {
             announce_in_step: true,
             told_state: State::Latent,
             failure: None,
+            syncs: Syncs::default(),
+            progress: Progress::default(),
+            told_progress: Progress::default(),
             outputs: VecDeque::new(),
         };
         synchroniser.tell_state();
@@ -222,6 +233,11 @@ impl Synchroniser {
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.told_progress != self.progress {
+            self.told_progress = self.progress;
+            // First, so that whoever is told the rest finds it.
+            return Some(Output::Progress(self.progress));
+        }
         self.outputs.pop_front()
     }
 
@@ -254,6 +270,7 @@ impl Synchroniser {
             let root = self.root.clone();
             self.unread.update(&root, |want| (want.suspect, want.discovered) = (true, true));
             self.verification = Verification::Behind(String::new());
+            self.progress.resyncs += 1;
         }
         self.publish_when_due(now);
         self.tell_state();
@@ -291,8 +308,10 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    /// The connection is gone; `last_zxid` is the newest zxid that the server had named.
-    pub fn handle_suspended(&mut self, last_zxid: Zxid) {
+    /// The connection is gone; `last_zxid` is the newest zxid that the server had named, and `heard` the time of its
+    /// last word.
+    pub fn handle_suspended(&mut self, last_zxid: Zxid, heard: Instant) {
+        self.note_current(heard);
         if self.link == Link::Watching {
             self.exact_at = (self.is_clean() && !self.amid).then_some(last_zxid);
         }
@@ -315,6 +334,7 @@ impl Synchroniser {
             self.announce_in_step = true;
             self.event(EventKind::ConnectionSuspended);
         }
+        self.fail_syncs();
         self.tell_state();
     }
 
@@ -327,11 +347,13 @@ impl Synchroniser {
         }
     }
 
-    /// The client is closed: what is known stays, and will not change any more.
-    pub fn handle_closed(&mut self) {
+    /// The client is closed: what is known stays, and will not change any more. `heard` is the time of the server's
+    /// last word.
+    pub fn handle_closed(&mut self, heard: Instant) {
         if self.stopped {
             return;
         }
+        self.note_current(heard);
         let was_lost = self.link == Link::Lost;
         self.link = Link::Lost;
         self.set_failure(Some(Status::Closed));
@@ -351,7 +373,7 @@ impl Synchroniser {
         self.exact_at = None;
         self.begun = false;
         self.rebuilding = !self.published.tree.is_empty();
-        self.published.zxid = Zxid(0);
+        (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
     }
 
     /// Why the load cannot succeed at present; `None`: it may again.
@@ -359,6 +381,9 @@ impl Synchroniser {
         if self.failure != failure {
             self.failure = failure;
             self.outputs.push_back(Output::Failure(failure));
+            if failure.is_some() {
+                self.fail_syncs();
+            }
         }
     }
 

@@ -17,6 +17,7 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped || self.is_hidden(relative) {
             return;
         }
+        self.note_current(now);
         match kind {
             NotificationKind::Created => self.created(path, relative, now),
             NotificationKind::Deleted => self.deleted(path, relative, now),

@@ -8,6 +8,7 @@ use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::sync::Output;
+use crate::sync::candidate::Cut;
 use crate::tree::{Tree, Version};
 
 /// How often the first load shows how far it has come.
@@ -32,14 +33,18 @@ impl Synchroniser {
             self.published.zxid = zxid;
         }
         self.loaded_at = self.is_following().then(|| self.loaded_at.unwrap_or(now));
+        let here = Cut { zxid, at: now };
+        let mut found = None;
         if self.is_clean() {
             self.candidates.clear();
-            self.publish(self.tree.clone(), Some(zxid), now);
+            found = Some((here, self.tree.clone()));
         } else if self.is_following() {
-            if let Some((zxid, tree)) = self.candidates.take_complete() {
-                self.publish(tree, Some(zxid), now);
-            }
-            self.candidates.add(zxid, &self.tree, &self.unread);
+            found = self.candidates.take_complete();
+            self.candidates.add(here, &self.tree, &self.unread);
+        }
+        if let Some((cut, tree)) = found {
+            self.publish(tree, Some(cut), now);
+            self.answer_synced(cut.zxid);
         }
         self.publish_when_due(now);
     }
@@ -66,17 +71,18 @@ impl Synchroniser {
         }
     }
 
-    /// Publishes `tree`: a cut at `cut`, or (`None`) not one.
-    fn publish(&mut self, tree: Tree, cut: Option<Zxid>, now: Instant) {
-        if cut.is_some_and(|cut| cut < self.published.zxid) {
+    /// Publishes `tree`: a cut, or (`None`) not one.
+    fn publish(&mut self, tree: Tree, cut: Option<Cut>, now: Instant) {
+        if cut.is_some_and(|cut| cut.zxid < self.published.zxid) {
             return;
         }
         let is_finished = self.loaded_at.is_some_and(|at| cut.is_some() || now >= at + CUT_PATIENCE);
         self.complete |= is_finished;
         self.rebuilding &= !is_finished;
-        self.published.zxid = cut.unwrap_or(self.published.zxid);
-        if cut.is_some() {
+        if let Some(cut) = cut {
+            self.published.zxid = cut.zxid;
             self.exact_until = now;
+            self.progress.current_at = self.progress.current_at.max(Some(cut.at));
         }
         let is_upgrade =
             (cut.is_some() && !self.published.is_cut) || (self.complete && !self.published.is_complete);
@@ -90,6 +96,8 @@ impl Synchroniser {
                 is_complete: self.complete,
                 tree,
             };
+            self.progress.versions += 1;
+            self.progress.cuts += u64::from(version.is_cut);
             self.outputs.push_back(Output::Publish(Arc::new(version), self.edits));
         }
         let is_current = self.published.tree.is(&self.tree);
@@ -100,6 +108,14 @@ impl Synchroniser {
         }
         if is_finished && cut.is_some() && std::mem::take(&mut self.announce_in_step) {
             self.event(EventKind::InStep);
+        }
+    }
+
+    /// Something ends or begins that may put what is published in doubt: it was the server's tree until `at`, if the
+    /// cache was in step.
+    pub(super) fn note_current(&mut self, at: Instant) {
+        if self.told_state == State::InStep {
+            self.progress.current_at = self.progress.current_at.max(Some(at));
         }
     }
 

@@ -70,7 +70,10 @@ impl Synchroniser {
         if flight.is_empty() {
             return None;
         }
-        self.outstanding += usize::from(!flight.nodes.is_empty()) + flight.stats.len();
+        let requests = usize::from(!flight.nodes.is_empty()) + flight.stats.len();
+        self.outstanding += requests;
+        self.progress.batches += requests as u64;
+        self.progress.reads += (flight.nodes.len() + flight.stats.len()) as u64;
         Some(flight)
     }
 

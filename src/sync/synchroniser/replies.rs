@@ -211,7 +211,7 @@ impl Synchroniser {
         self.retry_later(now);
     }
 
-    fn retry_later(&mut self, now: Instant) {
+    pub(super) fn retry_later(&mut self, now: Instant) {
         self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
     }
 

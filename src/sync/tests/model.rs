@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::error::Status;
 use crate::path::NodePath;
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Read};
 use crate::sync::synchroniser::Synchroniser;
-use crate::sync::{Options, Output};
+use crate::sync::{Options, Output, Progress, Ticket};
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
 
@@ -170,6 +171,7 @@ pub fn difference(tree: &Tree, nodes: &Nodes) -> Option<String> {
 
 enum Sent {
     Watch,
+    Sync,
     Nodes(Vec<Read>),
     Stat(Read),
     CreateRoot,
@@ -198,6 +200,7 @@ impl Answer {
 
 enum Word {
     Watching,
+    Synced(ServerError),
     Notification(NotificationKind, NodePath),
     Found(Vec<(NodePath, Answer)>),
     Created(ServerError),
@@ -210,6 +213,7 @@ pub struct Asked {
     pub nodes: usize,
     pub lists: usize,
     pub stats: usize,
+    pub syncs: usize,
 }
 
 /// A server, a cache, and what is on the way between them.
@@ -222,6 +226,9 @@ pub struct World {
     pub versions: Vec<Arc<Version>>,
     pub events: Vec<EventKind>,
     pub state: State,
+    /// The answers to calls of `sync`.
+    pub synced: Vec<(u64, Result<(), Status>)>,
+    pub progress: Progress,
     /// Nothing is ever hidden from the session, so that every cut must be exact.
     pub strict: bool,
     /// The next answers are refusals.
@@ -233,6 +240,8 @@ pub struct World {
     /// The newest zxid in what was delivered: of replies and pings, and of all.
     last_zxid: Zxid,
     seen: Zxid,
+    /// When the last word was delivered.
+    pub heard: Instant,
     told: Told,
 }
 
@@ -281,6 +290,8 @@ impl World {
             versions: Vec::new(),
             events: Vec::new(),
             state: State::Latent,
+            synced: Vec::new(),
+            progress: Progress::default(),
             strict: true,
             throttled: 0,
             faults: 0,
@@ -289,6 +300,7 @@ impl World {
             words: VecDeque::new(),
             last_zxid: Zxid(0),
             seen: Zxid(0),
+            heard: now,
             told: Told { connection: EventKind::ConnectionReconnected, initialized: false, in_step: false },
         }
     }
@@ -319,11 +331,23 @@ impl World {
         self.pump();
     }
 
+    /// The client is closed.
+    pub fn close(&mut self) {
+        self.cache.handle_closed(self.heard);
+        self.pump();
+    }
+
     pub fn disconnect(&mut self) {
         (self.connected, self.watching) = (false, false);
         self.sent.clear();
         self.words.clear();
-        self.cache.handle_suspended(self.last_zxid);
+        self.cache.handle_suspended(self.last_zxid, self.heard);
+        self.pump();
+    }
+
+    /// Somebody calls `sync`.
+    pub fn sync(&mut self, ticket: u64) {
+        self.cache.sync(Ticket(ticket));
         self.pump();
     }
 
@@ -354,6 +378,10 @@ impl World {
                 self.watching = true;
                 Word::Watching
             }
+            Sent::Sync => {
+                self.asked.syncs += 1;
+                Word::Synced(if throttled { ServerError::THROTTLED } else { ServerError::OK })
+            }
             Sent::Nodes(reads) => {
                 self.asked.multi_reads += 1;
                 self.asked.nodes += reads.len();
@@ -382,10 +410,12 @@ impl World {
     pub fn deliver(&mut self) -> bool {
         let Some((zxid, word)) = self.words.pop_front() else { return false };
         self.seen = self.seen.max(zxid);
+        self.heard = self.now;
         if !matches!(word, Word::Notification(..)) {
             self.last_zxid = zxid;
         }
         match word {
+            Word::Synced(error) => self.cache.handle_synced(zxid, error, self.now),
             Word::Watching => self.cache.handle_watching(Some(zxid), self.now),
             Word::Notification(kind, path) => self.cache.handle_notification(kind, &path, self.now),
             Word::Found(found) => {
@@ -433,6 +463,9 @@ impl World {
         if self.cache.take_root_creation() {
             self.sent.push_back(Sent::CreateRoot);
         }
+        if self.cache.take_sync() {
+            self.sent.push_back(Sent::Sync);
+        }
         while let Some(flight) = self.cache.poll_flight(self.now) {
             assert!(self.watching || self.words.is_empty(), "reads without a watch");
             if !flight.nodes.is_empty() {
@@ -448,6 +481,11 @@ impl World {
                 Output::State(state) => self.state = state,
                 Output::Fault(_) => self.faults += 1,
                 Output::Failure(_) => {}
+                Output::Synced(ticket, answer) => {
+                    assert!(answer.is_err() || self.version().is_cut, "synced with what is no cut");
+                    self.synced.push((ticket.0, answer));
+                }
+                Output::Progress(progress) => self.progress = progress,
             }
         }
         // Amid a transaction there is nothing to compare with.
@@ -482,7 +520,8 @@ impl World {
         let before = self.told.connection;
         match kind {
             ConnectionSuspended => assert_eq!(before, ConnectionReconnected),
-            ConnectionLost => assert_eq!(before, ConnectionSuspended),
+            // When the client is closed there is no suspension.
+            ConnectionLost => assert_ne!(before, ConnectionLost),
             ConnectionReconnected => assert!(matches!(before, ConnectionSuspended | ConnectionLost)),
             Initialized => {
                 assert!(!std::mem::replace(&mut self.told.initialized, true), "twice");

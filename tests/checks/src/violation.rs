@@ -17,6 +17,8 @@ pub enum Check {
     Live,
     /// Whenever a cache says that it is in step, its version is the server's tree as of the last contact.
     Honest,
+    /// When a `sync` is answered, the version is a cut that has all that the leader had committed when it was called.
+    Synced,
     /// The number of batches of reads between two cuts is bounded.
     Fed,
     /// No panic, no call for ever, nothing outside of the protocol.
@@ -24,7 +26,7 @@ pub enum Check {
 }
 
 impl Check {
-    pub const ALL: [Check; 9] = [
+    pub const ALL: [Check; 10] = [
         Check::Exact,
         Check::Monotonic,
         Check::Atomic,
@@ -32,6 +34,7 @@ impl Check {
         Check::Ordered,
         Check::Live,
         Check::Honest,
+        Check::Synced,
         Check::Fed,
         Check::Sound,
     ];
@@ -45,6 +48,7 @@ impl Check {
             Check::Ordered => "ordered",
             Check::Live => "live",
             Check::Honest => "honest",
+            Check::Synced => "synced",
             Check::Fed => "fed",
             Check::Sound => "sound",
         }

@@ -75,6 +75,7 @@ pub fn engine(data: &[u8]) -> usize {
     stage.pump();
     stage.advance(Duration::from_secs(1));
     assert!(stage.is_closed && stage.engine.poll_timeout().is_none(), "a close has no end");
+    assert!(stage.caches.are_answered(), "a call of sync waits for ever");
     stage.fed
 }
 
@@ -84,6 +85,13 @@ impl Stage {
             (248..=250, _) => self.hang_up(),
             (240..=247, _) => self.advance(Duration::from_millis(input.below(256) as u64 * 10)),
             (236..=239, _) => self.open(input),
+            (230..=232, _) => {
+                let ids = self.caches.ids();
+                if !ids.is_empty() {
+                    let id = input.choose(&ids);
+                    self.engine.sync(id, self.caches.call(id), self.now);
+                }
+            }
             (233..=235, _) => {
                 let ids = self.caches.ids();
                 if !ids.is_empty() {
@@ -102,7 +110,7 @@ impl Stage {
                     Connection::Connected { said: Vec::new(), is_welcome: false, asked: VecDeque::new() };
                 self.engine.handle_connected(self.now);
             }
-            (220..=232, _) => {
+            (220..=229, _) => {
                 let len = input.below(64);
                 let bytes = input.bytes(len).to_vec();
                 self.say(&bytes);
@@ -203,6 +211,7 @@ impl Stage {
                         self.caches.reset();
                     }
                 }
+                Output::Connected { .. } | Output::Disconnected => {}
                 Output::Closed => self.is_closed = true,
             }
         }

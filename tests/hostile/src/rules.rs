@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use treecache::error::Status;
 use treecache::path::NodePath;
 use treecache::state::{EventKind, State};
-use treecache::sync::{CacheId, Options, Output};
+use treecache::sync::{CacheId, Options, Output, Ticket};
 use treecache::tree::{Change, Differences, Tree, Version};
 use treecache::wire::{Read, Request};
 
@@ -25,6 +26,9 @@ struct Told {
     connection: EventKind,
     initialized: bool,
     in_step: bool,
+    /// The newest call of `sync`, and the newest that was answered.
+    called: Ticket,
+    answered: Ticket,
 }
 
 impl Caches {
@@ -36,6 +40,8 @@ impl Caches {
             connection: EventKind::ConnectionReconnected,
             initialized: false,
             in_step: false,
+            called: Ticket(0),
+            answered: Ticket(0),
         };
         self.told.insert(id, told);
     }
@@ -65,6 +71,18 @@ impl Caches {
         live.map(|told| (told.state, told.version.tree.len()))
     }
 
+    /// Somebody calls `sync` on a cache.
+    pub fn call(&mut self, id: CacheId) -> Ticket {
+        let told = self.told.get_mut(&id).expect("an open cache");
+        told.called.0 += 1;
+        told.called
+    }
+
+    /// Whether every call of `sync` has its answer.
+    pub fn are_answered(&self) -> bool {
+        self.told.values().all(|told| told.answered == told.called)
+    }
+
     pub fn check(&mut self, id: CacheId, output: Output) {
         let told = self.told.get_mut(&id).expect("a cache that is closed tells nothing");
         match output {
@@ -75,7 +93,8 @@ impl Caches {
                 told.state = state;
             }
             Output::Event(kind) => told.event(kind),
-            Output::Fault(_) | Output::Failure(_) => {}
+            Output::Fault(_) | Output::Failure(_) | Output::Progress(_) => {}
+            Output::Synced(ticket, answer) => told.answer(ticket, answer),
         }
     }
 }
@@ -107,6 +126,15 @@ impl Told {
         }
         assert!(count <= self.version.tree.len() + nodes, "{count} changes");
         self.version = version;
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Result<(), Status>) {
+        assert!(
+            ticket > self.answered && ticket <= self.called,
+            "{ticket:?} is answered twice, or is nobody's"
+        );
+        assert!(answer.is_err() || self.version.is_cut, "{ticket:?} is answered with what is no cut");
+        self.answered = ticket;
     }
 
     fn event(&mut self, kind: EventKind) {

@@ -95,6 +95,7 @@ impl Stage {
                     self.group.close(id);
                 }
             }
+            234..=239 => self.sync(input),
             _ => self.change_link(input),
         }
     }
@@ -108,13 +109,21 @@ impl Stage {
         }
     }
 
+    fn sync(&mut self, input: &mut Input<'_>) {
+        let ids = self.caches.ids();
+        if !ids.is_empty() {
+            let id = input.choose(&ids);
+            self.group.sync(id, self.caches.call(id));
+        }
+    }
+
     fn change_link(&mut self, input: &mut Input<'_>) {
         match self.link {
             Link::Up => {
                 self.asked.clear();
                 self.reads = 0;
                 // What a ping named may be newer than the last reply.
-                self.group.handle_suspended(Zxid(self.liar.next_zxid(input)));
+                self.group.handle_suspended(Zxid(self.liar.next_zxid(input)), self.now);
                 self.link = Link::Suspended;
             }
             Link::Suspended if input.byte() > 127 => {
@@ -159,7 +168,7 @@ impl Stage {
         {
             self.asked.clear();
             self.reads = 0;
-            self.group.handle_suspended(Zxid(self.liar.zxid));
+            self.group.handle_suspended(Zxid(self.liar.zxid), self.now);
             self.link = Link::Suspended;
         }
     }
@@ -201,7 +210,7 @@ impl Stage {
 
     fn end_honestly(&mut self) {
         if self.link == Link::Up {
-            self.group.handle_suspended(Zxid(self.liar.zxid));
+            self.group.handle_suspended(Zxid(self.liar.zxid), self.now);
         }
         (self.link, self.reads) = (Link::Up, 0);
         self.asked.clear();
@@ -224,6 +233,7 @@ impl Stage {
             }
             self.advance(Duration::from_secs(1));
         }
+        assert!(self.caches.are_answered(), "a call of sync waits for ever");
         for state in self.caches.states() {
             assert_eq!(state, (State::InStep, 0));
         }

@@ -25,7 +25,7 @@ usage: scripts/sim --seed N                         one schedule, step by step; 
 const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads.
-const NOTICEABLE: [Defect; 20] = [
+const NOTICEABLE: [Defect; 22] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
@@ -44,6 +44,8 @@ const NOTICEABLE: [Defect; 20] = [
     Defect::SilenceUnnoticed,
     Defect::NoBackoff,
     Defect::CredentialsForgotten,
+    Defect::SyncAnsweredAtItsReply,
+    Defect::SyncSharedTooLate,
     Defect::EventsUnordered,
     Defect::RetryForEver,
 ];
@@ -161,6 +163,7 @@ impl Sum {
         sum.versions += tally.versions;
         sum.cuts += tally.cuts;
         sum.claims += tally.claims;
+        sum.synced += tally.synced;
         sum.connections += tally.connections;
         sum.sessions += tally.sessions;
         sum.resets += tally.resets;
@@ -274,10 +277,10 @@ fn many(arguments: &Arguments) -> bool {
     {
         eprintln!("{}: {error}", state_file().display());
     }
-    let Tally { transactions, versions, cuts, claims, connections, sessions, resets, .. } = sum.tally;
+    let Tally { transactions, versions, cuts, claims, synced, connections, sessions, resets, .. } = sum.tally;
     println!(
         "{} schedules from seed {first} in {:.0} s: {} failed\n\
-         {transactions} transactions, {versions} versions, {cuts} of them cuts; {claims} claims to be in step\n\
+         {transactions} transactions, {versions} versions, {cuts} of them cuts; {claims} claims to be in step, {synced} syncs\n\
          {connections} connections, {sessions} sessions, {resets} resets told\n\
          most batches between two cuts: {}; longest until in step after the last fault: {:.1} s (simulated)",
         sum.schedules,

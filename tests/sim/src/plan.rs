@@ -83,6 +83,8 @@ pub enum Happening {
     /// A cache, by its place in `caches`.
     Open(usize),
     Close(usize),
+    /// Somebody calls `sync` on a cache, by its place in `caches`, if it is open.
+    Sync(usize),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,6 +217,7 @@ impl Plan {
             false => planner.follow(wide, plan.caches.len()),
         };
         planner.disturb(faults, end, &plan);
+        planner.sync(end, &plan);
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
         plan
@@ -478,6 +481,21 @@ impl Planner {
                 _ => Fault::CutAfter(0),
             };
             self.step(Happening::Fault(fault));
+        }
+    }
+
+    /// Calls of `sync`, at any time or just behind something else, some of them close together.
+    fn sync(&mut self, end: u64, plan: &Plan) {
+        for _ in 0..[0, 0, 1, 3, 10][self.rng.usize(..5)] {
+            self.now = match self.rng.bool() {
+                true => self.rng.u64(..=end),
+                false => self.steps[self.rng.usize(..self.steps.len())].at,
+            };
+            let cache = self.rng.usize(..plan.caches.len());
+            for _ in 0..self.rng.usize(1..=3) {
+                self.step(Happening::Sync(cache));
+                self.now += self.rng.u64(..=2 * plan.latency.1);
+            }
         }
     }
 }

@@ -16,7 +16,7 @@ use treecache::sync::{CacheId, Options};
 use treecache::{NodePath, Zxid};
 use treecache_checks::{Check, Excused, Kind, Violation};
 
-use self::cache::Watched;
+use self::cache::{Call, Watched};
 use self::connection::{Connection, Mark};
 use self::server::Server;
 use crate::ensemble::Ensemble;
@@ -97,6 +97,8 @@ pub struct Tally {
     pub cuts: u64,
     /// Times that a cache that said it is in step was compared with the truth.
     pub claims: u64,
+    /// Calls of `sync` that were answered, and not with an error.
+    pub synced: u64,
     pub connections: u64,
     pub sessions: u64,
     pub resets: u64,
@@ -289,7 +291,7 @@ impl World {
         let Some(connection) = self.current.map(|at| &self.connections[at]) else { return false };
         let era = self.ensemble.era();
         connection.contact == Some(era.last())
-            && self.caches.values().all(|cache| cache.is_in_step())
+            && self.caches.values().all(|cache| cache.is_in_step() && !cache.is_called())
             && self.caches.values().all(|cache| {
                 cache.difference(era.newest(), self.plan.authenticates, &Excused::new()).is_none()
             })
@@ -385,7 +387,18 @@ impl World {
                 }
             }
             Happening::Fault(fault) => self.fault(fault),
+            Happening::Sync(plan) => self.sync(plan),
         }
+    }
+
+    fn sync(&mut self, plan: usize) {
+        let Some(id) = self.open[plan] else { return };
+        let Some(cache) = self.caches.get_mut(&id) else { return };
+        let (era, last) = (self.ensemble.eras.len() - 1, self.ensemble.era().last());
+        let ticket = cache.call(era, last);
+        trace!(self, "{id:?} is called to sync with transaction {last}, {ticket:?}");
+        let now = self.instant();
+        self.engine.sync(id, ticket, now);
     }
 
     fn open_cache(&mut self, at: usize) {
@@ -554,6 +567,7 @@ impl World {
             match output {
                 Output::Cache(id, output) => self.told(id, output)?,
                 Output::Fault(fault) => trace!(self, "fault told: {:?} {}", fault.status, fault.message),
+                Output::Connected { .. } | Output::Disconnected => {}
                 Output::Closed => self.closed = true,
             }
         }
@@ -574,6 +588,10 @@ impl World {
                 Output::Event(kind) => format!("tells {kind:?}"),
                 Output::Fault(fault) => format!("has a fault: {:?} {}", fault.status, fault.message),
                 Output::Failure(failure) => format!("fails with {failure:?}"),
+                Output::Synced(ticket, answer) => format!("answers {ticket:?} with {answer:?}"),
+                Output::Progress(progress) => {
+                    format!("has asked for {} nodes in {} batches", progress.reads, progress.batches)
+                }
             };
             trace!(self, "{id:?} {what}");
         }
@@ -588,7 +606,37 @@ impl World {
         let Some(cache) = self.caches.get_mut(&id) else {
             return Err(Check::Sound.violated(format!("{id:?} is closed and still tells something")));
         };
+        if let Output::Synced(ticket, answer) = output {
+            let calls = cache.take_calls(ticket)?;
+            return if answer.is_ok() { self.check_synced(id, era, &calls) } else { Ok(()) };
+        }
         cache.told(output, self.now, &self.ensemble.eras[era], &excused, &mut self.tally)
+    }
+
+    /// *synced*: what can be read now has all that was committed when these calls were made. It need not have been
+    /// published since: it is the tree of that moment, or of one between that and what the client has heard of.
+    fn check_synced(&mut self, id: CacheId, era: usize, calls: &[Call]) -> Result<(), Violation> {
+        let history = &self.ensemble.eras[era];
+        let Some(cache) = self.caches.get(&id) else { return Ok(()) };
+        for call in calls {
+            self.tally.synced += 1;
+            Check::Synced.that(call.era == era, || {
+                format!("{id:?} answers a call for another life of the ensemble")
+            })?;
+            let heard = self.connections.last().and_then(|connection| connection.contact).unwrap_or(0);
+            let is_of = |at: usize| {
+                let excused = excused(&self.unnoticed, era, at);
+                cache.is_cut_of(history.truth(at), self.plan.authenticates, &excused)
+            };
+            Check::Synced.that((call.last..=heard).rev().any(is_of), || {
+                let Call { ticket, last, .. } = call;
+                format!(
+                    "{ticket:?} is answered, of transaction {last}, and {heard} was heard of: {}",
+                    cache.describe()
+                )
+            })?;
+        }
+        Ok(())
     }
 
     fn connect(&mut self, server: usize) -> Result<(), Violation> {
@@ -643,8 +691,12 @@ impl World {
             return Ok(());
         }
         let mut to = end;
-        if connection.rng.u8(..100) < self.plan.chopped && end - connection.delivered > 1 {
-            to = connection.delivered + connection.rng.u64(1..end - connection.delivered);
+        if self.plan.restricted {
+            // Word by word: what a read has shown counts from its reply on, and not for what was told before.
+            to = to.min(connection.next_mark());
+        }
+        if connection.rng.u8(..100) < self.plan.chopped && to - connection.delivered > 1 {
+            to = connection.delivered + connection.rng.u64(1..to - connection.delivered);
         }
         let cut = connection.cut_at.is_some_and(|cut_at| to >= cut_at);
         if cut {
@@ -701,6 +753,9 @@ impl World {
         for (id, cache) in &mut self.caches {
             cache.check_fed(*id, &mut self.tally)?;
             cache.check_suspended(*id, self.now, timeout)?;
+            Check::Live.that(connection.is_some() || !cache.is_called(), || {
+                format!("{id:?} lets a call of sync wait, and has no connection")
+            })?;
             if !cache.says_in_step() {
                 continue;
             }

@@ -1,8 +1,9 @@
 //! One cache, as the world sees it: what it published, what it told, what it says of itself.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use treecache::sync::{CacheId, Output};
+use treecache::sync::{CacheId, Output, Progress, Ticket};
 use treecache::tree::{Change, Differences, Version};
 use treecache::{EventKind, State, Status};
 use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
@@ -10,6 +11,13 @@ use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation,
 use super::Tally;
 use crate::ensemble::Era;
 use crate::plan::Plan;
+
+/// A call of `sync`: the life of the ensemble it was made in, and the last transaction that had been committed then.
+pub struct Call {
+    pub ticket: Ticket,
+    pub era: usize,
+    pub last: usize,
+}
 
 pub struct Watched {
     /// From the server's root.
@@ -24,6 +32,13 @@ pub struct Watched {
     connection: EventKind,
     told_initialized: bool,
     told_in_step: bool,
+    /// Versions published, and cuts; and what it says of that.
+    versions: u64,
+    cuts: u64,
+    progress: Progress,
+    /// The newest call of `sync`, and those that have no answer yet.
+    called: Ticket,
+    calls: VecDeque<Call>,
     /// What the version was compared with last.
     compared: Option<(usize, usize)>,
     /// Batches of reads since the last cut.
@@ -50,6 +65,11 @@ impl Watched {
             connection: EventKind::ConnectionReconnected,
             told_initialized: false,
             told_in_step: false,
+            versions: 0,
+            cuts: 0,
+            progress: Progress::default(),
+            called: Ticket(0),
+            calls: VecDeque::new(),
             compared: None,
             batches: 0,
             most_batches,
@@ -73,13 +93,14 @@ impl Watched {
 
     pub fn describe(&self) -> String {
         format!(
-            "{} is {:?} with {} nodes at {}, initialized {}, in step {}",
+            "{} is {:?} with {} nodes at {}, initialized {}, in step {}, {} calls wait",
             self.root,
             self.state,
             self.version.tree.len(),
             self.version.zxid,
             self.told_initialized,
-            self.told_in_step
+            self.told_in_step,
+            self.calls.len()
         )
     }
 
@@ -107,6 +128,30 @@ impl Watched {
             let what = difference.unwrap_or_default();
             format!("{id:?} is in step at {}, has heard of {}: {what}", self.version.zxid, truth.zxid)
         })
+    }
+
+    /// Somebody calls `sync`.
+    pub fn call(&mut self, era: usize, last: usize) -> Ticket {
+        self.called.0 += 1;
+        self.calls.push_back(Call { ticket: self.called, era, last });
+        self.called
+    }
+
+    /// Whether a call of `sync` has no answer yet.
+    pub fn is_called(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    /// The calls that an answer up to `ticket` is for.
+    pub fn take_calls(&mut self, ticket: Ticket) -> Result<Vec<Call>, Violation> {
+        let count = self.calls.partition_point(|call| call.ticket <= ticket);
+        Check::Sound.that(count > 0 && ticket <= self.called, || format!("{ticket:?} is nobody's"))?;
+        Ok(self.calls.drain(..count).collect())
+    }
+
+    /// Whether what is published is a cut, and this tree.
+    pub fn is_cut_of(&self, truth: &Truth, authenticated: bool, excused: &Excused) -> bool {
+        self.version.is_cut && self.difference(truth, authenticated, excused).is_none()
     }
 
     pub fn check_suspended(&self, id: CacheId, now: u64, timeout: u64) -> Result<(), Violation> {
@@ -160,6 +205,12 @@ impl Watched {
                 self.failure = failure;
                 Ok(())
             }
+            Output::Progress(progress) => {
+                self.progress = progress;
+                Ok(())
+            }
+            // Checked by the world, which knows what was committed when.
+            Output::Synced(..) => Ok(()),
         }
     }
 
@@ -171,6 +222,7 @@ impl Watched {
         tally: &mut Tally,
     ) -> Result<(), Violation> {
         tally.versions += 1;
+        self.versions += 1;
         digest(tally, version.zxid.0 as u64 ^ (version.tree.len() as u64) << 40);
         let truth = version.is_cut.then(|| era.truth(era.place(version.zxid)));
         self.observer.published(
@@ -205,6 +257,7 @@ impl Watched {
         self.replay.end_version();
         if version.is_cut {
             tally.cuts += 1;
+            self.cuts += 1;
             self.batches = 0;
         }
         self.version = version;
@@ -214,6 +267,13 @@ impl Watched {
 
     /// What was told is what is published.
     pub fn assert_told(&mut self) -> Result<(), Violation> {
+        let Progress { versions, cuts, .. } = self.progress;
+        Check::Sound.that((versions, cuts) == (self.versions, self.cuts), || {
+            format!(
+                "{} versions, {} of them cuts, are said to be {versions} and {cuts}",
+                self.versions, self.cuts
+            )
+        })?;
         self.replay.assert_equals(&*self.version)
     }
 

@@ -113,6 +113,11 @@ impl Connection {
         self.marks.push_back(Mark { end, contact, batch, paths });
     }
 
+    /// Where the next mark is; behind everything when there is none.
+    pub fn next_mark(&self) -> u64 {
+        self.marks.front().map_or(u64::MAX, |mark| mark.end)
+    }
+
     pub fn take_until(&mut self, to: u64) -> Vec<u8> {
         let count = to.saturating_sub(self.delivered) as usize;
         let rest = self.outbox.split_off(count);

@@ -1,0 +1,44 @@
+//! What a cache and its client have done so far, in numbers.
+
+use std::time::Duration;
+
+use crate::stat::Zxid;
+use crate::state::State;
+
+/// How a cache stands, and what it has done since it was made. Later versions may add fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    pub state: State,
+    /// Since the last word from a server; `None` before the first.
+    pub contact_age: Option<Duration>,
+    /// Since a cut was last known to be the server's tree; `None` before the first. While the cache is in step, that
+    /// was at the last contact.
+    pub cut_age: Option<Duration>,
+    /// Of the version that is read now.
+    pub zxid: Zxid,
+    /// Nodes in the tree that is read now.
+    pub nodes: usize,
+    /// Bytes of data in them.
+    pub bytes: usize,
+    /// Versions published.
+    pub versions: u64,
+    /// Of them, those that are cuts.
+    pub cuts: u64,
+    /// Events handed to listeners and queues, each counted.
+    pub events: u64,
+    /// How often a listener or queue fell behind and went on by difference.
+    pub lags: u64,
+    /// Nodes asked for.
+    pub reads: u64,
+    /// Requests they were asked with.
+    pub batches: u64,
+    /// Verifications of the tree after a connection was gone.
+    pub resyncs: u64,
+    /// How often the client has connected.
+    pub connections: u64,
+    /// That of the client's session; 0 before the first.
+    pub session_id: i64,
+    /// `host:port`, as it was named, of the server that the client is connected to; `None` while it is not.
+    pub server: Option<String>,
+}
