@@ -6,15 +6,13 @@
 //! |---|---|
 //! | `plan` | what a seed means: an ensemble, a client, a timetable of writes and faults |
 //! | `ensemble` | the transactions, the tree after each of them, sessions |
-//! | `protocol` | the server's side of ZooKeeper's protocol |
 //! | `world` | time, the network, servers, the engine, and the checks after every step |
 //! | `shrink` | the shortest timetable that still fails |
 //!
-//! The checks are those of `tests/checks`.
+//! The checks are those of `tests/checks`, the server's side of the protocol is `tests/protocol`.
 
 mod ensemble;
 pub mod plan;
-mod protocol;
 mod shrink;
 pub mod world;
 

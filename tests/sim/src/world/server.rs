@@ -6,11 +6,11 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache::Zxid;
 use treecache_checks::{Access, Change, Check, Kind, Violation};
+use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
 use super::connection::Awaited;
 use super::{Event, SECRET, World, trace};
 use crate::plan::Make;
-use crate::protocol::{self, Encoder, Operation, Read, Request};
 
 pub struct Server {
     /// How much of the history it has applied.
