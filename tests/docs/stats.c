@@ -18,10 +18,13 @@ int main(int argc, char **argv)
 {
     tc_client *client = NULL;
     tc_cache *cache;
+    tc_state state = TC_STATE_LATENT;
+    int64_t age_ms;
 
     CHECK(argc == 2);
     CHECK_OK(tc_client_new(argv[1], NULL, &client));
     cache = opened(client, "/config");
+    WAIT_UNTIL(tc_get_state(cache, &state, &age_ms) == TC_OK && state == TC_STATE_IN_STEP);
     print_stats(cache, "config");
     tc_free(cache);
     tc_client_free(client);
