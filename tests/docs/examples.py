@@ -11,8 +11,8 @@ A block of code is annotated by a comment above its fence:
     <!-- cmake NAME -->     a CMakeLists.txt that builds the program NAME, too
 
 Every block of C has to be a program or a fragment; blocks of C++ (cpp) may be. The programs in tests/docs begin with
-their steps in a comment. Steps are Python and use what `Trial` offers. Each program has a root of its own on the server:
-the chroot in the hosts that it is given as its first argument.
+their steps in a comment. Steps are Python and use what `Trial` offers. Each program has a root of its own on the
+server: the chroot in the hosts that it is given as its first argument.
 
 Links are checked, too: to files, and to headings in them.
 """
