@@ -1,0 +1,322 @@
+"""The programs of README.md and docs/, word for word: compiled, run against a server, and their output compared.
+
+    examples.py PREFIX SERVER_PORT WORK
+
+A block of code is annotated by a comment above its fence:
+
+    <!-- program NAME       a whole program; what follows is how it is tried, see below
+    STEPS -->
+    <!-- fragment NAME -->  a part of one: a program in tests/docs has it by #include "NAME.inc"
+    <!-- output NAME -->    all that the program NAME prints on standard output
+    <!-- cmake NAME -->     a CMakeLists.txt that builds the program NAME, too
+
+Every block of C has to be a program or a fragment; blocks of C++ (cpp) may be. The programs in tests/docs begin with
+their steps in a comment. Steps are Python and use what `Trial` offers. Each program has a root of its own on the
+server: the chroot in the hosts that it is given as its first argument.
+
+Links are checked, too: to files, and to headings in them.
+"""
+
+import concurrent.futures
+import logging
+import os
+import pathlib
+import pty
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import unicodedata
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "scripts/lib"))
+
+from kazoo.client import KazooClient  # noqa: E402
+from proxy import Proxy  # noqa: E402
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+REFERENCE = ROOT / "docs/reference.md"  # has declarations, which are the header's own
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+COMPILERS = {"c": ["gcc", "-std=c99"], "cpp": ["g++", "-std=c++17"]}
+# What a program does not free is an error, too; also where stacks that are left still have its address.
+SANITIZER = ["-g", "-fsanitize=address"]
+ENVIRONMENT = {**os.environ, "LSAN_OPTIONS": "use_stacks=0:use_registers=0"}
+PATIENCE = 30  # seconds; against hanging only
+
+
+class Wrong(Exception):
+    """What is to be told to who wrote the page."""
+
+
+class Block:
+    def __init__(self, page, line, language, text, kind, name, steps):
+        self.place = f"{page.relative_to(ROOT)}:{line}"
+        self.language, self.text, self.kind, self.name, self.steps = language, text, kind, name, steps
+
+
+FENCED = re.compile(
+    r"""(?:^<!--\ (?P<kind>program|fragment|output|cmake)\ (?P<name>[\w-]+)(?P<steps>(?:(?!-->).)*)-->\n)?
+        ^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$""",
+    re.DOTALL | re.MULTILINE | re.VERBOSE,
+)
+
+
+def blocks_of(page):
+    text = page.read_text(encoding="utf-8")
+    blocks = []
+    for match in FENCED.finditer(text):
+        line = text.count("\n", 0, match.start("text")) + 1
+        fields = match.groupdict()
+        steps = textwrap.dedent(fields.pop("steps") or "")
+        blocks.append(Block(page, line, fields["language"], fields["text"], fields["kind"], fields["name"], steps))
+    if len(re.findall(r"^<!-- (?:program|fragment|output|cmake)\b", text, re.MULTILINE)) != sum(
+        block.kind is not None for block in blocks
+    ):
+        raise Wrong(f"{page.relative_to(ROOT)}: an annotation is not right above a block")
+    for block in blocks:
+        if block.language == "c" and block.kind not in ("program", "fragment"):
+            raise Wrong(f"{block.place}: a block of C is a program or a fragment: see tests/docs/examples.py")
+    return blocks
+
+
+class Program:
+    def __init__(self, block):
+        self.name, self.place, self.language, self.text, self.steps = (
+            block.name,
+            block.place,
+            block.language,
+            block.text,
+            block.steps,
+        )
+        self.output = None
+        self.cmake = None
+
+
+def wrapper(path):
+    """A program in tests/docs, as if it were a block."""
+    text = path.read_text(encoding="utf-8")
+    match = re.match(r"/\*(.*?)\*/", text, re.DOTALL)
+    if not match:
+        raise Wrong(f"{path.name} does not begin with its steps")
+    return Block(path, 1, path.suffix[1:], text, "program", path.stem, textwrap.dedent(match[1]))
+
+
+def collect():
+    """The programs, and the fragments by name."""
+    by_kind = {"program": {}, "fragment": {}, "output": {}, "cmake": {}}
+    wrappers = [wrapper(path) for path in sorted((ROOT / "tests/docs").glob("*.c*"))]
+    for block in wrappers + [block for page in PAGES if page != REFERENCE for block in blocks_of(page)]:
+        if block.kind:
+            if block.name in by_kind[block.kind]:
+                raise Wrong(f"{block.place}: there is another {block.kind} {block.name}")
+            by_kind[block.kind][block.name] = block
+
+    programs = {name: Program(block) for name, block in by_kind["program"].items()}
+    for kind in ("output", "cmake"):
+        for name, block in by_kind[kind].items():
+            if name not in programs:
+                raise Wrong(f"{block.place}: there is no program {name}")
+            setattr(programs[name], kind, block.text)
+    used = re.findall(r'#include "([\w-]+)\.inc"', "".join(block.text for block in wrappers))
+    if sorted(used) != sorted(by_kind["fragment"]):
+        raise Wrong(f"fragments {sorted(by_kind['fragment'])}, but tests/docs includes {sorted(used)}")
+    return list(programs.values()), by_kind["fragment"]
+
+
+class Trial:
+    """One run of a program, and what its steps can use."""
+
+    def __init__(self, program, binary, server_port):
+        root = f"/{program.name}"
+        with_root = KazooClient(f"127.0.0.1:{server_port}")
+        with_root.start()
+        if with_root.exists(root):
+            with_root.delete(root, recursive=True)
+        with_root.create(root)
+        with_root.stop()
+        self.network = Proxy(server_port)
+        self.hosts = f"127.0.0.1:{self.network.port}{root}"
+        self.zk = KazooClient(f"127.0.0.1:{server_port}{root}")
+        self.zk.start()
+        self.binary = binary
+        self.errors = binary.with_suffix(".errors")  # what it prints on standard error
+        self.process = None
+        self.lines = []
+        self.shown = 0
+        self.changed = threading.Condition()
+
+    def run(self, *arguments):
+        """Starts the program with the hosts and these arguments."""
+        ours, theirs = pty.openpty()  # so that it prints a line when it has one
+        with self.errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [self.binary, self.hosts, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=theirs,
+                stderr=errors,
+                env=ENVIRONMENT,
+            )
+        os.close(theirs)
+        self.reader = threading.Thread(target=self.read, args=(ours,), daemon=True)
+        self.reader.start()
+
+    def read(self, ours):
+        with open(ours, encoding="utf-8", newline="\r\n") as file:
+            try:
+                for line in file:
+                    with self.changed:
+                        self.lines.append(line.rstrip("\r\n"))
+                        self.changed.notify()
+            except OSError:
+                pass  # what a terminal says when nobody holds its other side any more
+
+    def shows(self, *lines):
+        """Waits until the program has printed each of these lines, after those before."""
+        for line in lines:
+            with self.changed:
+                if not self.changed.wait_for(lambda: line in self.lines[self.shown :], PATIENCE):
+                    raise Wrong(f"does not print {line!r}, but\n{self.printed()}")
+                self.shown += self.lines[self.shown :].index(line) + 1
+
+    def printed(self):
+        return "\n".join([*self.lines, self.errors.read_text(encoding="utf-8")])
+
+    def enter(self, line=""):
+        """Types a line."""
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    def ends(self, code=0):
+        """Waits for the program's end."""
+        try:
+            ended_with = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Wrong(f"does not end, and printed\n{self.printed()}") from None
+        self.reader.join(PATIENCE)
+        if ended_with != code:
+            raise Wrong(f"ends with {ended_with} instead of {code}, and printed\n{self.printed()}")
+
+    def offered(self):
+        return {
+            "zk": self.zk,  # a kazoo client whose / is the program's root
+            "network": self.network,  # between the program and the server: drop(), restore()
+            "run": self.run,
+            "shows": self.shows,
+            "enter": self.enter,
+            "ends": self.ends,
+            "time": time,
+        }
+
+    def clean_up(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.zk.stop()
+
+
+def attempt(program, binary, server_port):
+    trial = Trial(program, binary, server_port)
+    try:
+        exec(compile(program.steps, f"the steps of {program.name}", "exec"), trial.offered())
+        trial.ends()
+        printed = "".join(f"{line}\n" for line in trial.lines)
+        if program.output is not None and printed != program.output:
+            raise Wrong(f"prints\n{printed}instead of\n{program.output}")
+    finally:
+        trial.clean_up()
+
+
+def build(command, **options):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode:
+        raise Wrong(done.stdout)
+    return done.stdout
+
+
+def located(block):
+    """A block's text, so that a compiler names the page."""
+    page, line = block.place.split(":")
+    return f'#line {line} "{page}"\n{block.text}'
+
+
+def with_pkg_config(program, prefix, work):
+    source = work / f"{program.name}.{program.language}"
+    source.write_text(located(program), encoding="utf-8")
+    (libdir,) = {path.parent for path in prefix.rglob("libtreecache.a")}
+    environment = {**os.environ, "PKG_CONFIG_PATH": str(libdir / "pkgconfig")}
+    flags = build(["pkg-config", "--cflags", "--libs", "treecache"], env=environment).split()
+    compiler = COMPILERS[program.language] + WARNINGS + SANITIZER
+    binary = work / program.name
+    include = ["-I", str(work), "-I", str(ROOT / "tests/c"), "-I", str(ROOT / "tests/docs")]
+    build([*compiler, *include, str(source), "-o", str(binary), *flags, "-pthread", f"-Wl,-rpath,{libdir}"])
+    return binary
+
+
+def with_cmake(program, prefix, work):
+    folder = work / f"{program.name}-cmake"
+    folder.mkdir()
+    (folder / f"{program.name}.{program.language}").write_text(program.text, encoding="utf-8")
+    (folder / "CMakeLists.txt").write_text(program.cmake, encoding="utf-8")
+    build(["cmake", "-S", str(folder), "-B", str(folder / "build"), f"-DCMAKE_PREFIX_PATH={prefix}"])
+    build(["cmake", "--build", str(folder / "build")])
+    return folder / "build" / program.name
+
+
+def check(program, prefix, server_port, work):
+    """What is wrong with a program, or None."""
+    try:
+        attempt(program, with_pkg_config(program, prefix, work), server_port)
+        if program.cmake:
+            attempt(program, with_cmake(program, prefix, work), server_port)
+    except Wrong as wrong:
+        return f"{program.place}: {program.name}: {wrong}"
+    return None
+
+
+def anchors_of(page):
+    """The fragments that a page can be asked for, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    anchors = re.findall(r'<a id="([^"]+)">', text)
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        words = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()
+        kept = [c for c in words if c in "-_ " or unicodedata.category(c)[0] in "LN"]
+        anchors.append("".join(kept).replace(" ", "-"))
+    return anchors
+
+
+def broken_links():
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            if re.match(r"https?:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists():
+                yield f"{page.relative_to(ROOT)}: there is no {path}"
+            elif anchor and anchor not in anchors_of(target):
+                yield f"{page.relative_to(ROOT)}: there is no {link}"
+
+
+def main():
+    logging.disable(logging.WARNING)  # kazoo's, of connections that end
+    prefix, server_port, work = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+    try:
+        programs, fragments = collect()
+    except Wrong as wrong:
+        sys.exit(str(wrong))
+    for fragment in fragments.values():
+        (work / f"{fragment.name}.inc").write_text(located(fragment), encoding="utf-8")
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        checks = [pool.submit(check, program, prefix, server_port, work) for program in programs]
+        wrong = [result for done in checks if (result := done.result())]
+    wrong += broken_links()
+    if wrong:
+        sys.exit("\n".join(wrong))
+    print(f"{len(programs)} programs with {len(fragments)} fragments do what they say; no link is broken")
+
+
+if __name__ == "__main__":
+    main()
