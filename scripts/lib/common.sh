@@ -15,7 +15,7 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|kazoo|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|kazoo|venv|pip ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
@@ -26,6 +26,7 @@ install_missing() {
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
             dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
+            venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
         esac

@@ -1,0 +1,176 @@
+#define _GNU_SOURCE /* pipe2 */
+
+#include "bridge.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Memory or the end, as in Go. */
+static void *checked(void *memory)
+{
+    if (memory == NULL) {
+        abort();
+    }
+    return memory;
+}
+
+tcgo_queue *tcgo_queue_new(tc_queue *queue)
+{
+    tcgo_queue *q = checked(calloc(1, sizeof *q));
+    q->queue = queue;
+    return q;
+}
+
+static void free_batch(tcgo_queue *q)
+{
+    for (size_t i = 0; i < q->count; i++) {
+        tc_item_free(q->items[i]);
+    }
+    q->count = 0;
+}
+
+int32_t tcgo_queue_take(tcgo_queue *q)
+{
+    free_batch(q);
+    int32_t status = tc_queue_next(q->queue, 0, &q->items[0]);
+    if (status != TC_OK) {
+        return status;
+    }
+    size_t more = 0;
+    /* If this fails, the next call says so. */
+    (void)tc_queue_drain(q->queue, q->items + 1, TCGO_BATCH - 1, &more);
+    q->count = 1 + more;
+    for (size_t i = 0; i < q->count; i++) {
+        q->events[i] = tc_item_event(q->items[i]);
+        q->faults[i] = tc_item_fault(q->items[i]);
+    }
+    return TC_OK;
+}
+
+int tcgo_queue_dup_fd(tcgo_queue *q)
+{
+    int32_t fd;
+    return tc_queue_fd(q->queue, &fd) == TC_OK ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+}
+
+void tcgo_queue_free(tcgo_queue *q)
+{
+    free_batch(q);
+    tc_queue_free(q->queue);
+    free(q);
+}
+
+int32_t tcgo_snapshot_children(const tc_snapshot *snapshot, const char *path, const tc_children_data **out)
+{
+    const tc_children_data *children;
+    int32_t status = tc_snapshot_get_children_data(snapshot, path, &children);
+    if (status != TC_OK) {
+        return status;
+    }
+    if (children->len == 0) {
+        tc_children_data_free(children);
+        children = NULL;
+    }
+    *out = children;
+    return TC_OK;
+}
+
+/* Moves *end past a copy of what is there, and returns the copy; NULL for NULL. */
+static void *copy(char **end, const void *from, size_t size)
+{
+    if (from == NULL) {
+        return NULL;
+    }
+    char *to = *end;
+    *end += size;
+    return memcpy(to, from, size);
+}
+
+/* A tc_diff_fn. One allocation holds the event and all that it points to: the Stats first, for their alignment. */
+static int32_t keep(const tc_event *event, void *user)
+{
+    tcgo_diff *diff = user;
+    if (diff->len == diff->capacity) {
+        diff->capacity = diff->capacity == 0 ? 64 : 2 * diff->capacity;
+        diff->events = checked(realloc(diff->events, diff->capacity * sizeof *diff->events));
+    }
+    tc_event *kept = checked(malloc(sizeof *kept + 2 * sizeof(tc_stat) + event->path_len + event->data_len +
+                                    event->old_data_len));
+    char *end = (char *)(kept + 1);
+    kept->type = event->type;
+    kept->flags = event->flags;
+    kept->zxid = event->zxid;
+    kept->stat = copy(&end, event->stat, sizeof *event->stat);
+    kept->old_stat = copy(&end, event->old_stat, sizeof *event->old_stat);
+    kept->path = copy(&end, event->path, event->path_len);
+    kept->path_len = event->path_len;
+    kept->data = copy(&end, event->data, event->data_len);
+    kept->data_len = event->data_len;
+    kept->old_data = copy(&end, event->old_data, event->old_data_len);
+    kept->old_data_len = event->old_data_len;
+    diff->events[diff->len++] = kept;
+    return TC_WALK_CONTINUE;
+}
+
+int32_t tcgo_snapshot_diff(const tc_snapshot *old_snapshot, const tc_snapshot *new_snapshot, tcgo_diff *diff)
+{
+    return tc_snapshot_diff(old_snapshot, new_snapshot, keep, diff);
+}
+
+void tcgo_diff_clear(tcgo_diff *diff)
+{
+    for (size_t i = 0; i < diff->len; i++) {
+        free(diff->events[i]);
+    }
+    free(diff->events);
+    memset(diff, 0, sizeof *diff);
+}
+
+struct tcgo_log {
+    int fd;
+    atomic_uint lost;
+};
+
+_Static_assert(sizeof(tcgo_log_record) + TCGO_LOG_LINE <= PIPE_BUF, "a record is written at once");
+
+tcgo_log *tcgo_log_new(int *read_fd)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+        return NULL;
+    }
+    tcgo_log *log = checked(malloc(sizeof *log));
+    log->fd = ends[1];
+    atomic_init(&log->lost, 0);
+    *read_fd = ends[0];
+    return log;
+}
+
+/* A tc_log_fn, on any thread. */
+static void write_line(int32_t level, const char *message, void *user)
+{
+    tcgo_log *log = user;
+    char buffer[sizeof(tcgo_log_record) + TCGO_LOG_LINE];
+    tcgo_log_record record = {.level = (uint16_t)level, .length = (uint16_t)strnlen(message, TCGO_LOG_LINE)};
+    record.lost = atomic_exchange(&log->lost, 0);
+    memcpy(buffer, &record, sizeof record);
+    memcpy(buffer + sizeof record, message, record.length);
+    if (write(log->fd, buffer, sizeof record + record.length) < 0) {
+        atomic_fetch_add(&log->lost, record.lost + 1);
+    }
+}
+
+int32_t tcgo_log_set(int32_t level, tcgo_log *log)
+{
+    return tc_log_set(level, write_line, log);
+}
+
+void tcgo_log_free(tcgo_log *log)
+{
+    close(log->fd);
+    free(log);
+}

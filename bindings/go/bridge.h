@@ -1,0 +1,64 @@
+/* What cgo cannot do in one call, or must not do at all: have the library call into Go. */
+#ifndef TC_GO_BRIDGE_H
+#define TC_GO_BRIDGE_H
+
+#include <treecache.h>
+
+enum { TCGO_BATCH = 64 };
+
+/* A queue, and what was taken out of it in one call. */
+typedef struct tcgo_queue {
+    tc_queue *queue;
+    size_t count;
+    const tc_item *items[TCGO_BATCH];
+    const tc_event *events[TCGO_BATCH]; /* NULL where the item is a fault */
+    const tc_fault *faults[TCGO_BATCH]; /* NULL where the item is an event */
+} tcgo_queue;
+
+/* Takes over the queue. */
+tcgo_queue *tcgo_queue_new(tc_queue *queue);
+
+/* Frees the batch before and takes out the next, without waiting: TC_OK with at least one, or as tc_queue_next. */
+int32_t tcgo_queue_take(tcgo_queue *queue);
+
+/* A descriptor of the caller's own for what tc_queue_fd is of, or -1. */
+int tcgo_queue_dup_fd(tcgo_queue *queue);
+
+void tcgo_queue_free(tcgo_queue *queue);
+
+/* As tc_snapshot_get_children_data, but gives NULL where there is none. */
+int32_t tcgo_snapshot_children(const tc_snapshot *snapshot, const char *path, const tc_children_data **out);
+
+/* The events of a difference, copied. */
+typedef struct tcgo_diff {
+    size_t len;
+    size_t capacity;
+    tc_event **events;
+} tcgo_diff;
+
+/* Fills a zeroed diff, which is to be cleared whatever this returns. */
+int32_t tcgo_snapshot_diff(const tc_snapshot *old_snapshot, const tc_snapshot *new_snapshot, tcgo_diff *diff);
+
+void tcgo_diff_clear(tcgo_diff *diff);
+
+/* Log lines go into a pipe, each as one record that is written at once, so that lines of several threads do not mix. */
+enum { TCGO_LOG_LINE = 4000 };
+
+typedef struct tcgo_log_record {
+    uint32_t lost;   /* lines that found the pipe full since the record before */
+    uint16_t length; /* of the text that follows; longer lines are cut */
+    uint16_t level;  /* syslog's */
+} tcgo_log_record;
+
+typedef struct tcgo_log tcgo_log;
+
+/* A log and the end of its pipe to read from; NULL when there is no descriptor left. */
+tcgo_log *tcgo_log_new(int *read_fd);
+
+/* tc_log_set with this log. */
+int32_t tcgo_log_set(int32_t level, tcgo_log *log);
+
+/* Closes the pipe: who reads it comes to its end. Not while the log is set. */
+void tcgo_log_free(tcgo_log *log);
+
+#endif

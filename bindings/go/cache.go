@@ -1,0 +1,215 @@
+package treecache
+
+// #include "bridge.h"
+//
+// #cgo noescape tc_get_data
+// #cgo nocallback tc_get_data
+import "C"
+
+import (
+	"context"
+	"iter"
+	"math"
+	"time"
+)
+
+// A Cache is an in-memory copy of the subtree at one path, which it follows from [Cache.Start] to [Cache.Close].
+//
+// Reads look at the newest version of the tree, and go on while disconnected and after the client was closed. Two reads
+// may see two versions: take a [Cache.Snapshot] to read several things of one.
+type Cache struct {
+	c      *C.tc_cache
+	root   string
+	handle *handle
+	client *Client // so that the session lasts while somebody holds a cache
+}
+
+// Start begins to load and follow the tree, and returns at once. [Cache.WaitInitialized] waits, the event [Initialized]
+// tells.
+//
+// Errors: [ErrState] when it was started before, [ErrClosed].
+func (c *Cache) Start() error {
+	const op = "start"
+	if !c.handle.acquire() {
+		return closedError(op, c.root)
+	}
+	defer c.leave()
+	return failure(op, c.root, C.tc_start(c.c))
+}
+
+// waitSlice is how long a call of C waits before it looks at its context, and so how late a cancellation may be
+// noticed.
+const waitSlice = 20 * time.Millisecond
+
+// WaitInitialized waits until the first load is complete (and, after the session was lost, until the tree is verified).
+//
+// It holds a thread while it waits, and notices within 20 ms that ctx was cancelled.
+//
+// Errors: that of ctx; [ErrState] when not started; [ErrClosed] when the cache or its client is closed, also while
+// waiting; [ErrAuth], [ErrUnsupported], [ErrLimit] or another one, when the load cannot succeed as things stand. A
+// later call may, unless a limit stopped the cache.
+func (c *Cache) WaitInitialized(ctx context.Context) error {
+	const op = "wait"
+	if !c.handle.acquire() {
+		return closedError(op, c.root)
+	}
+	defer c.leave()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := failure(op, c.root, C.tc_wait_initialized(c.c, timeout(ctx, waitSlice)))
+		if !isTimeout(err) {
+			return err
+		}
+	}
+}
+
+// Initialized tells whether [Cache.WaitInitialized] would return nil at once.
+func (c *Cache) Initialized() bool {
+	if !c.handle.acquire() {
+		return false
+	}
+	defer c.leave()
+	return bool(C.tc_is_initialized(c.c))
+}
+
+// Sync waits until everything that was committed before the call can be read here: it lets the server catch up with its
+// leader (ZooKeeper's sync), and waits for a version at or after that point.
+//
+// It costs a round trip, and a goroutine with a thread while it waits. When ctx is cancelled it returns at once, and
+// these two stay until the server has answered, the connection is lost, the cache is closed or the deadline of ctx has
+// come.
+//
+// Errors: that of ctx; [ErrConnection] when there is no connection, or it went while waiting; [ErrState] when not
+// started; [ErrClosed]; and those that WaitInitialized has for loads that cannot succeed.
+func (c *Cache) Sync(ctx context.Context) error {
+	const op = "sync"
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !c.handle.acquire() {
+		return closedError(op, c.root)
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer c.leave()
+		done <- failure(op, c.root, C.tc_sync(c.c, timeout(ctx, math.MaxInt64)))
+	}()
+	select {
+	case err := <-done:
+		if isTimeout(err) {
+			<-ctx.Done() // whose deadline it was
+			return ctx.Err()
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// timeout returns in C's milliseconds how long a call may wait: until the deadline of ctx, and no longer than most.
+func timeout(ctx context.Context, most time.Duration) C.int32_t {
+	if deadline, ok := ctx.Deadline(); ok {
+		most = min(most, max(time.Until(deadline), 0))
+	}
+	if most == math.MaxInt64 {
+		return -1
+	}
+	// Rounded up, so that nobody polls with 0 through the last millisecond.
+	return C.int32_t(min((most+time.Millisecond-1)/time.Millisecond, math.MaxInt32))
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(*Error)
+	return ok && e.Status == statusTimeout
+}
+
+// Get reads a node. path is absolute, as in events.
+//
+// Errors: [ErrNoNode]; [ErrNotReady] when the first load is not complete and the node has not been seen yet;
+// [ErrNoPermission]; [ErrOutOfTree]; [ErrInvalidArgument]; [ErrClosed].
+func (c *Cache) Get(path string) (Node, error) {
+	return read(c.handle, "get", path, func(cPath *C.char) (Node, error) {
+		var node *C.tc_node
+		status := C.tc_get_data(c.c, cPath, &node)
+		return nodeResult(path, status, node)
+	})
+}
+
+// Children reads the names of a node's children, sorted by their bytes. One that the session may not read is among
+// them.
+//
+// Errors: as [Cache.Get].
+func (c *Cache) Children(path string) ([]string, error) {
+	return read(c.handle, "children", path, func(cPath *C.char) ([]string, error) {
+		var children *C.tc_children
+		status := C.tc_get_children(c.c, cPath, &children)
+		return childrenResult(path, status, children)
+	})
+}
+
+// ChildrenData reads a node's children with their data, of one version, sorted by the bytes of their names.
+//
+// Errors: as [Cache.Get].
+func (c *Cache) ChildrenData(path string) ([]Child, error) {
+	return read(c.handle, "children data", path, func(cPath *C.char) ([]Child, error) {
+		var children *C.tc_children_data
+		status := C.tc_get_children_data(c.c, cPath, &children)
+		return childrenDataResult(path, status, children)
+	})
+}
+
+// Snapshot takes a snapshot of the tree as it is now, in constant time. Before the first version it is empty.
+//
+// Errors: [ErrClosed].
+func (c *Cache) Snapshot() (*Snapshot, error) {
+	const op = "snapshot"
+	if !c.handle.acquire() {
+		return nil, closedError(op, c.root)
+	}
+	defer c.leave()
+	var s *C.tc_snapshot
+	if err := failure(op, c.root, C.tc_get_snapshot(c.c, &s)); err != nil {
+		return nil, err
+	}
+	snapshot := &Snapshot{c: s, root: c.root}
+	snapshot.handle = newHandle(snapshot, nil, func() { C.tc_snapshot_free(s) })
+	return snapshot, nil
+}
+
+// Events opens a queue, and ranges over what it has to tell: the tree so far first, as [NodeAdded] (and [Initialized]
+// when the cache is), then what follows, without gap or duplicate. The last pair has an error that says why there are
+// no more; see [Queue.Next]. Each loop has a queue of its own, from its beginning to its end.
+//
+//	for event, err := range cache.Events(ctx) {
+//		if err != nil {
+//			return err
+//		}
+//		...
+//	}
+func (c *Cache) Events(ctx context.Context, options ...QueueOption) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		queue, err := c.Queue(options...)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		defer queue.Close()
+		for {
+			event, err := queue.Next(ctx)
+			if !yield(event, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Close ends the cache: calls that wait return [ErrClosed], and so does every call from then on. Its queues end too;
+// nodes and snapshots stay. It cannot be started again. It waits for nobody, and the error is nil.
+func (c *Cache) Close() error {
+	c.handle.close()
+	return nil
+}
+
+func (c *Cache) leave() { c.handle.release() }

@@ -1,0 +1,3 @@
+module treecache
+
+go 1.25

@@ -1,0 +1,123 @@
+package treecache
+
+// #include "bridge.h"
+import "C"
+
+import (
+	"time"
+	"unsafe"
+)
+
+// A Node is a node as it was when it was read.
+type Node struct {
+	Data []byte // nil when there is none
+	Stat Stat
+}
+
+// A Child is a child of a node.
+type Child struct {
+	Name string
+	Node *Node // nil when the session may not read it
+}
+
+// A Stat is what ZooKeeper knows of a node beside its data.
+type Stat struct {
+	Czxid          int64     // zxid of the creation: two nodes of one path are the same node only if this is equal
+	Mzxid          int64     // zxid of the last change of the data
+	Pzxid          int64     // zxid of the last creation or deletion of a child
+	Ctime          time.Time // when it was created, by the server's clock
+	Mtime          time.Time // when its data last changed
+	Version        int32     // changes of the data since the creation
+	Cversion       int32     // children created plus children deleted since the creation
+	Aversion       int32     // changes of the ACL, as of the last read: ZooKeeper does not notify of these
+	EphemeralOwner int64     // the session an ephemeral node belongs to, or 0
+	DataLength     int32     // in bytes
+	NumChildren    int32
+}
+
+func goStat(s *C.tc_stat) Stat {
+	return Stat{
+		Czxid:          int64(s.czxid),
+		Mzxid:          int64(s.mzxid),
+		Pzxid:          int64(s.pzxid),
+		Ctime:          time.UnixMilli(int64(s.ctime)),
+		Mtime:          time.UnixMilli(int64(s.mtime)),
+		Version:        int32(s.version),
+		Cversion:       int32(s.cversion),
+		Aversion:       int32(s.aversion),
+		EphemeralOwner: int64(s.ephemeral_owner),
+		DataLength:     int32(s.data_length),
+		NumChildren:    int32(s.num_children),
+	}
+}
+
+func goBytes(data *C.uint8_t, length C.size_t) []byte {
+	// By hand, as C.GoBytes takes a C.int.
+	return append([]byte(nil), unsafe.Slice((*byte)(data), int(length))...)
+}
+
+func goString(s *C.char, length C.size_t) string {
+	return string(unsafe.Slice((*byte)(unsafe.Pointer(s)), int(length)))
+}
+
+func goNode(n *C.tc_node) Node {
+	return Node{Data: goBytes(n.data, n.data_len), Stat: goStat(&n.stat)}
+}
+
+// read does what all reads of a path have in common: it refuses a path that C would not see as it is, and what is closed.
+func read[T any](h *handle, op, path string, call func(cPath *C.char) (T, error)) (T, error) {
+	var nothing T
+	cPath, err := cString(op, path)
+	if err != nil {
+		return nothing, err
+	}
+	if !h.acquire() {
+		return nothing, closedError(op, path)
+	}
+	defer h.release()
+	return call(cPath)
+}
+
+// nodeResult makes Go's result of a C call for a node.
+func nodeResult(path string, status C.int32_t, n *C.tc_node) (Node, error) {
+	if err := failure("get", path, status); err != nil {
+		return Node{}, err
+	}
+	defer C.tc_node_free(n)
+	return goNode(n), nil
+}
+
+// childrenResult makes Go's result of a C call for the names of children.
+func childrenResult(path string, status C.int32_t, children *C.tc_children) ([]string, error) {
+	if err := failure("children", path, status); err != nil {
+		return nil, err
+	}
+	defer C.tc_children_free(children)
+	names := make([]string, children.len)
+	for i := range names {
+		names[i] = goString(at(children.names, i), at(children.name_lens, i))
+	}
+	return names, nil
+}
+
+// childrenDataResult makes Go's result of a C call for children with their nodes.
+func childrenDataResult(path string, status C.int32_t, c *C.tc_children_data) ([]Child, error) {
+	if err := failure("children data", path, status); err != nil {
+		return nil, err
+	}
+	defer C.tc_children_data_free(c)
+	children := make([]Child, c.len)
+	for i := range children {
+		children[i].Name = goString(at(c.names, i), at(c.name_lens, i))
+		if n := at(c.nodes, i); n != nil {
+			node := goNode(n)
+			children[i].Node = &node
+		}
+	}
+	return children, nil
+}
+
+// at returns an element of an array in C.
+func at[T any](array *T, index int) T {
+	return unsafe.Slice(array, index+1)[index]
+}
