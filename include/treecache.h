@@ -142,7 +142,7 @@
 #define TC_ERR_RESET -16
 
 /**
- * The tree is beyond `limit.nodes` or `limit.bytes`; the cache has stopped.
+ * The tree is beyond `limit.nodes`, `limit.bytes` or `limit.path.bytes`; the cache has stopped.
  */
 #define TC_ERR_LIMIT -17
 
@@ -1135,7 +1135,8 @@ int32_t tc_queue_drain(struct tc_queue *queue,
  *
  * `fd`: receives the descriptor. It is made when first asked for, and the same from then on; non-blocking, close-on-exec,
  * level-triggered. It is the queue's, until `tc_queue_free`: do not read, write or close it. Now and then it is readable
- * though there is no item; so ask with a timeout of 0.
+ * though there is no item; so ask with a timeout of 0. Once that was answered with TC_ERR_TIMEOUT, it is not readable until
+ * something new comes.
  *
  * Any thread; never blocks; callbacks may call it.
  *

@@ -125,6 +125,8 @@ impl TreeCache {
         self.may_wait()?;
         self.wait(timeout, |life| match life.state {
             State::Latent => Some(Err(NOT_STARTED)),
+            // It has stopped, and `failure` says why.
+            State::Closed => None,
             _ => life.initialized.then_some(Ok(())),
         })
     }
@@ -132,7 +134,8 @@ impl TreeCache {
     /// Whether the first load is complete (and, after the session was lost, the tree verified): whether
     /// [`wait_initialized`](Self::wait_initialized) has nothing to wait for. May be asked in a callback.
     pub fn is_initialized(&self) -> bool {
-        self.health.check().is_ok() && self.shared.lock().initialized && !self.shared.is_closed()
+        let is_initialized = |life: MutexGuard<'_, Life>| life.initialized && life.state != State::Closed;
+        self.health.check().is_ok() && is_initialized(self.shared.lock())
     }
 
     /// Waits, at most `timeout`, until all can be read that was committed before the call: has the server catch up
@@ -606,6 +609,17 @@ mod tests {
         });
         assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
         assert!(cache.shared.lock().syncs.waiting.is_empty(), "who has gone is forgotten");
+    }
+
+    #[test]
+    fn a_cache_that_a_limit_stopped_is_initialized_no_more() {
+        let (_client, _hand, cache, sink) = started();
+        sink.event(EventKind::Initialized);
+        assert!(cache.is_initialized());
+        sink.set_failure(Some(Status::Limit));
+        sink.set_state(State::Closed);
+        assert!(!cache.is_initialized());
+        assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Limit)));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub const TC_ERR_PROTOCOL: i32 = -14;
 pub const TC_ERR_TLS: i32 = -15;
 /// The ensemble went back in time: it was reset or restored.
 pub const TC_ERR_RESET: i32 = -16;
-/// The tree is beyond `limit.nodes` or `limit.bytes`; the cache has stopped.
+/// The tree is beyond `limit.nodes`, `limit.bytes` or `limit.path.bytes`; the cache has stopped.
 pub const TC_ERR_LIMIT: i32 = -17;
 /// `tc_queue_wake` ended the wait.
 pub const TC_ERR_INTERRUPTED: i32 = -18;
