@@ -87,7 +87,7 @@ void configurations()
     CHECK(treecache::config::try_make({{"limit.nodes", "1"}}));
     try {
         config.set("auth", "no colon, but a secret");
-        CHECK(!"an error");
+        FAIL("no error");
     } catch (const std::exception &error) {
         CHECK(!contains(error.what(), "secret"));
     }
@@ -104,7 +104,7 @@ void results()
     treecache::result<std::string> text(std::string("a"));
     CHECK(text && *text == "a" && text->size() == 1 && text.value() == "a" && text.status() == status::ok);
     CHECK(std::move(text).value_or("b") == "a");
-    treecache::result<std::string> none(treecache::error(status::no_node));
+    treecache::result<std::string> none{treecache::error(status::no_node)};
     CHECK(!none && none.status() == status::no_node && none.error().status() == status::no_node);
     CHECK_THROWS(status::no_node, none.value());
     CHECK(std::move(none).value_or("b") == "b");
@@ -223,7 +223,7 @@ void walks(const treecache::snapshot &snapshot)
                 static_cast<void>(snapshot.try_walk("/c/still", throws));
             else
                 snapshot.walk("/c/still", throws);
-            CHECK(!"an exception");
+            FAIL("no exception");
         } catch (const std::runtime_error &error) {
             CHECK(std::string("/c/still/a/x") == error.what());
         }
@@ -264,7 +264,7 @@ void differences(treecache::cache &moving)
             [[fallthrough]];
         case treecache::event_kind::node_added: tree[std::string(change.path())] = change.data().text(); break;
         case treecache::event_kind::node_removed: tree.erase(tree.find(change.path())); break;
-        default: CHECK(!"a change of a node");
+        default: FAIL("no change of a node");
         }
     });
     CHECK(last);

@@ -16,6 +16,12 @@ using namespace std::chrono_literals;
 // Against hanging only.
 inline constexpr std::chrono::milliseconds a_while(LONG_MS);
 
+#define FAIL(what)                                                                                                 \
+    do {                                                                                                           \
+        std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, what);                                             \
+        COUNT_FAILURE();                                                                                           \
+    } while (0)
+
 // As WAIT_UNTIL, for what is over in less than its pauses.
 template <typename Condition>
 void wait_until(Condition condition)
@@ -45,8 +51,7 @@ class gate {
     do {                                                                                                           \
         try {                                                                                                      \
             static_cast<void>(__VA_ARGS__);                                                                        \
-            std::fprintf(stderr, "%s:%d: %s: no error\n", __FILE__, __LINE__, #__VA_ARGS__);                       \
-            COUNT_FAILURE();                                                                                       \
+            FAIL("no error: " #__VA_ARGS__);                                                                       \
         } catch (const treecache::error &thrown) {                                                                 \
             CHECK_STATUS(static_cast<int>(expected), static_cast<int>(thrown.status()));                           \
         }                                                                                                          \
