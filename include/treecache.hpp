@@ -1,6 +1,6 @@
 /*
- * libtreecache for C++17 and later: treecache.h with lifetimes, views, ranges and lambdas. Header-only; what is not said
- * here is as there. docs/cpp.md is the guide. What holds everywhere:
+ * libtreecache for C++17 and later: treecache.h with lifetimes, views, ranges and lambdas. Header-only; what is not
+ * said here is as there. docs/cpp.md is the guide. What holds everywhere:
  *
  * Errors. What can fail has two forms: `f` throws `error`, `try_f` returns a `result`; a constructor's is
  * `T::try_make`. Without exceptions (-fno-exceptions) there are the second forms only.
@@ -13,8 +13,8 @@
  * `queue`, except moves and destruction.
  *
  * Cost. Nothing is allocated beyond what the C functions do, save by errors with a text, for listeners (a block for
- * each, and one for each cache), in `snapshot::subtree`, and for a path that is given as a string_view of more than 255
- * bytes.
+ * each, and one for each cache), in `snapshot::subtree`, and for a path that is given as a string_view of more than
+ * 255 bytes.
  */
 #ifndef TREECACHE_HPP
 #define TREECACHE_HPP
@@ -144,7 +144,8 @@ class error : public std::exception {
     /// The configuration key at fault; empty when it is none.
     [[nodiscard]] std::string_view key() const noexcept { return text(&details::key); }
 
-    /// The path at fault. Empty when it is none, and where a `try_` form was given the path, which then the caller has.
+    /// The path at fault. Empty when it is none, and where a `try_` form was given the path, which then the caller
+    /// has.
     [[nodiscard]] std::string_view path() const noexcept { return text(&details::path); }
 
     /// What the library has to say of it, for people, without secrets; may be empty.
@@ -268,8 +269,9 @@ class [[nodiscard]] result<void> {
 
 // --- Arguments ---------------------------------------------------------------------------------------------------
 
-/// A string that is passed to C: made by itself from what the program has. A string_view, which C cannot read, is copied,
-/// up to 255 bytes without an allocation. One with a NUL within is refused by the call (`status::invalid_argument`).
+/// A string that is passed to C: made by itself from what the program has. A string_view, which C cannot read, is
+/// copied, up to 255 bytes without an allocation. One with a NUL within is refused by the call
+/// (`status::invalid_argument`).
 class string_arg {
   public:
     string_arg(const char *text) noexcept : text_(text) {}
@@ -302,8 +304,8 @@ class string_arg {
     char buffer_[256]; // not initialised where it is not needed
 };
 
-/// How long to wait at most: any std::chrono duration, rounded up to ms; none when it is negative, and without a limit when
-/// it is longer than 24 days.
+/// How long to wait at most: any std::chrono duration, rounded up to ms; none when it is negative, and without a limit
+/// when it is longer than 24 days.
 class timeout {
   public:
     /// No limit: `forever`.
@@ -332,8 +334,8 @@ inline constexpr timeout forever{};
 
 // --- Views -------------------------------------------------------------------------------------------------------
 
-/// Bytes of somebody else, with the interface of std::span<const std::byte>, to which it converts where there is one. (It is
-/// not std::span itself: then functions with it would differ between C++17 and C++20.)
+/// Bytes of somebody else, with the interface of std::span<const std::byte>, to which it converts where there is one.
+/// (It is not std::span itself: then functions with it would differ between C++17 and C++20.)
 class bytes {
   public:
     using element_type = const std::byte;
@@ -409,8 +411,8 @@ class event {
 
     [[nodiscard]] event_kind kind() const noexcept { return static_cast<event_kind>(event_->type); }
 
-    /// Whether no more events of this version follow: what came since the last one of which this was true may be applied
-    /// as one.
+    /// Whether no more events of this version follow: what came since the last one of which this was true may be
+    /// applied as one.
     [[nodiscard]] bool last_of_version() const noexcept { return (event_->flags & TC_EVENT_LAST_OF_VERSION) != 0; }
 
     /// The node's path, also good for C (NUL-terminated); empty when the event is not about a node.
@@ -677,7 +679,8 @@ class node {
 using children =
     detail::list<const tc_children, tc_children_free, std::string_view, detail::name_at>;
 
-/// A node's children with their nodes, as `child`, sorted by the bytes of their names; a range, independent of the cache.
+/// A node's children with their nodes, as `child`, sorted by the bytes of their names; a range, independent of the
+/// cache.
 using children_data =
     detail::list<const tc_children_data, tc_children_data_free, child, detail::child_at>;
 
@@ -708,7 +711,8 @@ inline std::int32_t get(const tc_snapshot *from, const char *path, const tc_chil
     return tc_snapshot_get_children_data(from, path, out);
 }
 
-/// What can be read from a cache and from a snapshot alike. Paths are absolute, as in events. Never blocks, takes no lock.
+/// What can be read from a cache and from a snapshot alike. Paths are absolute, as in events. Never blocks, takes no
+/// lock.
 ///
 /// Errors: `invalid_argument` for a malformed path, `out_of_tree`, `not_ready`, `no_node`, `no_permission`; of a cache
 /// also `closed`.
@@ -870,9 +874,9 @@ class snapshot : public detail::readable<snapshot> {
     [[nodiscard]] std::size_t size() const noexcept { return tc_snapshot_len(native_handle()); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-    /// Visits the nodes from `path` down, parents before children, siblings in byte order; without those that the session
-    /// may not read. `visitor` is called with (std::string_view path, node_view node), lent for the call, and returns
-    /// void or `walk`. What it throws comes out of this, in both forms. Errors as `get_data`, for `path`.
+    /// Visits the nodes from `path` down, parents before children, siblings in byte order; without those that the
+    /// session may not read. `visitor` is called with (std::string_view path, node_view node), lent for the call, and
+    /// returns void or `walk`. What it throws comes out of this, in both forms. Errors as `get_data`, for `path`.
     template <typename Visitor>
     result<void> try_walk(const string_arg &path, Visitor &&visitor) const
     {
@@ -886,9 +890,9 @@ class snapshot : public detail::readable<snapshot> {
             &visit));
     }
 
-    /// Visits what leads from this snapshot to a newer one of the same root, in the order and form of events. `visitor` is
-    /// called with an `event`, lent for the call, and returns void, or `walk::stop` to end it. What it throws comes out
-    /// of this, in both forms. Errors: `invalid_argument` when the roots differ.
+    /// Visits what leads from this snapshot to a newer one of the same root, in the order and form of events.
+    /// `visitor` is called with an `event`, lent for the call, and returns void, or `walk::stop` to end it. What it
+    /// throws comes out of this, in both forms. Errors: `invalid_argument` when the roots differ.
     template <typename Visitor>
     result<void> try_diff(const snapshot &newer, Visitor &&visitor) const
     {
@@ -971,8 +975,8 @@ class stats {
     [[nodiscard]] std::uint64_t batches() const noexcept { return handle_->batches; }
     /// Verifications of the tree after a connection was gone.
     [[nodiscard]] std::uint64_t resyncs() const noexcept { return handle_->resyncs; }
-    /// Of the client: how often it has connected, its session (0 before the first), and the "host:port" it is connected
-    /// to (empty while it is not).
+    /// Of the client: how often it has connected, its session (0 before the first), and the "host:port" it is
+    /// connected to (empty while it is not).
     [[nodiscard]] std::uint64_t connections() const noexcept { return handle_->connections; }
     [[nodiscard]] std::int64_t session_id() const noexcept { return handle_->session_id; }
     [[nodiscard]] std::string_view server() const noexcept
@@ -1149,9 +1153,10 @@ class link {
 
 } // namespace detail
 
-/// Keeps a listener listening: when it is destroyed, the listener is removed, no call of it is running and its callable
-/// has been destroyed. That may wait for a call that is running on another thread, as for a thread that is joined: do not
-/// hold a lock meanwhile which the callable takes, nor let the callbacks of two clients end each other's listeners.
+/// Keeps a listener listening: when it is destroyed, the listener is removed, no call of it is running and its
+/// callable has been destroyed. That may wait for a call that is running on another thread, as for a thread that is
+/// joined: do not hold a lock meanwhile which the callable takes, nor let the callbacks of two clients end each
+/// other's listeners.
 ///
 /// Destroyed by the callable's own call, it does not wait: that call is the last one, and the callable is destroyed
 /// behind it, on the callback thread. In another callback of the same client there is nothing to wait for.
@@ -1184,7 +1189,8 @@ class [[nodiscard]] subscription {
         }
     }
 
-    /// Lets the listener listen as long as the cache (or client) lives. Its callable is destroyed behind the last call.
+    /// Lets the listener listen as long as the cache (or client) lives. Its callable is destroyed behind the last
+    /// call.
     void detach() noexcept
     {
         listener_.reset();
@@ -1277,9 +1283,9 @@ class client {
     /// Takes over what C handed out.
     explicit client(tc_client *handle) noexcept : handle_(handle) {}
 
-    /// Returns at once and connects in the background. `hosts`: "host:port,host:port/chroot". Errors: `invalid_argument`
-    /// for malformed hosts and for settings that lack others or name files that cannot be used; `connection` when the
-    /// system has no thread or descriptor left.
+    /// Returns at once and connects in the background. `hosts`: "host:port,host:port/chroot". Errors:
+    /// `invalid_argument` for malformed hosts and for settings that lack others or name files that cannot be used;
+    /// `connection` when the system has no thread or descriptor left.
     [[nodiscard]] static result<client> try_make(const string_arg &hosts, const config &config = {})
     {
         tc_client *out = nullptr;
@@ -1395,8 +1401,8 @@ class cache : public detail::readable<cache> {
     /// initialized when the cache is), then what follows, without gap or duplicate. It is called on the client's
     /// callback thread, one call at a time, as long as the subscription lives; the first may come before this returns.
     ///
-    /// An exception of the callable goes to `handler`, as std::exception_ptr, on the same thread. Without a handler, or
-    /// out of it, it ends the program with std::terminate, as in a std::thread. Errors: `closed`.
+    /// An exception of the callable goes to `handler`, as std::exception_ptr, on the same thread. Without a handler,
+    /// or out of it, it ends the program with std::terminate, as in a std::thread. Errors: `closed`.
     template <typename Callable>
     [[nodiscard]] result<subscription> try_listen(Callable &&callable)
     {
@@ -1561,7 +1567,8 @@ class queue {
     }
 
     /// Takes the next item out; nothing when the time is over, or `wake` ended the wait. Errors: `closed` when the
-    /// queue, its cache or its client has come to an end; the status of the failure when the cache has stopped for good.
+    /// queue, its cache or its client has come to an end; the status of the failure when the cache has stopped for
+    /// good.
     [[nodiscard]] result<std::optional<item>> try_next(timeout timeout = forever) noexcept
     {
         const tc_item *out = nullptr;
@@ -1586,8 +1593,8 @@ class queue {
         return taken;
     }
 
-    /// A descriptor for poll, epoll, kqueue or select (level-triggered), readable while `next` has something to say. It
-    /// belongs to the queue: not to be read, written or closed.
+    /// A descriptor for poll, epoll, kqueue or select (level-triggered), readable while `next` has something to say.
+    /// It belongs to the queue: not to be read, written or closed.
     [[nodiscard]] result<int> try_fd() noexcept
     {
         std::int32_t fd = -1;

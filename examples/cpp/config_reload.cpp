@@ -3,8 +3,8 @@
 //
 //     config_reload HOSTS [PATH]
 //
-// The settings are the children of PATH (default /config), each a node whose data is the value: `workers`, a number from
-// 1 to 64, and `timeout.ms`. Prints them as it starts to use them, and says why when it does not. Enter ends it.
+// The settings are the children of PATH (default /config), each a node whose data is the value: `workers`, a number
+// from 1 to 64, and `timeout.ms`. Prints them as it starts to use them, and says why when it does not. Enter ends it.
 #include <treecache.hpp>
 
 #include <charconv>

@@ -242,7 +242,9 @@ void walks(const treecache::snapshot &snapshot)
 void differences(treecache::cache &moving)
 {
     const treecache::snapshot before = moving.snapshot();
-    const auto beats = [](const treecache::snapshot &snapshot) { return snapshot.get_data("/c/moving/beat").stat().version; };
+    const auto beats = [](const treecache::snapshot &snapshot) {
+        return snapshot.get_data("/c/moving/beat").stat().version;
+    };
     treecache::snapshot after = moving.snapshot();
     for (int waited = 0; waited < LONG_MS && beats(after) < beats(before) + 3; waited += 5) {
         sleep_ms(5);

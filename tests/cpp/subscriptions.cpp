@@ -198,8 +198,8 @@ void ended_by_a_call_of_another(treecache::cache &still, treecache::cache &movin
     std::atomic<bool> told{false};
     token kept = make_token();
     const trace alive = kept;
-    auto other =
-        std::make_unique<subscription>(moving.listen([&, kept = std::move(kept)](const treecache::event &) { calls++; }));
+    auto other = std::make_unique<subscription>(
+        moving.listen([&, kept = std::move(kept)](const treecache::event &) { calls++; }));
     wait_until([&] { return calls > 0; });
     const subscription listening = still.listen([&](const treecache::event &) {
         if (other != nullptr) {
