@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What scripts/demo, scripts/test and tests/c/run share: installing what is missing, and a throwaway ZooKeeper.
+# What scripts/demo, scripts/test, tests/c/run and tests/cpp/run share: installing what is missing, and a throwaway ZooKeeper.
 # To be sourced after `set -euo pipefail`.
 
 readonly zookeeper_jar=/usr/share/java/zookeeper.jar
