@@ -15,7 +15,7 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|kazoo|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|kazoo|pip|venv ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
@@ -23,6 +23,7 @@ install_missing() {
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
             kazoo) "$python" -c 'import kazoo' 2>/dev/null || missing+=(python3-kazoo) ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
+            venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
         esac
