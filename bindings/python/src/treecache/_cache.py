@@ -1,0 +1,247 @@
+"""An in-memory copy of a subtree."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from ctypes import POINTER, byref, c_int32, c_int64, c_void_p
+from typing import TYPE_CHECKING, Callable, Literal, Optional, TypeVar, Union, overload
+
+from . import _abi, _reads
+from ._config import Config, Settings
+from ._events import EventStream, either_in, event_in, fault_in
+from ._handle import Handle, Owner, interruptible, milliseconds, text
+from ._library import lib
+from ._snapshot import Snapshot
+from ._values import NodeData, State, Stats, TreeEvent, stats
+from .errors import NoNodeError, TreeCacheError, check
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+_log = logging.getLogger("treecache")
+
+D = TypeVar("D")
+T = TypeVar("T")
+_EventListener = TypeVar("_EventListener", bound=Callable[[TreeEvent], object])
+_FaultListener = TypeVar("_FaultListener", bound=Callable[[Exception], object])
+
+
+class TreeCache(Owner):
+    """An in-memory copy of the subtree at `path`, and of every change of it.
+
+    client: the session it uses, and keeps alive. path: the root, absolute, relative to the client's chroot. config:
+    settings by name, such as {"root.create": False}; those for clients are ignored.
+
+    Nothing is read before `start`. As a context manager it is started on entry and closed at the end. Reads are
+    answered from memory, and go on while the server is away. Any method may be called from any thread; after `close`
+    all but `state` and `close` raise ClosedError. In the child of a fork they raise StateError.
+
+    Raises InvalidArgumentError, with `key` when it is a setting; ClosedError when the client is closed.
+    """
+
+    def __init__(self, client: Client, path: str, config: Optional[Config] = None) -> None:
+        settings = Settings(config)
+        out = c_void_p()
+        settings.check(lib.tc_new(client._handle, text(path), settings.handle, byref(out)))
+        self._open = Handle(out, lib.tc_free)
+        self._client = client
+        self._path = path
+        self._capacity = None if config is None else config.get("events.capacity")
+        self._one_at_a_time = threading.Lock()
+        self._fault_listeners: list[Callable[[Exception], object]] = []
+
+    def __repr__(self) -> str:
+        return f"<TreeCache of {self._path!r}, {self.state.name}>"
+
+    @property
+    def path(self) -> str:
+        """The root."""
+        return self._path
+
+    # Life
+
+    def start(self) -> None:
+        """Begins to load and follow the tree. Returns at once. StateError when it was started before."""
+        check(lib.tc_start(self._handle), self._path)
+
+    def close(self) -> None:
+        """Ends it: whoever waits is woken, no listener is called any more, and it cannot be started again.
+
+        Nodes and snapshots stay. Any thread, listeners too, and more than once; never blocks.
+        """
+        handle, self._open = self._open, None
+        if handle is not None:
+            lib.tc_close(handle)
+
+    def __enter__(self) -> TreeCache:
+        if self.state in (State.LATENT, State.CLOSED):  # then `start` says so
+            self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def wait_initialized(self, timeout: Optional[float] = None) -> None:
+        """Waits until the first load is complete, at most `timeout` seconds, None for no limit. Ctrl-C ends the wait.
+
+        Raises TimeoutError, StateError when it is not started, ClosedError also when it is closed meanwhile, and
+        AuthError, UnsupportedError, LimitError or what else a fault said when the load cannot succeed as things stand.
+        """
+        check(interruptible(lib.tc_wait_initialized, self._handle, milliseconds(timeout)), self._path)
+
+    def sync(self, timeout: Optional[float] = None) -> None:
+        """Waits until reads see all that was committed anywhere before this call: ZooKeeper's sync.
+
+        At most `timeout` seconds, None for no limit. Ctrl-C ends the wait. Raises as `wait_initialized`, and
+        ConnectionError when there is no connection or it goes meanwhile.
+        """
+        check(interruptible(lib.tc_sync, self._handle, milliseconds(timeout)), self._path)
+
+    @property
+    def is_initialized(self) -> bool:
+        """Whether the first load is complete."""
+        return bool(lib.tc_is_initialized(self._handle))
+
+    @property
+    def state(self) -> State:
+        """How it stands to the server. `stats().contact_age_ms` says how old that statement may be."""
+        handle = self._open
+        if handle is None:
+            return State.CLOSED
+        state, age = c_int32(), c_int64()
+        check(lib.tc_get_state(handle, byref(state), byref(age)), self._path)
+        return State(state.value)
+
+    def stats(self) -> Stats:
+        """Figures: how old, how large, how much work."""
+        told = POINTER(_abi.tc_stats)()
+        check(lib.tc_get_stats(self._handle, byref(told)), self._path)
+        try:
+            return stats(told.contents)
+        finally:
+            lib.tc_stats_free(told)
+
+    # Reads
+
+    @overload
+    def get_data(self, path: str) -> Optional[NodeData]: ...
+    @overload
+    def get_data(self, path: str, default: D) -> Union[NodeData, D]: ...
+    def get_data(self, path: str, default: object = None) -> object:
+        """The node at `path`; `default` when there is no such node.
+
+        Raises OutOfTreeError (a ValueError) when the path is not below the root, NotReadyError when the first load is
+        not complete and the node has not been seen yet, NoPermissionError, and InvalidArgumentError for what is no
+        path.
+        """
+        try:
+            return _reads.get_data(lib.tc_get_data, self._handle, path)
+        except NoNodeError:
+            return default
+
+    @overload
+    def get_children(self, path: str) -> Optional[frozenset[str]]: ...
+    @overload
+    def get_children(self, path: str, default: D) -> Union[frozenset[str], D]: ...
+    def get_children(self, path: str, default: object = None) -> object:
+        """The names of a node's children, those that may not be read among them; `default` when there is no such node.
+
+        Raises as `get_data`.
+        """
+        try:
+            return frozenset(_reads.get_children(lib.tc_get_children, self._handle, path))
+        except NoNodeError:
+            return default
+
+    @overload
+    def get_children_data(self, path: str) -> Optional[dict[str, Optional[NodeData]]]: ...
+    @overload
+    def get_children_data(self, path: str, default: D) -> Union[dict[str, Optional[NodeData]], D]: ...
+    def get_children_data(self, path: str, default: object = None) -> object:
+        """A node's children by name, all of one version, in the order of the names' bytes; `default` when there is no
+        such node. None for a child that may not be read.
+
+        Raises as `get_data`.
+        """
+        try:
+            return _reads.get_children_data(lib.tc_get_children_data, self._handle, path)
+        except NoNodeError:
+            return default
+
+    def snapshot(self) -> Snapshot:
+        """The tree as it is now, which two reads need not be. Takes constant time."""
+        out = c_void_p()
+        check(lib.tc_get_snapshot(self._handle, byref(out)), self._path)
+        return Snapshot(Handle(out, lib.tc_snapshot_free), self._path)
+
+    # Events
+
+    @overload
+    def events(
+        self, *, timeout: Optional[float] = None, faults: Literal[False] = False, capacity: Optional[int] = None
+    ) -> EventStream[TreeEvent]: ...
+    @overload
+    def events(
+        self, *, timeout: Optional[float] = None, faults: Literal[True], capacity: Optional[int] = None
+    ) -> EventStream[Union[TreeEvent, TreeCacheError]]: ...
+    def events(
+        self, *, timeout: Optional[float] = None, faults: bool = False, capacity: Optional[int] = None
+    ) -> Union[EventStream[TreeEvent], EventStream[Union[TreeEvent, TreeCacheError]]]:
+        """Opens a stream of its events: `for event in cache.events()`, or `async for`. Before or after `start`.
+
+        timeout: the longest silence in seconds that iteration puts up with, None for no limit. faults: whether what
+        goes wrong in the background is in it too, as exceptions that are not raised. capacity: events that it may lag
+        before it goes on by difference; the cache's `events.capacity` unless given.
+        """
+        limit = self._capacity if capacity is None else capacity
+        if faults:
+            return EventStream[Union[TreeEvent, TreeCacheError]](self, either_in, timeout, limit)
+        return EventStream[TreeEvent](self, event_in, timeout, limit)
+
+    def listen(self, listener: _EventListener) -> _EventListener:
+        """Has `listener` called with each TreeEvent, the tree so far first. May be used as a decorator.
+
+        It is called on a thread of its own, which ends when the cache is closed; the listeners of a cache are called
+        one at a time. What it raises is told to the fault listeners, or else logged. Until `close`, a cache with
+        listeners stays alive.
+        """
+        self._call(listener, self.events())
+        return listener
+
+    def listen_fault(self, listener: _FaultListener) -> _FaultListener:
+        """Has `listener` called with what goes wrong in the background, and with what other listeners raise.
+
+        As `listen` in all else.
+        """
+        faults = EventStream(self, fault_in, None, self._capacity)
+        self._fault_listeners.append(listener)
+        self._call(listener, faults)
+        return listener
+
+    def _call(self, listener: Callable[[T], object], stream: EventStream[T]) -> None:
+        threading.Thread(
+            target=self._listen, args=(listener, stream), name=f"treecache {self._path}", daemon=True
+        ).start()
+
+    def _listen(self, listener: Callable[[T], object], stream: EventStream[T]) -> None:
+        try:
+            for told in stream:
+                with self._one_at_a_time:
+                    if self._open is None:
+                        return
+                    try:
+                        listener(told)
+                    except Exception as raised:
+                        self._tell(raised)
+        except TreeCacheError as stopped:  # for good, and told as a fault
+            _log.debug("%s: %s", self._path, stopped)
+
+    def _tell(self, raised: Exception) -> None:
+        if not self._fault_listeners:
+            _log.exception("a listener of %s failed, and there is no fault listener", self._path)
+        for listener in self._fault_listeners:
+            try:
+                listener(raised)
+            except Exception:
+                _log.exception("a fault listener of %s failed", self._path)

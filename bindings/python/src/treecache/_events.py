@@ -1,0 +1,189 @@
+"""The events of a cache, taken out by the program's own threads or coroutines."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from ctypes import byref, c_int32, c_void_p
+from typing import TYPE_CHECKING, Callable, Generic, Optional, TypeVar, Union
+
+from . import _abi
+from ._config import Settings, Value
+from ._handle import Handle, Owner, milliseconds
+from ._library import lib
+from ._values import TreeEvent, fault, tree_event
+from .errors import ClosedError, TimeoutError, TreeCacheError, check
+
+if TYPE_CHECKING:
+    from ._cache import TreeCache
+
+T = TypeVar("T")
+
+# How many events a coroutine gets without a rest when they are there already, as those of a large tree are: more at
+# once would keep the other tasks of its loop waiting.
+_WITHOUT_REST = 100
+
+
+def event_in(item: c_void_p) -> Optional[TreeEvent]:
+    """The event that an item is, if it is one."""
+    event = lib.tc_item_event(item)
+    return tree_event(event.contents) if event else None
+
+
+def fault_in(item: c_void_p) -> Optional[TreeCacheError]:
+    """The fault that an item is, if it is one."""
+    told = lib.tc_item_fault(item)
+    return fault(told.contents) if told else None
+
+
+def either_in(item: c_void_p) -> Union[TreeEvent, TreeCacheError, None]:
+    """The event or the fault that an item is."""
+    return event_in(item) or fault_in(item)
+
+
+class EventStream(Owner, Generic[T]):
+    """What a cache has to tell; see `TreeCache.events`. An iterator, an asynchronous iterator and a context manager.
+
+    The tree so far comes first, as NODE_ADDED (and INITIALIZED when the cache is); then what follows, without gap or
+    duplicate. What waits is bounded: a stream that lags too far goes on with the difference between what it gave last
+    and the newest version. The stream keeps its cache alive.
+
+    Iteration ends when the stream, the cache or the client is closed, and raises the error that has stopped the cache
+    for good (LimitError) when there is one. TimeoutError is raised when nothing has come for as long as `events` was
+    told; the stream goes on with the next call.
+
+    Any number of threads may take events from one stream at once: each goes to one of them. Only one coroutine at a
+    time may wait for it. In the child of a fork all but `close` is StateError.
+    """
+
+    def __init__(
+        self,
+        cache: TreeCache,
+        content: Callable[[c_void_p], Optional[T]],
+        timeout: Optional[float],
+        capacity: Optional[Value],
+    ) -> None:
+        milliseconds(timeout)  # raises now rather than later
+        config: dict[str, Value] = {"queue.faults": content is not event_in}
+        if capacity is not None:
+            config["events.capacity"] = capacity
+        settings = Settings(config)
+        out = c_void_p()
+        settings.check(lib.tc_queue_open(cache._handle, settings.handle, byref(out)))
+        self._open = Handle(out, lib.tc_queue_free)
+        self._cache = cache
+        self._content = content
+        self._timeout = timeout
+        self._without_rest = 0
+        self._awaited = False
+
+    def __repr__(self) -> str:
+        return f"<EventStream of {self._cache.path!r}{'' if self._open else ', closed'}>"
+
+    def close(self) -> None:
+        """Ends the stream: what waits is dropped, whoever waits is woken. Any thread, more than once; never blocks."""
+        queue, self._open = self._open, None
+        if queue is not None:
+            lib.tc_queue_close(queue)
+
+    def __enter__(self) -> EventStream[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while there is something to take out with `get(0)`, for select, poll and such.
+
+        It belongs to the stream: do not read from it or close it. It is gone when the stream is closed.
+        """
+        return _descriptor(self._handle)
+
+    def get(self, timeout: Optional[float] = None) -> T:
+        """Takes the next out; waits at most `timeout` seconds for it, None for no limit. Ctrl-C ends the wait.
+
+        Raises TimeoutError, ClosedError when the stream, the cache or the client is closed, also meanwhile, and the
+        error that has stopped the cache for good.
+        """
+        limit = milliseconds(timeout)
+        end = None if limit < 0 else time.monotonic() + limit / 1000
+        queue = self._handle  # keeps the descriptor open while it is waited for, whoever closes the stream
+        readable = None
+        while (item := self._take(queue)) is None:
+            rest = None if end is None else end - time.monotonic()
+            if rest is not None and rest <= 0:
+                raise TimeoutError(path=self._cache.path)
+            if readable is None:
+                readable = select.poll()
+                readable.register(_descriptor(queue), select.POLLIN)
+            readable.poll(milliseconds(rest))
+        return item
+
+    def __iter__(self) -> EventStream[T]:
+        return self
+
+    def __next__(self) -> T:
+        try:
+            return self.get(self._timeout)
+        except ClosedError:
+            raise StopIteration from None
+
+    def __aiter__(self) -> EventStream[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            queue = self._handle  # as in get
+            self._without_rest += 1
+            if self._without_rest == _WITHOUT_REST:
+                self._without_rest = 0
+                await asyncio.sleep(0)
+            while (item := self._take(queue)) is None:
+                self._without_rest = 0
+                await self._until_readable(_descriptor(queue))
+            return item
+        except ClosedError:
+            raise StopAsyncIteration from None
+
+    async def _until_readable(self, descriptor: int) -> None:
+        """Waits for the event loop to say so. When it is cancelled, nothing is lost: nothing has been taken out yet."""
+        if self._awaited:
+            raise RuntimeError("another coroutine is already waiting for this stream")
+        loop = asyncio.get_running_loop()
+        readable = loop.create_future()
+
+        def tell() -> None:
+            if not readable.done():
+                readable.set_result(None)
+
+        loop.add_reader(descriptor, tell)
+        self._awaited = True
+        try:
+            await asyncio.wait_for(readable, self._timeout)
+        except asyncio.TimeoutError:
+            raise TimeoutError(path=self._cache.path) from None
+        finally:
+            loop.remove_reader(descriptor)
+            self._awaited = False
+
+    def _take(self, queue: Handle) -> Optional[T]:
+        """Takes the next out that is wanted here, if it is there already."""
+        while True:
+            item = c_void_p()
+            try:
+                status = lib.tc_queue_next(queue, 0, byref(item))
+                if status == _abi.TC_ERR_TIMEOUT:
+                    return None
+                check(status, self._cache.path)
+                content = self._content(item)
+            finally:
+                lib.tc_item_free(item)
+            if content is not None:
+                return content
+
+
+def _descriptor(queue: Handle) -> int:
+    descriptor = c_int32()
+    check(lib.tc_queue_fd(queue, byref(descriptor)))
+    return descriptor.value

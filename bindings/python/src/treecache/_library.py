@@ -1,0 +1,44 @@
+"""Finds and loads the shared library, once, when the package is imported."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from . import _abi
+
+_SONAME = "libtreecache.so.0"
+
+
+def _candidates() -> list[tuple[str, str]]:
+    """The files to try, in this order, each with where the name comes from."""
+    chosen = os.environ.get("TREECACHE_LIBRARY")
+    if chosen:
+        return [(chosen, "TREECACHE_LIBRARY")]
+    beside = Path(__file__).with_name(_SONAME)
+    return [(str(beside), "beside the package"), (_SONAME, "system loader")]
+
+
+def load() -> ctypes.CDLL:
+    """Loads the first library that can be loaded; ImportError says what was tried, and why it was of no use."""
+    tried = []
+    for name, source in _candidates():
+        try:
+            library = ctypes.CDLL(name)
+            for function, (result, arguments) in _abi.PROTOTYPES.items():
+                prototype = getattr(library, function)
+                prototype.restype = result
+                prototype.argtypes = arguments
+        except (OSError, AttributeError) as error:  # not there, or not this library, or an older one
+            tried.append(f"  {name} ({source}): {error}")
+        else:
+            return library
+    raise ImportError(
+        "the shared library of treecache cannot be loaded; tried:\n"
+        + "\n".join(tried)
+        + "\nInstall libtreecache, or name its file in the environment variable TREECACHE_LIBRARY."
+    )
+
+
+lib = load()

@@ -1,0 +1,125 @@
+"""The tree of a cache as it was at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
+
+from . import _abi, _reads
+from ._handle import Handle
+from ._library import lib
+from ._values import NodeData, TreeEvent, tree_event
+from .errors import (
+    InvalidArgumentError,
+    NoNodeError,
+    NoPermissionError,
+    NotReadyError,
+    OutOfTreeError,
+    check,
+)
+
+_NOT_IN_IT = (InvalidArgumentError, NoNodeError, NoPermissionError, NotReadyError, OutOfTreeError)
+
+
+class Snapshot(Mapping[str, NodeData]):
+    """The tree of a cache as it was at one moment: a mapping of paths to nodes that never changes.
+
+    It is independent of the cache, and stays readable when that is closed. Taking one costs nothing worth mentioning,
+    whatever the size of the tree; while it lives, what has changed since stays in memory too. Any thread, and the
+    child of a fork too.
+
+    Iteration, `len` and `in` speak of the nodes that the session may read, parents before their children, siblings in
+    the order of their bytes. `snapshot[path]` says why a node is not there: NoNodeError (a KeyError),
+    NoPermissionError, NotReadyError, OutOfTreeError or InvalidArgumentError.
+    """
+
+    def __init__(self, handle: Handle, root: str) -> None:
+        self._handle = handle
+        self._root = root
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of {self._root!r}, zxid {self.zxid:#x}, {len(self)} nodes>"
+
+    @property
+    def zxid(self) -> int:
+        """The zxid that the snapshot is of; a lower bound when it is not a cut, 0 before the first version."""
+        return int(lib.tc_snapshot_zxid(self._handle))
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it equals the server's tree at `zxid`, for all that the session may read."""
+        return bool(lib.tc_snapshot_is_cut(self._handle))
+
+    def __len__(self) -> int:
+        return int(lib.tc_snapshot_len(self._handle))
+
+    def __getitem__(self, path: str) -> NodeData:
+        return _reads.get_data(lib.tc_snapshot_get_data, self._handle, path)
+
+    def __contains__(self, path: object) -> bool:
+        if not isinstance(path, str):
+            return False
+        try:
+            self[path]
+        except _NOT_IN_IT:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        if self._root in self:
+            for node in self.walk():
+                yield node.path
+
+    def children(self, path: str) -> list[str]:
+        """The names of a node's children, in the order of their bytes, those that may not be read among them.
+
+        Raises what `snapshot[path]` raises.
+        """
+        return _reads.get_children(lib.tc_snapshot_get_children, self._handle, path)
+
+    def children_data(self, path: str) -> dict[str, Optional[NodeData]]:
+        """A node's children by name, in the order of the names' bytes; None for those that may not be read.
+
+        Raises what `snapshot[path]` raises.
+        """
+        return _reads.get_children_data(lib.tc_snapshot_get_children_data, self._handle, path)
+
+    def walk(self, path: Optional[str] = None) -> Iterator[NodeData]:
+        """The nodes from `path` (the root unless given) down, as iteration has them. Cheaper than `values()`.
+
+        Raises at once what `snapshot[path]` raises.
+        """
+        return self._walk(self[self._root if path is None else path])
+
+    def _walk(self, top: NodeData) -> Iterator[NodeData]:
+        levels: list[Iterator[Optional[NodeData]]] = [iter([top])]
+        while levels:
+            for node in levels[-1]:
+                if node is not None:
+                    yield node
+                    levels.append(iter(self.children_data(node.path).values()))
+                    break
+            else:
+                levels.pop()
+
+    def diff(self, newer: Snapshot) -> list[TreeEvent]:
+        """What has to happen to this snapshot to make it `newer`, in the order and the form of events.
+
+        Removals first, children before their parents; then additions and updates, parents before their children.
+        InvalidArgumentError when the snapshots are not of the same root.
+        """
+        events: list[TreeEvent] = []
+        failures: list[BaseException] = []
+
+        def visit(event: Any, _user: object) -> int:
+            try:
+                events.append(tree_event(event.contents))
+                return _abi.TC_WALK_CONTINUE
+            except BaseException as failure:  # Ctrl-C, most likely: nothing may be raised through the library
+                failures.append(failure)
+                return -1
+
+        check(lib.tc_snapshot_diff(self._handle, newer._handle, _abi.tc_diff_fn(visit), None))
+        for failure in failures:
+            raise failure
+        return events
