@@ -900,7 +900,8 @@ int32_t tc_listen_fault(struct tc_cache *cache,
  *
  * Never waits. Any thread; callbacks may call it, also on themselves.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone. Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone; where it is refused
+ * (TC_ERR_PANIC, TC_ERR_STATE), the listener goes when the cache is freed. Since 0.1.0.
  */
 int32_t tc_unlisten(struct tc_cache *cache,
                     uint64_t listener);
@@ -1084,8 +1085,8 @@ void tc_item_free(const struct tc_item *item);
  * what follows, without gap or duplicate, in the order that `tc_listen` tells of. A queue that lags by more than
  * `events.capacity` events continues with the difference between what was taken out last and the newest version.
  *
- * `config`: its `events.capacity` and `queue.faults`; NULL for the defaults; stays the caller's, and is not used after
- * the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+ * `config`: its `events.capacity` and `queue.faults`; NULL for the defaults, not for what the cache was made with; stays
+ * the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
  *
  * Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
  *

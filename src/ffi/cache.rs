@@ -279,7 +279,8 @@ pub unsafe extern "C" fn tc_listen_fault(
 ///
 /// Never waits. Any thread; callbacks may call it, also on themselves.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone. Since 0.1.0.
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone; where it is refused
+/// (TC_ERR_PANIC, TC_ERR_STATE), the listener goes when the cache is freed. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_unlisten(cache: *mut tc_cache, listener: u64) -> i32 {
     // SAFETY: the caller passes a cache that is not freed meanwhile.
