@@ -136,13 +136,14 @@ impl Feed {
         if state.closed {
             return;
         }
-        let mut wanted = state.consumers.iter().filter(|consumer| consumer.queue.wants().faults).peekable();
-        let nobody = wanted.peek().is_none();
-        // Each is to have it, so no short cut.
-        let all_have_it = wanted.fold(true, |all, consumer| consumer.queue.push_fault(&fault) && all);
+        let (mut told, mut missed) = (0, 0);
+        for consumer in state.consumers.iter().filter(|consumer| consumer.queue.wants().faults) {
+            told += 1;
+            missed += usize::from(!consumer.queue.push_fault(&fault));
+        }
         self.schedule(&mut state);
         drop(state);
-        if nobody || !all_have_it {
+        if told == 0 || missed > 0 {
             log_fault(&self.root, &fault);
         }
     }

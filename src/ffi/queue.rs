@@ -80,7 +80,7 @@ pub unsafe extern "C" fn tc_queue_next(
     unsafe {
         with("tc_queue_next", queue, |queue| {
             let (timeout, out) = (timeout(timeout_ms)?, Out::new("out", out)?);
-            out.write(queue.queue.next_with(timeout, |told| item::into_raw(told))?);
+            out.write(queue.queue.next_with(timeout, item::into_raw)?);
             Ok(())
         })
     }
