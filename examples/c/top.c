@@ -982,8 +982,12 @@ static void draw_state(struct frame *frame, const struct model *model, const str
         use(&pen, BUSY);
         put(&pen, label("PAUSED %s", ago_label(clock_ms(CLOCK_MONOTONIC) - model->taken_at).text).text);
     }
+}
 
-    pen = begin_line(frame);
+static void draw_stats(struct frame *frame, const struct model *model)
+{
+    const tc_stats *stats = model->stats;
+    struct pen pen = begin_line(frame);
     put_cell(frame, &pen, "server", stats->server != NULL ? stats->server : "none");
     put_cell(frame, &pen, "session", label("0x%" PRIx64, (uint64_t)stats->session_id).text);
     put_cell(frame, &pen, "connections", grouped(stats->connections).text);
@@ -1227,7 +1231,9 @@ static void draw_keys(struct frame *frame, const struct view *view)
 
 static void draw_header(struct frame *frame, const struct model *model, const struct view *view, int64_t now)
 {
+    frame->len = 0;
     draw_state(frame, model, view);
+    draw_stats(frame, model);
     draw_rates(frame, model);
     draw_fault(frame, model, now);
     draw_titles(frame, view);
@@ -1237,8 +1243,11 @@ static void draw_header(struct frame *frame, const struct model *model, const st
 static void draw_screen(struct frame *frame, const struct model *model, struct view *view, int height, int64_t now)
 {
     enum { FOOTER = 2 };
-    frame->len = 0;
     draw_header(frame, model, view, now);
+    if (frame->len > (size_t)height / 2) { /* the tree comes first */
+        frame->len = 0;
+        draw_state(frame, model, view);
+    }
     size_t taken = frame->len + FOOTER;
     view->page = (size_t)height > taken ? (size_t)height - taken : 1;
     if (view->selected < view->top)
