@@ -44,6 +44,7 @@ enum {
     FADE_MS = 5000,            /* how long a change is seen, and a node that went */
     HALF_LIFE_MS = 10000,      /* after which heat is half of what it was */
     MINUTE = 60,               /* what the sparklines show, in s */
+    ESCAPE_MS = 50,            /* after which an ESC without more is the key of that name */
     DRAIN = 256,               /* items to take out of the queue before the keyboard is looked at again */
     DEFAULT_WIDTH = 100,       /* where there is no terminal, nor COLUMNS */
 };
@@ -194,7 +195,7 @@ enum palette { NO_TERMINAL, NO_COLOURS, FEW_COLOURS, MANY_COLOURS, PALETTES };
 
 enum style {
     PLAIN, LABEL, TITLES, GOOD, BUSY, BAD, SPARK, DATA, LOCKED,
-    ADDED, ADDED_LATELY, ADDED_BEFORE, UPDATED, UPDATED_LATELY, UPDATED_BEFORE, REMOVED, STYLES
+    ADDED, ADDED_LATELY, ADDED_BEFORE, UPDATED, UPDATED_LATELY, UPDATED_BEFORE, GONE, STRUCK, STYLES
 };
 
 /* ECMA-48 "select graphic rendition", for each palette but the first, which has none. */
@@ -214,7 +215,8 @@ static const char *const RENDITIONS[STYLES][PALETTES] = {
     [UPDATED] = {"", "1", "30;43", "38;5;16;48;5;214"},
     [UPDATED_LATELY] = {"", "1", "33", "38;5;214"},
     [UPDATED_BEFORE] = {"", "", "33", "38;5;179"},
-    [REMOVED] = {"", "9", "9;31", "9;38;5;167"},
+    [GONE] = {"", "", "31", "38;5;167"},
+    [STRUCK] = {"", "9", "9;31", "9;38;5;167"},
 };
 
 /* What the place that top writes to can show. */
@@ -641,6 +643,12 @@ static void free_model(struct model *model)
     tc_snapshot_free(model->snapshot);
 }
 
+/* False only where the cache could not be asked. */
+static bool has_looked(const struct model *model)
+{
+    return model->snapshot != NULL && model->stats != NULL;
+}
+
 static const char *state_name(tc_state state)
 {
     switch (state) {
@@ -949,10 +957,16 @@ static void free_frame(struct frame *frame)
     free(frame->lines);
 }
 
+/* Below each other: what is counted, and how fast. */
+static int grid_of(const struct frame *frame)
+{
+    return frame->width > RATES * 12 ? (frame->width - 1) / RATES : 12;
+}
+
 /* A label with its value, in a grid: the next line is begun where this one is full. */
 static void put_cell(struct frame *frame, struct pen *pen, const char *name, const char *value)
 {
-    enum { GRID = 16 };
+    int grid = grid_of(frame);
     int columns = columns_of(pen->look, name, strlen(name)) + 1 + columns_of(pen->look, value, strlen(value));
     if (pen->column > 1 && pen->column + columns > pen->width)
         *pen = begin_line(frame);
@@ -963,7 +977,7 @@ static void put_cell(struct frame *frame, struct pen *pen, const char *name, con
     use(pen, PLAIN);
     put(pen, value);
     put(pen, "  ");
-    pad_to(pen, 1 + (pen->column - 1 + GRID - 1) / GRID * GRID);
+    pad_to(pen, 1 + (pen->column - 1 + grid - 1) / grid * grid);
 }
 
 static void draw_state(struct frame *frame, const struct model *model, const struct view *view)
@@ -1023,7 +1037,7 @@ static void put_sparkline(struct pen *pen, const struct model *model, size_t whi
 
 static void draw_rates(struct frame *frame, const struct model *model)
 {
-    int columns = (frame->width - 1) / RATES;
+    int columns = grid_of(frame);
     struct pen pen = begin_line(frame);
     for (int i = 0; i < RATES; i++) {
         pad_to(&pen, 1 + i * columns);
@@ -1086,7 +1100,7 @@ static enum style change_style(const struct note *note, int64_t now)
     if (note == NULL || note->change == UNCHANGED)
         return PLAIN;
     if (note->change == WAS_REMOVED)
-        return REMOVED;
+        return GONE;
     int64_t age = now - note->changed_at;
     int step = age < 1000 ? 0 : age < FADE_MS / 2 ? 1 : 2;
     return (note->change == WAS_ADDED ? ADDED : UPDATED) + (enum style)step;
@@ -1114,9 +1128,8 @@ static void put_name(struct pen *pen, const struct model *model, const struct vi
     size_t indent = row->depth * 2, most = (size_t)(end - pen->column) / 2;
     pad_to(pen, pen->column + (int)(indent < most ? indent : most));
     const struct signs *sign = signs(pen->look);
-    put(pen, !has_children                                               ? sign->leaf
-             : is_folded(&model->notes, view, path, row->path_len) ? sign->folded
-                                                                          : sign->unfolded);
+    bool folded = is_folded(&model->notes, view, path, row->path_len);
+    put(pen, !has_children ? sign->leaf : folded ? sign->folded : sign->unfolded);
     const char *name = row->depth == 0 ? path : strrchr(path, '/') + 1;
     put_part(pen, name, strlen(name), end - pen->column);
 }
@@ -1158,20 +1171,24 @@ static void draw_row(struct frame *frame, const struct model *model, const struc
         age_ms = model->taken_wall - stat->mtime;
     }
 
-    enum style style = row->kind == UNREADABLE ? LOCKED : change_style(note, model->taken_at);
-    use(&pen, style == REMOVED ? PLAIN : style);
-    put_change(&pen, note);
+    enum style style = selected                  ? PLAIN
+                       : row->kind == UNREADABLE ? LOCKED
+                                                 : change_style(note, model->taken_at);
+    bool is_gone = row->kind == GHOST;
     use(&pen, style);
+    put_change(&pen, note);
+    use(&pen, is_gone ? STRUCK : style);
     put_name(&pen, model, view, row, stat != NULL && stat->num_children > 0, at.path);
-    use(&pen, style == REMOVED ? PLAIN : style); /* no line through what is empty */
+    use(&pen, style); /* no line through what is empty */
     if (stat != NULL)
         put_stat(&pen, &at, stat, age_ms);
     pad_to(&pen, at.mark);
-    use(&pen, style == PLAIN ? DATA : style);
+    use(&pen, is_gone ? STRUCK : style == PLAIN && !selected ? DATA : style);
     if (row->kind == UNREADABLE)
         put(&pen, "(not ours to read)");
     put_part(&pen, (const char *)data, data_len, INT_MAX);
-    if (selected)
+    use(&pen, style);
+    if (selected || style == ADDED || style == UPDATED)
         pad_to(&pen, frame->width);
     tc_node_free(node);
 }
@@ -1296,6 +1313,7 @@ static void give_back_terminal(void)
     tcsetattr(STDIN_FILENO, TCSADRAIN, &terminal.before);
 }
 
+/* Also when it was taken before, and somebody else has changed its settings since. */
 static void take_terminal(void)
 {
     static const char take[] = "\033[?1049h\033[?25l\033[?7l\033[2J";
@@ -1304,8 +1322,9 @@ static void take_terminal(void)
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+    if (!terminal.taken)
+        write_all(take, sizeof take - 1);
     terminal.taken = true;
-    write_all(take, sizeof take - 1);
 }
 
 /* Stops as any program does, with the terminal as it was before. Returns when it is continued. */
@@ -1405,6 +1424,7 @@ enum key {
 struct keyboard {
     unsigned char bytes[64];
     size_t len;
+    int64_t typed_at;
 };
 
 static enum key key_of_sequence(unsigned char first, unsigned char last)
@@ -1559,15 +1579,15 @@ static void put_number(struct pen *pen, const char *name, const char *value)
     put(pen, value);
 }
 
-static void print_line(struct text *line)
+static void print_line(FILE *file, struct text *line)
 {
     append(line, "\n", 1);
-    fwrite(line->bytes, 1, line->len, stdout);
-    fflush(stdout);
+    fwrite(line->bytes, 1, line->len, file);
+    fflush(file);
     cut_back(line, 0);
 }
 
-static void print_item(const struct look *look, struct text *line, const tc_item *item)
+static void print_item(FILE *file, const struct look *look, struct text *line, const tc_item *item)
 {
     static const char *const names[] = {
         [TC_EVENT_NODE_ADDED] = "added",
@@ -1595,11 +1615,12 @@ static void print_item(const struct look *look, struct text *line, const tc_item
             put(&pen, event->path);
             put_number(&pen, "version", label("%" PRId32, event->stat->version).text);
             put_number(&pen, "size", size_label(event->data_len).text);
-            put(&pen, "  ");
+            if (event->data_len > 0)
+                put(&pen, "  ");
             put_part(&pen, (const char *)event->data, event->data_len, DEFAULT_WIDTH / 2);
         }
     }
-    print_line(line);
+    print_line(file, line);
 }
 
 static void print_summary(const struct look *look, struct text *line, const struct model *model)
@@ -1616,7 +1637,7 @@ static void print_summary(const struct look *look, struct text *line, const stru
     put_number(&pen, "data", size_label(stats->bytes).text);
     for (size_t i = 0; i < RATES; i++)
         put_number(&pen, RATE_NAMES[i], label("%s/s", rounded(last_rate(model, i)).text).text);
-    print_line(line);
+    print_line(stdout, line);
 }
 
 /* --- The loop ------------------------------------------------------------------------------------------------------ */
@@ -1650,9 +1671,9 @@ static void drain(struct top *top)
     top->ended = tc_queue_drain(top->queue, items, DRAIN, &count);
     for (size_t i = 0; top->ended == TC_OK && i < count; i++) {
         if (top->mode == LINES)
-            print_item(&top->screen.frame.look, &top->line, items[i]);
+            print_item(stdout, &top->screen.frame.look, &top->line, items[i]);
         else if (top->mode == ONCE && tc_item_fault(items[i]) != NULL)
-            fprintf(stderr, "top: %s\n", tc_item_fault(items[i])->message);
+            print_item(stderr, &top->screen.frame.look, &top->line, items[i]);
         take_item(&top->model, items[i]);
     }
 }
@@ -1667,7 +1688,7 @@ static void draw(struct top *top, int64_t now)
     }
     if (!top->view.paused || top->model.snapshot == NULL)
         look_at_tree(&top->model, now);
-    if (top->model.snapshot == NULL || top->model.stats == NULL)
+    if (!has_looked(&top->model))
         return;
     update_rows(&top->view, &top->model, now);
     draw_screen(&top->screen.frame, &top->model, &top->view, top->screen.height, now);
@@ -1680,7 +1701,7 @@ static void draw_once(struct top *top, int64_t now)
     struct frame *frame = &top->screen.frame;
     look_at_stats(&top->model, now);
     look_at_tree(&top->model, now);
-    if (top->model.snapshot == NULL || top->model.stats == NULL)
+    if (!has_looked(&top->model))
         return;
     make_rows(&top->view, &top->model, now);
     draw_header(frame, &top->model, &top->view, now);
@@ -1691,7 +1712,7 @@ static void draw_once(struct top *top, int64_t now)
             cut_back(&frame->lines[i], frame->lines[i].len - 1);
         if (frame->look.palette != NO_TERMINAL)
             append(&frame->lines[i], "\033[0m", 4);
-        print_line(&frame->lines[i]);
+        print_line(stdout, &frame->lines[i]);
     }
 }
 
@@ -1724,17 +1745,19 @@ static bool obey_signal(struct top *top, int signals)
 static bool obey_keyboard(struct top *top, bool readable)
 {
     struct keyboard *keyboard = &top->keyboard;
+    int64_t now = clock_ms(CLOCK_MONOTONIC);
     if (readable) {
+        keyboard->typed_at = now;
         ssize_t len = read(STDIN_FILENO, keyboard->bytes + keyboard->len, sizeof keyboard->bytes - keyboard->len);
         if (len <= 0)
             return false;
         keyboard->len += (size_t)len;
     }
-    for (enum key key; (key = next_key(keyboard, !readable)) != NO_KEY;) {
+    for (enum key key; (key = next_key(keyboard, now - keyboard->typed_at >= ESCAPE_MS)) != NO_KEY;) {
         if (!obey_key(&top->model, &top->view, key))
             return false;
-        if (top->view.stale) /* before the next key, which may mean one of the new rows */
-            update_rows(&top->view, &top->model, clock_ms(CLOCK_MONOTONIC));
+        if (top->view.stale && has_looked(&top->model)) /* before the next key, which may mean one of the new rows */
+            update_rows(&top->view, &top->model, now);
     }
     return true;
 }
@@ -1751,7 +1774,7 @@ static bool is_loaded(struct top *top)
 /* Waits for the queue, a signal, a key or the next frame, whatever is first; over and over. */
 static void loop(struct top *top, int queue, int signals)
 {
-    enum { QUEUE, SIGNALS, KEYBOARD, SOURCES, ESCAPE_MS = 50 };
+    enum { QUEUE, SIGNALS, KEYBOARD, SOURCES };
     int64_t next_frame = 0;
     for (;;) {
         int64_t now = clock_ms(CLOCK_MONOTONIC);
@@ -1775,7 +1798,7 @@ static void loop(struct top *top, int queue, int signals)
         };
         int64_t wait = top->mode == ONCE ? top->interval_ms : next_frame - clock_ms(CLOCK_MONOTONIC);
         if (top->keyboard.len > 0 && wait > ESCAPE_MS)
-            wait = ESCAPE_MS; /* then an ESC without more is the key of that name */
+            wait = ESCAPE_MS;
         if (poll(sources, SOURCES, wait > 0 ? (int)wait : 0) < 0 && errno != EINTR)
             return;
         if (sources[QUEUE].revents != 0)
@@ -1826,9 +1849,7 @@ static int follow(struct top *top, int signals)
     }
     loop(top, queue, signals);
     give_back_terminal();
-    if (top->ended != TC_OK)
-        return failed(top->model.faults > 0 ? top->model.fault.bytes : "the cache has stopped", top->ended);
-    return EXIT_SUCCESS;
+    return top->ended == TC_OK ? EXIT_SUCCESS : failed("cannot go on", top->ended);
 }
 
 static int look_into(tc_cache *cache, const struct options *options, int signals)
