@@ -49,7 +49,7 @@ enum {
     DEFAULT_WIDTH = 100,       /* where there is no terminal, nor COLUMNS */
 };
 
-/* --- Memory and text ----------------------------------------------------------------------------------------- */
+/* --- Memory and text ------------------------------------------------------------------------------------------ */
 
 /* What top needs is small. When not even that is there, it ends; the terminal is restored by exit(). */
 static void *grown(void *array, size_t count, size_t size)
@@ -101,7 +101,7 @@ static void set_text(struct text *text, const char *bytes, size_t len)
     append(text, bytes, len);
 }
 
-/* --- Numbers for people -------------------------------------------------------------------------------------- */
+/* --- Numbers for people --------------------------------------------------------------------------------------- */
 
 struct label {
     char text[96];
@@ -457,7 +457,8 @@ static struct note *find_or_add_note(struct notes *notes, const char *path, size
     return note;
 }
 
-/* Lets notes cool down and fade, and drops those that say nothing any more. Returns whether a removed node has faded. */
+/* Lets notes cool down and fade, and drops those that say nothing any more. Returns whether a removed node has
+ * faded. */
 static bool fade_notes(struct notes *notes, int64_t now, int64_t elapsed_ms)
 {
     double cooling = exp2(-(double)elapsed_ms / HALF_LIFE_MS);
@@ -674,7 +675,7 @@ static enum style state_style(tc_state state)
     }
 }
 
-/* --- The rows: which nodes are shown, in which order ------------------------------------------------------------- */
+/* --- The rows: which nodes are shown, in which order ---------------------------------------------------------- */
 
 struct row {
     size_t path; /* where in the view's paths */
@@ -803,7 +804,8 @@ static void add_row(struct view *view, const struct model *model, const char *pa
     append(&view->paths, path, len + 1);
 }
 
-/* Adds a node of the snapshot, and before it the ghosts whose place is there. Returns whether it is to be looked into. */
+/* Adds a node of the snapshot, and before it the ghosts whose place is there. Returns whether it is to be looked
+ * into. */
 static bool add_node(struct view *view, const struct model *model, struct ghosts *ghosts, const struct text *path,
                      const tc_node *node)
 {
@@ -928,7 +930,7 @@ static void free_view(struct view *view)
     free(view->selected_path.bytes);
 }
 
-/* --- A frame ------------------------------------------------------------------------------------------------------ */
+/* --- A frame -------------------------------------------------------------------------------------------------- */
 
 /* Lines of text with their styles. */
 struct frame {
@@ -1284,7 +1286,7 @@ static void draw_screen(struct frame *frame, const struct model *model, struct v
     draw_keys(frame, view);
 }
 
-/* --- The terminal ------------------------------------------------------------------------------------------------- */
+/* --- The terminal --------------------------------------------------------------------------------------------- */
 
 static void write_all(const char *bytes, size_t len)
 {
@@ -1403,7 +1405,7 @@ static void show(struct screen *screen)
     frame->look = shown->look;
 }
 
-/* --- The keyboard ------------------------------------------------------------------------------------------------- */
+/* --- The keyboard --------------------------------------------------------------------------------------------- */
 
 enum key {
     NO_KEY = -1, /* up to 255, a byte is its own key */
@@ -1569,7 +1571,7 @@ static bool obey_key(struct model *model, struct view *view, enum key key)
     return true;
 }
 
-/* --- Lines, where there is no terminal ----------------------------------------------------------------------------- */
+/* --- Lines, where there is no terminal ------------------------------------------------------------------------ */
 
 static void put_number(struct pen *pen, const char *name, const char *value)
 {
@@ -1640,7 +1642,7 @@ static void print_summary(const struct look *look, struct text *line, const stru
     print_line(stdout, line);
 }
 
-/* --- The loop ------------------------------------------------------------------------------------------------------ */
+/* --- The loop ------------------------------------------------------------------------------------------------- */
 
 struct options {
     const char *hosts, *path;
@@ -1816,7 +1818,7 @@ static void loop(struct top *top, int queue, int signals)
     }
 }
 
-/* --- The whole ------------------------------------------------------------------------------------------------------ */
+/* --- The whole ------------------------------------------------------------------------------------------------ */
 
 static int failed(const char *what, int32_t status)
 {

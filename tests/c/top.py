@@ -93,7 +93,8 @@ def it_shows_how_the_cache_stands_and_the_tree():
 
 
 def foreign_bytes_do_not_reach_the_terminal():
-    root = fresh("/foreign", {"a": b"\x1b[2J\x07\x00\n\\ \xff\xc3", "größe": "日本 \u202e\u0301 ü".encode(), "日本": b"end"})
+    root = fresh("/foreign", {"a": b"\x1b[2J\x07\x00\n\\ \xff\xc3", "größe": "日本 \u202e\u0301 ü".encode(),
+                              "日本": b"end"})
     top = Top(root).wait_for_tree()
     assert top.line("a").endswith(r"\x1b[2J\x07\x00\n\\ \xff\xc3"), top.line("a")
     # pyte leaves the second half of a wide character empty.
