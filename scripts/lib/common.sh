@@ -15,13 +15,13 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|kazoo|venv|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|kazoo|pyte|venv|pip ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
         case $need in
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
-            kazoo) "$python" -c 'import kazoo' 2>/dev/null || missing+=(python3-kazoo) ;;
+            kazoo | pyte) "$python" -c "import $need" 2>/dev/null || missing+=("python3-$need") ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
@@ -64,13 +64,15 @@ answers() {
     [[ $answer == imok ]]
 }
 
-# start_zookeeper DIR: starts a server with its data in DIR; sets zookeeper_pid and zookeeper_port.
+# start_zookeeper DIR: starts a server with its data in DIR; sets zookeeper_pid and zookeeper_port. One that was started
+# there before starts again on the same port.
 start_zookeeper() {
     local dir=$1
-    mkdir -p "$dir"
-    zookeeper_port=$("$python" -c \
-        'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    cat >"$dir/zoo.cfg" <<CONFIG
+    if [[ ! -e $dir/zoo.cfg ]]; then
+        mkdir -p "$dir"
+        zookeeper_port=$("$python" -c \
+            'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+        cat >"$dir/zoo.cfg" <<CONFIG
 dataDir=$dir/data
 clientPort=$zookeeper_port
 clientPortAddress=127.0.0.1
@@ -79,6 +81,7 @@ maxClientCnxns=0
 admin.enableServer=false
 4lw.commands.whitelist=*
 CONFIG
+    fi
     # The jar's manifest names what it needs; only a logger is left to choose, and slf4j-nop is the quiet one.
     java -Xmx256m -cp "$zookeeper_jar:/usr/share/java/slf4j-nop.jar" \
         org.apache.zookeeper.server.ZooKeeperServerMain "$dir/zoo.cfg" >"$dir/log" 2>&1 &

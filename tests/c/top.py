@@ -1,0 +1,387 @@
+"""The user of tests/c/top: runs top in terminals and without, and looks at what it shows.
+
+    top.py TOP SERVER_PORT
+
+Asks for the server to "stop" and to "start" on standard output, and waits for "done" on standard input.
+"""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from kazoo.client import KazooClient
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/lib"))
+from terminal import PATIENCE_S, Terminal  # noqa: E402
+
+TOP, PORT = sys.argv[1:]
+HOSTS = f"127.0.0.1:{PORT}"
+LEAVE_SCREEN = b"\x1b[?25h\x1b[?1049l"
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
+            "--show-leak-kinds=definite,indirect,possible", "--errors-for-leak-kinds=definite,indirect,possible"]
+
+zk = KazooClient(HOSTS, connection_retry={"max_tries": -1, "max_delay": 0.2}, command_retry={"max_tries": -1})
+
+
+class Top(Terminal):
+    """top in a terminal."""
+
+    def __init__(self, path, under=(), **terminal):
+        super().__init__([*under, TOP, "--interval", "100", HOSTS, path], **terminal)
+
+    def row(self, name):
+        """The number of the line that shows a node in the tree; None where there is none."""
+        for number, line in enumerate(self.lines()):
+            if re.match(rf".. +([▾▸] )?{re.escape(name)}( |$)", line):
+                return number
+        return None
+
+    def line(self, name):
+        row = self.row(name)
+        return None if row is None else self.lines()[row]
+
+    def looks(self, name):
+        """The first character of a node's name, with its colours; None where the node is not shown."""
+        row = self.row(name)
+        return None if row is None else self.screen.buffer[row][self.lines()[row].index(name)]
+
+    def wait_for_tree(self):
+        self.wait_until("the tree", lambda: "IN STEP" in self.text() and "NODE" in self.text())
+        return self
+
+    def sees(self, text):
+        self.wait_until(text, lambda: text in self.text())
+
+    def stops_seeing(self, text):
+        self.wait_until(f"the end of {text}", lambda: text not in self.text())
+
+    def ends_well(self):
+        self.wait_until("the end", self.has_ended)
+        assert self.exit_code == 0, f"exit code {self.exit_code}\n{self.output[-2000:].decode(errors='replace')}"
+        assert LEAVE_SCREEN in self.output and self.is_as_before(), "the terminal is not as it was"
+        self.end()
+
+
+def fresh(root, nodes=()):
+    """A tree of its own for each test."""
+    zk.create(root, b"")
+    for path, data in dict(nodes).items():
+        zk.create(f"{root}/{path}", data, makepath=True)
+    return root
+
+
+def it_shows_how_the_cache_stands_and_the_tree():
+    root = fresh("/shown", {"a/x": b"hello", "b": b"B" * 3000})
+    zk.create(f"{root}/session", b"", ephemeral=True)
+    top = Top(root).wait_for_tree()
+    top.sees(f"server {HOSTS}")
+    for part in ["● IN STEP", root, "connections 1", "nodes 5", "data 2.9 KiB", "lags 0", "faults 0", "· a cut",
+                 "events ", "changes ", "reads ", "batches ", "cuts "]:
+        top.sees(part)
+    assert re.search(r"session 0x[1-9a-f]", top.text()) and re.search(r"zxid 0x[1-9a-f]", top.text()), top.text()
+    assert re.search(r"▾ a +0 +0 B +\S+ \S+ +1", top.line("a")), top.line("a")
+    assert re.search(r" x +0 +5 B .* hello$", top.line("x")), top.line("x")
+    assert re.search(r" b +0 +2.9 KiB .*  B+…$", top.line("b")), top.line("b")
+    assert re.search(r" session .* E$", top.line("session")), top.line("session")
+    assert [top.row(name) for name in [root, "a", "x", "b", "session"]] == list(range(top.row(root), top.row(root) + 5))
+    top.press("q")
+    top.ends_well()
+
+
+def foreign_bytes_do_not_reach_the_terminal():
+    root = fresh("/foreign", {"a": b"\x1b[2J\x07\x00\n\\ \xff\xc3", "größe": "日本 \u202e\u0301 ü".encode(),
+                              "日本": b"end"})
+    top = Top(root).wait_for_tree()
+    assert top.line("a").endswith(r"\x1b[2J\x07\x00\n\\ \xff\xc3"), top.line("a")
+    # pyte leaves the second half of a wide character empty.
+    assert top.line("größe").replace(" ", "").endswith(r"日本\u{202e}\u{301}ü"), top.line("größe")
+    assert b"\x1b[2J\x07" not in top.output and "\u202e".encode() not in top.output
+    # A wide character takes two columns: the data of all begins in one column.
+    columns = {top.screen.display[top.row(name)].index(data) for name, data in [("a", r"\x1b"), ("größe", "日")]}
+    buffer = top.screen.buffer[top.row("日本")]
+    assert len(columns) == 1 and buffer[columns.pop()].data == "e", top.text()
+    top.press("q")
+    top.ends_well()
+    in_ascii = subprocess.run([TOP, "--once", HOSTS, root], env={**os.environ, "LC_ALL": "C"}, capture_output=True)
+    assert in_ascii.stdout.isascii() and rb"gr\xc3\xb6\xc3\x9fe" in in_ascii.stdout, in_ascii
+
+
+def changes_are_seen_and_fade():
+    root = fresh("/changing", {"still": b"", "set": b"before", "dropped/below": b"last words"})
+    top = Top(root).wait_for_tree()
+    assert top.looks("set").bg == "default"
+    zk.set(f"{root}/set", b"after")
+    zk.create(f"{root}/new", b"born")
+    zk.delete(f"{root}/dropped", recursive=True)
+    top.sees("after")
+    top.sees("born")
+    top.wait_until("a removed node", lambda: (top.line("below") or "").startswith("-"))
+    assert top.line("set").startswith("~") and top.line("new").startswith("+"), top.text()
+    assert top.looks("below").strikethrough and "last words" in top.line("below")
+    assert top.looks("set").bg != "default" and top.looks("new").bg not in ("default", top.looks("set").bg)
+    assert top.looks("still").bg == top.looks("still").fg == "default"
+    top.stops_seeing("last words")
+    assert top.row("dropped") is None
+    top.wait_until("no trace of a change", lambda: top.line("set")[0] == " " and top.looks("set").fg == "default")
+    zk.create(f"{root}/dropped", b"again")
+    top.wait_until("the node again", lambda: (top.line("dropped") or "").startswith("+"))
+    top.press("q")
+    top.ends_well()
+
+
+def keys_move_fold_sort_filter_and_pause():
+    nodes = {f"folder/{number:03}": b"" for number in range(100)}
+    root = fresh("/keys", {**nodes, "last": b"bottom"})
+    top = Top(root, columns=80, rows=24).wait_for_tree()
+    top.sees("1 of 103")
+    for keys, place in [("j\x1b[B", "3 of 103"), ("k\x1bOA", "1 of 103"), ("G", "103 of 103"), ("\x1b[H", "1 of 103"),
+                        ("\x1b[F", "103 of 103"), ("g", "1 of 103")]:
+        top.press(keys)
+        top.sees(f" {place}")
+    assert top.row("last") is None
+    top.press("\x1b[6~")
+    top.stops_seeing(" 1 of 103")
+    top.press("\x1b[5~")
+    top.sees(" 1 of 103")
+    top.press("j\r")
+    top.sees("2 of 3")
+    assert "▸ folder" in top.line("folder") and "bottom" in top.text(), top.text()
+    top.press("\x1b[C")
+    top.sees("2 of 103")
+    top.press("j\x1b[D")  # from a leaf to its parent
+    top.sees("2 of 103")
+    top.press("\x1b[D")
+    top.sees("2 of 3")
+
+    top.press("/er/01")  # folds hide nothing that is looked for
+    top.sees("/er/01_")
+    top.wait_until("ten nodes and those above", lambda: top.row("010") and top.row("019") and not top.row("020"))
+    top.press("\x7f\x7fo\x7f\n")
+    top.sees("of 102")
+    top.press("\x1b")
+    top.sees("of 3")
+    top.press("/nowhere\n")
+    top.sees("No path has that in it")
+    top.press("\x1b")
+    top.sees("of 3")
+
+    for beat in range(5):
+        zk.set(f"{root}/last", str(beat).encode())
+    zk.set(root, b"once")
+    top.press("s")
+    top.sees("HOTTEST FIRST")
+    top.wait_until("the hottest first", lambda: top.row(f"{root}/last") == top.row(root) - 1)
+    top.press("s")
+    top.stops_seeing("HOTTEST FIRST")
+
+    top.press("p")
+    top.sees("PAUSED")
+    zk.set(f"{root}/last", b"meanwhile")
+    zk.create(f"{root}/meanwhile", b"")
+    top.look(0.6)
+    assert "meanwhile" not in top.text(), top.text()
+    top.press("p")
+    top.stops_seeing("PAUSED")
+    top.wait_until("what was missed", lambda: top.row("meanwhile") and "meanwhile" in top.line("last"))
+    top.press("\x03")  # Ctrl-C
+    top.ends_well()
+
+
+def a_resized_terminal_is_filled_to_its_edges():
+    root = fresh("/resized", {f"{number:03}": b"long " * 100 for number in range(100)})
+    top = Top(root).wait_for_tree()
+    for columns, rows in [(60, 40), (130, 16), (40, 5), (10, 3), (1, 1), (100, 30)]:
+        top.resize(columns, rows)
+        keys = " ↑↓ move  ⏎ fold  s heat  / filter  p pause  q quit"
+        top.wait_until(f"{columns} by {rows}", lambda: keys[:columns - 1] in top.lines()[-1] or rows < 4)
+        top.look(0.15)
+        assert len(top.lines()) == rows
+    data = top.screen.display[top.row("003")]
+    assert data.endswith("…") and len(data) == 100, data
+    top.press("q")
+    top.ends_well()
+
+
+def many_changes_cost_no_frame_each():
+    root = fresh("/many")
+    for hundred in range(20):
+        transaction = zk.transaction()
+        for number in range(500):
+            transaction.create(f"{root}/{hundred * 500 + number:05}")
+        transaction.commit()
+    top = Top(root).wait_for_tree()
+    top.sees("nodes 10,001")
+    before = len(top.output)
+    for written in [zk.set_async(f"{root}/{number:05}", b"new") for number in range(3000)]:
+        written.get()
+    top.press("s\x1b[F")  # among the rest, after those that changed
+    top.sees("10,001 of 10,001")
+    top.press("\x1b[H")
+    top.wait_until("the last change", lambda: re.search(rf"~.+{root}/\d+ +1 +3 B .*new$", top.text(), re.M))
+    written = len(top.output) - before
+    assert written < 1000 * 1000, f"{written} bytes for 3,000 changes: a line each would be a third of that"
+    top.press("q")
+    top.ends_well()
+
+
+def a_server_that_goes_away_is_seen():
+    root = fresh("/away", {"kept": b"through it all"})
+    top = Top(root).wait_for_tree()
+    ask("stop")
+    top.sees("● SUSPENDED")
+    top.sees("TC_ERR_CONNECTION: ")
+    top.sees("server none")
+    assert "through it all" in top.text() and "faults 0" not in top.text(), top.text()
+    ask("start")
+    zk.create(f"{root}/after", b"back again")
+    top.wait_for_tree()
+    top.sees("back again")
+    assert re.search(r"connections ([2-9]|[1-9]\d)", top.text()), top.text()
+    top.press("q")
+    top.ends_well()
+
+
+def it_stops_for_the_shell_and_is_continued():
+    root = fresh("/stopped", {"a": b"first"})
+    top = Top(root).wait_for_tree()
+
+    def state():
+        with open(f"/proc/{top.pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+
+    for stop in [lambda: top.press("\x1a"), lambda: os.kill(top.pid, signal.SIGTSTP)]:
+        stop()
+        top.wait_until("the stop", lambda: state() == "T")
+        top.look()
+        assert top.output.count(LEAVE_SCREEN) == top.output.count(b"\x1b[?1049h"), "it has kept the screen"
+        assert top.is_as_before()
+        top.screen.reset()
+        os.kill(top.pid, signal.SIGCONT)
+        top.sees("first")
+    os.kill(top.pid, signal.SIGSTOP)  # nobody can notice that one
+    top.wait_until("the stop", lambda: state() == "T")
+    top.screen.reset()
+    os.kill(top.pid, signal.SIGCONT)
+    top.sees("first")
+    zk.set(f"{root}/a", b"second")
+    top.sees("second")
+    os.kill(top.pid, signal.SIGTERM)
+    top.ends_well()
+
+
+def colours_are_shown_where_they_are_wanted():
+    root = fresh("/colours", {"a": b""})
+    for environment, wanted in [({}, rb"\x1b\[0;[0-9;]*38;5"), ({"TERM": "xterm", "COLORTERM": ""}, rb"\x1b\[0;1;32m"),
+                                ({"NO_COLOR": "1"}, None), ({"TERM": "vt100"}, None)]:
+        top = Top(root, **environment).wait_for_tree()
+        if wanted is not None:
+            assert re.search(wanted, top.output), (environment, top.output)
+        else:
+            assert not re.search(rb"\x1b\[[0-9;]*[;\[][34][0-9]", top.output), (environment, top.output)
+        top.press("q")
+        top.ends_well()
+    top = Top(root, TERM="dumb")
+    top.wait_until("a line for each event", lambda: "added        /colours/a" in top.text())
+    assert b"\x1b" not in top.output
+    top.end()
+
+
+def without_a_terminal_it_prints_lines():
+    root = fresh("/lines", {"a": b"\x1b[31mred\n"})
+    top = subprocess.Popen([TOP, HOSTS, root], stdout=subprocess.PIPE, text=True)
+    lines = []
+
+    def read_until(pattern):
+        while not lines or not re.search(pattern, lines[-1]):
+            lines.append(top.stdout.readline())
+            assert lines[-1] != "", f"no {pattern} in {lines}"
+
+    read_until(r"^in step$")
+    assert [line for line in lines if not line.startswith("--")] == [
+        "added        /lines  version 0  size 0 B\n",
+        "added        /lines/a  version 0  size 9 B  \\x1b[31mred\\n\n", "initialized\n", "in step\n"], lines
+    read_until(rf"^--  state IN STEP  server {HOSTS}  .*  nodes 2  data 9 B  events .*/s  changes 0/s  reads .*/s")
+    zk.set(f"{root}/a", b"new")
+    zk.delete(f"{root}/a")
+    read_until(r"^removed +/lines/a ")
+    top.terminate()
+    top.communicate(timeout=PATIENCE_S)
+    assert top.returncode == 0
+
+
+def once_prints_one_frame():
+    root = fresh("/once", {f"{number:03}": b"data" for number in range(100)})
+    done = subprocess.run([TOP, "--once", HOSTS, root], capture_output=True, timeout=PATIENCE_S,
+                          env={**os.environ, "LC_ALL": "C.UTF-8", "COLUMNS": "90"})
+    lines = done.stdout.decode().splitlines()
+    assert done.returncode == 0 and done.stderr == b"" and b"\x1b" not in done.stdout, done
+    assert lines[0] == f" ● IN STEP  {root}" and sum(line.endswith("  data") for line in lines) == 100, lines
+    assert max(map(len, lines)) <= 90
+    missing = subprocess.run([TOP, "--once", HOSTS, "/missing"], capture_output=True, timeout=PATIENCE_S)
+    assert missing.returncode == 0 and zk.exists("/missing") is None, "looking has made the root"
+
+
+def nonsense_is_answered_clearly():
+    usage = "usage: top [--once] [--interval MS] [--config KEY=VALUE]... HOSTS PATH"
+    for arguments, code, words in [
+        ([], 2, usage), ([HOSTS], 2, usage), ([HOSTS, "/a", "/b"], 2, usage), (["--onec", HOSTS, "/a"], 2, "--onec"),
+        (["--interval"], 2, "--interval needs a value"), (["--interval", "1s", HOSTS, "/a"], 2, "not 1s"),
+        (["--interval", "0", HOSTS, "/a"], 2, "from 10 to 60000"), (["--config", "x", HOSTS, "/a"], 2, "KEY=VALUE"),
+        (["--config", "no.such.key=1", HOSTS, "/a"], 2, "no.such.key"),
+        (["--config", "session.timeout.ms=soon", HOSTS, "/a"], 2, "session.timeout.ms"),
+        (["no hosts:at all", "/a"], 1, "no hosts:at all"), ([HOSTS, "not/a/path"], 1, "not/a/path"),
+    ]:
+        done = subprocess.run([TOP, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == code and words in done.stderr and done.stdout == "", (arguments, done)
+    limited = subprocess.run([TOP, "--config", "limit.nodes=1", "--once", HOSTS, "/"], capture_output=True, text=True,
+                             timeout=PATIENCE_S)
+    assert limited.returncode == 1 and "TC_ERR_LIMIT" in limited.stderr, limited
+
+
+def valgrind_has_nothing_to_say(top):
+    """It has been running, slowly, since before the other tests."""
+    top.wait_for_tree()
+    for beat in range(20):
+        zk.set("/valgrind/a", b"\xff\x1b" * beat)
+        zk.create("/valgrind/blink", b"", ephemeral=True)
+        zk.delete("/valgrind/blink")
+    top.wait_until("changes", lambda: re.search(r"changes [1-9]", top.text()))
+    for keys in ["j", "\r", "\r", "s", "/val", "\n", "\x1b", "s", "G", "p", "p"]:
+        top.press(keys)
+        top.look(0.1)
+    top.resize(70, 20)
+    top.sees("2 of")
+    top.press("q")
+    top.ends_well()
+
+
+def ask(command):
+    print(command, flush=True)
+    answer = sys.stdin.readline()
+    assert answer == "done\n", answer
+
+
+def main():
+    logging.disable()  # kazoo tells that the server went away, which it is to do
+    zk.start()
+    fresh("/valgrind", {"a": b""})
+    slow = Top("/valgrind", under=VALGRIND)
+    for test in [it_shows_how_the_cache_stands_and_the_tree, foreign_bytes_do_not_reach_the_terminal,
+                 changes_are_seen_and_fade, keys_move_fold_sort_filter_and_pause,
+                 a_resized_terminal_is_filled_to_its_edges, many_changes_cost_no_frame_each,
+                 it_stops_for_the_shell_and_is_continued, colours_are_shown_where_they_are_wanted,
+                 without_a_terminal_it_prints_lines, once_prints_one_frame, nonsense_is_answered_clearly,
+                 lambda: valgrind_has_nothing_to_say(slow), a_server_that_goes_away_is_seen]:
+        name = test.__name__ if test.__name__ != "<lambda>" else valgrind_has_nothing_to_say.__name__
+        began = time.monotonic()
+        test()
+        print(f"{name.replace('_', ' ')}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+    zk.stop()
+
+
+if __name__ == "__main__":
+    main()
