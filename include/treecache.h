@@ -239,7 +239,8 @@ typedef struct tc_snapshot tc_snapshot;
 
 /**
  * Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
- * called on whatever thread has something to log, on several at once, and must not call any `tc_` function.
+ * called on whatever thread has something to log, on several at once, and must not call any `tc_` function; never within
+ * itself: what is logged there all the same goes nowhere.
  */
 typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
 
@@ -621,8 +622,8 @@ const char *tc_status_name(int32_t status);
  * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
  * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own, and
- * in the child of a fork that came while a line was being logged. Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_WOULD_DEADLOCK in `fn`; TC_ERR_STATE when a Rust program has
+ * set a logger of its own, and in the child of a fork that came while a line was being logged. Since 0.1.0.
  */
 int32_t tc_log_set(int32_t level,
                    tc_log_fn fn,

@@ -2,6 +2,7 @@
 //!
 //! Off until a sink is set. Only lines of this library are passed on, also where other users of `log` are linked in.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock, TryLockError};
 
@@ -22,6 +23,11 @@ static LOGGER: Logger = Logger { sink: RwLock::new(None) };
 /// A fork left the sink behind in the hands of a thread that the child does not have.
 static STUCK: AtomicBool = AtomicBool::new(false);
 
+thread_local! {
+    /// Whether this thread is in the sink: what it logs there goes nowhere, or it would never come out.
+    static IN_SINK: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Whether this process logs through `LOGGER`.
 static INSTALLED: OnceCell<bool> = OnceCell::new();
 
@@ -30,8 +36,11 @@ static INSTALLED: OnceCell<bool> = OnceCell::new();
 ///
 /// # Errors
 /// [`Error::State`] when the process logs elsewhere: there is one logger for all of it. Also in the child of a fork
-/// that came while a line was being logged.
+/// that came while a line was being logged. [`Error::WouldDeadlock`] in the sink.
 pub(crate) fn set(sink: Option<(LevelFilter, Sink)>) -> Result<(), Error> {
+    if IN_SINK.get() {
+        return Err(Error::WouldDeadlock);
+    }
     if STUCK.load(Ordering::Relaxed) {
         return Err(Error::State("a line was being logged when the process was forked"));
     }
@@ -61,14 +70,17 @@ impl Log for Logger {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
+        if !self.enabled(record.metadata()) || IN_SINK.get() {
             return;
         }
         let current = self.sink.read().unwrap_or_else(PoisonError::into_inner);
         if let Some((level, sink)) = &*current
             && record.level() <= *level
         {
-            sink(record.level(), &record.args().to_string());
+            let line = record.args().to_string();
+            IN_SINK.set(true);
+            sink(record.level(), &line);
+            IN_SINK.set(false);
         }
     }
 

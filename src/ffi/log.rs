@@ -9,7 +9,8 @@ use crate::error::Error;
 use crate::logging;
 
 /// Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
-/// called on whatever thread has something to log, on several at once, and must not call any `tc_` function.
+/// called on whatever thread has something to log, on several at once, and must not call any `tc_` function; never within
+/// itself: what is logged there all the same goes nowhere.
 pub type tc_log_fn = Option<unsafe extern "C" fn(level: i32, message: *const c_char, user: *mut c_void)>;
 
 /// Function and `user` as they were given.
@@ -38,8 +39,8 @@ impl Target {
 /// May be called again; the function before is not called any more once this returns. Any thread; waits for calls
 /// of the function before that are under way; must not be called from `fn`, other callbacks may call it.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_STATE when a Rust program has set a logger of its own, and
-/// in the child of a fork that came while a line was being logged. Since 0.1.0.
+/// Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_WOULD_DEADLOCK in `fn`; TC_ERR_STATE when a Rust program has
+/// set a logger of its own, and in the child of a fork that came while a line was being logged. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_log_set(level: i32, r#fn: tc_log_fn, user: *mut c_void) -> i32 {
     guard("tc_log_set", || {

@@ -313,6 +313,26 @@ static void a_setting_is_checked_when_it_is_set(void)
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_log_set(8, on_log, &log));
 }
 
+/* What nobody should do. */
+static void log_within_a_log(int32_t level, const char *message, void *user)
+{
+    (void)level, (void)message;
+    ++*(int *)user;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(NULL, "root.create", "true"));
+    CHECK_STATUS(TC_ERR_WOULD_DEADLOCK, tc_log_set(7, NULL, NULL));
+}
+
+static void a_log_function_is_not_called_within_itself(void)
+{
+    int calls = 0;
+    CHECK_OK(tc_log_set(3, log_within_a_log, &calls));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(NULL, "root.create", "true"));
+    CHECK(calls == 1);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(NULL, "root.create", "true"));
+    CHECK(calls == 2);
+    CHECK_OK(tc_log_set(3, NULL, NULL));
+}
+
 /* The last call with `config` failed, and was about this; NULL for what it was not about. */
 static void check_error(const tc_config *config, const char *key, const char *path, const char *message)
 {
@@ -1259,6 +1279,7 @@ static const struct {
     TEST(the_numbers_and_names_of_status_codes_hold),
     TEST(nothing_happens_when_null_is_freed),
     TEST(a_setting_is_checked_when_it_is_set),
+    TEST(a_log_function_is_not_called_within_itself),
     TEST(a_configuration_says_why_the_last_call_with_it_failed),
     TEST(one_config_serves_clients_and_caches),
     TEST(a_client_refuses_bad_input),
