@@ -223,6 +223,8 @@ public final class Curator {
         }
     }
 
+    /** Deprecated in favour of CuratorCache, and the one that copes with more than 65,535 nodes. */
+    @SuppressWarnings("deprecation")
     private final class OfTreeCache implements Cache {
         private final String root;
         private final TreeCache cache;
