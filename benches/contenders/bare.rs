@@ -89,6 +89,9 @@ fn load(connection: &mut Connection, root: &str) -> io::Result<Vec<(Vec<Want>, V
                         queue.push_back(Want::Data(format!("{path}/{name}")));
                     }
                 }
+                (want, Found::Error(code)) => {
+                    return Err(io::Error::other(format!("{want:?}: error {code}")));
+                }
                 (want, found) => return Err(io::Error::other(format!("{want:?}: {found:?}"))),
             }
             Ok(())
@@ -110,13 +113,14 @@ fn each_result(
         let found = match kind {
             GET_DATA => {
                 let data = reply.buffer()?;
-                let num_children = reply.take(68)?[NUM_CHILDREN..][..4].try_into().map_err(io::Error::other)?;
+                let num_children =
+                    reply.take(68)?[NUM_CHILDREN..][..4].try_into().map_err(io::Error::other)?;
                 Found::Data(data, i32::from_be_bytes(num_children))
             }
             GET_CHILDREN => {
                 Found::Children((0..reply.int()?).map(|_| reply.buffer()).collect::<io::Result<_>>()?)
             }
-            _ => Found::Error(kind, reply.int()?),
+            _ => Found::Error(reply.int()?),
         };
         tell(want, found)?;
     }
@@ -128,8 +132,8 @@ enum Found<'a> {
     /// With the number of children.
     Data(&'a [u8], i32),
     Children(Vec<&'a [u8]>),
-    /// The kind of the result, and what followed.
-    Error(i32, i32),
+    /// ZooKeeper's code.
+    Error(i32),
 }
 
 #[derive(Debug)]

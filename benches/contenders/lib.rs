@@ -20,9 +20,10 @@ pub struct Digest {
 
 impl Digest {
     pub fn add(&mut self, path: &str, data: &[u8]) {
-        let crc = [path.as_bytes(), &[0], data].into_iter().flatten().fold(u32::MAX, |crc, byte| {
-            CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8
-        });
+        let crc = [path.as_bytes(), &[0], data]
+            .into_iter()
+            .flatten()
+            .fold(u32::MAX, |crc, byte| CRC_TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8);
         self.nodes += 1;
         self.sum = self.sum.wrapping_add(u64::from(!crc));
     }
@@ -147,10 +148,8 @@ fn answer_if_followed(
             return Ok(format!("ok events={events} versions=0"));
         }
         ["expect", file, ref data @ ..] => {
-            *expected = Expected {
-                paths: lines_of(file)?,
-                data: data.first().map(|data| data.as_bytes().to_vec()),
-            };
+            *expected =
+                Expected { paths: lines_of(file)?, data: data.first().map(|data| data.as_bytes().to_vec()) };
         }
         ["until"] => {
             while let Some(path) = expected.paths.last() {

@@ -26,7 +26,8 @@ struct Handmade {
 
 impl Contender for Handmade {
     fn connect(&mut self, hosts: &str) -> Result<(), String> {
-        let client = ZooKeeper::connect(hosts, SESSION_TIMEOUT, |_| {}).map_err(|error| format!("{error:?}"))?;
+        let client =
+            ZooKeeper::connect(hosts, SESSION_TIMEOUT, |_| {}).map_err(|error| format!("{error:?}"))?;
         // Queued until there is a session.
         client.exists("/", false).map_err(|error| format!("{error:?}"))?;
         self.client = Some(Arc::new(client));
@@ -155,7 +156,8 @@ impl Cache {
                 Read::Data(path) => self.read_data(path),
                 Read::Children(path) => self.read_children(path),
             };
-            if let (Err(error), Read::Node(path) | Read::Data(path) | Read::Children(path)) = (done, &wanted) {
+            if let (Err(error), Read::Node(path) | Read::Data(path) | Read::Children(path)) = (done, &wanted)
+            {
                 match error {
                     ZkError::NoNode => self.remove(path),
                     // Whoever writes such a cache by hand would have to think of something here.

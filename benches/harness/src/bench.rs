@@ -105,7 +105,12 @@ pub struct Cost {
 }
 
 /// Asks, and counts the processor time of both sides.
-pub fn ask_counting(process: &mut Process, server: &Server, request: &str, patience: Duration) -> Result<Cost> {
+pub fn ask_counting(
+    process: &mut Process,
+    server: &Server,
+    request: &str,
+    patience: Duration,
+) -> Result<Cost> {
     let (client, server_pid) = (process.pid(), server.pid());
     let before = [processor_seconds(client), processor_seconds(server_pid)];
     let answer = process.ask(request, patience)?;

@@ -32,16 +32,6 @@ pub const CACHES: [Contender; 5] = [
 ];
 
 impl Contender {
-    pub const ALL: [Contender; 7] = [
-        Contender::Treecache,
-        Contender::Bare,
-        Contender::CuratorTree,
-        Contender::CuratorCache,
-        Contender::ZookeeperCrate,
-        Contender::Kazoo,
-        Contender::Map,
-    ];
-
     /// As in the state file.
     pub fn id(self) -> &'static str {
         match self {
@@ -95,7 +85,7 @@ impl Contender {
 /// What a contender was asked for, and what came of it when that is no answer.
 pub type Result<T> = std::result::Result<T, String>;
 
-/// A running contender. It ends with this.
+/// A running contender. It closes its session and ends with this.
 pub struct Process {
     child: Child,
     requests: Option<ChildStdin>,
@@ -119,7 +109,8 @@ impl Answer {
 impl Process {
     /// What it prints besides answers goes to a log in `folder`.
     pub fn start(contender: Contender, folder: &Path) -> Result<Process> {
-        let log = File::options().create(true).append(true).open(folder.join(format!("{}.log", contender.id())));
+        let log =
+            File::options().create(true).append(true).open(folder.join(format!("{}.log", contender.id())));
         let began = Instant::now();
         let mut child = contender
             .command(folder)
@@ -195,8 +186,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.requests.take());
-        let deadline = Instant::now() + Duration::from_secs(2);
+        // A session that is not closed would end later, amid what is measured then.
+        let _ = self.requests.take().map(|mut requests| requests.write_all(b"close\n"));
+        let deadline = Instant::now() + Duration::from_secs(5);
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
@@ -216,7 +208,8 @@ pub fn processor_seconds(pid: u32) -> f64 {
     let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
     // SAFETY: both are ours to be written to.
     let failed = unsafe {
-        libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) != 0 || libc::clock_gettime(clock, &mut time) != 0
+        libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) != 0
+            || libc::clock_gettime(clock, &mut time) != 0
     };
     if failed { f64::NAN } else { time.tv_sec as f64 + time.tv_nsec as f64 / 1e9 }
 }

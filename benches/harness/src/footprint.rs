@@ -42,11 +42,14 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
         let share = (processor_seconds(process.pid()) - used) / began.elapsed().as_secs_f64();
         bench.results.add(cell, contender.id(), "idle", &[share]);
         println!("    {:22} {:.4} % of a core", contender.name(), share * 100.0);
-        process.ask("close", PATIENCE).map(drop)
+        Ok(())
     });
 }
 
 /// From the server's answer to `wchs`.
 fn watches(answer: &str) -> f64 {
-    answer.lines().find_map(|line| line.strip_prefix("Total watches:")?.trim().parse().ok()).unwrap_or(f64::NAN)
+    answer
+        .lines()
+        .find_map(|line| line.strip_prefix("Total watches:")?.trim().parse().ok())
+        .unwrap_or(f64::NAN)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use treecache_test_support::Writer;
 
-use crate::bench::{Bench, PATIENCE, padded, paced};
+use crate::bench::{Bench, PATIENCE, paced, padded};
 use crate::contender::{Contender, Process, Result};
 use crate::tree::Tree;
 

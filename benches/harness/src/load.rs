@@ -10,10 +10,9 @@ use crate::tree::Tree;
 
 /// No load may take longer.
 const LONGEST: Duration = Duration::from_secs(600);
-/// Loads are not timed before a program has loaded so many nodes, or for so long: by then a JVM has compiled what is
-/// hot. The very first is told apart.
+/// Loads are not timed before a program has loaded so many nodes, or for as long as `Effort::warm_up`: by then a JVM has
+/// compiled what is hot. The very first is told apart.
 const WARM_NODES: usize = 50_000;
-const WARM_TIME: Duration = Duration::from_secs(5);
 /// What has been handed out shall have been touched, and what is idle be so, before memory is looked at.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -23,7 +22,8 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
     let hosts = bench.server.hosts();
     let mut runners: Vec<Runner> = Vec::new();
     bench.for_each(cell, contenders, |bench, contender| {
-        let mut runner = Runner { contender, process: bench.start(contender)?, spent: Duration::ZERO, rounds: 0 };
+        let mut runner =
+            Runner { contender, process: bench.start(contender)?, spent: Duration::ZERO, rounds: 0 };
         let began = Instant::now();
         let process = &mut runner.process;
         process.ask(&format!("connect {hosts}"), LONGEST)?;
@@ -40,7 +40,7 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
         bench.check(&mut runner.process, truth)?;
         runner.process.ask("close", LONGEST)?;
         let mut loaded = tree.nodes;
-        while loaded < WARM_NODES && began.elapsed() < WARM_TIME {
+        while loaded < WARM_NODES && began.elapsed() < effort.warm_up {
             runner.load(bench, tree)?;
             loaded += tree.nodes;
         }

@@ -101,7 +101,10 @@ fn describe(bench: &mut Bench, build: &Path) {
         ("processor", processor()),
         ("cores", thread::available_parallelism().map_or(1, usize::from).to_string()),
         ("load", load.split(' ').next().unwrap_or_default().to_owned()),
-        ("java", output_of("sh", &["-c", "java -version 2>&1 | sed -n 's/.*version \"\\([^\"]*\\)\".*/\\1/p'"])),
+        (
+            "java",
+            output_of("sh", &["-c", "java -version 2>&1 | sed -n 's/.*version \"\\([^\"]*\\)\".*/\\1/p'"]),
+        ),
         ("python", output_of(&format!("{}/venv/bin/python", build.display()), &["--version"])),
         ("sizes", fs::read_to_string(build.join("sizes")).unwrap_or_default().trim().replace('\n', ";")),
     ];

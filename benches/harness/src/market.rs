@@ -62,7 +62,12 @@ pub fn measure(bench: &mut Bench, cell: &str, open_for: Duration) {
             let results = &mut bench.results;
             results.add(cell, contender.id(), &format!("{name}/cuts"), &[cuts / seconds]);
             results.add(cell, contender.id(), &format!("{name}/gap"), &[gap]);
-            results.add(cell, contender.id(), &format!("{name}/transactions"), &[transactions as f64 / seconds]);
+            results.add(
+                cell,
+                contender.id(),
+                &format!("{name}/transactions"),
+                &[transactions as f64 / seconds],
+            );
             println!("    {name:30} {:6.0} cuts/s, largest gap {:.0} ms", cuts / seconds, gap * 1e3);
             Ok(())
         });

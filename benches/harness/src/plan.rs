@@ -21,6 +21,8 @@ pub struct Effort {
     pub rounds: usize,
     /// A contender that has used so much of a cell's time has done enough rounds after two.
     pub patience: Duration,
+    /// How long a program may take to get warm.
+    pub warm_up: Duration,
     /// How long each read is repeated.
     pub read: Duration,
 }
@@ -84,7 +86,7 @@ impl Scale {
             Scale::Quick => Sizes {
                 loads: vec![100, 1000],
                 budget: 1000,
-                common: 1000,
+                common: 600,
                 others: 200,
                 writes: 500,
                 reads: 1000,
@@ -201,10 +203,16 @@ impl Plan {
         add(FOOTPRINT.into(), &CACHES, Some(tree), What::Footprint(tree), 90.0);
         add(MARKET.into(), &ours, None, What::Market, 30.0);
 
+        let effort = |rounds, patience, warm_up, read| Effort {
+            rounds,
+            patience: Duration::from_secs(patience),
+            warm_up: Duration::from_millis(warm_up),
+            read: Duration::from_millis(read),
+        };
         let effort = match scale {
-            Scale::Quick => Effort { rounds: 2, patience: Duration::from_secs(2), read: Duration::from_millis(50) },
-            Scale::Default => Effort { rounds: 5, patience: Duration::from_secs(20), read: Duration::from_secs(1) },
-            Scale::Full => Effort { rounds: 9, patience: Duration::from_secs(120), read: Duration::from_secs(2) },
+            Scale::Quick => effort(2, 2, 300, 50),
+            Scale::Default => effort(5, 20, 5000, 1000),
+            Scale::Full => effort(9, 120, 10_000, 2000),
         };
         Plan { scale, effort, cells }
     }
@@ -229,7 +237,13 @@ impl Plan {
             What::ReadDeep(tree) => reads::measure_deep(bench, key, tree, contenders, effort),
             What::ReadOurs(tree, ref widths) => reads::measure_ours(bench, key, tree, widths, effort),
             What::Footprint(tree) => {
-                footprint::measure(bench, key, tree, contenders, Duration::from_secs(if quick { 1 } else { 10 }));
+                footprint::measure(
+                    bench,
+                    key,
+                    tree,
+                    contenders,
+                    Duration::from_secs(if quick { 1 } else { 10 }),
+                );
             }
             What::Market => market::measure(bench, key, Duration::from_secs(if quick { 1 } else { 5 })),
         }
@@ -272,7 +286,9 @@ fn why_not(scale: Scale, contender: Contender, tree: Tree) -> Option<&'static st
     match contender {
         Contender::CuratorCache if tree.nodes > CURATOR_LIMIT => Some("stops at 65,535 nodes"),
         Contender::Kazoo if tree.nodes > 100_000 => Some("not tried: minutes for each load"),
-        Contender::Kazoo if tree.nodes > 10_000 && tree.data > 1024 => Some("not tried: minutes for each load"),
+        Contender::Kazoo if tree.nodes > 10_000 && tree.data > 1024 => {
+            Some("not tried: minutes for each load")
+        }
         Contender::CuratorTree | Contender::ZookeeperCrate
             if tree.nodes > 100_000 && scale != Scale::Full =>
         {

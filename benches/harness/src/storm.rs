@@ -5,7 +5,7 @@ use std::time::Instant;
 use treecache_test_support::{Op, Proxy, Writer};
 
 use crate::bench::{Bench, PATIENCE, padded};
-use crate::contender::{Contender, Process, Result};
+use crate::contender::{Contender, Result};
 use crate::traffic::Traffic;
 use crate::tree::Tree;
 
@@ -148,7 +148,7 @@ impl Scene<'_> {
                 }
             }
         }
-        process.ask("close", PATIENCE).map(drop)
+        Ok(())
     }
 
     /// All that is written is on its way at once; returns when the last is answered.

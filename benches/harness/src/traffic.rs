@@ -54,6 +54,11 @@ impl Traffic {
         std::mem::take(&mut *self.lock())
     }
 
+    /// Whether anything was asked.
+    pub fn has_begun(&self) -> bool {
+        self.lock().requests > 0
+    }
+
     /// Whether something was asked, and the last answer is so long ago.
     pub fn is_quiet_for(&self, time: Duration) -> bool {
         let seen = self.lock();

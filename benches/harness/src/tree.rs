@@ -12,8 +12,8 @@ pub enum Shape {
     Flat,
     /// A chain.
     Deep,
-    /// Directories below the root, leaves in the directories: ten times as many leaves as directories in a tree of a
-    /// thousand, a thousand times as many in one of ten million.
+    /// Directories below the root, leaves in the directories: 10 of about 100 in a tree of a thousand, 100 of about 1,000
+    /// in one of a hundred thousand.
     Bushy,
 }
 
