@@ -3,6 +3,7 @@
 # To be sourced after `set -euo pipefail`.
 
 readonly zookeeper_jar=/usr/share/java/zookeeper.jar
+readonly curator_jar=/usr/share/java/curator-recipes.jar
 # Debian's Python, whatever else comes first in PATH: it is the one that sees Debian's kazoo.
 readonly python=/usr/bin/python3
 
@@ -15,14 +16,17 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|kazoo|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|curator|kazoo|pip|venv ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
         case $need in
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
             kazoo) "$python" -c 'import kazoo' 2>/dev/null || missing+=(python3-kazoo) ;;
+            curator) [[ -e $curator_jar ]] || missing+=(libcurator-recipes-java) ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
+            javac) command -v javac >/dev/null || missing+=(default-jdk-headless) ;;
+            venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
         esac

@@ -5,6 +5,7 @@
 //! was the server's.
 
 mod bench;
+mod budget;
 mod contender;
 mod footprint;
 mod growth;
