@@ -7,7 +7,7 @@ use crate::bench::{Bench, PATIENCE};
 use crate::contender::{Contender, processor_seconds};
 use crate::tree::{Shape, Tree};
 
-const SETTLE: Duration = Duration::from_millis(1500);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// When threads and descriptors are counted.
 pub const STAGES: [&str; 4] = ["started", "connected", "one cache", "two caches"];

@@ -14,9 +14,9 @@ pub const WRITES_AN_HOUR: usize = 360_000;
 /// Between two of these the memory is looked at.
 pub const PARTS: usize = 6;
 /// Writes that are on their way at a time, every ten milliseconds.
-const BURST: usize = 60;
+pub const BURST: usize = 90;
 
-/// Sets the data of `writes` leaves, 6,000 a second at most, all over the tree.
+/// Sets the data of `writes` leaves, 9,000 a second at most, all over the tree.
 pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contender], writes: usize) {
     bench.create(tree);
     let leaves: Vec<String> = tree.leaves().collect();

@@ -49,7 +49,7 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
     });
     for _ in 0..effort.rounds {
         runners.retain_mut(|runner| {
-            if runner.rounds >= 2 && runner.spent > effort.patience {
+            if effort.is_over(runner.rounds, runner.spent) {
                 return true; // it has shown what it can
             }
             let loaded = runner.load(bench, tree).and_then(|cost| {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::contender::{CACHES, Contender};
-use crate::growth::{self, PARTS};
+use crate::growth::{self, BURST, PARTS};
+use crate::results::CellKey;
 use crate::tree::{Shape, Tree};
 use crate::{footprint, latency, load, market, reads, reconnect, storm};
 
@@ -19,7 +20,7 @@ pub enum Scale {
 /// How hard a measurement tries.
 pub struct Effort {
     pub rounds: usize,
-    /// A contender that has used so much of a cell's time has done enough rounds after two.
+    /// After so long a contender need not do more than two rounds, and after three times as long than one.
     pub patience: Duration,
     /// How long a program may take to get warm.
     pub warm_up: Duration,
@@ -27,8 +28,17 @@ pub struct Effort {
     pub read: Duration,
 }
 
+impl Effort {
+    /// Whether a contender that has done so many rounds, in that time, has done enough.
+    pub fn is_over(&self, rounds: usize, spent: Duration) -> bool {
+        rounds >= self.rounds
+            || rounds >= 2 && spent > self.patience
+            || rounds >= 1 && spent > 3 * self.patience
+    }
+}
+
 pub struct Cell {
-    pub key: String,
+    pub key: CellKey,
     pub contenders: Vec<Contender>,
     /// Who is left out, and why.
     pub left_out: Vec<(Contender, &'static str)>,
@@ -62,9 +72,9 @@ pub struct Sizes {
     pub loads: Vec<usize>,
     /// What the budgets are about.
     pub budget: usize,
-    /// What every contender can load in seconds.
-    pub common: usize,
-    /// Of other shapes and other data.
+    /// With a leaf for each write of a storm.
+    pub storm: usize,
+    /// Of other shapes and other data, and of all that every contender is to load in seconds.
     pub others: usize,
     pub writes: usize,
     pub reads: usize,
@@ -86,7 +96,7 @@ impl Scale {
             Scale::Quick => Sizes {
                 loads: vec![100, 1000],
                 budget: 1000,
-                common: 600,
+                storm: 600,
                 others: 200,
                 writes: 500,
                 reads: 1000,
@@ -95,10 +105,10 @@ impl Scale {
             _ => Sizes {
                 loads: vec![1000, 10_000, 100_000, 1_000_000],
                 budget: 100_000,
-                common: 11_000,
-                others: 10_000,
+                storm: 11_000,
+                others: 5_000,
                 writes: 10_000,
-                reads: 50_000,
+                reads: 20_000,
                 deep: 1000,
             },
         }
@@ -137,7 +147,7 @@ pub const CURATOR_LIMIT: usize = 65_535;
 
 impl Plan {
     pub fn new(scale: Scale) -> Plan {
-        let Sizes { loads, budget, common, others, writes, reads, deep } = scale.sizes();
+        let Sizes { loads, budget, storm, others, writes, reads, deep } = scale.sizes();
         let ours = vec![Contender::Treecache];
         let mut cells = Vec::new();
         let mut add = |key: String, contenders: &[Contender], tree: Option<Tree>, what: What, guess: f64| {
@@ -169,38 +179,38 @@ impl Plan {
         // Small first, so that what goes wrong does so soon.
         trees.sort_by_key(|tree| tree.nodes);
         for tree in trees {
-            let guess = 15.0 + tree.nodes as f64 * if tree.nodes > budget { 100e-6 } else { 2.2e-3 };
+            let guess = 20.0 + tree.nodes as f64 * if tree.nodes > budget { 90e-6 } else { 1.5e-3 };
             add(load_key(tree), &LOADERS, Some(tree), What::Load(tree), guess);
         }
 
-        let tree = bushy("storm", common);
-        add(storm_key(tree), &CACHES, Some(tree), What::Storm(tree, writes), 200.0);
+        let tree = bushy("storm", storm);
+        add(storm_key(tree), &CACHES, Some(tree), What::Storm(tree, writes), 180.0);
         let tree = bushy("storm", budget + writes / 10);
-        add(storm_key(tree), &ours, Some(tree), What::Storm(tree, writes), 30.0);
-        let tree = bushy("reconnect", common);
-        add(reconnect_key(tree), &CACHES, Some(tree), What::Reconnect(tree), 240.0);
+        add(storm_key(tree), &ours, Some(tree), What::Storm(tree, writes), 15.0);
+        let tree = bushy("reconnect", others);
+        add(reconnect_key(tree), &CACHES, Some(tree), What::Reconnect(tree), 170.0);
         let tree = bushy("reconnect", budget);
         add(reconnect_key(tree), &ours, Some(tree), What::Reconnect(tree), 45.0);
-        let tree = bushy("latency", common);
-        let latencies = if scale == Scale::Quick { 50 } else { 1000 };
-        add(LATENCY.into(), &CACHES, Some(tree), What::Latency(tree, latencies), 110.0);
+        let tree = bushy("latency", others);
+        let latencies = if scale == Scale::Quick { 50 } else { 600 };
+        add(LATENCY.into(), &CACHES, Some(tree), What::Latency(tree, latencies), 70.0);
 
-        let hour = if scale == Scale::Quick { 30 * growth_burst() } else { growth::WRITES_AN_HOUR };
+        let hour = if scale == Scale::Quick { 10 * PARTS * BURST } else { growth::WRITES_AN_HOUR };
         let tree = bushy("growth", budget);
         let growers = if scale == Scale::Full { &CACHES[..] } else { &CACHES[..2] };
-        add(GROWTH.into(), growers, Some(tree), What::Growth(tree, hour), 95.0 * growers.len() as f64);
+        add(GROWTH.into(), growers, Some(tree), What::Growth(tree, hour), 55.0 * growers.len() as f64);
 
         let tree = bushy("read", reads);
-        add(READ_BUSHY.into(), &READERS, Some(tree), What::ReadBushy(tree), 160.0);
+        add(READ_BUSHY.into(), &READERS, Some(tree), What::ReadBushy(tree), 60.0);
         let tree = bushy("read", budget + 1);
         let bare = [Contender::Treecache, Contender::Map];
-        add(READ_BUDGET.into(), &bare, Some(tree), What::ReadBushy(tree), 40.0);
+        add(READ_BUDGET.into(), &bare, Some(tree), What::ReadBushy(tree), 20.0);
         let tree = Tree::new("read", Shape::Deep, deep, 128);
-        add(READ_DEEP.into(), &READERS, Some(tree), What::ReadDeep(tree), 60.0);
+        add(READ_DEEP.into(), &READERS, Some(tree), What::ReadDeep(tree), 30.0);
         let widths = vec![10, 1000, others];
-        add(READ_OURS.into(), &ours, None, What::ReadOurs(bushy("ours", budget), widths), 30.0);
+        add(READ_OURS.into(), &ours, None, What::ReadOurs(bushy("ours", budget), widths), 15.0);
         let tree = bushy("footprint", others);
-        add(FOOTPRINT.into(), &CACHES, Some(tree), What::Footprint(tree), 90.0);
+        add(FOOTPRINT.into(), &CACHES, Some(tree), What::Footprint(tree), 65.0);
         add(MARKET.into(), &ours, None, What::Market, 30.0);
 
         let effort = |rounds, patience, warm_up, read| Effort {
@@ -211,7 +221,7 @@ impl Plan {
         };
         let effort = match scale {
             Scale::Quick => effort(2, 2, 300, 50),
-            Scale::Default => effort(5, 20, 5000, 1000),
+            Scale::Default => effort(5, 8, 3000, 500),
             Scale::Full => effort(9, 120, 10_000, 2000),
         };
         Plan { scale, effort, cells }
@@ -227,11 +237,11 @@ impl Plan {
             What::Load(tree) => load::measure(bench, key, tree, contenders, effort),
             What::Growth(tree, writes) => growth::measure(bench, key, tree, contenders, writes),
             What::Storm(tree, writes) => {
-                storm::measure(bench, key, tree, contenders, writes, effort.rounds.min(3));
+                storm::measure(bench, key, tree, contenders, writes, effort);
             }
             What::Latency(tree, writes) => latency::measure(bench, key, tree, contenders, writes),
             What::Reconnect(tree) => {
-                reconnect::measure(bench, key, tree, contenders, if quick { 1 } else { effort.rounds / 2 });
+                reconnect::measure(bench, key, tree, contenders, effort);
             }
             What::ReadBushy(tree) => reads::measure_bushy(bench, key, tree, contenders, effort),
             What::ReadDeep(tree) => reads::measure_deep(bench, key, tree, contenders, effort),
@@ -269,11 +279,6 @@ pub fn storm_key(tree: Tree) -> String {
 
 pub fn reconnect_key(tree: Tree) -> String {
     format!("reconnect/{tree}")
-}
-
-/// So many writes make one look at the memory.
-fn growth_burst() -> usize {
-    60 * PARTS
 }
 
 /// Not more than the server's heap, and a machine of 24 GiB, take besides the contenders.

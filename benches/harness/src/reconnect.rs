@@ -7,6 +7,7 @@ use treecache_test_support::{Proxy, Writer};
 
 use crate::bench::{Bench, PATIENCE, padded};
 use crate::contender::{Contender, Process, Result};
+use crate::plan::Effort;
 use crate::traffic::Traffic;
 use crate::tree::Tree;
 
@@ -27,7 +28,7 @@ pub const CASES: [Meanwhile; 4] =
 /// Nothing has been asked or answered for so long: it is done.
 const QUIET: Duration = Duration::from_millis(1500);
 /// A contender that has asked nothing for so long after it could does not mean to.
-const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+const LONGEST_SILENCE: Duration = Duration::from_secs(5);
 /// For what is under way when the connection is to go.
 const SETTLE: Duration = Duration::from_millis(200);
 
@@ -51,13 +52,15 @@ impl Meanwhile {
     }
 }
 
-pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contender], rounds: usize) {
+pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contender], effort: &Effort) {
     bench.create(tree);
     let elsewhere = format!("{}-elsewhere", tree.root());
     let _ = bench.writer().create(&elsewhere, None, 0); // another cell may have done so
     let leaves: Vec<String> = tree.leaves().collect();
     bench.for_each(cell, contenders, |bench, contender| {
-        for (round, case) in (0..rounds).flat_map(|round| CASES.map(|case| (round, case))) {
+        let began = Instant::now();
+        let rounds = (0..).take_while(|&round| !effort.is_over(round, began.elapsed()));
+        for (round, case) in rounds.flat_map(|round| CASES.map(|case| (round, case))) {
             let mark = padded(&format!("{}-{}-{round}-", contender.id(), case.id()), tree.data);
             let set = match case {
                 Meanwhile::Nothing => &[],

@@ -37,6 +37,13 @@ pub struct Report<'a> {
 impl Report<'_> {
     fn write(&mut self) {
         self.opening();
+        if self.results.fact_of("date").is_some() {
+            self.sections();
+        }
+        self.cells();
+    }
+
+    fn sections(&mut self) {
         self.loads();
         self.memory();
         self.storms();
@@ -45,7 +52,6 @@ impl Report<'_> {
         self.reads();
         self.footprint();
         budget::write(self);
-        self.cells();
     }
 
     fn opening(&mut self) {
@@ -183,7 +189,9 @@ impl Report<'_> {
     fn memory(&mut self) {
         self.line("\n## Memory\n");
         self.line("What a process has grown by, from a session without a cache to the first one that is complete, divided by the nodes (128 bytes of each are its data). Resident is what the system counts; alive is what the heap holds, after a collection in a JVM, where the runtime can tell.\n");
-        let sizes = self.bushy_loads();
+        // In a smaller tree it is the process that counts.
+        let large = |tree: &Tree| tree.nodes > self.plan.scale.sizes().others;
+        let sizes: Vec<Tree> = self.bushy_loads().into_iter().filter(large).collect();
         let groups = sizes.iter().map(|tree| {
             let dot = |who| {
                 let bytes = self.median(&plan::load_key(*tree), who, "resident")? / tree.nodes as f64;
@@ -193,7 +201,7 @@ impl Report<'_> {
         });
         let dots = Dots {
             title: "Resident memory for each node",
-            note: "bushy trees, 128 bytes of data a node; less is better; logarithmic. In a small tree it is the process that counts.",
+            note: "bushy trees, 128 bytes of data a node; less is better; logarithmic",
             unit: "B",
             groups: groups.collect(),
         };
@@ -228,7 +236,7 @@ impl Report<'_> {
             })
             .collect();
         let heads = ["writes a second", "resident, in MB", "alive, in MB"].map(str::to_owned);
-        self.table("An hour of 100 writes a second, compressed into about a minute: the whole process before, and after each sixth of the writes, with a listener. (A JVM takes what its heap allows before it gives any back: what is alive tells whether it grows.)", &heads, &rows);
+        self.table("An hour of 100 writes a second, compressed into less than a minute: the whole process before, and after each sixth of the writes, with a listener. (A JVM takes what its heap allows before it gives any back: what is alive tells whether it grows.)", &heads, &rows);
     }
 
     // --- Storms --------------------------------------------------------------------------------------------------
@@ -473,7 +481,7 @@ impl Report<'_> {
 
     fn footprint(&mut self) {
         self.line("\n## Footprint\n");
-        self.line(&format!("A program that has just started, then with a session, then with a cache of {} nodes, then with a second cache of 1,000 nodes on the same session. Idle is the share of a core for 10 s after that. Start-up is the whole program's, interpreter or JVM included.\n", grouped(self.plan.scale.sizes().others)));
+        self.line(&format!("A program that has just started, then with a session, then with a cache of {} nodes, then with a second cache of 1,000 nodes on the same session. Idle is the share of a core for 5 s after that. Start-up is the whole program's, interpreter or JVM included.\n", grouped(self.plan.scale.sizes().others)));
         let key = plan::FOOTPRINT;
         let stages = |who, what: &str| -> String {
             let figures = STAGES.map(|stage| {
@@ -569,21 +577,30 @@ impl Report<'_> {
             rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0).max(3)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
+        // Numbers stand at the right, words at the left.
+        let is_number = |cell: &str| {
+            cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit() || "–≤≥".contains(c))
+        };
+        let right: Vec<bool> = (0..columns)
+            .map(|column| {
+                column > 0 && rows.iter().filter(|row| is_number(&row[column])).count() * 2 > rows.len()
+            })
+            .collect();
         let rule: Vec<String> = widths
             .iter()
             .enumerate()
-            .map(|(column, &width)| match column {
-                0 => "-".repeat(width),
-                _ => format!("{}:", "-".repeat(width - 1)),
+            .map(|(column, &width)| match right[column] {
+                false => "-".repeat(width),
+                true => format!("{}:", "-".repeat(width - 1)),
             })
             .collect();
         for row in [&head, &rule].into_iter().chain(rows) {
             let mut line = String::from("|");
             for (column, cell) in row.iter().enumerate() {
                 let width = widths[column];
-                match column {
-                    0 => write!(line, " {cell:width$} |"),
-                    _ => write!(line, " {cell:>width$} |"),
+                match right[column] {
+                    false => write!(line, " {cell:width$} |"),
+                    true => write!(line, " {cell:>width$} |"),
                 }
                 .expect("a string takes it all");
             }
@@ -592,12 +609,9 @@ impl Report<'_> {
         self.line("");
     }
 
-    /// Nothing is drawn before anything is measured.
     pub fn plot(&mut self, name: &str, what: &str, svg: String) {
-        if self.results.fact_of("date").is_some() {
-            self.line(&format!("![{what}](benchmarks/{name}.svg)\n"));
-            self.plots.push((name.to_owned(), svg));
-        }
+        self.line(&format!("![{what}](benchmarks/{name}.svg)\n"));
+        self.plots.push((name.to_owned(), svg));
     }
 
     pub fn median(&self, key: &str, who: Contender, what: &str) -> Option<f64> {
@@ -613,7 +627,8 @@ impl Report<'_> {
     /// The median, and in brackets the least and the most.
     fn spread(&self, key: &str, who: Contender, what: &str, factor: f64, unit: &str) -> Option<String> {
         let Dot { low, middle, high, .. } = self.dot(key, who, what, factor)?;
-        Some(format!("{} ({}–{})", quantity(middle, unit), quantity(low, ""), quantity(high, "")))
+        let (factor, _) = scale(middle, unit);
+        Some(format!("{} ({}–{})", quantity(middle, unit), number(low * factor), number(high * factor)))
     }
 
     fn ratio(&self, key: &str, who: Contender, what: &str) -> Option<String> {
@@ -654,7 +669,7 @@ What to make of it:
 - **One clock.** Each contender is a program of its own (`benches/contenders`), which the harness (`benches/harness`) asks
   for one thing at a time; the harness takes the time from request to answer. In every round each contender has its turn.
 - **JVMs are warm.** A program lives through all rounds, and none is timed before it has loaded the tree until it has seen
-  50,000 nodes, or for 5 s; before reads, latencies and storms there are untimed ones, too. The very first load of each
+  50,000 nodes, or for 3 s (10 s in a full run); before reads, latencies and storms there are untimed ones, too. The very first load of each
   program is shown apart. They have 4 GiB of heap, and are at their defaults otherwise.
 - **Everybody at their defaults**, which is what their documentation begins with, and with no listener where none is needed:
 
@@ -690,17 +705,30 @@ fn shape_name(shape: Shape) -> &'static str {
     }
 }
 
-/// Three digits are more than is reproducible.
+/// Three digits are more than is reproducible. What is long gets a larger unit.
 pub fn quantity(value: f64, unit: &str) -> String {
+    let (factor, unit) = scale(value, unit);
+    format!("{} {unit}", number(value * factor)).trim_end().to_owned()
+}
+
+fn number(value: f64) -> String {
     let decimals = match value.abs() {
+        value if value >= 10_000.0 => return grouped(value.round() as usize),
         value if value >= 100.0 || value.fract() == 0.0 => 0,
         value if value >= 10.0 => 1,
         value if value >= 0.1 => 2,
         _ => 3,
     };
-    let number =
-        if value.abs() >= 10_000.0 { grouped(value as usize) } else { format!("{value:.decimals$}") };
-    format!("{number} {unit}").trim_end().to_owned()
+    format!("{value:.decimals$}")
+}
+
+/// What to multiply a value with for the unit that it is better told in.
+fn scale(value: f64, unit: &str) -> (f64, &str) {
+    match unit {
+        "ns" if value >= 10_000.0 => (1e-3, "µs"),
+        "ms" if value >= 10_000.0 => (1e-3, "s"),
+        _ => (1.0, unit),
+    }
 }
 
 /// With commas between thousands.

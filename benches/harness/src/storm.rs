@@ -1,11 +1,13 @@
 //! Bursts of writes: how long until a cache has them, and what it asks of the server for that.
 
-use std::time::Instant;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use treecache_test_support::{Op, Proxy, Writer};
 
 use crate::bench::{Bench, PATIENCE, padded};
 use crate::contender::{Contender, Result};
+use crate::plan::Effort;
 use crate::traffic::Traffic;
 use crate::tree::Tree;
 
@@ -52,7 +54,7 @@ pub fn measure(
     tree: Tree,
     contenders: &[Contender],
     writes: usize,
-    rounds: usize,
+    effort: &Effort,
 ) {
     bench.create(tree);
     let leaves: Vec<String> = tree.leaves().take(writes).collect();
@@ -60,10 +62,17 @@ pub fn measure(
     // There from now on, and no part of any storm.
     let _ = bench.writer().create(&format!("{}/made", tree.root()), Some(b""), 0);
     let mut alive = contenders.to_vec();
-    for round in 0..=rounds {
+    let mut spent: HashMap<Contender, Duration> = HashMap::new();
+    for round in 0..=effort.rounds {
         alive.retain(|&contender| {
+            let spent = spent.entry(contender).or_default();
+            if round > 0 && effort.is_over(round - 1, *spent) {
+                return true; // it has shown what it can
+            }
+            let began = Instant::now();
             let scene = Scene { bench, cell, tree, contender, leaves: &leaves, made: &made };
             let done = scene.play(round);
+            *spent += began.elapsed();
             if let Err(error) = &done {
                 bench.fail(cell, contender, error);
                 // What is left of it must not be in the way of the next.
