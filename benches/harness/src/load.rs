@@ -52,12 +52,11 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
             if effort.is_over(runner.rounds, runner.spent) {
                 return true; // it has shown what it can
             }
-            let loaded = runner.load(bench, tree).and_then(|cost| {
+            let loaded = runner.load(bench, tree).map(|cost| {
                 for (what, value) in ["seconds", "client", "server"].into_iter().zip(cost) {
                     bench.results.add(cell, runner.contender.id(), what, &[value]);
                 }
                 runner.rounds += 1;
-                Ok(())
             });
             if let Err(error) = &loaded {
                 bench.fail(cell, runner.contender, error);

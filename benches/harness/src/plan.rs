@@ -180,17 +180,17 @@ impl Plan {
         trees.sort_by_key(|tree| tree.nodes);
         for tree in trees {
             let guess = 20.0 + tree.nodes as f64 * if tree.nodes > budget { 90e-6 } else { 1.5e-3 };
-            add(load_key(tree), &LOADERS, Some(tree), What::Load(tree), guess);
+            add(tree.to_string(), &LOADERS, Some(tree), What::Load(tree), guess);
         }
 
         let tree = bushy("storm", storm);
-        add(storm_key(tree), &CACHES, Some(tree), What::Storm(tree, writes), 180.0);
+        add(tree.to_string(), &CACHES, Some(tree), What::Storm(tree, writes), 180.0);
         let tree = bushy("storm", budget + writes / 10);
-        add(storm_key(tree), &ours, Some(tree), What::Storm(tree, writes), 15.0);
+        add(tree.to_string(), &ours, Some(tree), What::Storm(tree, writes), 15.0);
         let tree = bushy("reconnect", others);
-        add(reconnect_key(tree), &CACHES, Some(tree), What::Reconnect(tree), 170.0);
+        add(tree.to_string(), &CACHES, Some(tree), What::Reconnect(tree), 170.0);
         let tree = bushy("reconnect", budget);
-        add(reconnect_key(tree), &ours, Some(tree), What::Reconnect(tree), 45.0);
+        add(tree.to_string(), &ours, Some(tree), What::Reconnect(tree), 45.0);
         let tree = bushy("latency", others);
         let latencies = if scale == Scale::Quick { 50 } else { 600 };
         add(LATENCY.into(), &CACHES, Some(tree), What::Latency(tree, latencies), 70.0);
@@ -268,18 +268,6 @@ pub const READ_DEEP: &str = "read/deep";
 pub const READ_OURS: &str = "read/ours";
 pub const FOOTPRINT: &str = "footprint";
 pub const MARKET: &str = "market";
-
-pub fn load_key(tree: Tree) -> String {
-    format!("load/{tree}")
-}
-
-pub fn storm_key(tree: Tree) -> String {
-    format!("storm/{tree}")
-}
-
-pub fn reconnect_key(tree: Tree) -> String {
-    format!("reconnect/{tree}")
-}
 
 /// Not more than the server's heap, and a machine of 24 GiB, take besides the contenders.
 fn fits(tree: &Tree) -> bool {

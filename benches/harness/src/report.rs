@@ -85,7 +85,7 @@ impl Report<'_> {
         let sizes: Vec<Tree> = self.bushy_loads();
         let lines = LOADERS.map(|who| {
             let point = |tree: &Tree| {
-                Some((tree.nodes as f64, self.median(&plan::load_key(*tree), who, "seconds")? * 1e3))
+                Some((tree.nodes as f64, self.median(&tree.to_string(), who, "seconds")? * 1e3))
             };
             (who, sizes.iter().filter_map(point).collect())
         });
@@ -157,7 +157,7 @@ impl Report<'_> {
             .into_iter()
             .map(|who| {
                 let cells = trees.iter().map(|tree| {
-                    let key = plan::load_key(*tree);
+                    let key = tree.to_string();
                     cell(self, &key, who).unwrap_or_else(|| self.why_not(&key, who))
                 });
                 std::iter::once(who.name().to_owned()).chain(cells).collect()
@@ -180,7 +180,7 @@ impl Report<'_> {
     }
 
     fn nodes_of(&self, key: &str) -> Option<f64> {
-        let tree = self.load_trees().into_iter().find(|tree| plan::load_key(*tree) == key)?;
+        let tree = self.load_trees().into_iter().find(|tree| tree.to_string() == key)?;
         Some(tree.nodes as f64)
     }
 
@@ -194,7 +194,7 @@ impl Report<'_> {
         let sizes: Vec<Tree> = self.bushy_loads().into_iter().filter(large).collect();
         let groups = sizes.iter().map(|tree| {
             let dot = |who| {
-                let bytes = self.median(&plan::load_key(*tree), who, "resident")? / tree.nodes as f64;
+                let bytes = self.median(&tree.to_string(), who, "resident")? / tree.nodes as f64;
                 Some(Dot { who, low: bytes, middle: bytes, high: bytes })
             };
             (format!("{} nodes", grouped(tree.nodes)), CACHES.into_iter().filter_map(dot).collect())
@@ -574,13 +574,11 @@ impl Report<'_> {
         let columns = heads.len() + 1;
         let head: Vec<String> = std::iter::once(String::new()).chain(heads.iter().cloned()).collect();
         let width = |column: usize| {
-            rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0).max(3)
+            rows.iter().chain([&head]).map(|row| row[column].chars().count()).max().unwrap_or(0).clamp(3, 40)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         // Numbers stand at the right, words at the left.
-        let is_number = |cell: &str| {
-            cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit() || "–≤≥".contains(c))
-        };
+        let is_number = |cell: &str| cell.starts_with(|c: char| c.is_ascii_digit() || "–≤≥".contains(c));
         let right: Vec<bool> = (0..columns)
             .map(|column| {
                 column > 0 && rows.iter().filter(|row| is_number(&row[column])).count() * 2 > rows.len()
@@ -669,8 +667,8 @@ What to make of it:
 - **One clock.** Each contender is a program of its own (`benches/contenders`), which the harness (`benches/harness`) asks
   for one thing at a time; the harness takes the time from request to answer. In every round each contender has its turn.
 - **JVMs are warm.** A program lives through all rounds, and none is timed before it has loaded the tree until it has seen
-  50,000 nodes, or for 3 s (10 s in a full run); before reads, latencies and storms there are untimed ones, too. The very first load of each
-  program is shown apart. They have 4 GiB of heap, and are at their defaults otherwise.
+  50,000 nodes, or for 3 s (10 s in a full run); before reads, latencies and storms there are untimed ones, too. The very
+  first load of each program is shown apart. They have 4 GiB of heap, and are at their defaults otherwise.
 - **Everybody at their defaults**, which is what their documentation begins with, and with no listener where none is needed:
 
 | contender | what it is, and what was chosen |
@@ -678,7 +676,7 @@ What to make of it:
 | libtreecache | from C++, through its C ABI |
 | bare multiRead | the limit: one socket, four multiReads of 256 reads in flight, replies kept and nothing made of them |
 | Curator TreeCache | Debian's Curator 5.4; `TreeCache.newBuilder(..).build()`, `ExponentialBackoffRetry(1000, 3)`, `jute.maxbuffer` 128 MiB so that large parents can be read |
-| Curator CuratorCache | the same, `CuratorCache.build(..)`: one recursive watch, as libtreecache has. **It does not load more than 65,535 nodes**: it counts the reads that are under way with a `java.util.concurrent.Phaser`, which registers no more ([CURATOR-690](https://issues.apache.org/jira/browse/CURATOR-690), mended in 5.6) |
+| Curator CuratorCache | the same, `CuratorCache.build(..)`: one recursive watch, as libtreecache has. **It does not load trees of more than 65,535 nodes**: it asks for all nodes at once and counts what is under way with a `java.util.concurrent.Phaser`, which registers no more; what comes then is logged and never complete ([CURATOR-690](https://issues.apache.org/jira/browse/CURATOR-690), mended in 5.6) |
 | zookeeper crate | what one writes by hand over the Rust crate `zookeeper` 0.8: a map, one-shot watches on every node, 64 threads that read |
 | kazoo TreeCache | kazoo 2.11 from PyPI, with its default handler |
 | unordered_map | for reads only: a `std::unordered_map` under a `std::shared_mutex`, filled by a listener of libtreecache |";
