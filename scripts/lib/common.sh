@@ -3,6 +3,7 @@
 # To be sourced after `set -euo pipefail`.
 
 readonly zookeeper_jar=/usr/share/java/zookeeper.jar
+readonly curator_jar=/usr/share/java/curator-recipes.jar
 # Debian's Python, whatever else comes first in PATH: it is the one that sees Debian's kazoo.
 readonly python=/usr/bin/python3
 
@@ -15,14 +16,16 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|kazoo|pyte|venv|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|curator|kazoo|pyte|venv|pip ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
         case $need in
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
             kazoo | pyte) "$python" -c "import $need" 2>/dev/null || missing+=("python3-$need") ;;
+            curator) [[ -e $curator_jar ]] || missing+=(libcurator-recipes-java) ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
+            javac) command -v javac >/dev/null || missing+=(default-jdk-headless) ;;
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
             dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;

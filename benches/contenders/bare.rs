@@ -1,36 +1,74 @@
 //! A bare multiRead loop: what ZooKeeper and the machine allow, with nothing made of what is read.
 //!
 //! One blocking socket, four multiReads of 256 operations in flight, breadth first: the data of every node, the
-//! children of those that have any. Shares no code with the library, and none with the tests' own clients.
+//! children of those that have any. The replies are kept as they came, and nothing is looked up in them while the
+//! time is taken. Shares no code with the library, and none with the tests' own clients.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use contender::{Contender, Digest};
 
 const BATCH: usize = 256;
 const IN_FLIGHT: usize = 4;
 
 const GET_DATA: i32 = 4;
 const GET_CHILDREN: i32 = 8;
-const ERROR: i32 = -1;
 const MULTI_READ: i32 = 22;
 const CLOSE_SESSION: i32 = -11;
 /// Where a Stat, of 68 bytes, has its number of children.
 const NUM_CHILDREN: usize = 56;
 
-/// What was read, and how long it took once the session was there.
-pub struct Loaded {
-    pub nodes: usize,
-    pub bytes: usize,
-    pub took: Duration,
+fn main() {
+    contender::serve(Bare { connection: None, read: Vec::new() });
+}
+
+struct Bare {
+    connection: Option<Connection>,
+    /// What was asked for, and the replies as they came: looked into when nobody takes the time.
+    read: Vec<(Vec<Want>, Vec<u8>)>,
+}
+
+impl Contender for Bare {
+    fn connect(&mut self, hosts: &str) -> Result<(), String> {
+        self.connection = Some(Connection::open(hosts).map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn load(&mut self, root: &str) -> Result<(), String> {
+        let connection = self.connection.as_mut().ok_or("not connected")?;
+        self.read = load(connection, root).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn digest(&self) -> Digest {
+        let mut digest = Digest::default();
+        for (batch, reply) in &self.read {
+            let each = each_result(batch, reply, |want, result| {
+                if let (Want::Data(path), Found::Data(data, _)) = (want, result) {
+                    digest.add(path, data);
+                }
+                Ok(())
+            });
+            each.expect("what could be read once");
+        }
+        digest
+    }
+
+    fn close(&mut self) {
+        self.read = Vec::new();
+        if let Some(connection) = self.connection.take() {
+            // Nothing depends on it any more.
+            let _ = connection.close();
+        }
+    }
 }
 
 /// Reads the tree at `root`, which must not change meanwhile.
-pub fn load(server: SocketAddr, root: &str) -> io::Result<Loaded> {
-    let mut connection = Connection::open(server)?;
-    let began = Instant::now();
-    let mut loaded = Loaded { nodes: 0, bytes: 0, took: Duration::ZERO };
+fn load(connection: &mut Connection, root: &str) -> io::Result<Vec<(Vec<Want>, Vec<u8>)>> {
+    let mut read = Vec::new();
     let mut queue = VecDeque::from([Want::Data(root.to_owned())]);
     let mut in_flight: VecDeque<Vec<Want>> = VecDeque::new();
     loop {
@@ -39,35 +77,63 @@ pub fn load(server: SocketAddr, root: &str) -> io::Result<Loaded> {
             connection.send_batch(&batch)?;
             in_flight.push_back(batch);
         }
-        let Some(batch) = in_flight.pop_front() else { break };
+        let Some(batch) = in_flight.pop_front() else { return Ok(read) };
         let reply = connection.receive()?;
-        let mut reply = Reply { rest: &reply };
-        reply.take(16)?; // xid, zxid, error
-        for read in batch {
-            let kind = reply.int()?;
-            reply.take(5)?; // done, error
-            match (kind, read) {
-                (GET_DATA, Want::Data(path)) => {
-                    loaded.nodes += 1;
-                    loaded.bytes += reply.buffer()?.len();
-                    if reply.take(68)?[NUM_CHILDREN..][..4] != [0; 4] {
-                        queue.push_back(Want::Children(path));
-                    }
-                }
-                (GET_CHILDREN, Want::Children(path)) => {
-                    for _ in 0..reply.int()? {
-                        let name = std::str::from_utf8(reply.buffer()?).map_err(io::Error::other)?;
+        each_result(&batch, &reply, |want, found| {
+            match (want, found) {
+                (Want::Data(path), Found::Data(_, 1..)) => queue.push_back(Want::Children(path.clone())),
+                (Want::Data(_), Found::Data(..)) => {}
+                (Want::Children(path), Found::Children(names)) => {
+                    for name in names {
+                        let name = std::str::from_utf8(name).map_err(io::Error::other)?;
                         queue.push_back(Want::Data(format!("{path}/{name}")));
                     }
                 }
-                (ERROR, read) => return Err(io::Error::other(format!("{read:?}: error {}", reply.int()?))),
-                (kind, read) => return Err(io::Error::other(format!("{read:?}: a result of kind {kind}"))),
+                (want, Found::Error(code)) => {
+                    return Err(io::Error::other(format!("{want:?}: error {code}")));
+                }
+                (want, found) => return Err(io::Error::other(format!("{want:?}: {found:?}"))),
             }
-        }
+            Ok(())
+        })?;
+        read.push((batch, reply));
     }
-    loaded.took = began.elapsed();
-    connection.close()?;
-    Ok(loaded)
+}
+
+fn each_result(
+    batch: &[Want],
+    reply: &[u8],
+    mut tell: impl FnMut(&Want, Found) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut reply = Reply { rest: reply };
+    reply.take(16)?; // xid, zxid, error
+    for want in batch {
+        let kind = reply.int()?;
+        reply.take(5)?; // done, error
+        let found = match kind {
+            GET_DATA => {
+                let data = reply.buffer()?;
+                let num_children =
+                    reply.take(68)?[NUM_CHILDREN..][..4].try_into().map_err(io::Error::other)?;
+                Found::Data(data, i32::from_be_bytes(num_children))
+            }
+            GET_CHILDREN => {
+                Found::Children((0..reply.int()?).map(|_| reply.buffer()).collect::<io::Result<_>>()?)
+            }
+            _ => Found::Error(reply.int()?),
+        };
+        tell(want, found)?;
+    }
+    Ok(())
+}
+
+#[derive(Debug)]
+enum Found<'a> {
+    /// With the number of children.
+    Data(&'a [u8], i32),
+    Children(Vec<&'a [u8]>),
+    /// ZooKeeper's code.
+    Error(i32),
 }
 
 #[derive(Debug)]
@@ -83,7 +149,7 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(server: SocketAddr) -> io::Result<Connection> {
+    fn open(server: &str) -> io::Result<Connection> {
         let output = TcpStream::connect(server)?;
         output.set_nodelay(true)?;
         output.set_read_timeout(Some(Duration::from_secs(30)))?;

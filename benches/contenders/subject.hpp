@@ -1,0 +1,89 @@
+// A client and its caches of libtreecache, for the programs that measure it or build on it.
+#ifndef SUBJECT_HPP
+#define SUBJECT_HPP
+
+#include "contender.hpp"
+
+#include <string>
+#include <thread>
+#include <treecache.h>
+#include <vector>
+
+namespace contender {
+
+inline void check(int32_t status, const char *what)
+{
+    if (status != TC_OK)
+        throw Failure{std::string(what) + ": " + tc_status_name(status)};
+}
+
+class Subject {
+  public:
+    Subject() = default;
+    Subject(const Subject &) = delete;
+    Subject &operator=(const Subject &) = delete;
+    ~Subject() { close(); }
+
+    // Connected, and nothing read yet. It takes a cache to ask whether there is a connection.
+    void connect(const std::string &hosts)
+    {
+        check(tc_client_new(hosts.c_str(), nullptr, &client), "tc_client_new");
+        open("/");
+        for (int64_t age_ms = -1; age_ms < 0; std::this_thread::sleep_for(std::chrono::milliseconds(1))) {
+            tc_state state;
+            check(tc_get_state(cache(), &state, &age_ms), "tc_get_state");
+        }
+        tc_free(caches.back());
+        caches.pop_back();
+    }
+
+    // A cache that is not started yet.
+    void open(const std::string &root)
+    {
+        tc_cache *opened = nullptr;
+        check(tc_new(client, root.c_str(), nullptr, &opened), "tc_new");
+        caches.push_back(opened);
+    }
+
+    // Complete, and in step.
+    void load()
+    {
+        check(tc_start(cache()), "tc_start");
+        check(tc_wait_initialized(cache(), 600000), "tc_wait_initialized");
+        while (!in_step())
+            std::this_thread::yield();
+    }
+
+    bool in_step() const
+    {
+        tc_state state;
+        int64_t age_ms;
+        check(tc_get_state(cache(), &state, &age_ms), "tc_get_state");
+        return state == TC_STATE_IN_STEP;
+    }
+
+    // The one opened last.
+    tc_cache *cache() const { return caches.back(); }
+
+    void close()
+    {
+        for (tc_cache *opened : caches)
+            tc_free(opened);
+        caches.clear();
+        tc_client_free(client);
+        client = nullptr;
+    }
+
+  private:
+    tc_client *client = nullptr;
+    std::vector<tc_cache *> caches;
+};
+
+inline std::string_view view(const uint8_t *data, size_t len)
+{
+    return {reinterpret_cast<const char *>(data), len};
+}
+
+} // namespace contender
+
+#endif
