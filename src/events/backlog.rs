@@ -122,7 +122,8 @@ impl Backlog {
         let mut kept: Vec<(EventKind, Told)> = Vec::new();
         let mut newest: Option<Arc<Version>> = None;
         let (mut changes, mut merged) = (0usize, false);
-        let mut in_step = false;
+        // The last IN_STEP that still holds, and the version that it speaks of (`None`: one that was told before).
+        let mut in_step: Option<Option<Arc<Version>>> = None;
         for item in std::mem::take(&mut self.items) {
             match item {
                 Item::Version { version, changes: more, merged: before } => {
@@ -130,9 +131,9 @@ impl Backlog {
                     newest = Some(version);
                     changes = changes.saturating_add(more);
                 }
-                Item::Event(EventKind::InStep) => in_step = true,
+                Item::Event(EventKind::InStep) => in_step = Some(newest.clone()),
                 Item::Event(kind) => {
-                    in_step &= kind == EventKind::Initialized;
+                    in_step = in_step.filter(|_| kind == EventKind::Initialized);
                     let last = kept.last().map_or(start, |(_, told)| *told);
                     let told = Told {
                         belief: last.belief.after(kind),
@@ -157,7 +158,17 @@ impl Backlog {
             })
             .unwrap_or(0);
         (self.weight, self.versions) = (0, 0);
-        let mut newest = newest.map(|version| Item::Version { version, changes, merged });
+        // IN_STEP speaks of a cut, and is not repeated: where the newest version is none, it comes before that.
+        let behind = match &in_step {
+            Some(spoken_of) if newest.as_ref().is_some_and(|newest| !newest.is_cut) => {
+                let behind = newest.take();
+                newest = spoken_of.clone();
+                behind
+            }
+            _ => None,
+        };
+        let item = |version, changes| Item::Version { version, changes, merged };
+        let mut newest = newest.map(|version| item(version, changes));
         for (at, (kind, _)) in kept.into_iter().enumerate() {
             if at == version_at
                 && let Some(version) = newest.take()
@@ -169,8 +180,11 @@ impl Backlog {
         if let Some(version) = newest {
             self.append(version);
         }
-        if in_step {
+        if in_step.is_some() {
             self.append(Item::Event(EventKind::InStep));
+        }
+        if let Some(version) = behind {
+            self.append(item(version, 1));
         }
     }
 }
@@ -185,12 +199,18 @@ mod tests {
     };
     use proptest::prelude::*;
 
+    /// A cut.
     fn version(zxid: i64) -> Item {
         Item::Version {
-            version: Arc::new(Version { zxid: Zxid(zxid), ..Version::default() }),
+            version: Arc::new(Version { zxid: Zxid(zxid), is_cut: true, ..Version::default() }),
             changes: 1,
             merged: false,
         }
+    }
+
+    fn no_cut(zxid: i64) -> Item {
+        let version = Arc::new(Version { zxid: Zxid(zxid), ..Version::default() });
+        Item::Version { version, changes: 1, merged: false }
     }
 
     /// The items in words: versions by their zxid.
@@ -221,6 +241,24 @@ mod tests {
             backlog.push(item);
         }
         assert_eq!(drained(&mut backlog), ["3", "Initialized", "InStep"]);
+    }
+
+    #[test]
+    fn in_step_is_told_behind_a_cut_also_where_the_newest_version_is_none() {
+        let collapsed = |items: Vec<Item>| {
+            let mut backlog = Backlog::new(1, Belief::default());
+            items.into_iter().for_each(|item| backlog.push(item));
+            backlog.push(no_cut(9));
+            drained(&mut backlog)
+        };
+        let in_step = || Item::Event(InStep);
+        assert_eq!(collapsed(vec![version(1), in_step()]), ["1", "InStep", "9"]);
+        assert_eq!(collapsed(vec![version(1), version(2), in_step(), no_cut(3)]), ["2", "InStep", "9"]);
+        assert_eq!(collapsed(vec![in_step(), no_cut(3)]), ["InStep", "9"], "of what was told before");
+        let initialized = vec![version(1), Item::Event(Initialized), in_step()];
+        assert_eq!(collapsed(initialized), ["1", "Initialized", "InStep", "9"]);
+        let suspended = vec![version(1), in_step(), Item::Event(Suspended)];
+        assert_eq!(collapsed(suspended), ["9", "ConnectionSuspended"]);
     }
 
     #[test]

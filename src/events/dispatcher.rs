@@ -106,22 +106,37 @@ impl Dispatcher {
 
 /// The feeds of a dispatcher that are still there.
 #[derive(Default)]
-pub(crate) struct Feeds(Mutex<Vec<Weak<Feed>>>);
+pub(crate) struct Feeds(Mutex<FeedsState>);
+
+#[derive(Default)]
+struct FeedsState {
+    feeds: Vec<Weak<Feed>>,
+    /// Nothing follows for any of them, nor for one that comes late; and why.
+    end: Option<Status>,
+}
 
 impl Feeds {
     fn add(&self, feed: &Arc<Feed>) {
-        let mut feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         // Each time there is no room: so rarely that it costs nothing.
-        if feeds.len() == feeds.capacity() {
-            feeds.retain(|feed| feed.strong_count() > 0);
+        if state.feeds.len() == state.feeds.capacity() {
+            state.feeds.retain(|feed| feed.strong_count() > 0);
         }
-        feeds.push(Arc::downgrade(feed));
+        state.feeds.push(Arc::downgrade(feed));
+        if let Some(status) = state.end {
+            feed.end(status);
+        }
     }
 
     /// Nothing follows for any of them.
     pub(crate) fn end(&self, status: Status) {
-        let feeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.end(status));
+        let mut state = self.lock();
+        state.end.get_or_insert(status);
+        state.feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.end(status));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, FeedsState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -156,5 +156,9 @@ impl EventQueue {
 impl Drop for EventQueue {
     fn drop(&mut self) {
         self.close();
+        if self.health.is_forked() && !self.queue.is_untouched() {
+            // A thread of the parent has it half done in its hands, for ever.
+            std::mem::forget(self.queue.clone());
+        }
     }
 }

@@ -389,19 +389,23 @@ impl FeedState {
         !self.closed && self.consumers.iter().any(Consumer::is_due)
     }
 
-    /// Whose turn it is: faults first, and otherwise everybody once before anybody twice.
+    /// Whose turn it is: faults first, and otherwise everybody once before anybody twice. (What is asked of a queue takes
+    /// its lock, so it is asked last.)
     fn serve_next(&mut self) -> Option<(u64, Arc<Queue>)> {
-        let due = |consumer: &&Consumer| consumer.is_due();
-        let next = (self.consumers.iter().filter(due).find(|consumer| consumer.queue.wants() == FAULTS))
-            .or_else(|| self.consumers.iter().filter(due).find(|consumer| consumer.id > self.served))
-            .or_else(|| self.consumers.iter().find(due))?;
-        let (id, queue) = (next.id, next.queue.clone());
-        self.served = id;
-        Some((id, queue))
+        let of_faults = |consumer: &&Consumer| consumer.queue.wants() == FAULTS;
+        if let Some(next) = self.consumers.iter().filter(of_faults).find(|consumer| consumer.is_due()) {
+            return Some((next.id, next.queue.clone()));
+        }
+        let behind = self.consumers.partition_point(|consumer| consumer.id <= self.served);
+        let (before, behind) = self.consumers.split_at(behind);
+        let next = behind.iter().chain(before).find(|consumer| consumer.is_due())?;
+        self.served = next.id;
+        Some((next.id, next.queue.clone()))
     }
 
     fn listener(&mut self, id: u64) -> Option<&mut Option<Box<Listener>>> {
-        match &mut self.consumers.iter_mut().find(|consumer| consumer.id == id)?.taker {
+        let at = self.consumers.binary_search_by_key(&id, |consumer| consumer.id).ok()?;
+        match &mut self.consumers[at].taker {
             Taker::Dispatcher(listener) => Some(listener),
             Taker::Program => None,
         }

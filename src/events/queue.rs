@@ -158,6 +158,9 @@ impl Queue {
         self.arrived.notify_all();
         // Versions hold trees, which take their time; so not under the lock.
         drop(backlog);
+        // Whoever has the cursor now lets it go behind what it takes out.
+        let cursor = self.cursor.try_lock().map(|mut cursor| std::mem::take(&mut *cursor));
+        drop(cursor);
     }
 
     fn change(&self, change: impl FnOnce(&mut Inbox)) {
@@ -185,6 +188,14 @@ impl Queue {
     /// Takes the next event or fault out and shows it to `tell`, if there is one.
     pub(super) fn take<R>(&self, tell: impl FnOnce(Told<'_>) -> R) -> Option<R> {
         let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.take_at(&mut cursor, tell);
+        if self.is_closed() {
+            *cursor = Cursor::default();
+        }
+        taken
+    }
+
+    fn take_at<R>(&self, cursor: &mut Cursor, tell: impl FnOnce(Told<'_>) -> R) -> Option<R> {
         loop {
             if self.is_closed() {
                 return None;
@@ -207,7 +218,11 @@ impl Queue {
                 drop(inbox);
                 return Some(tell(Told::Fault(&fault)));
             }
-            let item = inbox.backlog.pop()?;
+            let Some(item) = inbox.backlog.pop() else {
+                // Should a taker have panicked amid a version, nobody looks for the rest of it.
+                inbox.end_version();
+                return None;
+            };
             inbox.amid_version = matches!(item, Item::Version { .. });
             inbox.signal();
             drop(inbox);
@@ -487,6 +502,38 @@ mod tests {
                 queue.close();
             }
         }
+    }
+
+    #[test]
+    fn a_closed_queue_lets_go_what_was_not_taken_out() {
+        for close_cache in [false, true] {
+            let mut author = author(1000);
+            let queue = open(&author, false, 1000);
+            author.put("a");
+            author.put("b");
+            author.publish();
+            let held =
+                author.tree.get("b").and_then(|entry| entry.node.as_ref()).map(Arc::downgrade).unwrap();
+            assert_eq!(taken(&queue).as_deref(), Ok("+/r"));
+            match close_cache {
+                true => author.feed.close(),
+                false => queue.close(),
+            }
+            assert!(author.tree.remove("b"));
+            author.publish();
+            assert!(held.upgrade().is_none(), "the cache has let it go too");
+        }
+    }
+
+    #[test]
+    fn who_takes_behind_a_panic_amid_a_version_does_not_look_for_its_rest() {
+        let mut author = author(1000);
+        let (_, queue) = author.feed.open_queue(false, 1000).unwrap();
+        author.publish();
+        // As if the taker had panicked between the inbox and the cursor.
+        queue.lock().backlog.pop();
+        queue.lock().amid_version = true;
+        assert!(queue.next(Some(Duration::ZERO), |_| ()).is_err());
     }
 
     #[test]

@@ -133,7 +133,7 @@ pub unsafe extern "C" fn tc_config_set(
 /// `tc_queue_open`.
 ///
 /// `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
-/// none. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
+/// none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
 /// callbacks may call it.
 ///
 /// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.

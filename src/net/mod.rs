@@ -157,8 +157,9 @@ impl IoThread {
     pub fn shut_down(&self) {
         self.send(Command::ShutDown);
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
+        // Held meanwhile: who comes second waits as long.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
             // Its panics are caught on the thread itself.
             let _ = thread.join();
         }
