@@ -1777,11 +1777,14 @@ static bool is_loaded(struct top *top)
 static void loop(struct top *top, int queue, int signals)
 {
     enum { QUEUE, SIGNALS, KEYBOARD, SOURCES };
+    enum { SYNC_MS = 1000 };
     int64_t next_frame = 0;
     for (;;) {
         int64_t now = clock_ms(CLOCK_MONOTONIC);
         if (top->mode == ONCE && is_loaded(top)) {
-            draw_once(top, now);
+            /* All that was committed before it is looked at; without a connection, what there is. */
+            (void)tc_sync(top->model.cache, SYNC_MS);
+            draw_once(top, clock_ms(CLOCK_MONOTONIC));
             return;
         }
         if (top->ended != TC_OK)
