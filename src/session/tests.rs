@@ -69,6 +69,7 @@ impl Lab {
             sasl,
             auth,
             limit_frame: LIMIT_FRAME,
+            backoff: Backoff::default(),
         };
         let now = Instant::now();
         Lab { session: Session::new(settings, fastrand::Rng::with_seed(7), now), now, connected_to: None }
@@ -395,6 +396,7 @@ fn no_secret_is_shown_by_what_holds_it() {
         sasl: Some(bob()),
         auth: vec![auth],
         limit_frame: 1 << 20,
+        backoff: Backoff::default(),
     };
     let shown = format!("{settings:?} {settings:#?}");
     assert!(shown.contains("bob") && shown.contains("digest"), "{shown}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use treecache::engine::{Engine, Output};
 use treecache::session::Action;
-use treecache::sync::{CacheId, Options};
+use treecache::sync::{CacheId, Options, Pace};
 use treecache::wire::Reader;
 
 use crate::input::Input;
@@ -150,6 +150,7 @@ impl Stage {
                 limit_bytes: 0,
                 limit_path: 300,
                 audit_interval: if flags & 8 > 0 { Duration::from_secs(60) } else { Duration::ZERO },
+                pace: Pace::default(),
             };
             self.caches.open(CacheId(self.last_id), options.clone());
             self.engine.open(CacheId(self.last_id), liar::root(input), options, self.now);

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use treecache::engine::{Engine, Output};
-use treecache::session::{Action, Auth, Hosts, Secret, Settings, TransportError};
-use treecache::sync::{CacheId, Options};
+use treecache::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
+use treecache::sync::{CacheId, Options, Pace};
 use treecache::{NodePath, Zxid};
 use treecache_checks::{Check, Excused, Kind, Violation};
 
@@ -178,6 +178,7 @@ impl World {
                 Vec::new()
             },
             limit_frame: 1 << 20,
+            backoff: Backoff::default(),
         };
         let engine = Engine::new(settings, Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
@@ -401,6 +402,7 @@ impl World {
             limit_bytes: 0,
             limit_path: 4096,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
+            pace: Pace::default(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
         let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);
