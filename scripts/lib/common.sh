@@ -15,13 +15,15 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|kazoo|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|kazoo|curator|pip ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
         case $need in
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
             kazoo) "$python" -c 'import kazoo' 2>/dev/null || missing+=(python3-kazoo) ;;
+            curator) [[ -e /usr/share/java/curator-recipes.jar ]] || missing+=(libcurator-recipes-java) ;;
+            javac) command -v javac >/dev/null || missing+=(default-jdk-headless) ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
