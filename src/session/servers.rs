@@ -17,7 +17,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Backoff {
-        Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) }
+        Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(2) }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::ensemble::Ensemble;
 use crate::plan::{Fault, Happening, Plan, ROOT};
 
 /// After the last fault, how long until everything must be in step, in µs. A round through refusing servers takes up
-/// to 5 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
+/// to 2 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
 const LIVE_WITHIN: u64 = 120_000_000;
 /// Steps of a run; more, and it spins.
 const MOST_EVENTS: usize = 2_000_000;
@@ -596,7 +596,7 @@ impl World {
     fn connect(&mut self, server: usize) -> Result<(), Violation> {
         self.tally.connections += 1;
         self.attempts += 1;
-        // Full jitter of at most 5 s; the first attempts are quicker, once for each connection that was of use.
+        // Full jitter of at most 2 s; the first attempts are quicker, once for each connection that was of use.
         let most = 200 + 40 * self.tally.sessions + self.now / 20_000;
         Check::Sound.that(self.attempts <= most, || {
             format!("{} attempts to connect in {} ms", self.attempts, self.now / 1000)
