@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::net::{Tls, TlsFiles};
-use crate::session::{Auth, Hosts, Sasl, Secret, Settings};
-use crate::sync::Options;
+use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
+use crate::sync::{Options, Pace};
 
 /// Settings of clients, caches and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -347,6 +347,7 @@ impl Config {
             sasl: self.sasl()?,
             auth: self.auth.clone(),
             limit_frame: self.limit_frame,
+            backoff: Backoff::default(),
         })
     }
 
@@ -418,6 +419,7 @@ impl Config {
             limit_bytes: self.limit_bytes,
             limit_path: self.limit_path,
             audit_interval: self.audit_interval,
+            pace: Pace::default(),
         }
     }
 

@@ -213,8 +213,9 @@ fn fault_of(error: &SessionError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Hosts;
+    use crate::session::{Backoff, Hosts};
     use crate::state::State;
+    use crate::sync::Pace;
     use crate::wire::ServerError;
     use std::time::Duration;
 
@@ -226,6 +227,7 @@ mod tests {
             sasl: None,
             auth: Vec::new(),
             limit_frame: 1 << 20,
+            backoff: Backoff::default(),
         };
         let mut engine = Engine::new(settings, fastrand::Rng::with_seed(1), now);
         engine.handle_connected(now);
@@ -242,6 +244,7 @@ mod tests {
             limit_bytes: 0,
             limit_path: 4096,
             audit_interval: Duration::ZERO,
+            pace: Pace::default(),
         }
     }
 

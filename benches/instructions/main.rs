@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use server::Server;
 use treecache::NodePath;
 use treecache::engine::{Engine, Output};
-use treecache::session::{Hosts, Settings};
-use treecache::sync::{self, CacheId, Options};
+use treecache::session::{Backoff, Hosts, Settings};
+use treecache::sync::{self, CacheId, Options, Pace};
 use treecache::tree::{Differences, Version};
 
 /// A tree of 1 + 20 + 20 * 20 + 20 * 20 * 50 nodes.
@@ -103,6 +103,7 @@ impl Player {
             sasl: None,
             auth: Vec::new(),
             limit_frame: 128 << 20,
+            backoff: Backoff::default(),
         };
         let options = Options {
             create_root: false,
@@ -110,6 +111,7 @@ impl Player {
             limit_bytes: 0,
             limit_path: 4096,
             audit_interval: Duration::ZERO,
+            pace: Pace::default(),
         };
         let mut engine = Engine::new(settings, fastrand::Rng::with_seed(1), now);
         engine.open(CacheId(1), NodePath::root(), options, now);

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
 pub use sasl::{Sasl, SaslError};
 pub use secret::Secret;
+pub use servers::Backoff;
 
 use self::sasl::Proof;
 use self::servers::Servers;
@@ -61,6 +62,7 @@ pub struct Settings {
     pub auth: Vec<Auth>,
     /// The longest frame that is taken.
     pub limit_frame: usize,
+    pub backoff: Backoff,
 }
 
 /// What the caller is to do with its socket.
@@ -218,7 +220,7 @@ pub struct Session {
 impl Session {
     pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session {
         let mut session = Session {
-            servers: Servers::new(settings.hosts.servers.clone(), rng),
+            servers: Servers::new(settings.hosts.servers.clone(), settings.backoff, rng),
             phase: Phase::Closed,
             host: settings.hosts.servers[0].clone(),
             session_id: 0,

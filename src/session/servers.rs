@@ -5,13 +5,25 @@ use std::time::Duration;
 use super::Host;
 use crate::planted::{self, Defect};
 
-/// The longest that a delay before the first retry can be; it doubles with every retry.
-const BASE: Duration = Duration::from_millis(100);
-/// The longest delay of all.
-const CAP: Duration = Duration::from_secs(5);
+/// How far attempts to connect again are spread. No setting for users: what is right is right for all clients of an
+/// ensemble together, and simulated (`docs/scaling.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest that the delay before the first retry can be; it doubles with every retry.
+    pub first: Duration,
+    /// The longest delay of all.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff { first: Duration::from_millis(500), longest: Duration::from_secs(2) }
+    }
+}
 
 pub(super) struct Servers {
     hosts: Vec<Host>,
+    bounds: Backoff,
     next: usize,
     /// Attempts since a server last proved to be of use.
     attempts: u32,
@@ -19,9 +31,9 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    pub(super) fn new(mut hosts: Vec<Host>, mut rng: fastrand::Rng) -> Servers {
+    pub(super) fn new(mut hosts: Vec<Host>, bounds: Backoff, mut rng: fastrand::Rng) -> Servers {
         rng.shuffle(&mut hosts);
-        Servers { hosts, next: 0, attempts: 0, rng }
+        Servers { hosts, bounds, next: 0, attempts: 0, rng }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -37,7 +49,8 @@ impl Servers {
     /// How long to wait before the next attempt: anything between nothing and a bound that doubles each time, so
     /// that clients that lost their server together do not come back together.
     pub(super) fn backoff(&mut self) -> Duration {
-        let bound = BASE.saturating_mul(1 << self.attempts.min(16)).min(CAP);
+        let Backoff { first, longest } = self.bounds;
+        let bound = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
         self.attempts = self.attempts.saturating_add(1);
         if planted::is(Defect::NoBackoff) {
             return Duration::ZERO;
@@ -58,14 +71,18 @@ mod tests {
     #[test]
     fn delays_are_spread_between_nothing_and_a_growing_bound() {
         let host = Host { name: "a".to_owned(), port: 1 };
-        let mut servers = Servers::new(vec![host], fastrand::Rng::with_seed(1));
+        let Backoff { first, longest } = Backoff::default();
+        let mut servers = Servers::new(vec![host], Backoff::default(), fastrand::Rng::with_seed(1));
         for attempt in 0..20u32 {
             let delay = servers.backoff();
-            assert!(delay <= BASE.saturating_mul(1 << attempt.min(16)).min(CAP));
+            assert!(delay <= first.saturating_mul(1 << attempt.min(16)).min(longest));
         }
         let late: Vec<_> = (0..100).map(|_| servers.backoff()).collect();
-        assert!(late.iter().any(|delay| *delay < CAP / 4) && late.iter().any(|delay| *delay > CAP * 3 / 4));
+        assert!(
+            late.iter().any(|delay| *delay < longest / 4)
+                && late.iter().any(|delay| *delay > longest * 3 / 4)
+        );
         servers.reset_backoff();
-        assert!(servers.backoff() <= BASE);
+        assert!(servers.backoff() <= first);
     }
 }

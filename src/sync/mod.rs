@@ -49,6 +49,24 @@ pub struct Options {
     pub limit_path: usize,
     /// One pass of the audit over the tree takes about this long; zero switches it off.
     pub audit_interval: Duration,
+    pub pace: Pace,
+}
+
+/// How fast a tree is read as a whole. No setting for users: what is right is right for all clients of an ensemble
+/// together, and simulated (`docs/scaling.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// A verification waits for a random part of this time per node, so that the clients of a server that comes back
+    /// do not all read their trees at once.
+    pub spread_per_node: Duration,
+    /// Flights at a time during a load or verification.
+    pub flights: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { spread_per_node: Duration::from_micros(1), flights: 8 }
+    }
 }
 
 /// What a cache has done so far.

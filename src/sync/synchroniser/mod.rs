@@ -31,7 +31,7 @@ mod replies;
 mod syncs;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use self::syncs::Ticket;
 
@@ -47,10 +47,6 @@ use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::tree::Tree;
 use crate::wire::ServerError;
-
-/// A verification waits for a random part of this time per node, so that the clients of a server that comes back do
-/// not all read their trees at once.
-const VERIFY_SPREAD_PER_NODE: Duration = Duration::from_micros(1);
 
 /// How the cache stands to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,7 +294,7 @@ impl Synchroniser {
             // Nothing happened in between, not even a new session.
             self.settle(zxid.unwrap_or_default(), now);
         } else {
-            let spread = VERIFY_SPREAD_PER_NODE * self.tree.len().try_into().unwrap_or(u32::MAX);
+            let spread = self.options.pace.spread_per_node * self.tree.len().try_into().unwrap_or(u32::MAX);
             self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
         }
         self.exact_at = None;

@@ -9,8 +9,6 @@ use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGu
 use crate::sync::unread::Want;
 use crate::tree::Tree;
 
-/// Flights at a time during a load or verification; when following there is one.
-const FLIGHTS: usize = 8;
 /// For how long the tree must not have been exact before the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
 /// For how long, before more hot paths than usual may be read at once.
@@ -31,7 +29,7 @@ impl Synchroniser {
 
     /// The next reads, if there are any and this is the time for them.
     pub fn poll_flight(&mut self, now: Instant) -> Option<Flight> {
-        let most = if self.is_following() { 1 } else { FLIGHTS };
+        let most = if self.is_following() { 1 } else { self.options.pace.flights };
         let is_ready = self.link == Link::Watching && !self.stopped && self.outstanding < most;
         if !is_ready || self.retry_at.is_some() {
             return None;

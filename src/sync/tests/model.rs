@@ -10,7 +10,7 @@ use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Read};
 use crate::sync::synchroniser::Synchroniser;
-use crate::sync::{Options, Output, Progress, Ticket};
+use crate::sync::{Options, Output, Pace, Progress, Ticket};
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
 
@@ -259,6 +259,7 @@ pub fn options() -> Options {
         limit_bytes: 0,
         limit_path: 4096,
         audit_interval: Duration::ZERO,
+        pace: Pace::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use treecache::engine::{Engine, Output};
 use treecache::session::Action;
-use treecache::sync::{CacheId, Options};
+use treecache::sync::{CacheId, Options, Pace};
 use treecache::wire::Reader;
 
 use crate::input::Input;
@@ -69,8 +69,8 @@ pub fn engine(data: &[u8]) -> usize {
             stage.hang_up();
         }
     }
-    // The longest pause is one of 5 s, half of that on average.
-    assert!(stage.attempts <= 60, "{} attempts within a minute", stage.attempts);
+    // The longest pause is one of 2 s, half of that on average.
+    assert!(stage.attempts <= 120, "{} attempts within a minute", stage.attempts);
     stage.engine.shut_down(stage.now);
     stage.pump();
     stage.advance(Duration::from_secs(1));
@@ -158,6 +158,7 @@ impl Stage {
                 limit_bytes: 0,
                 limit_path: 300,
                 audit_interval: if flags & 8 > 0 { Duration::from_secs(60) } else { Duration::ZERO },
+                pace: Pace::default(),
             };
             self.caches.open(CacheId(self.last_id), options.clone());
             self.engine.open(CacheId(self.last_id), liar::root(input), options, self.now);

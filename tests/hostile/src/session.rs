@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use treecache::path::NodePath;
-use treecache::session::{Action, Auth, Event, Hosts, Sasl, Secret, Session, Settings, TransportError, Xid};
+use treecache::session::{
+    Action, Auth, Backoff, Event, Hosts, Sasl, Secret, Session, Settings, TransportError, Xid,
+};
 use treecache::wire::Request;
 
 use crate::input::Input;
@@ -72,6 +74,7 @@ pub fn settings(input: &mut Input<'_>) -> Settings {
         sasl: (flags & 4 > 0).then_some(sasl),
         auth: if flags & 2 > 0 { vec![auth] } else { Vec::new() },
         limit_frame: LIMIT_FRAME,
+        backoff: Backoff::default(),
     }
 }
 

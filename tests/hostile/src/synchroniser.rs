@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache::path::NodePath;
 use treecache::stat::Zxid;
 use treecache::state::State;
-use treecache::sync::{CacheId, Group, Options, Purpose};
+use treecache::sync::{CacheId, Group, Options, Pace, Purpose};
 use treecache::wire::{Notification, Request, ServerError};
 
 use crate::input::Input;
@@ -76,6 +76,7 @@ fn options(input: &mut Input<'_>) -> Options {
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },
         limit_path: if flags & 32 > 0 { 40 } else { 300 },
         audit_interval: if flags & 64 > 0 { Duration::from_secs(1) } else { Duration::ZERO },
+        pace: Pace::default(),
     }
 }
 

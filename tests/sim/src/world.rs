@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use treecache::engine::{Engine, Output};
-use treecache::session::{Action, Auth, Hosts, Secret, Settings, TransportError};
-use treecache::sync::{CacheId, Options};
+use treecache::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
+use treecache::sync::{CacheId, Options, Pace};
 use treecache::{NodePath, Zxid};
 use treecache_checks::{Check, Excused, Kind, Violation};
 
@@ -23,7 +23,7 @@ use crate::ensemble::Ensemble;
 use crate::plan::{Fault, Happening, Plan, ROOT};
 
 /// After the last fault, how long until everything must be in step, in µs. A round through refusing servers takes up
-/// to 5 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
+/// to 2 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
 const LIVE_WITHIN: u64 = 120_000_000;
 /// Steps of a run; more, and it spins.
 const MOST_EVENTS: usize = 2_000_000;
@@ -180,6 +180,7 @@ impl World {
                 Vec::new()
             },
             limit_frame: 1 << 20,
+            backoff: Backoff::default(),
         };
         let engine = Engine::new(settings, Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
@@ -414,6 +415,7 @@ impl World {
             limit_bytes: 0,
             limit_path: 4096,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
+            pace: Pace::default(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
         let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);
@@ -642,7 +644,7 @@ impl World {
     fn connect(&mut self, server: usize) -> Result<(), Violation> {
         self.tally.connections += 1;
         self.attempts += 1;
-        // Full jitter of at most 5 s; the first attempts are quicker, once for each connection that was of use.
+        // Full jitter of at most 2 s; the first attempts are quicker, once for each connection that was of use.
         let most = 200 + 40 * self.tally.sessions + self.now / 20_000;
         Check::Sound.that(self.attempts <= most, || {
             format!("{} attempts to connect in {} ms", self.attempts, self.now / 1000)
