@@ -1270,12 +1270,7 @@ static void freeing_waits_for_the_running_callback(void)
 
 /* ------------------------------------------------------------------------------------------------------------- */
 
-#define TEST(name) {name, #name}
-
-static const struct {
-    void (*run)(void);
-    const char *name;
-} tests[] = {
+static const test tests[] = {
     TEST(the_numbers_and_names_of_status_codes_hold),
     TEST(nothing_happens_when_null_is_freed),
     TEST(a_setting_is_checked_when_it_is_set),
@@ -1320,11 +1315,5 @@ int main(int argc, char **argv)
         return 2;
     }
     hosts = argv[1];
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
-        int before = failures;
-        tests[i].run();
-        printf("%s %s\n", failures == before ? "ok    " : "FAILED", tests[i].name);
-        fflush(stdout);
-    }
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(tests, sizeof tests / sizeof *tests);
 }

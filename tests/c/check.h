@@ -1,4 +1,5 @@
-/* What the test programs need of a test framework: checks that say where they failed, a count of them, and waiting. */
+/* What the test programs need of a test framework: checks that say where they failed, a count of them, waiting, and a
+ * run of named tests. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -46,5 +47,24 @@ static inline void sleep_ms(long ms)
             sleep_ms(5);                                                                                           \
         CHECK(condition);                                                                                          \
     } while (0)
+
+typedef struct {
+    void (*run)(void);
+    const char *name;
+} test;
+
+#define TEST(name) {name, #name}
+
+/* Runs tests and says how each went; returns what `main` is to return. */
+static inline int run_tests(const test *tests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        int before = failures;
+        tests[i].run();
+        printf("%s %s\n", failures == before ? "ok    " : "FAILED", tests[i].name);
+        fflush(stdout);
+    }
+    return failures == 0 ? 0 : 1;
+}
 
 #endif

@@ -319,12 +319,7 @@ static void a_queue_refuses_bad_input(void)
 
 /* ------------------------------------------------------------------------------------------------------------- */
 
-#define TEST(name) {name, #name}
-
-static const struct {
-    void (*run)(void);
-    const char *name;
-} tests[] = {
+static const test tests[] = {
     TEST(the_tree_so_far_comes_first_and_items_outlive_everything),
     TEST(changes_come_in_order),
     TEST(faults_are_in_it_where_they_are_wanted),
@@ -341,11 +336,5 @@ int main(int argc, char **argv)
         return 2;
     }
     hosts = argv[1];
-    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
-        int before = failures;
-        tests[i].run();
-        printf("%s %s\n", failures == before ? "ok    " : "FAILED", tests[i].name);
-        fflush(stdout);
-    }
-    return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_tests(tests, sizeof tests / sizeof *tests);
 }
