@@ -31,7 +31,7 @@ start_server() {
 try_user() {
     local program answer
     for program in "$@"; do
-        answer=$(valgrind --quiet --leak-check=full --show-leak-kinds=definite,indirect,possible \
+        answer=$(valgrind --quiet --fair-sched=yes --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 \
             "$program" "127.0.0.1:$zookeeper_port" /c/still)
         [[ $answer == "libtreecache "*": 6 nodes" ]] || fail "$program: $answer"
