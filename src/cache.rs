@@ -307,14 +307,15 @@ impl TreeCache {
         self.shared.feed.unlisten(listener)
     }
 
-    /// The node at `path`, from memory.
+    /// The node at `path`, from memory. (Bytes do as well as a `&str`: looking for them is cheaper than first looking
+    /// whether they are one.)
     ///
     /// # Errors
     /// [`Error::InvalidPath`]; [`Error::OutOfTree`]; [`Error::NotReady`] when the first load is not complete and the
     /// node has not been seen yet; [`Error::NoNode`]; [`Error::NoPermission`] when the session may not read the node,
     /// or one above it; [`Error::Closed`].
-    pub fn get_data(&self, path: &str) -> Result<Arc<Node>, Error> {
-        snapshot::get_data(&self.shared.current.load(), &self.root, path)
+    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
+        snapshot::get_data(&self.shared.current.load(), &self.root, path.as_ref())
             .map_err(|error| self.unless_closed(error))
     }
 
@@ -322,8 +323,8 @@ impl TreeCache {
     ///
     /// # Errors
     /// As [`get_data`](Self::get_data).
-    pub fn get_children(&self, path: &str) -> Result<ChildList, Error> {
-        snapshot::get_children(&self.shared.current.load(), &self.root, path)
+    pub fn get_children(&self, path: impl AsRef<[u8]>) -> Result<ChildList, Error> {
+        snapshot::get_children(&self.shared.current.load(), &self.root, path.as_ref())
             .map_err(|error| self.unless_closed(error))
     }
 

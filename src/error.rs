@@ -99,6 +99,10 @@ impl Error {
         Error::Setting { key: key.to_owned(), message: message.into() }
     }
 
+    pub(crate) fn not_utf8(argument: &str, bytes: &[u8]) -> Error {
+        Error::InvalidArgument(format!("{argument} is not UTF-8: \"{}\"", bytes.escape_ascii()))
+    }
+
     /// The configuration key that it is about, if it is about one.
     pub fn key(&self) -> Option<&str> {
         match self {

@@ -73,22 +73,34 @@ impl NodePath {
     /// `path` below this node without the leading slash ("" for the node itself); `None` when it is outside.
     /// `/foo` does not contain `/foobar`.
     pub fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let relative = self.relative_bytes(path.as_bytes())?;
+        Some(&path[path.len() - relative.len()..])
+    }
+
+    /// As [`relative`](Self::relative), of what may not be UTF-8.
+    pub fn relative_bytes<'p>(&self, path: &'p [u8]) -> Option<&'p [u8]> {
         if self.is_root() {
-            return path.strip_prefix('/');
+            return path.strip_prefix(b"/");
         }
-        match path.strip_prefix(self.as_str())? {
-            "" => Some(""),
-            rest => rest.strip_prefix('/'),
+        match path.strip_prefix(self.0.as_bytes())? {
+            b"" => Some(b""),
+            rest => rest.strip_prefix(b"/"),
         }
     }
 
     /// The absolute path of what [`relative`](Self::relative) made relative.
     pub fn absolute(&self, relative: &str) -> NodePath {
-        match (self.is_root(), relative.is_empty()) {
-            (_, true) => self.clone(),
-            (true, false) => NodePath(Arc::from(format!("/{relative}"))),
-            (false, false) => NodePath(Arc::from(format!("{self}/{relative}"))),
+        let mut buffer = String::new();
+        self.absolute_in(relative, &mut buffer)
+    }
+
+    /// As [`absolute`](Self::absolute), made in a buffer, for those who have many.
+    pub fn absolute_in(&self, relative: &str, buffer: &mut String) -> NodePath {
+        if relative.is_empty() {
+            return self.clone();
         }
+        self.write_absolute(relative, buffer);
+        NodePath(Arc::from(buffer.as_str()))
     }
 
     /// Writes what [`absolute`](Self::absolute) gives over what is in `buffer`, for those who have many.

@@ -44,16 +44,16 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`TreeCache::get_data`](crate::TreeCache::get_data), save that a snapshot is never closed.
-    pub fn get_data(&self, path: &str) -> Result<Arc<Node>, Error> {
-        get_data(&self.version, &self.root, path)
+    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
+        get_data(&self.version, &self.root, path.as_ref())
     }
 
     /// The children of `path`.
     ///
     /// # Errors
     /// As [`get_data`](Self::get_data).
-    pub fn get_children(&self, path: &str) -> Result<ChildList, Error> {
-        get_children(&self.version, &self.root, path)
+    pub fn get_children(&self, path: impl AsRef<[u8]>) -> Result<ChildList, Error> {
+        get_children(&self.version, &self.root, path.as_ref())
     }
 
     /// Visits all that differs from an `older` snapshot of the same tree, in the form and order of events, until `visit`
@@ -86,7 +86,7 @@ impl Snapshot {
     /// # Errors
     /// As [`get_data`](Self::get_data), for `path`. That the visitor stopped the walk is none.
     pub fn walk(&self, path: &str, mut visit: impl FnMut(&str, &Arc<Node>) -> Walk) -> Result<(), Error> {
-        if find(&self.version, &self.root, path)?.node.is_none() {
+        if find(&self.version, &self.root, path.as_bytes())?.node.is_none() {
             return Err(Error::NoPermission(path.to_owned()));
         }
         let start = self.root.relative(path).expect("it was found there");
@@ -137,25 +137,30 @@ impl ChildList {
     }
 }
 
-pub(crate) fn get_data(version: &Version, root: &NodePath, path: &str) -> Result<Arc<Node>, Error> {
+pub(crate) fn get_data(version: &Version, root: &NodePath, path: &[u8]) -> Result<Arc<Node>, Error> {
     match &find(version, root, path)?.node {
         Some(node) => Ok(node.clone()),
-        None => Err(Error::NoPermission(path.to_owned())),
+        None => Err(unreadable(path)),
     }
 }
 
-pub(crate) fn get_children(version: &Version, root: &NodePath, path: &str) -> Result<ChildList, Error> {
+pub(crate) fn get_children(version: &Version, root: &NodePath, path: &[u8]) -> Result<ChildList, Error> {
     match find(version, root, path)? {
         Entry { node: Some(_), children } => Ok(ChildList { children: children.clone() }),
-        Entry { node: None, .. } => Err(Error::NoPermission(path.to_owned())),
+        Entry { node: None, .. } => Err(unreadable(path)),
     }
 }
 
-/// Looks up first and asks why only when nothing was found: a node that is there has a valid path.
-fn find<'v>(version: &'v Version, root: &NodePath, path: &str) -> Result<&'v Entry, Error> {
-    match root.relative(path) {
+#[cold]
+fn unreadable(path: &[u8]) -> Error {
+    Error::NoPermission(String::from_utf8_lossy(path).into_owned())
+}
+
+/// Looks up first and asks why only when nothing was found: a node that is there has a valid path, which is UTF-8.
+fn find<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<&'v Entry, Error> {
+    match root.relative_bytes(path) {
         // "/foo/" is no path, but relative to "/foo" it is "" too.
-        Some("") if path.len() != root.as_str().len() => {}
+        Some(b"") if path.len() != root.as_str().len() => {}
         Some(relative) => {
             if let Some(entry) = version.tree.get(relative) {
                 return Ok(entry);
@@ -167,7 +172,10 @@ fn find<'v>(version: &'v Version, root: &NodePath, path: &str) -> Result<&'v Ent
 }
 
 #[cold]
-fn why_not_found(version: &Version, root: &NodePath, path: &str) -> Error {
+fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
+    let Ok(path) = std::str::from_utf8(path) else {
+        return Error::not_utf8("path", path);
+    };
     let path = match NodePath::new(path) {
         Ok(path) => path,
         Err(error) => return error.into(),
@@ -243,6 +251,9 @@ mod tests {
     fn what_is_not_found_is_explained() {
         let complete = snapshot("/foo", &["", "a", "a/b", "private"], &["private"], true);
         let loading = snapshot("/foo", &["", "a"], &[], false);
+        for path in [&b"/foo/\xff"[..], b"/foo/a\xff", b"\xff", b"/foo\xff"] {
+            assert!(matches!(complete.get_data(path), Err(Error::InvalidArgument(_))), "{path:?}");
+        }
         let status = |snapshot: &Snapshot, path: &str| {
             let error = snapshot.get_data(path).unwrap_err();
             assert_eq!(snapshot.get_children(path).err(), Some(error.clone()));

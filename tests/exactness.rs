@@ -316,7 +316,7 @@ fn data_of_every_kind_and_names_from_the_whole_bmp_are_kept_as_they_are() {
     assert_same_as_server(&cache, &Witness::connect(&server.hosts()), &root);
     for prefix in ["before", "after"] {
         for name in ["null", "empty"] {
-            assert_eq!(cache.get_data(&format!("{root}/{prefix}-{name}")).unwrap().data(), b"");
+            assert_eq!(cache.get_data(format!("{root}/{prefix}-{name}")).unwrap().data(), b"");
         }
     }
     writer.set(&format!("{root}/after-million"), Some(&vec![1; 1_000_000])).expect("set");

@@ -697,7 +697,7 @@ fn of_several_servers_one_that_lives_is_enough() {
 /// put it there as its data and as that of the last account paid.
 #[track_caller]
 fn assert_is_a_cut(snapshot: &treecache::Snapshot, root: &str) {
-    let read = |path: &str| snapshot.get_data(&format!("{root}{path}")).ok();
+    let read = |path: &str| snapshot.get_data(format!("{root}{path}")).ok();
     let sum: i64 = (0..ACCOUNTS)
         .map(|i| read(&format!("/a{i:02}")).expect("an account"))
         .map(|node| String::from_utf8_lossy(node.data()).parse::<i64>().expect("a balance"))

@@ -305,7 +305,7 @@ fn small_nodes_that_become_large_while_they_are_cached_are_read_a_few_at_a_time(
     // While it is away: nothing is as it was when it comes back.
     shrink(&mut writer);
     eventually("small again", || {
-        let node = cache.get_data(&format!("{prefix}{}", COUNT - 1)).expect("a node");
+        let node = cache.get_data(format!("{prefix}{}", COUNT - 1)).expect("a node");
         node.data().len() == 10 && cache.state().0 == State::InStep
     });
     meter.largest();
@@ -495,7 +495,7 @@ const EPHEMERALS: usize = 10_000;
 
 /// How many ephemeral nodes a snapshot has.
 fn ephemerals(snapshot: &Snapshot, root: &str) -> usize {
-    let of = |folder: &str| snapshot.get_children(&format!("{root}/{folder}")).map_or(0, |names| names.len());
+    let of = |folder: &str| snapshot.get_children(format!("{root}/{folder}")).map_or(0, |names| names.len());
     of("a") + of("b")
 }
 

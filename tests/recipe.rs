@@ -183,9 +183,9 @@ fn data_and_children_are_served_without_remote_calls() {
     wait_for_state(&cache, State::InStep);
     let asked = proxy.bytes_to_server();
     for _ in 0..1_000 {
-        assert_eq!(cache.get_data(&format!("{root}/a")).unwrap().data(), b"data");
+        assert_eq!(cache.get_data(format!("{root}/a")).unwrap().data(), b"data");
         assert_eq!(cache.get_children(&root).unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(cache.get_data(&format!("{root}/c")).unwrap_err().status(), Status::NoNode);
+        assert_eq!(cache.get_data(format!("{root}/c")).unwrap_err().status(), Status::NoNode);
         assert_eq!(cache.snapshot().unwrap().len(), 3);
     }
     assert_eq!(proxy.bytes_to_server(), asked);
@@ -398,7 +398,7 @@ fn a_sibling_whose_name_begins_like_the_root_is_outside() {
     witness.create(&format!("{root}/bar"), b"");
     recorder.wait_for_event(EventKind::NodeAdded, &format!("{root}/bar"));
     assert_eq!(cache.get_data(&sibling).unwrap_err().status(), Status::OutOfTree);
-    assert_eq!(cache.get_data(&format!("{sibling}/child")).unwrap_err().status(), Status::OutOfTree);
+    assert_eq!(cache.get_data(format!("{sibling}/child")).unwrap_err().status(), Status::OutOfTree);
     assert_eq!(replay(&recorder.events()).keys().collect::<Vec<_>>(), [&root, &format!("{root}/bar")]);
     assert_same_as_server(&cache, &witness, &root);
 }
@@ -729,7 +729,7 @@ fn a_missing_root_is_created_with_the_chroot_and_paths_are_relative_to_it() {
     let events = recorder.wait_for_event(EventKind::NodeAdded, "/a/b/c");
     assert_eq!(replay(&events).keys().collect::<Vec<_>>(), ["/a/b", "/a/b/c"]);
     assert_eq!(cache.get_data("/a/b/c").unwrap().data(), b"data");
-    assert_eq!(cache.get_data(&format!("{chroot}/a/b")).unwrap_err().status(), Status::OutOfTree);
+    assert_eq!(cache.get_data(format!("{chroot}/a/b")).unwrap_err().status(), Status::OutOfTree);
 
     // The chroot itself as a tree: there, `zookeeper` is a name like any other.
     let whole = started(&client, "/", &[]);
@@ -944,7 +944,7 @@ fn a_tree_beyond_limit_nodes_stops_the_load_with_a_fault() {
         wait_for_state(&cache, State::Closed);
         assert!(matches!(cache.start(), Err(Error::State(_))));
         // What is not in what has been loaded so far may exist.
-        assert_eq!(cache.get_data(&format!("{root}/x")).unwrap_err().status(), Status::NotReady);
+        assert_eq!(cache.get_data(format!("{root}/x")).unwrap_err().status(), Status::NotReady);
     }
     // Up to the limit is within it.
     let cache = started(&client, &root, &[("limit.nodes", "21")]);
@@ -964,7 +964,7 @@ fn a_tree_that_grows_beyond_limit_nodes_is_served_as_it_was_last() {
     witness.create(&format!("{root}/c"), b"c");
     faults.wait_for(|fault| fault.status == Status::Limit);
     wait_for_state(&cache, State::Closed);
-    assert_eq!(cache.get_data(&format!("{root}/b")).unwrap().data(), b"b");
+    assert_eq!(cache.get_data(format!("{root}/b")).unwrap().data(), b"b");
     assert_eq!(cache.get_children(&root).unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
     assert!(cache.snapshot().unwrap().is_cut());
 
@@ -1001,7 +1001,7 @@ fn data_beyond_limit_bytes_stops_the_cache_with_a_fault() {
     witness.set(&format!("{root}/b"), &[3; 1_501]);
     faults.wait_for(|fault| fault.status == Status::Limit);
     wait_for_state(&cache, State::Closed);
-    assert_eq!(cache.get_data(&format!("{root}/b")).unwrap().data(), [2; 1_500]);
+    assert_eq!(cache.get_data(format!("{root}/b")).unwrap().data(), [2; 1_500]);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn every_user_with_the_right_password_reads_what_is_theirs() {
         plant(&witness, &root, "sasl", user.0);
         let client = client_with(&server().hosts(), &identity(user));
         let cache = started(&client, &root, &[]);
-        assert_eq!(cache.get_data(&format!("{root}/private")).unwrap().data(), b"private", "{user:?}");
+        assert_eq!(cache.get_data(format!("{root}/private")).unwrap().data(), b"private", "{user:?}");
     }
 }
 
@@ -197,7 +197,7 @@ fn tls_and_sasl_and_credentials_go_together_through_cut_connections_and_a_lost_s
     let recorder = Recorder::listen(&cache);
     let all_is_there = |what: &str| {
         for (name, data) in [("private", &b"private"[..]), ("mine", b"mine")] {
-            assert_eq!(cache.get_data(&format!("{root}/{name}")).unwrap().data(), data, "{what}");
+            assert_eq!(cache.get_data(format!("{root}/{name}")).unwrap().data(), data, "{what}");
         }
     };
     all_is_there("loaded");

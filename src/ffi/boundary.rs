@@ -159,12 +159,21 @@ pub(super) fn null(argument: &str) -> Error {
 /// # Safety
 /// `pointer` is NULL, or NUL-terminated and valid for `'a`.
 pub(super) unsafe fn text<'a>(argument: &str, pointer: *const c_char) -> Result<&'a str, Error> {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { bytes(argument, pointer)? };
+    std::str::from_utf8(bytes).map_err(|_| Error::not_utf8(argument, bytes))
+}
+
+/// A string argument of which the body says itself what is wrong with it when it is not UTF-8.
+///
+/// # Safety
+/// `pointer` is NULL, or NUL-terminated and valid for `'a`.
+pub(super) unsafe fn bytes<'a>(argument: &str, pointer: *const c_char) -> Result<&'a [u8], Error> {
     if pointer.is_null() {
         return Err(null(argument));
     }
     // SAFETY: the caller's promise.
-    let text = unsafe { CStr::from_ptr(pointer) };
-    text.to_str().map_err(|_| Error::InvalidArgument(format!("{argument} is not UTF-8: {text:?}")))
+    Ok(unsafe { CStr::from_ptr(pointer) }.to_bytes())
 }
 
 /// A time to wait: -1 is for ever.

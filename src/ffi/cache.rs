@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::boundary::{Boxed, Handle, Out, Shared, User, tc_user_free_fn, text, timeout, with};
+use super::boundary::{Boxed, Handle, Out, Shared, User, bytes, tc_user_free_fn, text, timeout, with};
 use super::children::{self, tc_children, tc_children_data};
 use super::client::tc_client;
 use super::config::{self, tc_config};
@@ -305,7 +305,7 @@ pub unsafe extern "C" fn tc_get_data(
     // SAFETY: the caller passes a cache that is not freed meanwhile, a C string, and a place for the result.
     unsafe {
         with("tc_get_data", cache, |cache| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
             out.write(tc_node::into_raw(cache.cache.get_data(path)?));
             Ok(())
         })
@@ -328,7 +328,7 @@ pub unsafe extern "C" fn tc_get_children(
     // SAFETY: the caller passes a cache that is not freed meanwhile, a C string, and a place for the result.
     unsafe {
         with("tc_get_children", cache, |cache| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
             out.write(children::into_raw(cache.cache.get_children(path)?));
             Ok(())
         })
@@ -352,7 +352,7 @@ pub unsafe extern "C" fn tc_get_children_data(
     // SAFETY: the caller passes a cache that is not freed meanwhile, a C string, and a place for the result.
     unsafe {
         with("tc_get_children_data", cache, |cache| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
             out.write(children::into_raw_with_data(cache.cache.get_children(path)?));
             Ok(())
         })

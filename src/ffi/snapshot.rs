@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::boundary::{Boxed, Handle, Out, Shared, null, text, with};
+use super::boundary::{Boxed, Handle, Out, Shared, bytes, null, text, with};
 use super::children::{self, tc_children, tc_children_data};
 use super::event::{self, tc_event};
 use super::node::{lend, tc_node};
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn tc_snapshot_get_data(
     // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a place for the result.
     unsafe {
         with("tc_snapshot_get_data", snapshot, |snapshot| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
             out.write(tc_node::into_raw(snapshot.snapshot.get_data(path)?));
             Ok(())
         })
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn tc_snapshot_get_children(
     // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a place for the result.
     unsafe {
         with("tc_snapshot_get_children", snapshot, |snapshot| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
             out.write(children::into_raw(snapshot.snapshot.get_children(path)?));
             Ok(())
         })
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn tc_snapshot_get_children_data(
     // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and a place for the result.
     unsafe {
         with("tc_snapshot_get_children_data", snapshot, |snapshot| {
-            let (path, out) = (text("path", path)?, Out::new("out", out)?);
+            let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
             out.write(children::into_raw_with_data(snapshot.snapshot.get_children(path)?));
             Ok(())
         })

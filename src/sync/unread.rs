@@ -1,6 +1,6 @@
 //! The paths whose value at the server is not known: queued for a read, or with a read in flight.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map};
 
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -94,11 +94,13 @@ impl Unread {
 
     /// Changes what is wanted of `path`, which may be nothing so far, and queues it unless it is in flight.
     pub fn update(&mut self, path: &NodePath, change: impl FnOnce(&mut Want)) {
-        let before = self.wants.get(path.as_str()).copied();
-        let mut want = before.unwrap_or_default();
-        change(&mut want);
+        let (before, want) = match self.wants.entry(path.clone()) {
+            hash_map::Entry::Occupied(known) => (Some(*known.get()), known.into_mut()),
+            hash_map::Entry::Vacant(new) => (None, new.insert(Want::default())),
+        };
+        change(want);
+        let want = *want;
         self.count(before, Some(want));
-        self.wants.insert(path.clone(), want);
         let is_queued = before.is_some_and(|before| !before.in_flight && before.children == want.children);
         if !want.in_flight && !is_queued {
             let queue = if want.children { &mut self.lists } else { &mut self.nodes };
@@ -126,12 +128,15 @@ impl Unread {
         }
     }
 
-    /// The path whose turn it is, to be marked as in flight.
-    pub fn next(&mut self) -> Option<(NodePath, Want)> {
+    /// The path whose turn it is, which is in flight from now on, and what is wanted of it.
+    pub fn take_off(&mut self) -> Option<(NodePath, Want)> {
         for (queue, children) in [(&mut self.nodes, false), (&mut self.lists, true)] {
             while let Some(path) = queue.pop_front() {
-                match self.wants.get(&path) {
-                    Some(want) if !want.in_flight && want.children == children => return Some((path, *want)),
+                match self.wants.get_mut(&path) {
+                    Some(want) if !want.in_flight && want.children == children => {
+                        want.in_flight = true;
+                        return Some((path, *want));
+                    }
                     _ => {}
                 }
             }
@@ -199,13 +204,12 @@ mod tests {
         assert_eq!((unread.suspects(), unread.backlog()), (3, 1));
         unread.remove("/b");
         let mut order = Vec::new();
-        while let Some((path, _)) = unread.next() {
-            unread.update(&path, |want| want.in_flight = true);
+        while let Some((path, _)) = unread.take_off() {
             order.push(path.to_string());
         }
         assert_eq!(order, ["/a", "/l"]);
         unread.restart();
-        assert_eq!(unread.next().map(|(path, _)| path.to_string()).as_deref(), Some("/a"));
+        assert_eq!(unread.take_off().map(|(path, _)| path.to_string()).as_deref(), Some("/a"));
         assert_eq!((unread.suspects(), unread.backlog()), (2, 1));
     }
 

@@ -87,8 +87,8 @@ impl Chunk {
         self.name_bytes(self.len() - 1)
     }
 
-    fn get(&self, name: &str) -> Option<&Entry> {
-        self.keys.find(name, |index| self.name_bytes(index)).map(|index| &self.entries[index])
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        self.keys.find(name, |index| self.name_bytes(index))
     }
 
     /// The name as bytes, which may be cut without a look at what they are.
@@ -97,7 +97,7 @@ impl Chunk {
     }
 
     fn search(&self, name: &str) -> Result<usize, usize> {
-        let index = self.keys.first_not_below(name, |index| self.name_bytes(index));
+        let index = self.keys.first_not_below(name.as_bytes(), |index| self.name_bytes(index));
         match index < self.len() && self.name_bytes(index) == name.as_bytes() {
             true => Ok(index),
             false => Err(index),
@@ -177,12 +177,14 @@ impl Children {
         self.chunks.is_empty()
     }
 
-    pub fn get(&self, name: &str) -> Option<&Entry> {
-        self.chunks.get(self.chunk_of(name))?.get(name)
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&Entry> {
+        let name = name.as_ref();
+        let chunk = self.chunks.get(self.chunk_of(name))?;
+        chunk.find(name).map(|index| &chunk.entries[index])
     }
 
     /// The index of the chunk that holds `name` or would: the first whose last name is not below it.
-    fn chunk_of(&self, name: &str) -> usize {
+    fn chunk_of(&self, name: &[u8]) -> usize {
         match self.chunks.len() {
             0 | 1 => 0,
             _ => self.last_keys.first_not_below(name, |index| self.chunks[index].last_name_bytes()),
@@ -211,10 +213,10 @@ impl Children {
         }
     }
 
-    pub fn get_mut(&mut self, name: &str) -> Option<&mut Entry> {
+    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Entry> {
         let chunk_index = self.chunk_of(name);
         let chunk = self.chunks.get_mut(chunk_index)?;
-        let index = chunk.search(name).ok()?;
+        let index = chunk.find(name)?;
         Some(&mut Arc::make_mut(chunk).entries[index])
     }
 
@@ -224,7 +226,7 @@ impl Children {
             self.chunks.push(Arc::default());
         }
         // Behind the last name goes into the last chunk.
-        let mut chunk_index = self.chunk_of(name).min(self.chunks.len() - 1);
+        let mut chunk_index = self.chunk_of(name.as_bytes()).min(self.chunks.len() - 1);
         let found = self.chunks[chunk_index].search(name);
         let mut index = match found {
             Ok(index) => return &mut Arc::make_mut(&mut self.chunks[chunk_index]).entries[index],
@@ -255,9 +257,9 @@ impl Children {
     }
 
     pub fn remove(&mut self, name: &str) -> Option<Entry> {
-        let at = self.chunk_of(name);
+        let at = self.chunk_of(name.as_bytes());
         let chunk = self.chunks.get_mut(at)?;
-        let index = chunk.search(name).ok()?;
+        let index = chunk.find(name.as_bytes())?;
         let entry = Arc::make_mut(chunk).remove(index);
         let len = chunk.len();
         if len == 0 {
@@ -302,7 +304,7 @@ impl Children {
 
     /// The first position whose name is above `name`.
     pub fn after(&self, name: &str) -> Position {
-        let chunk = self.chunk_of(name);
+        let chunk = self.chunk_of(name.as_bytes());
         let index = match self.chunks.get(chunk).map(|chunk| chunk.search(name)) {
             Some(Ok(index)) => index + 1,
             Some(Err(index)) => index,

@@ -44,16 +44,18 @@ impl Tree {
         self.bytes
     }
 
-    pub fn get(&self, path: &str) -> Option<&Entry> {
+    /// What is at `path`. No node has a path that is not UTF-8, so whoever has bytes may ask with them.
+    pub fn get(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
         let mut entry = self.root.as_ref()?;
-        let mut rest = path;
+        let mut rest = path.as_ref();
         while !rest.is_empty() {
-            // Names are short: looking at one byte after the other is faster than a search made for long texts.
-            let end = rest.bytes().position(|byte| byte == b'/').unwrap_or(rest.len());
-            let (name, behind) = rest.split_at(end);
+            let name = first_name(rest);
             entry = entry.children.as_deref()?.get(name)?;
             // What ends with a slash names nothing.
-            rest = if behind.len() == 1 { return None } else { behind.get(1..).unwrap_or_default() };
+            rest = match rest.get(name.len() + 1..) {
+                Some([]) => return None,
+                behind => behind.unwrap_or_default(),
+            };
         }
         Some(entry)
     }
@@ -142,10 +144,11 @@ impl Tree {
 
     fn get_mut(&mut self, path: &str) -> Option<&mut Entry> {
         let mut entry = self.root.as_mut()?;
-        if !path.is_empty() {
-            for name in path.split('/') {
-                entry = Arc::make_mut(entry.children.as_mut()?).get_mut(name)?;
-            }
+        let mut rest = path.as_bytes();
+        while !rest.is_empty() {
+            let name = first_name(rest);
+            entry = Arc::make_mut(entry.children.as_mut()?).get_mut(name)?;
+            rest = rest.get(name.len() + 1..).unwrap_or_default();
         }
         Some(entry)
     }
@@ -164,6 +167,13 @@ impl Tree {
     pub fn preorder_after(&self, path: &str) -> Preorder<'_> {
         Preorder::after(self.root.as_ref(), path)
     }
+}
+
+/// Up to the first slash. Names are short: looking at one byte after the other is faster than a search made for long
+/// texts.
+fn first_name(path: &[u8]) -> &[u8] {
+    let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+    &path[..end]
 }
 
 #[cfg(test)]

@@ -31,16 +31,18 @@ use bench::Bench;
 use plan::{Cell, Plan, Scale};
 use results::Results;
 
-const USAGE: &str = "usage: benchmarks quick|default|full BUILD_FOLDER REPORT_FOLDER [CELL_PREFIX|report]";
+const USAGE: &str =
+    "usage: benchmarks quick|default|full BUILD_FOLDER REPORT_FOLDER [CELL_PREFIX|report [CONTENDER,...]]";
 
 fn main() {
     // Whoever runs this may be ended in a way that tells nobody; the server and the contenders end with this one.
     // SAFETY: no memory effects.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let (scale, build, folder, only) = match &arguments[..] {
-        [scale, build, folder] => (scale, build, folder, ""),
-        [scale, build, folder, only] => (scale, build, folder, only.as_str()),
+    let (scale, build, folder, only, with) = match &arguments[..] {
+        [scale, build, folder] => (scale, build, folder, "", None),
+        [scale, build, folder, only] => (scale, build, folder, only.as_str(), None),
+        [scale, build, folder, only, with] => (scale, build, folder, only.as_str(), Some(with)),
         _ => {
             eprintln!("{USAGE}");
             process::exit(2);
@@ -56,7 +58,13 @@ fn main() {
         }
     };
 
-    let (build, folder, plan) = (PathBuf::from(build), PathBuf::from(folder), Plan::new(scale));
+    let (build, folder, mut plan) = (PathBuf::from(build), PathBuf::from(folder), Plan::new(scale));
+    if let Some(with) = with
+        && let Err(unknown) = plan.keep(&with.split(',').collect::<Vec<_>>())
+    {
+        eprintln!("there is no contender {unknown:?}");
+        process::exit(2);
+    }
     let report_only = only == "report";
     // A full run goes on where it was interrupted.
     let resume = report_only || scale == Scale::Full;

@@ -227,6 +227,19 @@ impl Plan {
         Plan { scale, effort, cells }
     }
 
+    /// Leaves out all contenders but those with these ids. An id that nobody has is returned.
+    pub fn keep<'n>(&mut self, ids: &[&'n str]) -> Result<(), &'n str> {
+        let is_known = |id: &str| READERS.iter().chain(&LOADERS).any(|contender| contender.id() == id);
+        if let Some(unknown) = ids.iter().find(|id| !is_known(id)) {
+            return Err(unknown);
+        }
+        for cell in &mut self.cells {
+            cell.contenders.retain(|contender| ids.contains(&contender.id()));
+        }
+        self.cells.retain(|cell| !cell.contenders.is_empty());
+        Ok(())
+    }
+
     pub fn run(&self, cell: &Cell, bench: &mut Bench) {
         for (contender, why) in &cell.left_out {
             bench.results.note(&cell.key, contender.id(), why);

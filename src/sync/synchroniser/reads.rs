@@ -86,9 +86,8 @@ impl Synchroniser {
 
     fn fill_from_queue(&mut self, flight: &mut Flight) {
         while !flight.is_full() {
-            let Some((path, want)) = self.unread.next() else { return };
+            let Some((path, want)) = self.unread.take_off() else { return };
             let Some(relative) = self.root.relative(path.as_str()) else { continue };
-            self.unread.update(&path, |want| want.in_flight = true);
             Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
         }
     }

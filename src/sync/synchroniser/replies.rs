@@ -114,6 +114,8 @@ impl Synchroniser {
         let is_list_known = !want.children && want.history.explains(old.as_deref().map(Node::stat), &stat);
         match children {
             Some(names) => self.found_children(path, relative, names),
+            // Nothing is below a node that is new.
+            None if stat.num_children == 0 && old.is_none() => {}
             None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
             None if is_list_known => {}
             None => self.unread.update(path, |again| {
@@ -153,19 +155,21 @@ impl Synchroniser {
                 }
             }
         }
+        let mut buffer = String::new();
         for name in names {
             if known.as_ref().is_some_and(|known| known.get(name).is_some()) {
                 continue;
             }
-            let child = path.absolute(name);
+            let child = path.absolute_in(name, &mut buffer);
             if self.is_too_long(child.as_str().len()) {
                 return;
             }
-            // A read under way of what was deleted is no suspect: its creation was hidden then.
-            if !self.unread.get(child.as_str()).is_some_and(|want| want.suspect) {
-                self.unread
-                    .update(&child, |want| (want.suspect, want.discovered, want.data) = (true, true, true));
-            }
+            self.unread.update(&child, |want| {
+                // A read under way of what was deleted is no suspect: its creation was hidden then.
+                if !want.suspect {
+                    (want.suspect, want.discovered, want.data) = (true, true, true);
+                }
+            });
         }
     }
 
