@@ -12,6 +12,8 @@ pub const MOST_HOT_READS: usize = 4096;
 /// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
 /// limit of a frame, which is 256 MiB by default. (With half as many the server takes a fifth longer over a load.)
 const MOST_UNCERTAIN: usize = 250;
+/// The most reads of a flight that is sparse: what is in it takes less time than the round trip.
+const MOST_SPARSE: usize = 8;
 /// How many bytes of reply a flight aims at.
 const REPLY_BYTES: usize = 256 << 10;
 /// How many bytes of request a flight aims at.
@@ -101,6 +103,11 @@ impl Flight {
     pub fn takes(&self, paths: &[NodePath]) -> bool {
         let bytes = paths.iter().map(|path| path.as_str().len() + self.read_overhead).sum::<usize>();
         self.request_bytes + bytes <= MOST_REQUEST_BYTES
+    }
+
+    /// Whether it has a few reads only, for want of more to read.
+    pub fn is_sparse(&self) -> bool {
+        !self.is_full() && self.nodes.len() <= MOST_SPARSE
     }
 
     /// `children`: the list is wanted too, and has about so many names. They count as reads, as each will be one in
