@@ -11,8 +11,8 @@ use treecache::wire::{self, ConnectRequest, Request};
 use treecache_test_support::{Server, Writer};
 
 use super::{ROOT, fill};
-use crate::capacity::{BACKLOG, SYN_AGAIN};
 use crate::capacity::BATCH;
+use crate::capacity::{BACKLOG, SYN_AGAIN};
 use crate::measured::{Rates, Tree};
 
 const ROUNDS: usize = 7;
