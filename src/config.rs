@@ -190,7 +190,7 @@ const KEYS: &[Key] = &[
     },
     Key {
         name: "limit.frame.bytes",
-        default: Some("268435456"),
+        default: Some("134217728"),
         scope: Scope::Client,
         value: Value::Count(1 << 20..=i32::MAX as u64, |config, bytes| config.limit_frame = bytes),
         purpose: "longest reply of a server; a longer one ends the connection with a fault, `TC_ERR_PROTOCOL`",
@@ -504,7 +504,7 @@ mod tests {
         let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
-        assert_eq!(settings.limit_frame, 256 << 20);
+        assert_eq!(settings.limit_frame, 128 << 20);
         assert!(settings.auth.is_empty() && settings.sasl.is_none());
         assert!(config.tls().unwrap().is_none());
         let options = config.options();

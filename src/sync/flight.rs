@@ -10,8 +10,9 @@ pub const MOST_READS: usize = 256;
 pub const MOST_HOT_READS: usize = 4096;
 /// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
 /// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
-/// limit of a frame, which is 256 MiB by default. (With half as many the server takes a fifth longer over a load.)
-const MOST_UNCERTAIN: usize = 250;
+/// limit of a frame, which is 128 MiB by default. (Twice as many would save the server a fifth of its work on a load, but
+/// it does not get through such a reply in time.)
+const MOST_UNCERTAIN: usize = 120;
 /// The most reads of a flight that is sparse: what is in it takes less time than the round trip.
 const MOST_SPARSE: usize = 8;
 /// How many bytes of reply a flight aims at.

@@ -65,7 +65,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { spread_per_node: Duration::from_micros(1), flights: 4 }
+        Pace { spread_per_node: Duration::from_micros(1), flights: 8 }
     }
 }
 

@@ -35,14 +35,14 @@ fn cuts(world: &World) -> usize {
 }
 
 #[test]
-fn a_load_takes_one_batch_for_250_nodes_and_lists_only_what_has_children() {
+fn a_load_takes_one_batch_for_120_nodes_and_lists_only_what_has_children() {
     let mut world = World::new(options(), 1);
     world.write(&wide(5120));
     world.connect();
     world.rest();
     world.assert_in_step();
     let Asked { multi_reads, nodes, lists, stats, .. } = world.asked;
-    assert!((21..30).contains(&multi_reads), "{multi_reads} batches");
+    assert!((43..60).contains(&multi_reads), "{multi_reads} batches");
     assert_eq!((nodes, lists, stats), (5121, 1, 0));
     assert_eq!(world.events, [EventKind::Initialized, EventKind::InStep]);
 }

@@ -34,12 +34,12 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// A single read is `request + node`, a multiRead of [`BATCH`] nodes `request + BATCH × node`.
+    /// A single read is `request + node`, a multiRead of 120 nodes `request + 120 × node`.
     pub fn of(rates: &Rates) -> Capacity {
         let of = |rate: f64| 1e9 / rate;
-        let batch = BATCH as f64 * of(rates.batched_reads);
+        let batch = BATCH * of(rates.batched_reads);
         let single = of(rates.single_reads);
-        let node = ((batch - single) / (BATCH as f64 - 1.0)).max(0.0);
+        let node = ((batch - single) / (BATCH - 1.0)).max(0.0);
         Capacity {
             accept: of(rates.accepts) as u64,
             resume: of(rates.resumed_sessions) as u64,
@@ -103,8 +103,8 @@ impl Capacity {
     }
 }
 
-/// Nodes in a multiRead of a load or verification.
-pub const BATCH: usize = 250;
+/// Nodes in a multiRead of a verification.
+pub const BATCH: f64 = 120.0;
 
 #[cfg(test)]
 mod tests {
@@ -122,8 +122,8 @@ mod tests {
         };
         let capacity = Capacity::of(&rates);
         assert_eq!(capacity.accept, 100_000);
-        let batch = capacity.request + BATCH as u64 * capacity.node;
-        assert!((249_600..=250_400).contains(&batch), "{batch}");
+        let batch = capacity.request + 120 * capacity.node;
+        assert!((119_800..=120_200).contains(&batch), "{batch}");
         assert!((19_990..=20_010).contains(&(capacity.request + capacity.node)));
         assert_eq!(capacity.shared_by(10).node, 10 * capacity.node);
         assert_eq!(capacity.shared_by(1), capacity);

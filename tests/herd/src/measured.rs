@@ -37,7 +37,7 @@ pub struct Rates {
     pub resumed_sessions: f64,
     /// Sessions created: each is a transaction.
     pub new_sessions: f64,
-    /// Nodes read, [`BATCH`](crate::capacity::BATCH) in a multiRead.
+    /// Nodes read, 120 in a multiRead.
     pub batched_reads: f64,
     /// Single reads, many in flight.
     pub single_reads: f64,

@@ -11,7 +11,6 @@ use treecache::wire::{self, ConnectRequest, Request};
 use treecache_test_support::{Server, Writer};
 
 use super::{ROOT, fill};
-use crate::capacity::BATCH;
 use crate::capacity::{BACKLOG, SYN_AGAIN};
 use crate::measured::{Rates, Tree};
 
@@ -21,6 +20,9 @@ const SESSIONS: usize = 2000;
 const BURST: usize = 4000;
 const WATCHERS: usize = 2000;
 const GET_DATA: i32 = 4;
+/// Nodes in a multiRead: as in a verification.
+pub const BATCH: usize = 120;
+
 pub fn measure(server: &Server) -> Rates {
     let tree = Tree { directories: 10, leaves: 100, data: super::DATA };
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(60)).expect("a server");
