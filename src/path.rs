@@ -90,8 +90,7 @@ impl NodePath {
 
     /// The absolute path of what [`relative`](Self::relative) made relative.
     pub fn absolute(&self, relative: &str) -> NodePath {
-        let mut buffer = String::new();
-        self.absolute_in(relative, &mut buffer)
+        self.absolute_in(relative, &mut String::new())
     }
 
     /// As [`absolute`](Self::absolute), made in a buffer, for those who have many.

@@ -47,15 +47,8 @@ impl Tree {
     /// What is at `path`. No node has a path that is not UTF-8, so whoever has bytes may ask with them.
     pub fn get(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
         let mut entry = self.root.as_ref()?;
-        let mut rest = path.as_ref();
-        while !rest.is_empty() {
-            let name = first_name(rest);
+        for name in names(path.as_ref()) {
             entry = entry.children.as_deref()?.get(name)?;
-            // What ends with a slash names nothing.
-            rest = match rest.get(name.len() + 1..) {
-                Some([]) => return None,
-                behind => behind.unwrap_or_default(),
-            };
         }
         Some(entry)
     }
@@ -144,11 +137,8 @@ impl Tree {
 
     fn get_mut(&mut self, path: &str) -> Option<&mut Entry> {
         let mut entry = self.root.as_mut()?;
-        let mut rest = path.as_bytes();
-        while !rest.is_empty() {
-            let name = first_name(rest);
+        for name in names(path.as_bytes()) {
             entry = Arc::make_mut(entry.children.as_mut()?).get_mut(name)?;
-            rest = rest.get(name.len() + 1..).unwrap_or_default();
         }
         Some(entry)
     }
@@ -169,11 +159,10 @@ impl Tree {
     }
 }
 
-/// Up to the first slash. Names are short: looking at one byte after the other is faster than a search made for long
-/// texts.
-fn first_name(path: &[u8]) -> &[u8] {
-    let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
-    &path[..end]
+/// The names in a path, none in that of the root. They are short: looking at one byte after the other is faster than a
+/// search made for long texts. What ends with a slash ends with an empty name, which nothing has.
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').skip(usize::from(path.is_empty()))
 }
 
 #[cfg(test)]
