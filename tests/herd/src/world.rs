@@ -4,8 +4,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -105,32 +104,6 @@ enum Event {
     Up,
 }
 
-struct Due {
-    at: u64,
-    serial: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Due) -> bool {
-        self.serial == other.serial
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Due) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Due) -> std::cmp::Ordering {
-        (self.at, self.serial).cmp(&(other.at, other.serial))
-    }
-}
-
 struct Client {
     engine: Option<Engine>,
     connection: Option<usize>,
@@ -163,7 +136,8 @@ struct World {
     /// When it happened, or will.
     origin: u64,
     happened: bool,
-    events: BinaryHeap<Reverse<Due>>,
+    /// By when they happen, those of one moment in the order in which they were told.
+    events: BTreeMap<(u64, u64), Event>,
     serial: u64,
     rng: Rng,
     truth: Truth,
@@ -205,7 +179,7 @@ impl World {
             now: 0,
             origin: 0,
             happened: false,
-            events: BinaryHeap::new(),
+            events: BTreeMap::new(),
             serial: 0,
             rng: Rng::with_seed(scenario.seed),
             truth: Truth::new(&scenario.tree),
@@ -224,7 +198,7 @@ impl World {
 
     fn at(&mut self, at: u64, event: Event) {
         self.serial += 1;
-        self.events.push(Reverse(Due { at: at.max(self.now), serial: self.serial, event }));
+        self.events.insert((at.max(self.now), self.serial), event);
     }
 
     /// Since it happened; 0 before.
@@ -245,12 +219,12 @@ impl World {
         let ping = nanos(self.scenario.session_timeout / 3);
         self.origin = self.now + ping;
         self.at(self.origin, Event::Happen);
-        while let Some(Reverse(due)) = self.events.pop() {
-            self.now = due.at;
-            if matches!(due.event, Event::Happen) {
+        while let Some(((at, _), event)) = self.events.pop_first() {
+            self.now = at;
+            if matches!(event, Event::Happen) {
                 break;
             }
-            self.handle(due.event);
+            self.handle(event);
         }
         self.load = Load::new(self.scenario.step, self.scenario.weight);
         self.tally = Tally::default();
@@ -286,12 +260,12 @@ impl World {
     fn run_until(&mut self, end: u64) {
         let waits = matches!(self.scenario.happening, Happening::Nothing(_)) && self.happened;
         while waits || self.in_step < self.clients.len() {
-            let Some(Reverse(due)) = self.events.pop() else { return };
-            if due.at > end {
+            let Some(((at, _), event)) = self.events.pop_first() else { return };
+            if at > end {
                 return;
             }
-            self.now = due.at;
-            self.handle(due.event);
+            self.now = at;
+            self.handle(event);
         }
     }
 

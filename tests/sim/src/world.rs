@@ -4,8 +4,7 @@ mod cache;
 mod connection;
 mod server;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,33 +49,6 @@ enum Event {
     Heal,
 }
 
-struct Due {
-    at: u64,
-    serial: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Due) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Due) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    /// The earliest is the greatest, as the heap wants it.
-    fn cmp(&self, other: &Due) -> Ordering {
-        (other.at, other.serial).cmp(&(self.at, self.serial))
-    }
-}
-
 /// Something that was hidden from the session: when it happened, and at which place of the history the session has
 /// read the node, or its parent, after it.
 struct Unnoticed {
@@ -114,7 +86,8 @@ pub struct World {
     most_batches: Option<u64>,
     base: Instant,
     now: u64,
-    events: BinaryHeap<Due>,
+    /// By when they happen, those of one moment in the order in which they were told.
+    events: BTreeMap<(u64, u64), Event>,
     serial: u64,
 
     ensemble: Ensemble,
@@ -188,7 +161,7 @@ impl World {
             most_batches: plan.most_batches(),
             base,
             now: 0,
-            events: BinaryHeap::new(),
+            events: BTreeMap::new(),
             serial: 0,
             ensemble: Ensemble::new(),
             servers,
@@ -218,7 +191,7 @@ impl World {
 
     fn at(&mut self, at: u64, event: Event) {
         self.serial += 1;
-        self.events.push(Due { at: at.max(self.now), serial: self.serial, event });
+        self.events.insert((at.max(self.now), self.serial), event);
     }
 
     fn instant(&self) -> Instant {
@@ -239,7 +212,7 @@ impl World {
             .engine
             .poll_timeout()
             .map(|at| at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64);
-        let next = self.events.peek().map(|due| due.at);
+        let next = self.events.first_key_value().map(|((at, _), _)| *at);
         match timeout {
             Some(timeout) if next.is_none_or(|next| timeout <= next) => {
                 self.now = self.now.max(timeout);
@@ -249,9 +222,9 @@ impl World {
                 Check::Sound.that(!again, || "a timer that is due again at once, for ever".to_owned())?;
             }
             _ => {
-                let Some(due) = self.events.pop() else { return Ok(false) };
-                self.now = due.at;
-                self.handle(due.event)?;
+                let Some(((at, _), event)) = self.events.pop_first() else { return Ok(false) };
+                self.now = at;
+                self.handle(event)?;
             }
         }
         self.pump()?;
