@@ -101,8 +101,8 @@ impl Client {
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts)?;
-        let tls = config.tls()?;
-        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, tls, fault)?)))
+        let (tls, sync_mode) = (config.tls()?, config.sync_mode());
+        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, sync_mode, tls, fault)?)))
     }
 
     /// A client on the I/O thread that `spawn` makes, given where to tell the client's faults.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::net::{Tls, TlsFiles};
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
-use crate::sync::{Options, Pace};
+use crate::sync::{Options, Pace, SyncMode};
 
 /// Settings of clients, caches and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -30,6 +30,7 @@ pub struct Config {
     limit_bytes: usize,
     limit_path: usize,
     limit_frame: usize,
+    sync_mode: SyncMode,
     audit_interval: Duration,
     events_capacity: usize,
     queue_faults: bool,
@@ -57,6 +58,7 @@ enum Value {
     Flag(fn(&mut Config, bool)),
     File(fn(&mut Config, PathBuf)),
     Mechanism(fn(&mut Config, Mechanism)),
+    SyncMode(fn(&mut Config, SyncMode)),
     Text(fn(&mut Config, String)),
     /// Never part of a message.
     Secret(fn(&mut Config, Secret)),
@@ -196,6 +198,15 @@ const KEYS: &[Key] = &[
         purpose: "longest reply of a server; a longer one ends the connection with a fault, `TC_ERR_PROTOCOL`",
     },
     Key {
+        name: "sync.mode",
+        default: Some("barrier"),
+        scope: Scope::Client,
+        value: Value::SyncMode(|config, mode| config.sync_mode = mode),
+        purpose: "how `tc_sync` has the server catch up: `barrier` with a transaction that changes nothing, which holds \
+                  on every server; `sync` with ZooKeeper's `sync`, which costs no transaction, and on a leader does \
+                  not promise what it has not applied yet",
+    },
+    Key {
         name: "events.capacity",
         default: Some("100000"),
         scope: Scope::CacheAndQueue,
@@ -240,6 +251,11 @@ impl Value {
                 "DIGEST-MD5" => set(config, Mechanism::DigestMd5),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::SyncMode(set) => match value {
+                "barrier" => set(config, SyncMode::Barrier),
+                "sync" => set(config, SyncMode::Sync),
+                _ => return Err(format!("expected {}", self.takes())),
+            },
             Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
@@ -266,6 +282,7 @@ impl Value {
             Value::Flag(_) => "true or false".to_owned(),
             Value::File(_) => "a file in PEM".to_owned(),
             Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
+            Value::SyncMode(_) => "barrier or sync".to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
@@ -306,6 +323,7 @@ impl Config {
             limit_bytes: 0,
             limit_path: 0,
             limit_frame: 0,
+            sync_mode: SyncMode::default(),
             audit_interval: Duration::ZERO,
             events_capacity: 0,
             queue_faults: false,
@@ -412,6 +430,10 @@ impl Config {
     }
 
     /// What a cache's synchroniser is made with.
+    pub(crate) fn sync_mode(&self) -> SyncMode {
+        self.sync_mode
+    }
+
     pub(crate) fn options(&self) -> Options {
         Options {
             create_root: self.create_root,
@@ -505,6 +527,7 @@ mod tests {
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
         assert_eq!(settings.limit_frame, 128 << 20);
+        assert_eq!(config.sync_mode(), SyncMode::Barrier);
         assert!(settings.auth.is_empty() && settings.sasl.is_none());
         assert!(config.tls().unwrap().is_none());
         let options = config.options();
@@ -530,6 +553,7 @@ mod tests {
             ("limit.bytes", "8"),
             ("limit.path.bytes", "9"),
             ("limit.frame.bytes", "2147483647"),
+            ("sync.mode", "sync"),
             ("audit.interval.ms", "0"),
             ("events.capacity", "1"),
         ] {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::session::{Action, Event, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
-use crate::sync::{CacheId, Group, Options, Purpose, Ticket};
+use crate::sync::{Breach, CacheId, Group, Options, Purpose, SyncMode, Ticket};
 use crate::wire::Notification;
 
 /// How many bytes may wait to be sent before nothing more is asked for. What may be in flight is less, with paths of
@@ -43,8 +43,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(settings: Settings, mut rng: fastrand::Rng, now: Instant) -> Engine {
-        let group = Group::new(settings.hosts.chroot.clone(), rng.fork());
+    pub fn new(settings: Settings, sync_mode: SyncMode, mut rng: fastrand::Rng, now: Instant) -> Engine {
+        let group = Group::new(settings.hosts.chroot.clone(), sync_mode, rng.fork());
         Engine {
             session: Session::new(settings, rng, now),
             group,
@@ -138,10 +138,10 @@ impl Engine {
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Connected => {
+            Event::Connected { resumed } => {
                 let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
                 self.outputs.push_back(Output::Connected { server, session_id });
-                self.group.handle_connected();
+                self.group.handle_connected(resumed);
             }
             Event::Suspended { last_zxid } => {
                 self.purposes.clear();
@@ -157,10 +157,10 @@ impl Engine {
             Event::Reply(reply) => {
                 let Some((xid, purpose)) = self.purposes.pop_front() else { return };
                 debug_assert_eq!(xid, reply.xid);
-                if let Err(malformed) =
-                    self.group.handle_reply(purpose, reply.zxid, reply.error, reply.body(), now)
-                {
-                    self.session.handle_malformed(malformed, now);
+                match self.group.handle_reply(purpose, reply.zxid, reply.error, reply.body(), now) {
+                    Ok(()) => {}
+                    Err(Breach::Malformed(malformed)) => self.session.handle_malformed(malformed, now),
+                    Err(Breach::OtherHistory(evidence)) => self.session.handle_other_history(evidence, now),
                 }
             }
             Event::Fault(error) => self.tell_fault(fault_of(&error)),
@@ -205,7 +205,7 @@ fn fault_of(error: &SessionError) -> Fault {
         SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
         SessionError::Sasl { reason: SaslFailure::Rejected(error), .. } => (Status::Auth, error.0),
         SessionError::Sasl { .. } => (Status::Auth, 0),
-        SessionError::Reset { .. } => (Status::Reset, 0),
+        SessionError::Reset { .. } | SessionError::OtherHistory { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)
 }
@@ -229,7 +229,7 @@ mod tests {
             limit_frame: 1 << 20,
             backoff: Backoff::default(),
         };
-        let mut engine = Engine::new(settings, fastrand::Rng::with_seed(1), now);
+        let mut engine = Engine::new(settings, SyncMode::default(), fastrand::Rng::with_seed(1), now);
         engine.handle_connected(now);
         let welcome =
             [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();

@@ -116,6 +116,32 @@ defects! {
     PartTakenForWhole = "part taken for whole",
     /// A server that is too busy to answer is taken to say that there is no node.
     RefusalTakenForAbsence = "refusal taken for absence",
+    /// A zxid that a new leader names without a transaction is taken for one.
+    EpochTakenForTransaction = "epoch taken for a transaction",
+    /// That nothing happened in between is believed of another session, too.
+    ShortcutBehindExpiry = "shortcut behind an expired session",
+    /// That nothing happened in between is believed without looking at a single node.
+    AnchorsLeftOut = "anchors left out",
+    /// A node is the same one where its czxid is, and its data where its mzxid is.
+    IdentityByZxid = "identity by zxid alone",
+    /// A child list is thought to be the one that is known where its pzxid is.
+    ListDatedByPzxid = "child list dated by its pzxid",
+    /// A known child that is missing puts its parent's Stat in doubt, and not its list.
+    LostChildIgnored = "lost child ignored",
+    /// Whatever shows that the history is another one is taken for a change like others.
+    EvidenceIgnored = "evidence of another history ignored",
+    /// A parent that was read before its child is taken for evidence of another history.
+    EarlierParentTakenForEvidence = "a parent read earlier taken for evidence",
+    /// A server that has gone back in time goes on being followed.
+    RestoreUnnoticed = "a restored server followed",
+    /// A watch is set once for each connection.
+    WatchNotRenewed = "watch not renewed by the audit",
+    /// A change that a watch did not tell of says nothing about the watch.
+    LostWatchIgnored = "a lost watch ignored",
+    /// A leader's answer to a `sync` is taken for one behind all commits.
+    SyncTakenForBarrier = "sync taken for a barrier",
+    /// A server that waits with a commit until it is asked for something is not asked.
+    NoNudge = "no ping while a barrier waits",
     /// The data of a large node is kept when its Stat says that it has changed.
     LargeDataKept = "large data kept",
     /// A reset of the ensemble changes nothing.

@@ -28,7 +28,7 @@ use crate::panics::catch;
 use crate::path::NodePath;
 use crate::session::Settings;
 use crate::state::{EventKind, State};
-use crate::sync::{CacheId, Options, Progress, Ticket};
+use crate::sync::{CacheId, Options, Progress, SyncMode, Ticket};
 use crate::thread;
 use crate::tree::Version;
 
@@ -72,6 +72,7 @@ impl IoThread {
     /// I/O thread with what concerns the whole client (such faults go to every cache's sink too).
     pub fn spawn(
         settings: Settings,
+        sync_mode: SyncMode,
         tls: Option<Tls>,
         fault: impl Fn(Fault) + Send + 'static,
     ) -> std::io::Result<IoThread> {
@@ -80,7 +81,7 @@ impl IoThread {
         let (commands, received) = unbounded();
         let now = Instant::now();
         let contact = Arc::new(Contact::new(now));
-        let engine = Engine::new(settings, fastrand::Rng::with_seed(seed()), now);
+        let engine = Engine::new(settings, sync_mode, fastrand::Rng::with_seed(seed()), now);
         let inherited = Arc::new(Inherited::new(&poll));
         let mut driver = Driver::new(
             poll,

@@ -30,7 +30,7 @@ use crate::wire::{
 };
 
 /// After how many rounds of refusals the client stops insisting on the zxid it has seen, and asks whether the
-/// ensemble was reset.
+/// ensemble has lost it.
 const REFUSED_ROUNDS: usize = 5;
 
 /// A server that negotiates less is not pinged any faster.
@@ -39,6 +39,10 @@ const MIN_TIMEOUT: Duration = Duration::from_millis(30);
 /// A connection that lasted so long was of use. One that ended earlier, though the server said yes to it, is not
 /// made again at once and for ever.
 const OF_USE_AFTER: Duration = Duration::from_secs(1);
+
+/// After how long without an answer a server that is to catch up is pinged, and again after twice as long each time:
+/// one may not come to a commit before it gets another request (ZOOKEEPER-4537).
+const NUDGE_AFTER: Duration = Duration::from_millis(50);
 
 /// How long a clean close waits for the server's word.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -95,16 +99,20 @@ impl Reply {
 /// What happened, in the order of the connection's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Requests are taken from now on. Watches of an earlier connection are gone.
-    Connected,
-    /// The connection is gone, and with it the requests that had no reply yet. `last_zxid` is the newest that the
-    /// server has named: every notification up to it has been handed out.
+    /// Requests are taken from now on. Watches of an earlier connection are gone. `resumed`: the session is the one
+    /// that there was before.
+    Connected {
+        resumed: bool,
+    },
+    /// The connection is gone, and with it the requests that had no reply yet. `last_zxid` is the transaction that the
+    /// server named last: every notification up to it has been handed out. `None` where what it named is no
+    /// transaction, or where it broke the protocol: then it is not known up to where it was heard.
     Suspended {
-        last_zxid: Zxid,
+        last_zxid: Option<Zxid>,
     },
     /// The session is gone: the server said so, or it was disconnected for longer than the timeout.
     Lost,
-    /// The ensemble is younger than what this client has seen of it. Comes before `Connected`.
+    /// The ensemble has lost what this client has seen of it. Comes before `Connected`.
     Reset,
     Reply(Reply),
     /// About a path from the server's root.
@@ -140,6 +148,8 @@ pub enum SessionError {
     Sasl { host: String, username: String, reason: SaslFailure },
     #[error("the ensemble has gone back from zxid {seen} to {now}")]
     Reset { seen: Zxid, now: Zxid },
+    #[error("{host}: the ensemble has another history than the one that was seen: {evidence}")]
+    OtherHistory { host: String, evidence: String },
 }
 
 /// Why SASL failed: what the server said, or what is wrong with that.
@@ -189,8 +199,16 @@ enum Step {
 #[derive(PartialEq, Eq)]
 enum Readiness {
     Ready,
-    /// Waits for a `sync`, to learn whether an ensemble that refused our zxid was reset.
+    /// Waits for a barrier, to learn whether an ensemble that refused our zxid has lost it.
     Probing(Xid),
+}
+
+/// A request at which a server is to catch up, until its reply.
+struct CatchingUp {
+    xid: Xid,
+    /// When it is pinged, and how long it waits for the ping behind that one.
+    ping_at: Instant,
+    then_after: Duration,
 }
 
 pub struct Session {
@@ -201,10 +219,16 @@ pub struct Session {
     host: Host,
     /// 0: none.
     session_id: i64,
+    /// The server went on with the session that it was asked for.
+    is_resumed: bool,
     password: Vec<u8>,
     /// As negotiated; as asked for, before.
     timeout: Duration,
+    /// The newest transaction that a server has named.
     last_zxid: Zxid,
+    /// What the server of this connection has named last, be it a transaction or not.
+    named: Zxid,
+    catching_up: Option<CatchingUp>,
     /// Attempts at which a server closed the connection without a word, since requests were taken last.
     refusals: usize,
     /// Since when there is no connection, if there was one; and whether the session was reported lost since.
@@ -217,6 +241,14 @@ pub struct Session {
     events: VecDeque<Event>,
 }
 
+impl CatchingUp {
+    /// The server is pinged now.
+    fn again(&mut self) {
+        self.ping_at += self.then_after;
+        self.then_after *= 2;
+    }
+}
+
 impl Session {
     pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session {
         let mut session = Session {
@@ -224,9 +256,12 @@ impl Session {
             phase: Phase::Closed,
             host: settings.hosts.servers[0].clone(),
             session_id: 0,
+            is_resumed: false,
             password: vec![0; 16],
             timeout: settings.session_timeout,
             last_zxid: Zxid(0),
+            named: Zxid(0),
+            catching_up: None,
             refusals: 0,
             suspended: None,
             next_xid: 1,
@@ -266,7 +301,10 @@ impl Session {
             Phase::Waiting { until } => *until,
             Phase::Connecting { deadline, .. } | Phase::Closing { deadline } => *deadline,
             Phase::Connected { last_received, last_sent, .. } => {
-                (*last_received + self.silence()).min(*last_sent + self.ping_interval())
+                let nudge_at = self.catching_up.as_ref().map(|waits| waits.ping_at);
+                let ping_at =
+                    (*last_sent + self.ping_interval()).min(nudge_at.unwrap_or(*last_sent + self.timeout));
+                (*last_received + self.silence()).min(ping_at)
             }
             Phase::Closed => return None,
         };
@@ -302,14 +340,17 @@ impl Session {
         match &mut self.phase {
             Phase::Connected { last_sent, readiness: Readiness::Ready, .. } => {
                 *last_sent = now;
-                Some(self.send(request))
+                Some(self.send(request, now))
             }
             _ => None,
         }
     }
 
-    fn send(&mut self, request: &Request) -> Xid {
+    fn send(&mut self, request: &Request, now: Instant) -> Xid {
         let xid = self.new_xid();
+        if matches!(request, Request::Sync | Request::Barrier(_)) && !planted::is(Defect::NoNudge) {
+            self.catching_up = Some(CatchingUp { xid, ping_at: now + NUDGE_AFTER, then_after: NUDGE_AFTER });
+        }
         request.encode(xid, &self.settings.hosts.chroot, &mut self.transmit);
         self.pending.push_back(xid);
         xid
@@ -410,6 +451,7 @@ impl Session {
             self.connect(now);
             return Ok(());
         }
+        self.is_resumed = self.session_id == response.session_id;
         self.session_id = response.session_id;
         self.password = response.password.to_vec();
         self.timeout = Duration::from_millis(response.timeout_ms.unsigned_abs().into()).max(MIN_TIMEOUT);
@@ -484,7 +526,7 @@ impl Session {
             wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
         }
         let readiness = match self.gave_up_zxid() {
-            true => Readiness::Probing(self.send(&Request::Sync)),
+            true => Readiness::Probing(self.send(&Request::Barrier(None), now)),
             false => Readiness::Ready,
         };
         let ready = readiness == Readiness::Ready;
@@ -502,7 +544,7 @@ impl Session {
     fn ready(&mut self) {
         self.suspended = None;
         self.refusals = 0;
-        self.events.push_back(Event::Connected);
+        self.events.push_back(Event::Connected { resumed: self.is_resumed });
     }
 
     fn handle_frame(&mut self, frame: Vec<u8>, now: Instant) -> Result<(), Malformed> {
@@ -515,7 +557,7 @@ impl Session {
                     self.events.push_back(Event::Notification(frame[ReplyHeader::LEN..].to_vec()));
                 }
             }
-            ReplyHeader::XID_PING => self.saw_zxid(header.zxid),
+            ReplyHeader::XID_PING => self.saw_zxid(header.zxid)?,
             ReplyHeader::XID_AUTH => {
                 if !header.error.is_ok() {
                     let error = SessionError::AuthFailed { host: self.host.to_string(), error: header.error };
@@ -526,9 +568,10 @@ impl Session {
                 if self.pending.pop_front() != Some(xid) && !planted::is(Defect::TakeRepliesOutOfTurn) {
                     return Err(Malformed { what: "xid, it is not that of the next request" });
                 }
+                self.catching_up.take_if(|waits| waits.xid == xid);
                 match &self.phase {
                     Phase::Connected { readiness: Readiness::Probing(probe), .. } if *probe == xid => {
-                        self.handle_probe(header, now);
+                        self.handle_probe(header, now)?;
                     }
                     _ => {
                         if header.error.is_ok()
@@ -537,7 +580,7 @@ impl Session {
                         {
                             return Err(Malformed { what: "zxid, it is older than one before" });
                         }
-                        self.saw_zxid(header.zxid);
+                        self.saw_zxid(header.zxid)?;
                         self.events.push_back(Event::Reply(Reply {
                             xid,
                             zxid: header.zxid,
@@ -551,28 +594,45 @@ impl Session {
         Ok(())
     }
 
-    /// The server's own newest zxid, after it has caught up with the leader: below ours only after a reset.
-    fn handle_probe(&mut self, header: ReplyHeader, now: Instant) {
-        if !header.error.is_ok() || header.zxid.0 <= 0 {
-            return self.lose(format!("sync failed: {}", header.error), now);
+    /// The newest transaction of the ensemble: older than one that was seen only where that was lost. (What a server
+    /// says without a quorum would be no proof: it may lag, or have been deposed.)
+    fn handle_probe(&mut self, header: ReplyHeader, now: Instant) -> Result<(), Malformed> {
+        if !header.is_barrier() || header.zxid.0 <= 0 {
+            self.lose(format!("no transaction was possible there: {}", header.error), now);
+            return Ok(());
         }
         if header.zxid < self.last_zxid {
             self.events
                 .push_back(Event::Fault(SessionError::Reset { seen: self.last_zxid, now: header.zxid }));
             self.events.push_back(Event::Reset);
-            self.last_zxid = header.zxid;
+            self.last_zxid = Zxid(0);
         }
+        self.saw_zxid(header.zxid)?;
         if let Phase::Connected { readiness, .. } = &mut self.phase {
             *readiness = Readiness::Ready;
         }
         self.ready();
+        Ok(())
     }
 
-    /// Authentication replies carry 0, and error replies of old servers -1.
-    fn saw_zxid(&mut self, zxid: Zxid) {
-        if zxid.0 > 0 {
+    /// Takes in what a header names. Authentication replies carry 0, and error replies of old servers -1. A server that
+    /// has named a newer one before has another database now, and has forgotten the watches with the old one
+    /// (`ZooKeeperServer.restoreFromSnapshot`).
+    fn saw_zxid(&mut self, zxid: Zxid) -> Result<(), Malformed> {
+        if zxid.0 <= 0 {
+            return Ok(());
+        }
+        if zxid < self.named
+            && !planted::is(Defect::LaggardAccepted)
+            && !planted::is(Defect::RestoreUnnoticed)
+        {
+            return Err(Malformed { what: "zxid, it is older than one before" });
+        }
+        self.named = zxid;
+        if zxid.is_transaction() {
             self.last_zxid = self.last_zxid.max(zxid);
         }
+        Ok(())
     }
 
     /// Time has passed.
@@ -593,9 +653,11 @@ impl Session {
             }
             Phase::Connected { last_received, last_sent, .. } => {
                 let (silent, quiet) = (now - *last_received, now - *last_sent);
+                let nudge = self.catching_up.as_mut().filter(|waits| now >= waits.ping_at);
+                let is_nudged = nudge.map(CatchingUp::again).is_some();
                 if silent >= self.silence() {
                     self.lose(format!("silent for {} ms", silent.as_millis()), now);
-                } else if quiet >= self.ping_interval() {
+                } else if is_nudged || quiet >= self.ping_interval() {
                     if let Phase::Connected { last_sent, .. } = &mut self.phase {
                         *last_sent = now;
                     }
@@ -644,6 +706,7 @@ impl Session {
         self.frames.clear();
         self.transmit.clear();
         self.pending.clear();
+        (self.named, self.catching_up) = (Zxid(0), None);
         self.actions.push_back(Action::Disconnect);
     }
 
@@ -661,6 +724,14 @@ impl Session {
     /// What was handed out turned out not to be what the protocol says.
     pub fn handle_malformed(&mut self, malformed: Malformed, now: Instant) {
         self.protocol_error(malformed, now);
+    }
+
+    /// What was handed out cannot be of the history that was seen before: the ensemble has lost that.
+    pub fn handle_other_history(&mut self, evidence: String, now: Instant) {
+        if self.is_ready() {
+            self.fail(SessionError::OtherHistory { host: self.host.to_string(), evidence }, now);
+            self.events.push_back(Event::Reset);
+        }
     }
 
     fn protocol_error(&mut self, malformed: Malformed, now: Instant) {
@@ -690,10 +761,12 @@ impl Session {
         {
             self.servers.reset_backoff();
         }
+        let is_broken = matches!(error, SessionError::Protocol { .. } | SessionError::OtherHistory { .. });
+        let is_dated = self.named.is_transaction() && self.named == self.last_zxid && !is_broken;
         self.disconnect();
         if was_ready {
             self.suspended = Some((now, false));
-            self.events.push_back(Event::Suspended { last_zxid: self.last_zxid });
+            self.events.push_back(Event::Suspended { last_zxid: is_dated.then_some(self.last_zxid) });
         }
         self.events.push_back(Event::Fault(error));
         self.phase = Phase::Waiting { until: now + self.servers.backoff() };

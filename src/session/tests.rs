@@ -80,7 +80,7 @@ impl Lab {
         let mut lab = Lab::new("a,b,c", &[]);
         lab.dial();
         lab.say(&welcome(TIMEOUT_MS, 1));
-        assert_eq!(lab.events(), [Event::Connected]);
+        assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
         lab
     }
 
@@ -180,17 +180,17 @@ fn a_session_is_made_and_resumed_with_the_zxid_it_has_seen() {
     for byte in welcome(TIMEOUT_MS, 5) {
         lab.say(&[byte]);
     }
-    assert_eq!(lab.events(), [Event::Connected]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
     lab.exchange(0x77);
     lab.hang_up();
     let events = lab.events();
     assert!(matches!(&events[0], Event::Reply(reply) if reply.zxid == Zxid(0x77) && reply.body().is_empty()));
-    assert_eq!(events[1], Event::Suspended { last_zxid: Zxid(0x77) });
+    assert_eq!(events[1], Event::Suspended { last_zxid: Some(Zxid(0x77)) });
     assert!(is_fault(&events[2]));
     assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
     assert_eq!(lab.dial(), Hello { last_zxid: 0x77, session_id: 5, password: vec![5; 16] });
     lab.say(&welcome(TIMEOUT_MS, 5));
-    assert_eq!(lab.events(), [Event::Connected]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn an_expired_session_is_lost_once_and_another_is_made() {
     assert_eq!(lab.events(), [Event::Lost]);
     assert_eq!(lab.dial(), Hello { last_zxid: 9, session_id: 0, password: vec![0; 16] });
     lab.say(&welcome(TIMEOUT_MS, 2));
-    assert_eq!(lab.events(), [Event::Connected]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_session_is_lost_when_it_is_away_for_longer_than_its_timeout_and_may_come_ba
     assert!(expected <= lost_after && lost_after < expected + Duration::from_millis(20), "{lost_after:?}");
     lab.dial();
     lab.say(&welcome(TIMEOUT_MS, 1));
-    assert_eq!(lab.events().last(), Some(&Event::Connected));
+    assert_eq!(lab.events().last(), Some(&Event::Connected { resumed: true }));
     // Expired only later: it is lost a second time, as it was there again.
     lab.hang_up();
     lab.drop_events();
@@ -246,7 +246,7 @@ fn a_quiet_session_pings_and_a_silent_server_is_left() {
     assert_eq!(lab.heard().len(), 1);
     lab.advance(Duration::from_secs(1));
     let events = lab.events();
-    assert_eq!(events[0], Event::Suspended { last_zxid: Zxid(0x42) });
+    assert_eq!(events[0], Event::Suspended { last_zxid: Some(Zxid(0x42)) });
     assert!(is_fault(&events[1]) && events.len() == 2);
     assert_eq!(lab.now - start, Duration::from_secs(6));
 }
@@ -267,13 +267,13 @@ fn credentials_go_before_all_else_on_every_connection_and_their_refusal_ends_it(
     lab.dial();
     lab.say(&[welcome(TIMEOUT_MS, 1), reply(-4, 0, 0), reply(-4, 0, -115), reply(1, 1, 0)].concat());
     let events = lab.events();
-    assert_eq!(events[..2], [Event::Connected, Event::Suspended { last_zxid: Zxid(0) }]);
+    assert_eq!(events[..2], [Event::Connected { resumed: true }, Event::Suspended { last_zxid: None }]);
     let error = ServerError::AUTH_FAILED;
     assert_eq!(events[2], Event::Fault(SessionError::AuthFailed { host: "a:2181".to_owned(), error }));
     assert_eq!(events.len(), 3, "nothing that came behind the refusal counts");
     lab.dial();
     lab.say(&welcome(TIMEOUT_MS, 1));
-    assert_eq!(lab.events(), [Event::Connected]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
 }
 
 fn sasl_reply(xid: i32, token: &[u8]) -> Vec<u8> {
@@ -307,7 +307,7 @@ fn proof_for(answer: &[u8]) -> Vec<u8> {
 #[test]
 fn sasl_comes_before_credentials_and_requests_on_every_connection() {
     let mut lab = Lab::with_sasl("a", Some(bob()), &[("digest", "me:secret")]);
-    for session_id in [1, 1, 2] {
+    for (session_id, resumed) in [(1, false), (1, true), (2, false)] {
         lab.dial();
         lab.say(&welcome(TIMEOUT_MS, session_id));
         let (xid, token) = sasl_step(&mut lab);
@@ -320,7 +320,7 @@ fn sasl_comes_before_credentials_and_requests_on_every_connection() {
         assert_eq!(lab.events(), []);
         assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
         lab.say(&sasl_reply(xid, &proof_for(&answer)));
-        assert_eq!(lab.events(), [Event::Connected]);
+        assert_eq!(lab.events(), [Event::Connected { resumed }]);
         lab.session.request(&Request::AddWatch(NodePath::root()), lab.now).unwrap();
         let heard: Vec<_> = lab.heard().iter().map(|frame| number(&frame[4..])).collect();
         assert_eq!(heard, [100, 106]);
@@ -466,7 +466,7 @@ fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
     assert_eq!(lab.events(), []);
     assert_eq!(lab.session.request(&Request::Exists(NodePath::root()), lab.now), None);
     let sync = lab.heard().remove(0);
-    assert_eq!(number(&sync[4..]), 9);
+    assert_eq!(number(&sync[4..]), 14, "a transaction, which no server makes that has lost its quorum");
     // The connection goes before the answer: the next attempt asks again, at once.
     lab.hang_up();
     lab.drop_events();
@@ -475,7 +475,7 @@ fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
     let sync = lab.heard().remove(0);
     lab.say(&reply(number(&sync), 7, 0));
     let reset = SessionError::Reset { seen: Zxid(100), now: Zxid(7) };
-    assert_eq!(lab.events(), [Event::Fault(reset), Event::Reset, Event::Connected]);
+    assert_eq!(lab.events(), [Event::Fault(reset), Event::Reset, Event::Connected { resumed: true }]);
     lab.exchange(8);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 8);
@@ -508,9 +508,110 @@ fn an_ensemble_that_had_only_lost_its_quorum_is_no_other_one() {
     lab.say(&welcome(TIMEOUT_MS, 1));
     let sync = lab.heard().remove(0);
     lab.say(&reply(number(&sync), 100, 0));
-    assert_eq!(lab.events(), [Event::Connected]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 100);
+}
+
+#[test]
+fn what_a_leader_names_before_its_first_transaction_is_not_insisted_on() {
+    const EPOCH: i64 = 7 << 32;
+    let mut lab = Lab::connected();
+    lab.exchange(EPOCH - 5);
+    lab.hang_up();
+    lab.drop_events();
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    lab.exchange(EPOCH);
+    lab.say(&reply(-2, EPOCH, 0));
+    lab.drop_events();
+    lab.hang_up();
+    // A follower has not heard of any such zxid, and would refuse it. What was found there has no date.
+    assert!(lab.events().contains(&Event::Suspended { last_zxid: None }));
+    assert_eq!(lab.dial().last_zxid, EPOCH - 5);
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    lab.exchange(EPOCH - 5);
+    lab.hang_up();
+    assert!(lab.events().contains(&Event::Suspended { last_zxid: Some(Zxid(EPOCH - 5)) }));
+}
+
+#[test]
+fn a_probe_that_is_no_transaction_says_nothing_of_a_reset() {
+    for (zxid, error) in [(7, -119), (7, -118), (-1, -127), (0, 0)] {
+        let mut lab = Lab::connected();
+        lab.exchange(100);
+        lab.hang_up();
+        refuse_all(&mut lab, 100);
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        let probe = lab.heard().remove(0);
+        lab.say(&reply(number(&probe), zxid, error));
+        assert!(matches!(&lab.events()[..], [Event::Fault(SessionError::Connection { .. })]), "{error}");
+        // The same question to the next server; one that may not look at the root has decided on it, too.
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        let probe = lab.heard().remove(0);
+        lab.say(&reply(number(&probe), 101, -102));
+        assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
+    }
+}
+
+#[test]
+fn a_zxid_that_goes_down_on_one_connection_ends_it_be_it_that_of_a_ping() {
+    for (xid, error) in [(-2, 0), (1, 0), (1, -101)] {
+        let mut lab = Lab::connected();
+        lab.say(&reply(-2, 50, 0));
+        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.drop_events();
+        // Notifications and authentications name none of their own.
+        lab.say(&[notification(1, "/a"), reply(-4, 0, 0), reply(-2, 50, 0)].concat());
+        assert!(matches!(lab.events()[..], [Event::Notification(_)]));
+        lab.say(&reply(xid, 49, error));
+        let events = lab.events();
+        assert_eq!(events[0], Event::Suspended { last_zxid: None });
+        assert!(matches!(events[1], Event::Fault(SessionError::Protocol { .. })));
+    }
+}
+
+#[test]
+fn a_server_that_lets_a_barrier_wait_is_pinged_ever_more_slowly_until_it_answers() {
+    let mut lab = Lab::connected();
+    let begun = lab.now;
+    let xid = lab.session.request(&Request::Barrier(None), lab.now).unwrap();
+    lab.heard();
+    let mut pings = Vec::new();
+    while lab.now - begun < Duration::from_millis(1000) {
+        lab.advance(Duration::from_millis(1));
+        pings.extend(lab.heard().iter().map(|ping| (number(ping), (lab.now - begun).as_millis())));
+    }
+    assert_eq!(pings, [(-2, 50), (-2, 100), (-2, 200), (-2, 400), (-2, 800)]);
+    lab.say(&reply(xid, 60, 0));
+    lab.advance(Duration::from_millis(1000));
+    assert_eq!(lab.heard().len(), 0, "it was answered");
+    // Nor is one that was lost with its connection waited for.
+    lab.session.request(&Request::Barrier(None), lab.now).unwrap();
+    lab.hang_up();
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    lab.heard();
+    lab.advance(Duration::from_millis(500));
+    assert_eq!(lab.heard().len(), 0);
+}
+
+#[test]
+fn another_history_ends_the_connection_and_is_told_before_the_next_one() {
+    let mut lab = Lab::connected();
+    lab.exchange(100);
+    lab.drop_events();
+    let host = lab.session.host.to_string();
+    lab.session.handle_other_history("what shows it".to_owned(), lab.now);
+    let fault = SessionError::OtherHistory { host, evidence: "what shows it".to_owned() };
+    assert!(fault.to_string().contains("what shows it"));
+    assert_eq!(lab.events(), [Event::Suspended { last_zxid: None }, Event::Fault(fault), Event::Reset]);
+    lab.session.handle_other_history("told once".to_owned(), lab.now);
+    assert_eq!(lab.events(), []);
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
 }
 
 #[test]
@@ -572,11 +673,11 @@ fn what_breaks_the_protocol_ends_the_connection() {
         lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
         lab.say(&bytes);
         let events = lab.events();
-        assert_eq!(events[0], Event::Suspended { last_zxid: Zxid(5) }, "{what}");
+        assert_eq!(events[0], Event::Suspended { last_zxid: None }, "{what}");
         assert!(matches!(events[1], Event::Fault(SessionError::Protocol { .. })), "{what}");
         lab.dial();
         lab.say(&welcome(TIMEOUT_MS, 1));
-        assert_eq!(lab.events(), [Event::Connected], "{what}");
+        assert_eq!(lab.events(), [Event::Connected { resumed: true }], "{what}");
     }
     let mut lab = Lab::new("a", &[]);
     lab.dial();
@@ -593,7 +694,7 @@ fn an_xid_that_comes_again_ends_the_connection() {
     lab.say(&[reply(1, 50, 0), reply(1, 50, 0), reply(2, 50, 0)].concat());
     let events = lab.events();
     assert!(matches!(&events[0], Event::Reply(reply) if reply.xid == 1));
-    assert_eq!(events[1], Event::Suspended { last_zxid: Zxid(50) });
+    assert_eq!(events[1], Event::Suspended { last_zxid: None });
     assert!(matches!(events[2], Event::Fault(SessionError::Protocol { .. })));
     assert_eq!(events.len(), 3);
 }
@@ -609,7 +710,7 @@ fn a_success_without_a_zxid_ends_the_connection_and_a_failure_may_have_none() {
         assert!(matches!(&lab.events()[..], [Event::Reply(reply)] if reply.zxid == Zxid(zxid)));
         lab.say(&reply(2, zxid, 0));
         let events = lab.events();
-        assert_eq!(events[0], Event::Suspended { last_zxid: Zxid(0) });
+        assert_eq!(events[0], Event::Suspended { last_zxid: None });
         assert!(matches!(events[1], Event::Fault(SessionError::Protocol { .. })));
     }
 }
@@ -623,7 +724,7 @@ fn a_frame_beyond_the_limit_is_told_of_with_its_length_and_the_limit() {
         lab.say(&len.to_be_bytes());
         let error = SessionError::FrameTooLong { host, len, limit: LIMIT_FRAME };
         assert!(error.to_string().ends_with(&format!(" {len} bytes; limit.frame.bytes={limit}")), "{error}");
-        assert_eq!(lab.events(), [Event::Suspended { last_zxid: Zxid(0) }, Event::Fault(error)]);
+        assert_eq!(lab.events(), [Event::Suspended { last_zxid: None }, Event::Fault(error)]);
     }
     let mut lab = Lab::connected();
     lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();

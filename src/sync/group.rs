@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::flight::{Flight, Found, Read};
 use super::synchroniser::{Synchroniser, Ticket};
-use super::{Options, Output};
+use super::{Breach, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -37,6 +37,8 @@ pub enum Purpose {
         root: NodePath,
         serial: u64,
     },
+    /// The watch is set already, as far as is known.
+    WatchAgain,
     Unwatch,
     /// One multiRead of a cache.
     Nodes {
@@ -49,9 +51,10 @@ pub enum Purpose {
         cache: CacheId,
         read: Read,
     },
-    /// A `sync` that calls of a cache wait for.
+    /// What has the server catch up, for a cache.
     Sync {
         cache: CacheId,
+        mode: SyncMode,
     },
     /// One of the requests that create a cache's root; `last` for the root itself.
     Create {
@@ -84,6 +87,10 @@ enum Link {
 
 pub struct Group {
     chroot: NodePath,
+    sync_mode: SyncMode,
+    /// The session may not read the server's root, so that barriers are about the roots of caches: a refusal may be
+    /// written to the server's log.
+    spares_root: bool,
     rng: fastrand::Rng,
     link: Link,
     caches: BTreeMap<CacheId, Synchroniser>,
@@ -99,9 +106,11 @@ pub struct Group {
 }
 
 impl Group {
-    pub fn new(chroot: NodePath, rng: fastrand::Rng) -> Group {
+    pub fn new(chroot: NodePath, sync_mode: SyncMode, rng: fastrand::Rng) -> Group {
         Group {
             chroot,
+            sync_mode,
+            spares_root: false,
             rng,
             link: Link::Down,
             caches: BTreeMap::new(),
@@ -119,7 +128,7 @@ impl Group {
     pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
         let mut cache = Synchroniser::new(root.clone(), &self.chroot, options, self.rng.fork(), now);
         match self.link {
-            Link::Up => cache.handle_connected(),
+            Link::Up => cache.handle_connected(false),
             Link::Down => {}
             Link::Closed => cache.handle_closed(now),
         }
@@ -198,12 +207,22 @@ impl Group {
                     true => Request::Sync,
                     false => Request::AddWatch(root.clone()),
                 };
+                let with_it =
+                    self.caches.values_mut().filter(|cache| cache.root() == root && !cache.is_stopped());
+                with_it.for_each(Synchroniser::handle_watch_asked);
                 return Some((request, Purpose::Watch { root: root.clone(), serial }));
             }
         }
         for (id, cache) in &mut self.caches {
-            if cache.take_sync() {
-                return Some((Request::Sync, Purpose::Sync { cache: *id }));
+            if cache.takes_renewal() {
+                return Some((Request::AddWatch(cache.root().clone()), Purpose::WatchAgain));
+            }
+            if let Some(mode) = cache.take_sync(self.sync_mode) {
+                let request = match mode {
+                    SyncMode::Sync => Request::Sync,
+                    SyncMode::Barrier => Request::Barrier(self.spares_root.then(|| cache.root().clone())),
+                };
+                return Some((request, Purpose::Sync { cache: *id, mode }));
             }
         }
         if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
@@ -249,16 +268,16 @@ impl Group {
         }
     }
 
-    /// The connection is there.
-    pub fn handle_connected(&mut self) {
+    /// The connection is there; `resumed`: with the session that there was before.
+    pub fn handle_connected(&mut self, resumed: bool) {
         self.link = Link::Up;
         self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
-        self.each(Synchroniser::handle_connected);
+        self.each(|cache| cache.handle_connected(resumed));
     }
 
-    /// The connection is gone, and with it all requests. `last_zxid` is the newest zxid that the server had named,
-    /// `heard` the time of its last word.
-    pub fn handle_suspended(&mut self, last_zxid: Zxid, heard: Instant) {
+    /// The connection is gone, and with it all requests. `last_zxid` is the transaction that the server had named last
+    /// (`None` where nothing can be compared with what it named), `heard` the time of its last word.
+    pub fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         self.link = Link::Down;
         self.requests.clear();
         (self.reads, self.bytes) = (0, 0);
@@ -320,6 +339,10 @@ impl Group {
     }
 
     /// A reply to a request that was sent for `purpose`.
+    ///
+    /// # Errors
+    /// What it shows may be that the connection is of no use any more. The caller then ends it, and has all caches
+    /// forget what they know ([`handle_reset`](Self::handle_reset)) if it is of another history.
     pub fn handle_reply(
         &mut self,
         purpose: Purpose,
@@ -327,11 +350,16 @@ impl Group {
         error: ServerError,
         body: &[u8],
         now: Instant,
-    ) -> Result<(), Malformed> {
+    ) -> Result<(), Breach> {
         match purpose {
             Purpose::Watch { root, serial } => {
                 if self.watches.get(&root) == Some(&Watch::Asked { serial }) {
                     self.watch_answered(&root, zxid, error, now);
+                }
+            }
+            Purpose::WatchAgain => {
+                if !error.is_ok() && error != ServerError::THROTTLED {
+                    return Err(Malformed { what: "reply, it refuses a watch that was set before" }.into());
                 }
             }
             Purpose::Unwatch => {
@@ -343,11 +371,11 @@ impl Group {
                 self.reads = self.reads.saturating_sub(reads.len());
                 self.bytes = self.bytes.saturating_sub(expected);
                 if let Some(cache) = self.caches.get_mut(&id) {
-                    let handled = nodes_answered(cache, &reads, error, body, now);
+                    let handled = nodes_answered(cache, &reads, zxid, error, body, now);
                     if handled.is_ok() {
                         cache.handle_reply(zxid, now);
                     }
-                    self.after_reads(id);
+                    self.after_reads(id)?;
                     handled?;
                 }
             }
@@ -362,12 +390,15 @@ impl Group {
                             Found::Stat { stat, children: Some(children) }
                         }
                     };
-                    cache.handle_found(&read.path, found, now);
+                    cache.handle_found(&read.path, found, zxid, now);
                     cache.handle_reply(zxid, now);
-                    self.after_reads(id);
+                    self.after_reads(id)?;
                 }
             }
-            Purpose::Sync { cache: id } => {
+            Purpose::Sync { cache: id, mode } => {
+                let is_refused = mode == SyncMode::Barrier && error == ServerError::NO_AUTH;
+                self.spares_root |= is_refused;
+                let error = if is_refused { ServerError::OK } else { error };
                 self.with(id, |cache| cache.handle_synced(zxid, error, now));
             }
             Purpose::Create { cache: id, last } => {
@@ -377,9 +408,11 @@ impl Group {
         Ok(())
     }
 
-    /// What reads may have led to, besides outputs: a root to be created, or a limit that was hit.
-    fn after_reads(&mut self, id: CacheId) {
-        let Some(cache) = self.caches.get_mut(&id) else { return };
+    /// What reads may have led to, besides outputs: a root to be created, a limit that was hit, or the end of the
+    /// connection.
+    fn after_reads(&mut self, id: CacheId) -> Result<(), Breach> {
+        let Some(cache) = self.caches.get_mut(&id) else { return Ok(()) };
+        let breach = cache.take_breach();
         if cache.take_root_creation() {
             let root = cache.root().as_str().strip_prefix('/').unwrap_or_default();
             let path = self.chroot.absolute(root);
@@ -395,6 +428,7 @@ impl Group {
         if let Some(root) = stopped {
             self.drop_watch(root);
         }
+        breach.map_or(Ok(()), Err)
     }
 
     fn watch_answered(&mut self, root: &NodePath, zxid: Zxid, error: ServerError, now: Instant) {
@@ -488,6 +522,7 @@ fn refuse(cache: &mut Synchroniser, error: ServerError) {
 fn nodes_answered(
     cache: &mut Synchroniser,
     reads: &[Read],
+    zxid: Zxid,
     error: ServerError,
     body: &[u8],
     now: Instant,
@@ -498,7 +533,7 @@ fn nodes_answered(
                 true => Found::Missing,
                 false => Found::Failed(error),
             };
-            cache.handle_found(&read.path, found, now);
+            cache.handle_found(&read.path, found, zxid, now);
         }
         return Ok(());
     }
@@ -515,7 +550,7 @@ fn nodes_answered(
             (ReadResult::Error(error), _) | (_, Some(ReadResult::Error(error))) => Found::error(error),
             _ => return Err(malformed),
         };
-        cache.handle_found(&read.path, found, now);
+        cache.handle_found(&read.path, found, zxid, now);
     }
     match results.next()? {
         None => Ok(()),

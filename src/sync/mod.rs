@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `synchroniser` | load, follow, verify, audit, publish: one subtree |
 //! | `unread` | the paths whose value at the server is not known, and what is known of their history |
+//! | `anchors` | the few nodes that show whether a server still has the history that a tree was read in |
 //! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
 //! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
 //! | `group` | all caches of a session: watches, requests, budget |
@@ -18,6 +19,7 @@
 //! The way described here needs persistent recursive watches and multiRead (ZooKeeper 3.6). Another way, for older
 //! servers, would be a sibling of `synchroniser`, chosen by `group` when `addWatch` is refused.
 
+mod anchors;
 mod candidate;
 mod flight;
 mod group;
@@ -35,6 +37,7 @@ pub use synchroniser::Ticket;
 use crate::error::{Fault, Status};
 use crate::state::{EventKind, State};
 use crate::tree::Version;
+use crate::wire::Malformed;
 
 /// What a cache is made with.
 #[derive(Debug, Clone)]
@@ -50,6 +53,16 @@ pub struct Options {
     /// One pass of the audit over the tree takes about this long; zero switches it off.
     pub audit_interval: Duration,
     pub pace: Pace,
+}
+
+/// How a server is made to catch up for a call of `sync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SyncMode {
+    /// With a transaction that changes nothing: ordered behind all that was committed, on whatever server.
+    #[default]
+    Barrier,
+    /// With ZooKeeper's `sync`: without a transaction, and on a leader without a promise.
+    Sync,
 }
 
 /// How fast a tree is read as a whole. No setting for users: what is right is right for all clients of an ensemble
@@ -85,6 +98,21 @@ pub struct Progress {
     /// When the cut that was published last was last known to be the server's tree, by a reply or a notification.
     /// While the cache is in step, it is so at each word of the server's.
     pub current_at: Option<Instant>,
+}
+
+/// Why a connection is of no use any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Breach {
+    /// The server broke the protocol.
+    Malformed(Malformed),
+    /// The ensemble has lost what was seen of it; what shows that. All that is known is to be forgotten.
+    OtherHistory(String),
+}
+
+impl From<Malformed> for Breach {
+    fn from(malformed: Malformed) -> Breach {
+        Breach::Malformed(malformed)
+    }
 }
 
 /// What a cache has to tell, in this order.

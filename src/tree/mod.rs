@@ -53,6 +53,20 @@ impl Tree {
         Some(entry)
     }
 
+    /// The deepest node on the way to `path`, with its path; `None` where not even the root is there.
+    pub fn deepest<'p>(&self, path: &'p str) -> Option<(&'p str, &Entry)> {
+        let mut entry = self.root.as_ref()?;
+        let mut depth = 0;
+        for name in names(path.as_bytes()) {
+            match entry.children.as_deref().and_then(|children| children.get(name)) {
+                Some(child) => entry = child,
+                None => break,
+            }
+            depth += name.len() + usize::from(depth > 0);
+        }
+        Some((&path[..depth], entry))
+    }
+
     /// Whether both are one and the same, unchanged.
     pub fn is(&self, other: &Tree) -> bool {
         match (&self.root, &other.root) {

@@ -43,13 +43,13 @@ impl Node {
 
     /// Whether `other` is the same node in ZooKeeper's sense: a node that was deleted and created again is not.
     pub fn is_same_node(&self, other: &Node) -> bool {
-        self.stat.czxid == other.stat.czxid
+        self.stat.is_same_node(&other.stat)
     }
 
-    /// Whether `other`, the same node, has the same data. After a reset of the ensemble zxids repeat, so the bytes
-    /// are compared too; where nothing changed they are one allocation, and the comparison is one of pointers.
+    /// Whether `other`, the same node, has the same data. Where nothing changed the bytes are one allocation, and the
+    /// comparison is one of pointers.
     pub fn has_same_data(&self, other: &Node) -> bool {
-        self.stat.mzxid == other.stat.mzxid
+        self.stat.has_same_data(&other.stat)
             && (Arc::ptr_eq(&self.bytes, &other.bytes) || self.bytes == other.bytes)
     }
 }

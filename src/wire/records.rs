@@ -52,6 +52,12 @@ impl ReplyHeader {
 
     pub const LEN: usize = 16;
 
+    /// Whether it is that of a [`Barrier`](super::Request::Barrier) that was decided on, whatever became of the check in
+    /// it: one that the session may not make is a transaction as well.
+    pub fn is_barrier(&self) -> bool {
+        matches!(self.error, ServerError::OK | ServerError::NO_AUTH)
+    }
+
     pub fn decode(frame: &[u8]) -> Result<ReplyHeader, Malformed> {
         let mut reader = Reader::new(frame, "reply header");
         Ok(ReplyHeader { xid: reader.i32()?, zxid: reader.zxid()?, error: ServerError(reader.i32()?) })

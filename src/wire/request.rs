@@ -11,6 +11,8 @@ pub(super) const GET_CHILDREN: i32 = 8;
 pub(super) const SYNC: i32 = 9;
 pub(super) const PING: i32 = 11;
 pub(super) const GET_CHILDREN_2: i32 = 12;
+pub(super) const CHECK: i32 = 13;
+pub(super) const MULTI: i32 = 14;
 pub(super) const REMOVE_WATCHES: i32 = 18;
 pub(super) const MULTI_READ: i32 = 22;
 pub(super) const AUTH: i32 = 100;
@@ -46,8 +48,13 @@ pub enum Request {
     /// Creates an empty persistent node, open to the world. The path is from the server's root, as the chroot
     /// itself may have to be created.
     CreateFromServerRoot(NodePath),
-    /// Makes the server catch up with the leader. About the server's root.
+    /// Makes a server that follows catch up with its leader. About the server's root. A leader answers it like a read
+    /// (ZOOKEEPER-1675), so that it promises nothing there.
     Sync,
+    /// A transaction that changes nothing: a `multi` that checks nothing of this node (`None`: of the server's root).
+    /// Its reply stands behind all that was committed before, on a leader too, and its header names the transaction.
+    /// (A bare `check` is another matter: it can do harm, ZOOKEEPER-2623.)
+    Barrier(Option<NodePath>),
 }
 
 impl Request {
@@ -95,6 +102,16 @@ impl Request {
             Request::Sync => {
                 frame.i32(SYNC);
                 frame.string("/");
+            }
+            Request::Barrier(node) => {
+                frame.i32(MULTI);
+                multi_header(&mut frame, CHECK, false);
+                match node {
+                    Some(path) => frame.path(chroot, path.as_str()),
+                    None => frame.string("/"),
+                }
+                frame.i32(-1); // any version
+                multi_header(&mut frame, -1, true);
             }
         }
         frame.finish();

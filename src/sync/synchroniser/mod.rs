@@ -39,14 +39,14 @@ use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::SizeGuess;
 use super::unread::Unread;
-use super::{Options, Output, Progress};
+use super::{Breach, Options, Output, Progress};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::tree::Tree;
-use crate::wire::ServerError;
+use crate::wire::{Malformed, ServerError};
 
 /// How the cache stands to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ enum Link {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verification {
     Done,
+    /// Of the anchors alone, which is enough where the zxid has not moved and they are what they were.
+    OfAnchors,
     Due(Instant),
     /// All up to and including this path has been read or is in `unread`; "" is the root.
     Behind(String),
@@ -103,6 +105,8 @@ pub struct Synchroniser {
     chroot: usize,
     /// The root is the server's `/`, whose `/zookeeper` is left out.
     hides_zookeeper: bool,
+    /// The root is in `/zookeeper`, where each server has times of its own, and some nodes change in place.
+    is_zookeepers: bool,
     options: Options,
     rng: fastrand::Rng,
 
@@ -132,8 +136,17 @@ pub struct Synchroniser {
     exact_until: Instant,
     retry_at: Option<Instant>,
     sizes: SizeGuess,
-    /// The zxid of the last reply with nothing outstanding before the connection was lost.
+    /// The zxid of the last reply with nothing outstanding before the connection was lost, while the session that saw
+    /// it may still be resumed.
     exact_at: Option<Zxid>,
+    /// The server is at no zxid that is a transaction's, so that no cut can be dated.
+    undated: bool,
+    /// A change was found that a watch would have told of.
+    lost_watch: bool,
+    /// A pass of the audit begins, before which the watch is to be set again.
+    renews_watch: bool,
+    /// What shows that the ensemble has another history than the one that the tree was read in.
+    evidence: Option<String>,
 
     published: Published,
     /// About how many nodes changed since then, and since when some have.
@@ -159,6 +172,11 @@ struct Published {
     is_complete: bool,
 }
 
+/// Whether a path from the server's root is ZooKeeper's own.
+fn is_zookeepers(path: &str) -> bool {
+    path.strip_prefix("/zookeeper").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Synchroniser {
     pub fn new(
         root: NodePath,
@@ -170,6 +188,7 @@ impl Synchroniser {
         let root_creation = if options.create_root { RootCreation::WhenMissing } else { RootCreation::Off };
         let mut synchroniser = Synchroniser {
             hides_zookeeper: root.is_root() && chroot.is_root(),
+            is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
             root,
             chroot: if chroot.is_root() { 0 } else { chroot.as_str().len() },
             options,
@@ -192,6 +211,10 @@ impl Synchroniser {
             retry_at: None,
             sizes: SizeGuess::new(),
             exact_at: None,
+            undated: false,
+            lost_watch: false,
+            renews_watch: false,
+            evidence: None,
             published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
             edits: 0,
             edited_at: None,
@@ -261,6 +284,7 @@ impl Synchroniser {
         }
         if matches!(self.audit.next, AuditStep::At(at) if now >= at) {
             self.audit.next = AuditStep::Due;
+            self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
         }
         if matches!(self.verification, Verification::Due(at) if now >= at) {
             let root = self.root.clone();
@@ -272,46 +296,69 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    pub fn handle_connected(&mut self) {
+    /// A connection is there; `resumed`: with the session that there was before.
+    pub fn handle_connected(&mut self, resumed: bool) {
         let is_back = matches!(self.link, Link::Suspended | Link::Lost);
         self.link = Link::Connected;
+        if !resumed && !planted::is(Defect::ShortcutBehindExpiry) {
+            // A new session is a transaction, which may have lifted a server that lost all to just that zxid.
+            self.exact_at = None;
+        }
         if is_back {
             self.event(EventKind::ConnectionReconnected);
         }
         self.tell_state();
     }
 
+    /// The watch was asked for: what is read from now on is read behind it.
+    pub fn handle_watch_asked(&mut self) {
+        if self.exact_at.is_some() && self.unread.suspects() == 0 && !planted::is(Defect::AnchorsLeftOut) {
+            self.verification = Verification::OfAnchors;
+            self.want_anchors();
+        }
+    }
+
     /// The watch is there. `zxid` is that of the reply which said so; `None` where another cache's watch serves.
     pub fn handle_watching(&mut self, zxid: Option<Zxid>, now: Instant) {
         self.link = Link::Watching;
         self.set_failure(None);
+        let is_as_left = self.exact_at.take().is_some_and(|exact_at| zxid == Some(exact_at));
         if !self.begun {
             self.begun = true;
             self.want_root();
-        } else if self.unread.suspects() == 0 && self.exact_at.is_some() && self.exact_at == zxid
+        } else if is_as_left && planted::is(Defect::AnchorsLeftOut)
             || planted::is(Defect::VerificationSkipped)
         {
-            // Nothing happened in between, not even a new session.
             self.settle(zxid.unwrap_or_default(), now);
-        } else {
-            let spread = self.options.pace.spread_per_node * self.tree.len().try_into().unwrap_or(u32::MAX);
-            self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
+        } else if !is_as_left || self.verification != Verification::OfAnchors {
+            self.verify(now);
         }
-        self.exact_at = None;
+        self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
         if self.audit.next == AuditStep::Off {
             self.schedule_audit(now);
         }
         self.tell_state();
     }
 
-    /// The connection is gone; `last_zxid` is the newest zxid that the server had named, and `heard` the time of its
-    /// last word.
-    pub fn handle_suspended(&mut self, last_zxid: Zxid, heard: Instant) {
+    /// All is to be read again.
+    fn verify(&mut self, now: Instant) {
+        let spread = self.options.pace.spread_per_node * self.tree.len().try_into().unwrap_or(u32::MAX);
+        self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
+    }
+
+    /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` where nothing can be
+    /// compared with what it named), and `heard` the time of its last word.
+    pub fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         self.note_current(heard);
         if self.link == Link::Watching {
-            self.exact_at = (self.is_clean() && !self.amid).then_some(last_zxid);
+            self.exact_at = last_zxid.filter(|_| self.is_clean() && !self.amid && !self.lost_watch);
         }
-        self.unread.restart();
+        (self.undated, self.lost_watch, self.renews_watch) = (false, false, false);
+        match self.exact_at {
+            // The anchors that were not looked at yet.
+            Some(_) => self.unread = Unread::default(),
+            None => self.unread.restart(),
+        }
         self.candidates.clear();
         self.hot.clear();
         self.verification = Verification::Done;
@@ -359,7 +406,8 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    /// The ensemble went back in time: zxids repeat, so nothing that is known can be compared with.
+    /// The ensemble has another history than the one that the tree was read in: nothing that is known can be compared
+    /// with. There is no connection at this time.
     pub fn handle_reset(&mut self) {
         if planted::is(Defect::ResetIgnored) {
             return;
@@ -367,9 +415,26 @@ impl Synchroniser {
         self.tree = Tree::default();
         self.unread = Unread::default();
         self.exact_at = None;
+        self.evidence = None;
         self.begun = false;
         self.rebuilding = !self.published.tree.is_empty();
         (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
+    }
+
+    /// Why the connection is of no use any more, if what was read shows that.
+    pub fn take_breach(&mut self) -> Option<Breach> {
+        match self.evidence.take() {
+            Some(evidence) => Some(Breach::OtherHistory(evidence)),
+            None => self.lost_watch.then_some(Breach::Malformed(Malformed {
+                what: "stream of notifications, one is missing of a change that was found",
+            })),
+        }
+    }
+
+    /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
+    /// where it is.
+    pub fn takes_renewal(&mut self) -> bool {
+        self.link == Link::Watching && std::mem::take(&mut self.renews_watch)
     }
 
     /// Why the load cannot succeed at present; `None`: it may again.

@@ -49,7 +49,7 @@ impl Synchroniser {
             if !is_known {
                 return self.look_for_hidden_ancestor(parent);
             }
-            self.child_changed(path, now, |history| history.created += 1);
+            self.child_changed(path, now, |parent| parent.history.created += 1);
         }
         // Where there still is a node, its deletion was hidden. What is read below the new one, maybe before that
         // itself is, must not end below the old one.
@@ -67,16 +67,10 @@ impl Synchroniser {
         if self.tree.remove(relative) {
             self.edits += 1;
         }
-        match self.unread.get(path.as_str()) {
-            // The reply to come says the same, unless the node is created again, which is notified.
-            Some(want) if want.in_flight => {
-                self.unread.update(path, |want| *want = Want { in_flight: true, ..Want::default() });
-            }
-            _ => _ = self.unread.remove(path.as_str()),
-        }
+        self.unread.forget(path);
         self.candidates.read(path, relative, None);
         self.hot.remove(path.as_str());
-        self.child_changed(path, now, |history| history.deleted += 1);
+        self.child_changed(path, now, |parent| parent.history.deleted += 1);
     }
 
     /// The parent's path, where the parent is in this tree too.
@@ -85,7 +79,7 @@ impl Synchroniser {
     }
 
     /// A child was created or deleted: the parent's Stat has changed.
-    pub(super) fn child_changed(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut History)) {
+    pub(super) fn child_changed(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
         let Some(parent) = self.parent_in_tree(path) else { return };
         if planted::is(Defect::ParentForgotten) {
             return;
@@ -97,33 +91,27 @@ impl Synchroniser {
             .is_some_and(|entry| entry.node.is_some());
         if in_tree || self.unread.contains(parent) {
             let Some(parent) = NodePath::of_server(parent) else { return };
-            self.suspect(&parent, now, |want| change(&mut want.history));
+            self.suspect(&parent, now, change);
         }
     }
 
-    /// A node was created below one that is not known. Where the nearest known ancestor is still to be read, that
-    /// will find it; otherwise what is in between was hidden from the session, and the ancestor's children show it.
-    /// Where not even the root is known, it is the root that appeared unnoticed.
-    fn look_for_hidden_ancestor(&mut self, mut path: &str) {
-        loop {
-            if self.unread.contains(path) {
-                return;
-            }
-            let Some(relative) = self.root.relative(path) else { return };
-            match self.tree.get(relative) {
-                Some(entry) if entry.node.is_none() => return,
-                Some(_) => break,
-                None if relative.is_empty() => break,
-                None => match path.rfind('/') {
-                    Some(0) => path = "/",
-                    Some(at) => path = &path[..at],
-                    None => return,
-                },
-            }
+    /// A node was created below one that is not known. Where the nearest known ancestor is still to be read, or what is
+    /// right below it, that will find it; otherwise what is in between was hidden from the session, and the ancestor's
+    /// children show it. Where not even the root is known, it is the root that appeared unnoticed.
+    fn look_for_hidden_ancestor(&mut self, path: &str) {
+        let Some(relative) = self.root.relative(path) else { return };
+        // One walk down the tree: what comes off the wire may be long, and is looked at once.
+        let (ancestor, below) = match self.tree.deepest(relative) {
+            Some((_, entry)) if entry.node.is_none() => return,
+            Some((ancestor, _)) => (ancestor, first_below(relative, ancestor)),
+            None => ("", None),
+        };
+        let ancestor = self.root.absolute(ancestor);
+        let is_to_be_read = |path: &NodePath| self.unread.contains(path.as_str());
+        if is_to_be_read(&ancestor) || below.is_some_and(|below| is_to_be_read(&self.root.absolute(below))) {
+            return;
         }
-        if let Some(ancestor) = NodePath::of_server(path) {
-            self.unread.update(&ancestor, |want| (want.suspect, want.children) = (true, true));
-        }
+        self.unread.update(&ancestor, |want| (want.suspect, want.children) = (true, true));
     }
 
     /// The value of `path` in the tree is not, or may not be, the one at the server.
@@ -144,4 +132,11 @@ impl Synchroniser {
             }
         }
     }
+}
+
+/// The path that is one name longer than `ancestor` on the way to `path`; both are relative to a root.
+fn first_below<'p>(path: &'p str, ancestor: &str) -> Option<&'p str> {
+    let behind = if ancestor.is_empty() { 0 } else { ancestor.len() + 1 };
+    let rest = path.get(behind..).filter(|rest| !rest.is_empty())?;
+    Some(&path[..behind + rest.find('/').unwrap_or(rest.len())])
 }

@@ -26,16 +26,22 @@ impl Synchroniser {
     }
 
     /// After a reply with `zxid`: publishes what is exact now.
+    ///
+    /// Where the server names no transaction, nothing that is found there is dated: the tree may be newer than the
+    /// newest transaction that was named. Then a barrier is asked for, and the next reply is at a transaction.
     pub(super) fn settle(&mut self, zxid: Zxid, now: Instant) {
         self.amid = false;
-        if self.published.zxid == Zxid(0) {
+        self.undated = !zxid.is_transaction();
+        if self.published.zxid == Zxid(0) && !self.undated {
             // A lower bound from now on: the watch was there before anything was read.
             self.published.zxid = zxid;
         }
         self.loaded_at = self.is_following().then(|| self.loaded_at.unwrap_or(now));
         let here = Cut { zxid, at: now };
         let mut found = None;
-        if self.is_clean() {
+        if self.undated {
+            self.candidates.clear();
+        } else if self.is_clean() {
             self.candidates.clear();
             found = Some((here, self.tree.clone()));
         } else if self.is_following() {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{AuditStep, Link, Synchroniser, Verification};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
+use crate::sync::anchors::{self, Anchor};
+use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS};
 use crate::sync::unread::Want;
 use crate::tree::Tree;
 
@@ -27,11 +28,25 @@ impl Synchroniser {
         });
     }
 
+    /// Has the nodes read that show whether the history is still the one that the tree was read in.
+    pub(super) fn want_anchors(&mut self) {
+        for Anchor { path, children } in anchors::of(&self.tree) {
+            let path = self.root.absolute(&path);
+            self.unread.update(&path, |want| {
+                (want.suspect, want.discovered, want.children) = (true, true, children);
+            });
+        }
+    }
+
     /// The next reads, if there are any and this is the time for them.
     pub fn poll_flight(&mut self, now: Instant) -> Option<Flight> {
         let most = if self.is_following() { 1 } else { self.options.pace.flights };
-        let is_ready = self.link == Link::Watching && !self.stopped && self.outstanding < most;
-        if !is_ready || self.retry_at.is_some() {
+        let is_open = match self.link {
+            Link::Watching => true,
+            Link::Connected => self.verification == Verification::OfAnchors,
+            _ => false,
+        };
+        if !is_open || self.stopped || self.outstanding >= most || self.retry_at.is_some() {
             return None;
         }
         let mut flight;
@@ -61,7 +76,7 @@ impl Synchroniser {
             self.list_what_is_new(&mut flight);
             self.fill_from_verification(&mut flight);
         }
-        if flight.is_empty() && self.outstanding == 0 && self.is_clean() && !self.is_told() {
+        if flight.is_empty() && self.outstanding == 0 && self.is_clean() && !self.is_told() && !self.undated {
             // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
             // reply tells at which zxid the tree is exact.
             self.read_again(&mut flight, &self.root.clone());
@@ -77,19 +92,22 @@ impl Synchroniser {
     }
 
     /// Adds the read of a path that is now marked as in flight.
-    fn add(flight: &mut Flight, tree: &Tree, sizes: &SizeGuess, path: NodePath, relative: &str, want: &Want) {
+    /// `growth` is how much larger than known the data may be.
+    fn add(flight: &mut Flight, tree: &Tree, growth: usize, path: NodePath, relative: &str, want: &Want) {
         let known = tree.get(relative).and_then(|entry| entry.node.as_deref());
         let data = known.map_or(0, |node| node.data().len());
         let stat_only = !want.data && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
-        flight.add(path, want.children.then_some(children), stat_only, data + sizes.get());
+        flight.add(path, want.children.then_some(children), stat_only, data + growth);
     }
 
     fn fill_from_queue(&mut self, flight: &mut Flight) {
+        // Anchors are few, and most likely what they were.
+        let growth = if self.verification == Verification::OfAnchors { 0 } else { self.sizes.get() };
         while !flight.is_full() {
             let Some((path, want)) = self.unread.take_off() else { return };
             let Some(relative) = self.root.relative(path.as_str()) else { continue };
-            Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
+            Self::add(flight, &self.tree, growth, path.clone(), relative, &want);
         }
     }
 
@@ -118,7 +136,7 @@ impl Synchroniser {
             if !self.unread.contains(path.as_str()) {
                 let want = Want { in_flight: true, suspect: true, discovered: true, ..Want::default() };
                 self.unread.update(&path, |new| *new = want);
-                Self::add(flight, &self.tree, &self.sizes, path, relative, &want);
+                Self::add(flight, &self.tree, self.sizes.get(), path, relative, &want);
             }
         }
         if let Some(last) = last {
@@ -169,7 +187,7 @@ impl Synchroniser {
         if !self.unread.contains(path.as_str()) {
             let want = Want { in_flight: true, ..Want::default() };
             self.unread.update(path, |new| *new = want);
-            Self::add(flight, &self.tree, &self.sizes, path.clone(), relative, &want);
+            Self::add(flight, &self.tree, self.sizes.get(), path.clone(), relative, &want);
         }
     }
 

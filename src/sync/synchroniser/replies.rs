@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Link, RootCreation, Synchroniser};
+use super::{Link, RootCreation, Synchroniser, Verification};
 use crate::error::{Fault, Status};
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
@@ -17,8 +17,8 @@ use crate::wire::ServerError;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 impl Synchroniser {
-    /// The result of one read of a flight.
-    pub fn handle_found(&mut self, path: &NodePath, found: Found<'_>, now: Instant) {
+    /// The result of one read of a flight; `zxid` is the one in the reply's header.
+    pub fn handle_found(&mut self, path: &NodePath, found: Found<'_>, zxid: Zxid, now: Instant) {
         let Some(relative) = self.root.relative(path.as_str()) else { return };
         if self.stopped {
             return;
@@ -30,9 +30,9 @@ impl Synchroniser {
             // What is deleted from now on stays deleted.
             self.root_creation = RootCreation::Off;
         }
-        if !want.suspect && !self.is_as_known(relative, &found) {
-            // It was hidden from the session, and the candidates rest on what was known.
-            self.candidates.clear();
+        self.look_for_another_history(path, relative, &found, zxid, &want);
+        if !self.is_as_known(relative, &found) {
+            self.found_unexpected(path, relative, &found, &want, now);
         }
         let old = self.tree.get(relative).and_then(|entry| entry.node.clone());
         let (node, children) = match found {
@@ -63,6 +63,94 @@ impl Synchroniser {
         self.put(path, relative, node, old, children, want);
     }
 
+    /// A read found something else than what is in the tree, as is to be expected of a suspect.
+    fn found_unexpected(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        found: &Found<'_>,
+        want: &Want,
+        now: Instant,
+    ) {
+        if self.verification == Verification::OfAnchors {
+            // It is not as it was left.
+            self.exact_at = None;
+            if self.link == Link::Watching {
+                self.verify(now);
+            }
+        }
+        if want.suspect {
+            return;
+        }
+        // It was hidden from the session, and the candidates rest on what was known.
+        self.candidates.clear();
+        let is_there = !matches!(found, Found::Missing | Found::Failed(_));
+        if is_there && self.tree.get(relative).is_none() {
+            // Nor is it in the list of its parent.
+            self.child_changed(path, now, |parent| parent.children = true);
+        }
+        let (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(known)) =
+            (found, self.known(relative))
+        else {
+            return;
+        };
+        // Only an ACL hides a change of data, and this one is what it was: it was not hidden, but not told.
+        let is_same_acl = stat.is_same_node(&known) && stat.aversion == known.aversion;
+        if is_same_acl
+            && !stat.has_same_data(&known)
+            && !self.is_zookeepers
+            && !planted::is(Defect::LostWatchIgnored)
+        {
+            log::warn!("{path} has changed, and no notification told of it: the server has lost the watch");
+            self.lost_watch = true;
+        }
+    }
+
+    /// The Stat that is known of a node.
+    fn known(&self, relative: &str) -> Option<Stat> {
+        let entry = self.tree.get(relative)?;
+        entry.node.as_ref().map(|node| *node.stat())
+    }
+
+    /// What no single history can hold, known and found together. (Whatever differs is read in any case: this only
+    /// says why.) None of it is what a change, a lagging server or an ACL can bring about:
+    ///
+    /// - one zxid with two times, versions or lengths;
+    /// - a node older than the one that the server had already when it was at the zxid that it names;
+    /// - a child that is not there, though the Stat of its parent, read behind that, is the very one that the list
+    ///   with the child belongs to.
+    fn look_for_another_history(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        found: &Found<'_>,
+        zxid: Zxid,
+        want: &Want,
+    ) {
+        let (Found::Node { stat, .. } | Found::Stat { stat, .. }) = found else { return };
+        let Some(known) = self.known(relative) else { return };
+        if self.is_zookeepers || self.evidence.is_some() || planted::is(Defect::EvidenceIgnored) {
+            return;
+        }
+        let is_dated = |zxid: Zxid| zxid > Zxid(0);
+        let is_same_creation = is_dated(known.czxid) && stat.czxid == known.czxid;
+        let is_same_change = is_same_creation && is_dated(known.mzxid) && stat.mzxid == known.mzxid;
+        let what = if is_same_creation && stat.ctime != known.ctime {
+            format!("{} created it at {} ms, and at {} ms", known.czxid, known.ctime, stat.ctime)
+        } else if is_same_change && !stat.has_same_data(&known) {
+            format!("{} set its data at {} ms, and at {} ms", known.mzxid, known.mtime, stat.mtime)
+        } else if stat.czxid < known.czxid && zxid >= known.czxid {
+            format!("at {zxid} the node that {} created is that of {}", known.czxid, stat.czxid)
+        } else if stat.mzxid < known.mzxid && zxid >= known.mzxid {
+            format!("at {zxid} the data that {} set is that of {}", known.mzxid, stat.mzxid)
+        } else if want.lost_child && is_dated(known.pzxid) && stat.has_same_children(&known) {
+            format!("a child is missing from the list of {}", known.pzxid)
+        } else {
+            return;
+        };
+        self.evidence = Some(format!("{path}: {what}"));
+    }
+
     /// Whether a read found what is in the tree already; aversion aside.
     fn is_as_known(&self, relative: &str, found: &Found<'_>) -> bool {
         let known = self.tree.get(relative).map(|entry| entry.node.as_ref().map(|node| node.stat()));
@@ -82,8 +170,7 @@ impl Synchroniser {
 
     /// Whether the data that belongs to `known` is still the node's, and may still be read.
     fn says_the_same_of_data(known: &Stat, stat: &Stat) -> bool {
-        known.czxid == stat.czxid
-            && (known.mzxid == stat.mzxid || planted::is(Defect::LargeDataKept))
+        (known.has_same_data(stat) || known.is_same_node(stat) && planted::is(Defect::LargeDataKept))
             && known.aversion == stat.aversion
     }
 
@@ -150,7 +237,9 @@ impl Synchroniser {
         if let Some(known) = &known {
             for (name, _) in known.iter() {
                 if names.binary_search(&name).is_err() {
-                    self.tree.remove(self.root.relative(path.absolute(name).as_str()).unwrap_or_default());
+                    let child = path.absolute(name);
+                    self.tree.remove(self.root.relative(child.as_str()).unwrap_or_default());
+                    self.unread.forget(&child);
                     self.edits += 1;
                 }
             }
@@ -178,8 +267,16 @@ impl Synchroniser {
         let was_there = self.tree.remove(relative);
         self.edits += usize::from(was_there);
         if was_there || want.suspect {
-            // Nothing notified of it: the parent's own Stat is not known either.
-            self.child_changed(path, now, |_| {});
+            // Nothing notified of it: neither the parent's Stat is known nor its list, whatever the Stat says. For there
+            // may be another child in the place of this one. (While all known children are there, and as many as the
+            // Stat counts, there is no other.)
+            if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
+                self.evidence.get_or_insert_with(|| format!("{path} is missing"));
+            }
+            self.child_changed(path, now, |parent| {
+                parent.lost_child |= was_there && !parent.children && !parent.history.has_changes();
+                parent.children |= !planted::is(Defect::LostChildIgnored);
+            });
         }
         if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
             self.root_creation = RootCreation::Due;
@@ -247,6 +344,9 @@ impl Synchroniser {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.sizes.settle();
         if self.link == Link::Watching && !self.stopped {
+            if self.verification == Verification::OfAnchors && self.unread.backlog() == 0 {
+                self.verification = Verification::Done;
+            }
             self.note_edits(now);
             // Some servers do not say at which zxid a request failed.
             if zxid > Zxid(0) {

@@ -1,8 +1,9 @@
-//! ZooKeeper's `sync`, for calls that wait until all that was committed before them can be read.
+//! Barriers, for calls that wait until all that was committed before them can be read, and for trees that have no date.
 //!
-//! A server replies to a `sync` when it has caught up with its leader. In the connection's one stream, the
-//! notifications of all that it had to catch up with stand before that reply. So a cut at the zxid of the reply, or at
-//! a later one, has all that was committed when the request was sent.
+//! A server replies to a barrier when it has applied all that was committed before it. In the connection's one stream,
+//! the notifications of all that stand before that reply. So a cut at the zxid of the reply, or at a later one, has all
+//! that was committed when the request was sent. (With ZooKeeper's `sync` the same holds of a server that follows; a
+//! leader answers it as it is.)
 //!
 //! One request is under way at a time, for all calls that were made before it was sent. Whoever calls later may ask
 //! for what was committed later, and shares the next one.
@@ -13,10 +14,10 @@ use super::{Link, Synchroniser};
 use crate::error::Status;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
-use crate::sync::Output;
+use crate::sync::{Output, SyncMode};
 use crate::wire::ServerError;
 
-/// A call that waits for a `sync`. Those of a cache are numbered from 1, in the order in which they are made.
+/// A call of `sync`. Those of a cache are numbered from 1, in the order in which they are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
@@ -48,19 +49,27 @@ impl Synchroniser {
         }
     }
 
-    /// Whether a `sync` is to be sent now; its reply is to be given to [`handle_synced`](Self::handle_synced).
-    pub fn take_sync(&mut self) -> bool {
+    /// Whether the server is to catch up now, and how, where calls ask for it in the way of `mode`; the reply is to be
+    /// given to [`handle_synced`](Self::handle_synced).
+    pub fn take_sync(&mut self, mode: SyncMode) -> Option<SyncMode> {
         // Without the watch nothing is exact, and no reply helps.
         let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
         let Syncs { last, answered, round } = &mut self.syncs;
-        let is_due = is_ready && round.is_none() && *last > *answered;
-        if is_due {
-            *round = Some(Round { last: *last, zxid: None });
+        let is_called = *last > *answered && round.is_none();
+        let is_under_way = round.as_ref().is_some_and(|round| round.zxid.is_none());
+        if !is_ready || is_under_way || !(is_called || self.undated) {
+            return None;
         }
-        is_due
+        *round = Some(Round { last: *last, zxid: None });
+        Some(match mode {
+            // Only a transaction gives a date.
+            _ if self.undated => SyncMode::Barrier,
+            SyncMode::Barrier if planted::is(Defect::SyncTakenForBarrier) => SyncMode::Sync,
+            mode => mode,
+        })
     }
 
-    /// The reply to a `sync`, with the zxid in its header.
+    /// The reply to what [`take_sync`](Self::take_sync) asked for, with the zxid in its header.
     pub fn handle_synced(&mut self, zxid: Zxid, error: ServerError, now: Instant) {
         let Some(round) = &mut self.syncs.round else { return };
         match error {
@@ -71,6 +80,10 @@ impl Synchroniser {
                 }
                 let last = round.last;
                 self.settle(zxid, now);
+                if self.undated {
+                    // By chance, if it is honest: asked for again, but not without a pause.
+                    self.retry_later(now);
+                }
                 if planted::is(Defect::SyncAnsweredAtItsReply) {
                     self.answer_syncs(last, Ok(()));
                 }
@@ -80,9 +93,12 @@ impl Synchroniser {
                 self.retry_later(now);
             }
             error => {
-                log::warn!("the server could not sync: {error}");
+                log::warn!("the server could not catch up with what is committed: {error}");
                 let last = round.last;
                 self.answer_syncs(last, Err(Status::Connection));
+                if self.undated {
+                    self.retry_later(now);
+                }
             }
         }
         self.tell_state();

@@ -10,7 +10,7 @@ use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Read};
 use crate::sync::synchroniser::Synchroniser;
-use crate::sync::{Options, Output, Pace, Progress, Ticket};
+use crate::sync::{Options, Output, Pace, Progress, SyncMode, Ticket};
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
 
@@ -171,7 +171,7 @@ pub fn difference(tree: &Tree, nodes: &Nodes) -> Option<String> {
 
 enum Sent {
     Watch,
-    Sync,
+    Barrier,
     Nodes(Vec<Read>),
     Stat(Read),
     CreateRoot,
@@ -222,6 +222,8 @@ pub struct World {
     pub cache: Synchroniser,
     pub now: Instant,
     pub connected: bool,
+    /// The next connection goes on with the session of the one before.
+    pub resumes: bool,
     pub asked: Asked,
     pub versions: Vec<Arc<Version>>,
     pub events: Vec<EventKind>,
@@ -287,6 +289,7 @@ impl World {
             cache: Synchroniser::new(path(ROOT), &NodePath::root(), options, rng, now),
             now,
             connected: false,
+            resumes: false,
             asked: Asked::default(),
             versions: Vec::new(),
             events: Vec::new(),
@@ -327,8 +330,9 @@ impl World {
 
     pub fn connect(&mut self) {
         self.connected = true;
-        self.cache.handle_connected();
+        self.cache.handle_connected(self.resumes);
         self.sent.push_back(Sent::Watch);
+        self.cache.handle_watch_asked();
         self.pump();
     }
 
@@ -342,7 +346,9 @@ impl World {
         (self.connected, self.watching) = (false, false);
         self.sent.clear();
         self.words.clear();
-        self.cache.handle_suspended(self.last_zxid, self.heard);
+        let last_zxid = Some(self.last_zxid).filter(|zxid| zxid.is_transaction());
+        self.cache.handle_suspended(last_zxid, self.heard);
+        self.resumes = true;
         self.pump();
     }
 
@@ -353,6 +359,7 @@ impl World {
     }
 
     pub fn lose(&mut self) {
+        self.resumes = false;
         self.cache.handle_lost();
         self.pump();
     }
@@ -379,7 +386,7 @@ impl World {
                 self.watching = true;
                 Word::Watching
             }
-            Sent::Sync => {
+            Sent::Barrier => {
                 self.asked.syncs += 1;
                 Word::Synced(if throttled { ServerError::THROTTLED } else { ServerError::OK })
             }
@@ -421,7 +428,7 @@ impl World {
             Word::Notification(kind, path) => self.cache.handle_notification(kind, &path, self.now),
             Word::Found(found) => {
                 for (path, answer) in &found {
-                    self.cache.handle_found(path, answer.found(), self.now);
+                    self.cache.handle_found(path, answer.found(), zxid, self.now);
                 }
                 self.cache.handle_reply(zxid, self.now);
             }
@@ -464,8 +471,9 @@ impl World {
         if self.cache.take_root_creation() {
             self.sent.push_back(Sent::CreateRoot);
         }
-        if self.cache.take_sync() {
-            self.sent.push_back(Sent::Sync);
+        if let Some(mode) = self.cache.take_sync(SyncMode::Barrier) {
+            assert_eq!(mode, SyncMode::Barrier);
+            self.sent.push_back(Sent::Barrier);
         }
         while let Some(flight) = self.cache.poll_flight(self.now) {
             assert!(self.watching || self.words.is_empty(), "reads without a watch");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use treecache::engine::{Engine, Output};
 use treecache::session::{Action, Backoff, Hosts, Settings, TransportError};
-use treecache::sync::{self, CacheId, Options, Pace};
+use treecache::sync::{self, CacheId, Options, Pace, SyncMode};
 use treecache::{NodePath, State};
 use treecache_test_protocol as protocol;
 
@@ -345,7 +345,7 @@ impl World {
             audit_interval: self.scenario.audit,
             pace: self.scenario.pace,
         };
-        let mut engine = Engine::new(settings, self.rng.fork(), self.instant());
+        let mut engine = Engine::new(settings, SyncMode::Barrier, self.rng.fork(), self.instant());
         engine.open(CacheId(1), NodePath::new(ROOT).expect("a path"), options, self.instant());
         self.clients[client].engine = Some(engine);
         self.with(client, |_, _| ());

@@ -211,13 +211,14 @@ impl Stage {
     fn check(&mut self, event: Event) {
         assert!(!self.is_closed, "{event:?} behind the end");
         match event {
-            Event::Connected => {
+            Event::Connected { .. } => {
                 assert!(!self.is_ready, "connected twice");
                 (self.is_ready, self.is_lost) = (true, None);
                 self.asked.clear();
             }
             Event::Suspended { last_zxid } => {
-                assert!(self.is_ready && last_zxid.0 >= 0, "suspended at {last_zxid:?}");
+                let is_transaction = last_zxid.is_none_or(|zxid| zxid.is_transaction());
+                assert!(self.is_ready && is_transaction, "suspended at {last_zxid:?}");
                 (self.is_ready, self.is_lost) = (false, Some(false));
                 self.asked.clear();
             }

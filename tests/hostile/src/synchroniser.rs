@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache::path::NodePath;
 use treecache::stat::Zxid;
 use treecache::state::State;
-use treecache::sync::{CacheId, Group, Options, Pace, Purpose};
+use treecache::sync::{Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
 use treecache::wire::{Notification, Request, ServerError};
 
 use crate::input::Input;
@@ -47,7 +47,7 @@ pub fn synchroniser(data: &[u8]) -> usize {
     let mut input = Input::new(data);
     let chroot = NodePath::new(input.choose(&["/", "/c"])).expect("a valid path");
     let mut stage = Stage {
-        group: Group::new(chroot.clone(), fastrand::Rng::with_seed(1)),
+        group: Group::new(chroot.clone(), SyncMode::Barrier, fastrand::Rng::with_seed(1)),
         chroot,
         now: Instant::now(),
         link: Link::Never,
@@ -124,7 +124,7 @@ impl Stage {
                 self.asked.clear();
                 self.reads = 0;
                 // What a ping named may be newer than the last reply.
-                self.group.handle_suspended(Zxid(self.liar.next_zxid(input)), self.now);
+                self.group.handle_suspended(transaction(self.liar.next_zxid(input)), self.now);
                 self.link = Link::Suspended;
             }
             Link::Suspended if input.byte() > 127 => {
@@ -135,7 +135,7 @@ impl Stage {
                 if before != Link::Never && input.byte() > 200 {
                     self.reset();
                 }
-                self.group.handle_connected();
+                self.group.handle_connected(input.byte() > 127);
                 self.link = Link::Up;
             }
         }
@@ -164,13 +164,17 @@ impl Stage {
         let zxid = if answer.error == 0 { answer.zxid } else { input.number() };
         self.liar.zxid = self.liar.zxid.max(zxid);
         let (zxid, error) = (Zxid(zxid), ServerError(answer.error));
-        if self.group.handle_reply(purpose, zxid, error, &answer.body, self.now).is_err()
+        if let Err(breach) = self.group.handle_reply(purpose, zxid, error, &answer.body, self.now)
             && self.link == Link::Up
         {
             self.asked.clear();
             self.reads = 0;
-            self.group.handle_suspended(Zxid(self.liar.zxid), self.now);
+            self.group.handle_suspended(None, self.now);
             self.link = Link::Suspended;
+            if let Breach::OtherHistory(_) = breach {
+                self.group.handle_reset();
+                self.caches.reset();
+            }
         }
     }
 
@@ -211,7 +215,7 @@ impl Stage {
 
     fn end_honestly(&mut self) {
         if self.link == Link::Up {
-            self.group.handle_suspended(Zxid(self.liar.zxid), self.now);
+            self.group.handle_suspended(transaction(self.liar.zxid), self.now);
         }
         (self.link, self.reads) = (Link::Up, 0);
         self.asked.clear();
@@ -219,8 +223,10 @@ impl Stage {
             // A session finds that no server has come so far.
             self.reset();
         }
-        self.group.handle_connected();
-        let zxid = Zxid(self.liar.zxid + 1);
+        self.group.handle_connected(false);
+        let mut behind = (1..).map(|more| Zxid(self.liar.zxid + more));
+        let zxid =
+            behind.find(|zxid| zxid.is_transaction()).expect("one of two that follow each other is one");
         for _ in 0..20 {
             self.pump();
             let mut replies = 0;
@@ -254,4 +260,9 @@ fn nothing_there(request: &Request) -> (ServerError, Vec<u8>) {
         }
         _ => (ServerError::OK, Vec::new()),
     }
+}
+
+/// What a session tells of the zxid that was named last.
+fn transaction(zxid: i64) -> Option<Zxid> {
+    Some(Zxid(zxid)).filter(|zxid| zxid.is_transaction())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use treecache::engine::{Engine, Output};
 use treecache::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache::sync::{CacheId, Options, Pace};
+use treecache::sync::{CacheId, Options, Pace, SyncMode};
 use treecache::{NodePath, Zxid};
 use treecache_checks::{Check, Excused, Kind, Violation};
 
@@ -155,7 +155,7 @@ impl World {
             limit_frame: 1 << 20,
             backoff: Backoff::default(),
         };
-        let engine = Engine::new(settings, Rng::with_seed(!plan.seed), base);
+        let engine = Engine::new(settings, SyncMode::Barrier, Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
         let mut world = World {
             most_batches: plan.most_batches(),

@@ -1,0 +1,111 @@
+//! Anchors: the few nodes that show whether a server still has the history that a tree was read in.
+//!
+//! A server that was put back to a backup and has gone on in another way since may come to the very zxid that it had
+//! before. What it then cannot have is the newest changes of the tree: another transaction has their zxids, at another
+//! time. So the newest nodes are asked for; and some older ones, spaced ever more widely, in case what is newest is the
+//! same by chance.
+
+use super::flight::MOST_LISTED;
+use crate::tree::Tree;
+
+/// Anchors of a tree at most: the newest ones, then ranks that grow by a third each.
+const MOST: usize = 64;
+const NEWEST: usize = 16;
+
+/// A node to be asked for, by its path in the tree, and whether its child list is to be read too: where the newest
+/// that happened to a node is that a child came or went, only the names tell which.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Anchor {
+    pub path: String,
+    pub children: bool,
+}
+
+/// The anchors of a tree, in the order of a walk; at least the root, be it there or not.
+pub fn of(tree: &Tree) -> Vec<Anchor> {
+    let mut ranked = Vec::with_capacity(tree.len());
+    let mut walk = tree.preorder();
+    let mut place = 0u32;
+    while let Some((_, entry)) = walk.next() {
+        if let Some(node) = &entry.node {
+            ranked.push((std::cmp::Reverse(node.stat().newest()), place));
+        }
+        place += 1;
+    }
+    ranked.sort_unstable();
+    let mut chosen: Vec<u32> = ranks().map_while(|rank| ranked.get(rank)).map(|(_, place)| *place).collect();
+    chosen.push(0);
+    chosen.sort_unstable();
+    chosen.dedup();
+    if tree.is_empty() {
+        return vec![Anchor { path: String::new(), children: false }];
+    }
+    let mut anchors = Vec::with_capacity(chosen.len());
+    let mut chosen = chosen.into_iter().peekable();
+    let (mut walk, mut place) = (tree.preorder(), 0u32);
+    while let (Some(next), Some((path, entry))) = (chosen.peek(), walk.next()) {
+        if *next == place {
+            chosen.next();
+            let children = entry.node.as_ref().is_some_and(|node| {
+                let stat = node.stat();
+                stat.newest() == stat.pzxid && (1..=MOST_LISTED).contains(&stat.num_children)
+            });
+            anchors.push(Anchor { path: path.to_owned(), children });
+        }
+        place += 1;
+    }
+    anchors
+}
+
+/// Which places in the order from the newest to the oldest: 0 to 15, and then ever more widely spaced ones.
+fn ranks() -> impl Iterator<Item = usize> {
+    let spaced = std::iter::successors(Some(NEWEST), |rank| Some(rank + rank / 3));
+    (0..NEWEST).chain(spaced).take(MOST - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stat::{Stat, Zxid};
+    use crate::tree::Node;
+    use std::sync::Arc;
+
+    fn tree(nodes: usize) -> Tree {
+        let mut tree = Tree::default();
+        for n in 0..nodes {
+            let stat = Stat { czxid: Zxid(1), mzxid: Zxid(1 + n as i64), ..Stat::default() };
+            let path = if n == 0 { String::new() } else { format!("{n:06}") };
+            assert!(tree.put(&path, Some(Arc::new(Node::new(Arc::from([]), stat)))));
+        }
+        tree
+    }
+
+    #[test]
+    fn the_newest_nodes_are_asked_for_the_root_and_some_of_the_rest() {
+        let paths = |nodes| of(&tree(nodes)).into_iter().map(|anchor| anchor.path).collect::<Vec<_>>();
+        assert_eq!(paths(0), [""]);
+        assert_eq!(paths(1), [""]);
+        assert_eq!(paths(20).len(), 18, "16 of the newest, rank 16, and the root");
+        let of_many = paths(50_000);
+        assert!(of_many.len() <= MOST, "{}", of_many.len());
+        assert_eq!(of_many[0], "");
+        assert_eq!(
+            of_many[of_many.len() - 16..],
+            (49_984..50_000).map(|n| format!("{n:06}")).collect::<Vec<_>>()
+        );
+        let old = of_many.iter().filter(|path| ***path < *"025000").count();
+        assert!(old >= 2, "{old} of the older half");
+    }
+
+    #[test]
+    fn a_child_list_is_asked_for_where_it_is_what_changed_last() {
+        let mut tree = tree(1);
+        for (pzxid, num_children, listed) in
+            [(0, 5, false), (1, 5, true), (9, 5, true), (9, 0, false), (9, MOST_LISTED + 1, false)]
+        {
+            let stat =
+                Stat { czxid: Zxid(1), mzxid: Zxid(1), pzxid: Zxid(pzxid), num_children, ..Stat::default() };
+            assert!(tree.put("", Some(Arc::new(Node::new(Arc::from([]), stat)))));
+            assert_eq!(of(&tree), [Anchor { path: String::new(), children: listed }]);
+        }
+    }
+}
