@@ -5,55 +5,48 @@
 //! time. So the newest nodes are asked for; and some older ones, spaced ever more widely, in case what is newest is the
 //! same by chance.
 
-use super::flight::MOST_LISTED;
+use std::cmp::Reverse;
+
+use crate::stat::Stat;
 use crate::tree::Tree;
 
 /// Anchors of a tree at most: the newest ones, then ranks that grow by a third each.
 const MOST: usize = 64;
 const NEWEST: usize = 16;
+/// How many children an anchor may have whose list is read along.
+const MOST_LISTED: i32 = 256;
 
-/// A node to be asked for, by its path in the tree, and whether its child list is to be read too: where the newest
-/// that happened to a node is that a child came or went, only the names tell which.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Anchor {
-    pub path: String,
-    pub children: bool,
-}
-
-/// The anchors of a tree, in the order of a walk; at least the root, be it there or not.
-pub fn of(tree: &Tree) -> Vec<Anchor> {
+/// The anchors of a tree, by their paths in it, in the order of a walk; at least the root, be it there or not.
+pub fn of(tree: &Tree) -> Vec<String> {
     let mut ranked = Vec::with_capacity(tree.len());
-    let mut walk = tree.preorder();
-    let mut place = 0u32;
+    let (mut walk, mut place) = (tree.preorder(), 0u32);
     while let Some((_, entry)) = walk.next() {
-        if let Some(node) = &entry.node {
-            ranked.push((std::cmp::Reverse(node.stat().newest()), place));
-        }
+        ranked.extend(entry.node.as_ref().map(|node| (Reverse(node.stat().newest()), place)));
         place += 1;
     }
     ranked.sort_unstable();
     let mut chosen: Vec<u32> = ranks().map_while(|rank| ranked.get(rank)).map(|(_, place)| *place).collect();
-    chosen.push(0);
+    chosen.push(0); // the root
     chosen.sort_unstable();
     chosen.dedup();
-    if tree.is_empty() {
-        return vec![Anchor { path: String::new(), children: false }];
-    }
     let mut anchors = Vec::with_capacity(chosen.len());
-    let mut chosen = chosen.into_iter().peekable();
     let (mut walk, mut place) = (tree.preorder(), 0u32);
-    while let (Some(next), Some((path, entry))) = (chosen.peek(), walk.next()) {
-        if *next == place {
-            chosen.next();
-            let children = entry.node.as_ref().is_some_and(|node| {
-                let stat = node.stat();
-                stat.newest() == stat.pzxid && (1..=MOST_LISTED).contains(&stat.num_children)
-            });
-            anchors.push(Anchor { path: path.to_owned(), children });
+    while let Some((path, _)) = walk.next() {
+        if chosen.binary_search(&place).is_ok() {
+            anchors.push(path.to_owned());
         }
         place += 1;
     }
+    if anchors.is_empty() {
+        anchors.push(String::new());
+    }
     anchors
+}
+
+/// Whether an anchor shows itself in its child list: the newest that happened to it is that a child came or went, and
+/// only the names tell which.
+pub fn is_listed(stat: &Stat) -> bool {
+    stat.newest() == stat.pzxid && (1..=MOST_LISTED).contains(&stat.num_children)
 }
 
 /// Which places in the order from the newest to the oldest: 0 to 15, and then ever more widely spaced ones.
@@ -81,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_newest_nodes_are_asked_for_the_root_and_some_of_the_rest() {
-        let paths = |nodes| of(&tree(nodes)).into_iter().map(|anchor| anchor.path).collect::<Vec<_>>();
+        let paths = |nodes| of(&tree(nodes));
         assert_eq!(paths(0), [""]);
         assert_eq!(paths(1), [""]);
         assert_eq!(paths(20).len(), 18, "16 of the newest, rank 16, and the root");
@@ -98,14 +91,14 @@ mod tests {
 
     #[test]
     fn a_child_list_is_asked_for_where_it_is_what_changed_last() {
-        let mut tree = tree(1);
-        for (pzxid, num_children, listed) in
-            [(0, 5, false), (1, 5, true), (9, 5, true), (9, 0, false), (9, MOST_LISTED + 1, false)]
-        {
-            let stat =
-                Stat { czxid: Zxid(1), mzxid: Zxid(1), pzxid: Zxid(pzxid), num_children, ..Stat::default() };
-            assert!(tree.put("", Some(Arc::new(Node::new(Arc::from([]), stat)))));
-            assert_eq!(of(&tree), [Anchor { path: String::new(), children: listed }]);
-        }
+        let stat = |pzxid, num_children| Stat {
+            czxid: Zxid(1),
+            mzxid: Zxid(3),
+            pzxid: Zxid(pzxid),
+            num_children,
+            ..Stat::default()
+        };
+        assert!(!is_listed(&stat(2, 5)) && is_listed(&stat(3, 5)) && is_listed(&stat(9, 5)));
+        assert!(!is_listed(&stat(9, 0)) && !is_listed(&stat(9, MOST_LISTED + 1)));
     }
 }

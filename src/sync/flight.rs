@@ -23,8 +23,6 @@ const REQUEST_BYTES: usize = 512 << 10;
 const MOST_REQUEST_BYTES: usize = 1000 << 10;
 /// Above this size data is not fetched again for a Stat alone.
 pub const LARGE_DATA: usize = 4 << 10;
-/// How many children a node may have whose list is read along with a few anchors.
-pub const MOST_LISTED: i32 = 1000;
 /// Bytes of a result besides the data.
 const RESULT_OVERHEAD: usize = 100;
 /// Bytes of a read in a request besides the path.

@@ -1,6 +1,7 @@
 //! The synchroniser and the group against a small ZooKeeper in memory, in simulated time: what is asked for, and
 //! moments that matter. Schedules by the hundred thousand, of the whole path from the bytes up, are `tests/sim`'s.
 
+mod history;
 mod model;
 
 use std::time::Duration;
@@ -302,9 +303,9 @@ fn a_sync_is_not_answered_with_a_cut_that_something_hidden_was_found_to_be_missi
     world.write(&[Write::CreatePrivate(format!("{ROOT}/private"))]);
     world.sync(1);
     world.advance(Duration::from_secs(2));
-    assert!(world.serve() && world.serve() && world.deliver());
+    assert!(world.serve() && world.serve() && world.serve() && world.deliver());
     assert_eq!((world.synced.len(), world.state), (1, State::InStep));
-    assert!(world.deliver());
+    assert!(world.deliver() && world.deliver(), "the watch, set again, and the root");
     assert_eq!(world.state, State::CatchingUp, "the root has another child");
     world.sync(2);
     // The root's children, and the reply at the zxid of the cut from before.
@@ -774,7 +775,11 @@ fn missing(reads: usize) -> Vec<u8> {
 
 impl Line {
     fn new() -> Line {
-        let mut group = Group::new(path("/"), SyncMode::Barrier, Rng::with_seed(1));
+        Line::below("/")
+    }
+
+    fn below(chroot: &str) -> Line {
+        let mut group = Group::new(path(chroot), SyncMode::Barrier, Rng::with_seed(1));
         group.handle_connected(true);
         Line { group, now: std::time::Instant::now(), asked: Default::default() }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{AuditStep, Link, Synchroniser, Verification};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::sync::anchors::{self, Anchor};
+use crate::sync::anchors;
 use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS};
 use crate::sync::unread::Want;
 use crate::tree::Tree;
@@ -30,11 +30,9 @@ impl Synchroniser {
 
     /// Has the nodes read that show whether the history is still the one that the tree was read in.
     pub(super) fn want_anchors(&mut self) {
-        for Anchor { path, children } in anchors::of(&self.tree) {
+        for path in anchors::of(&self.tree) {
             let path = self.root.absolute(&path);
-            self.unread.update(&path, |want| {
-                (want.suspect, want.discovered, want.children) = (true, true, children);
-            });
+            self.unread.update(&path, |want| (want.suspect, want.discovered) = (true, true));
         }
     }
 
@@ -70,6 +68,10 @@ impl Synchroniser {
                 self.fill_from_audit(&mut flight);
                 self.schedule_audit(now);
             }
+        } else if self.verification == Verification::OfAnchors {
+            flight = Flight::new(self.chroot);
+            self.fill_from_queue(&mut flight);
+            self.list_anchors(&mut flight);
         } else {
             flight = Flight::into_the_unknown(self.chroot);
             self.fill_from_queue(&mut flight);
@@ -119,6 +121,13 @@ impl Synchroniser {
                 let known = self.root.relative(read.path.as_str()).and_then(|path| self.tree.get(path));
                 read.children |= known.is_none();
             }
+        }
+    }
+
+    fn list_anchors(&self, flight: &mut Flight) {
+        for read in flight.nodes.iter_mut().chain(&mut flight.stats) {
+            let known = self.root.relative(read.path.as_str()).and_then(|path| self.known(path));
+            read.children |= known.is_some_and(|known| anchors::is_listed(known));
         }
     }
 

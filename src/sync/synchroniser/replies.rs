@@ -95,9 +95,9 @@ impl Synchroniser {
             return;
         };
         // Only an ACL hides a change of data, and this one is what it was: it was not hidden, but not told.
-        let is_same_acl = stat.is_same_node(&known) && stat.aversion == known.aversion;
+        let is_same_acl = stat.is_same_node(known) && stat.aversion == known.aversion;
         if is_same_acl
-            && !stat.has_same_data(&known)
+            && !stat.has_same_data(known)
             && !self.is_zookeepers
             && !planted::is(Defect::LostWatchIgnored)
         {
@@ -107,9 +107,16 @@ impl Synchroniser {
     }
 
     /// The Stat that is known of a node.
-    fn known(&self, relative: &str) -> Option<Stat> {
+    pub(super) fn known(&self, relative: &str) -> Option<&Stat> {
         let entry = self.tree.get(relative)?;
-        entry.node.as_ref().map(|node| *node.stat())
+        entry.node.as_ref().map(|node| node.stat())
+    }
+
+    /// Whether a child is not in a list that stands for certain in the one that is known.
+    fn lacks_known_child(&self, relative: &str, names: &[&str], want: &Want) -> bool {
+        let is_known = !want.children && !want.history.has_changes();
+        let known = self.tree.get(relative).and_then(|entry| entry.children.as_deref()).filter(|_| is_known);
+        known.is_some_and(|known| known.iter().any(|(name, _)| !names.contains(&name)))
     }
 
     /// What no single history can hold, known and found together. (Whatever differs is read in any case: this only
@@ -127,7 +134,7 @@ impl Synchroniser {
         zxid: Zxid,
         want: &Want,
     ) {
-        let (Found::Node { stat, .. } | Found::Stat { stat, .. }) = found else { return };
+        let (Found::Node { stat, children, .. } | Found::Stat { stat, children }) = found else { return };
         let Some(known) = self.known(relative) else { return };
         if self.is_zookeepers || self.evidence.is_some() || planted::is(Defect::EvidenceIgnored) {
             return;
@@ -137,14 +144,18 @@ impl Synchroniser {
         let is_same_change = is_same_creation && is_dated(known.mzxid) && stat.mzxid == known.mzxid;
         let what = if is_same_creation && stat.ctime != known.ctime {
             format!("{} created it at {} ms, and at {} ms", known.czxid, known.ctime, stat.ctime)
-        } else if is_same_change && !stat.has_same_data(&known) {
+        } else if is_same_change && !stat.has_same_data(known) {
             format!("{} set its data at {} ms, and at {} ms", known.mzxid, known.mtime, stat.mtime)
+        } else if is_dated(known.pzxid)
+            && stat.has_same_children(known)
+            && (want.lost_child
+                || children.as_ref().is_some_and(|names| self.lacks_known_child(relative, names, want)))
+        {
+            format!("a child is missing from the list of {}", known.pzxid)
         } else if stat.czxid < known.czxid && zxid >= known.czxid {
             format!("at {zxid} the node that {} created is that of {}", known.czxid, stat.czxid)
         } else if stat.mzxid < known.mzxid && zxid >= known.mzxid {
             format!("at {zxid} the data that {} set is that of {}", known.mzxid, stat.mzxid)
-        } else if want.lost_child && is_dated(known.pzxid) && stat.has_same_children(&known) {
-            format!("a child is missing from the list of {}", known.pzxid)
         } else {
             return;
         };

@@ -10,7 +10,7 @@ use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Read};
 use crate::sync::synchroniser::Synchroniser;
-use crate::sync::{Options, Output, Pace, Progress, SyncMode, Ticket};
+use crate::sync::{Breach, Options, Output, Pace, Progress, SyncMode, Ticket};
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
 
@@ -22,6 +22,8 @@ pub struct ModelNode {
     stat: Stat,
     /// The session may read it.
     open: bool,
+    /// Creations below it are not counted any more.
+    saturated: bool,
 }
 
 type Nodes = BTreeMap<String, Arc<ModelNode>>;
@@ -40,6 +42,8 @@ pub enum Write {
 #[derive(Default)]
 pub struct Server {
     pub zxid: Zxid,
+    /// In ms; it goes on where the history is another one.
+    pub time: i64,
     pub nodes: Nodes,
     history: Vec<(Zxid, Nodes)>,
 }
@@ -58,6 +62,7 @@ impl Server {
     /// One transaction; writes that are not possible are left out. Returns what is notified of.
     pub fn transact(&mut self, writes: &[Write]) -> Vec<(NotificationKind, String)> {
         self.zxid.0 += 1;
+        self.time += 1;
         let mut notified = Vec::new();
         for write in writes {
             notified.extend(self.write(write));
@@ -73,21 +78,36 @@ impl Server {
         (self.zxid, self.nodes) = (zxid, nodes);
     }
 
+    /// It has lost what came behind that zxid, and goes on from there.
+    pub fn put_back(&mut self, zxid: Zxid) {
+        self.history.retain(|(at, _)| *at <= zxid);
+        self.nodes = self.history.last().map(|(_, nodes)| nodes.clone()).unwrap_or_default();
+        self.zxid = zxid;
+    }
+
     fn write(&mut self, write: &Write) -> Option<(NotificationKind, String)> {
-        let zxid = self.zxid;
+        let (zxid, time) = (self.zxid, self.time);
         let (kind, path, open) = match write {
             Write::Create(path) | Write::CreatePrivate(path) => {
                 let is_possible = !self.nodes.contains_key(path) && (path == ROOT || self.child(path, 1));
                 let open = matches!(write, Write::Create(_));
-                let stat = Stat { czxid: zxid, mzxid: zxid, pzxid: zxid, ..Stat::default() };
-                let node = ModelNode { data: Vec::new(), stat, open };
+                let stat = Stat {
+                    czxid: zxid,
+                    mzxid: zxid,
+                    ctime: time,
+                    mtime: time,
+                    pzxid: zxid,
+                    ..Stat::default()
+                };
+                let node = ModelNode { data: Vec::new(), stat, open, saturated: false };
                 is_possible.then(|| self.nodes.insert(path.clone(), Arc::new(node)))?;
                 (NotificationKind::Created, path, open)
             }
             Write::Set(path, data) => {
                 let node = Arc::make_mut(self.nodes.get_mut(path)?);
                 node.data.clone_from(data);
-                (node.stat.mzxid, node.stat.data_length) = (zxid, data.len() as i32);
+                (node.stat.mzxid, node.stat.mtime) = (zxid, time);
+                node.stat.data_length = data.len() as i32;
                 node.stat.version += 1;
                 (NotificationKind::DataChanged, path, node.open)
             }
@@ -110,10 +130,24 @@ impl Server {
     fn child(&mut self, path: &str, difference: i32) -> bool {
         let parent = path.rsplit_once('/').and_then(|(parent, _)| self.nodes.get_mut(parent));
         let Some(parent) = parent.map(Arc::make_mut) else { return false };
-        parent.stat.cversion += 1;
         parent.stat.num_children += difference;
-        parent.stat.pzxid = self.zxid;
+        if parent.saturated {
+            parent.stat.cversion = -2 - parent.stat.num_children;
+        } else {
+            parent.stat.cversion += 1;
+        }
+        if !parent.saturated || difference < 0 {
+            parent.stat.pzxid = self.zxid;
+        }
         true
+    }
+
+    /// Makes it a node below which 2^31 others were created.
+    pub fn saturate(&mut self, path: &str) {
+        let node = Arc::make_mut(self.nodes.get_mut(path).expect("it is there"));
+        node.saturated = true;
+        node.stat.cversion = -2 - node.stat.num_children;
+        self.transact(&[]);
     }
 
     fn at(&self, zxid: Zxid) -> &Nodes {
@@ -171,6 +205,7 @@ pub fn difference(tree: &Tree, nodes: &Nodes) -> Option<String> {
 
 enum Sent {
     Watch,
+    WatchAgain,
     Barrier,
     Nodes(Vec<Read>),
     Stat(Read),
@@ -200,6 +235,7 @@ impl Answer {
 
 enum Word {
     Watching,
+    WatchingAgain,
     Synced(ServerError),
     Notification(NotificationKind, NodePath),
     Found(Vec<(NodePath, Answer)>),
@@ -235,7 +271,13 @@ pub struct World {
     pub strict: bool,
     /// The next answers are refusals.
     pub throttled: usize,
+    /// Barriers are not answered.
+    pub drop_barriers: bool,
+    /// The server has forgotten watches.
+    forgetful: bool,
     faults: usize,
+    /// Why connections were ended.
+    pub breaches: Vec<Breach>,
     watching: bool,
     sent: VecDeque<Sent>,
     words: VecDeque<(Zxid, Word)>,
@@ -298,7 +340,10 @@ impl World {
             progress: Progress::default(),
             strict: true,
             throttled: 0,
+            drop_barriers: false,
+            forgetful: false,
             faults: 0,
+            breaches: Vec::new(),
             watching: false,
             sent: VecDeque::new(),
             words: VecDeque::new(),
@@ -343,13 +388,32 @@ impl World {
     }
 
     pub fn disconnect(&mut self) {
+        self.disconnect_at(Some(self.last_zxid).filter(|zxid| zxid.is_transaction()));
+    }
+
+    fn disconnect_at(&mut self, last_zxid: Option<Zxid>) {
         (self.connected, self.watching) = (false, false);
         self.sent.clear();
         self.words.clear();
-        let last_zxid = Some(self.last_zxid).filter(|zxid| zxid.is_transaction());
         self.cache.handle_suspended(last_zxid, self.heard);
         self.resumes = true;
         self.pump();
+    }
+
+    /// What was read shows that the connection is of no use.
+    fn break_off(&mut self, breach: Breach) {
+        self.disconnect_at(None);
+        if matches!(breach, Breach::OtherHistory(_)) {
+            self.seen = self.server.zxid;
+            self.cache.handle_reset();
+        }
+        self.breaches.push(breach);
+        self.connect();
+    }
+
+    /// The server forgets its watches, and tells nobody.
+    pub fn forget_watches(&mut self) {
+        (self.watching, self.forgetful) = (false, true);
     }
 
     /// Somebody calls `sync`.
@@ -375,6 +439,9 @@ impl World {
     /// The server answers one request.
     pub fn serve(&mut self) -> bool {
         let Some(sent) = self.sent.pop_front() else { return false };
+        if self.drop_barriers && matches!(sent, Sent::Barrier) {
+            return true;
+        }
         let throttled = self.throttled > 0;
         self.throttled -= usize::from(throttled);
         let answer = |read: &Read, data| match throttled {
@@ -386,8 +453,13 @@ impl World {
                 self.watching = true;
                 Word::Watching
             }
+            Sent::WatchAgain => {
+                self.watching = true;
+                Word::WatchingAgain
+            }
             Sent::Barrier => {
                 self.asked.syncs += 1;
+                self.write(&[]);
                 Word::Synced(if throttled { ServerError::THROTTLED } else { ServerError::OK })
             }
             Sent::Nodes(reads) => {
@@ -424,6 +496,7 @@ impl World {
         }
         match word {
             Word::Synced(error) => self.cache.handle_synced(zxid, error, self.now),
+            Word::WatchingAgain => {}
             Word::Watching => self.cache.handle_watching(Some(zxid), self.now),
             Word::Notification(kind, path) => self.cache.handle_notification(kind, &path, self.now),
             Word::Found(found) => {
@@ -431,6 +504,9 @@ impl World {
                     self.cache.handle_found(path, answer.found(), zxid, self.now);
                 }
                 self.cache.handle_reply(zxid, self.now);
+                if let Some(breach) = self.cache.take_breach() {
+                    self.break_off(breach);
+                }
             }
             Word::Created(error) => self.cache.handle_created(error, true, self.now),
         }
@@ -471,12 +547,15 @@ impl World {
         if self.cache.take_root_creation() {
             self.sent.push_back(Sent::CreateRoot);
         }
+        if self.cache.takes_renewal() {
+            self.sent.push_back(Sent::WatchAgain);
+        }
         if let Some(mode) = self.cache.take_sync(SyncMode::Barrier) {
             assert_eq!(mode, SyncMode::Barrier);
             self.sent.push_back(Sent::Barrier);
         }
         while let Some(flight) = self.cache.poll_flight(self.now) {
-            assert!(self.watching || self.words.is_empty(), "reads without a watch");
+            assert!(self.watching || self.words.is_empty() || self.forgetful, "reads without a watch");
             if !flight.nodes.is_empty() {
                 assert!(request_len(&flight.nodes) < 1_048_575, "longer than a server takes");
                 self.sent.push_back(Sent::Nodes(flight.nodes));
@@ -560,6 +639,11 @@ impl World {
 
     pub fn faults(&self) -> usize {
         self.faults
+    }
+
+    /// How often the ensemble was found to have another history.
+    pub fn resets(&self) -> usize {
+        self.breaches.iter().filter(|breach| matches!(breach, Breach::OtherHistory(_))).count()
     }
 
     pub fn assert_in_step(&self) {
