@@ -138,11 +138,12 @@ impl TreeCache {
         self.health.check().is_ok() && is_initialized(self.shared.lock())
     }
 
-    /// Waits, at most `timeout`, until all can be read that was committed before the call: has the server catch up
-    /// with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut which has all that.
+    /// Waits, at most `timeout`, until all can be read that was committed before the call: makes a transaction that
+    /// changes nothing, behind all that is committed, then waits until the version that is read is a cut which has all
+    /// that.
     ///
-    /// The calls that are made while one is under way share the next one. ZooKeeper asks no quorum for a `sync`: a
-    /// leader that has been replaced and does not know it yet knows nothing of what its successor commits.
+    /// The calls that are made while one is under way share the next one. With the client key `sync.mode=sync` it is
+    /// ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early.
     ///
     /// # Errors
     /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started;

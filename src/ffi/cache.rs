@@ -135,9 +135,11 @@ pub unsafe extern "C" fn tc_is_initialized(cache: *const tc_cache) -> bool {
 
 /// Waits until all can be read that was committed before the call, by whomever, through whatever server.
 ///
-/// Has the server catch up with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut
-/// which has all that. Where nothing changed in the subtree, that may be the version from before. During the first load
-/// it waits for that. Calls at the same time share few requests. What it does not promise: docs/semantics.md.
+/// Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
+/// a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
+/// load it waits for that. Calls at the same time share few requests. With the client key `sync.mode=sync` it is
+/// ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early. What it does not
+/// promise: docs/semantics.md.
 ///
 /// `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
 /// a callback.
