@@ -13,6 +13,7 @@
 //! | `unread` | the paths whose value at the server is not known, and what is known of their history |
 //! | `anchors` | the few nodes that show whether a server still has the history that a tree was read in |
 //! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
+//! | `evidence` | what shows that an ensemble has another history than the one that a node was read in |
 //! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
 //! | `group` | all caches of a session: watches, requests, budget |
 //!
@@ -21,6 +22,7 @@
 
 mod anchors;
 mod candidate;
+mod evidence;
 mod flight;
 mod group;
 mod synchroniser;

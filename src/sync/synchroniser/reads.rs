@@ -126,8 +126,9 @@ impl Synchroniser {
 
     fn list_anchors(&self, flight: &mut Flight) {
         for read in flight.nodes.iter_mut().chain(&mut flight.stats) {
-            let known = self.root.relative(read.path.as_str()).and_then(|path| self.known(path));
-            read.children |= known.is_some_and(|known| anchors::is_listed(known));
+            let known = self.root.relative(read.path.as_str()).and_then(|path| self.tree.get(path));
+            let node = known.and_then(|entry| entry.node.as_ref());
+            read.children |= node.is_some_and(|node| anchors::is_listed(node.stat()));
         }
     }
 

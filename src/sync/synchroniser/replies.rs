@@ -8,6 +8,7 @@ use crate::error::{Fault, Status};
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
 use crate::stat::{Stat, Zxid};
+use crate::sync::evidence;
 use crate::sync::flight::Found;
 use crate::sync::unread::Want;
 use crate::tree::Node;
@@ -30,11 +31,14 @@ impl Synchroniser {
             // What is deleted from now on stays deleted.
             self.root_creation = RootCreation::Off;
         }
-        self.look_for_another_history(path, relative, &found, zxid, &want);
-        if !self.is_as_known(relative, &found) {
-            self.found_unexpected(path, relative, &found, &want, now);
+        let known = self.tree.get(relative).map(|entry| entry.node.clone());
+        if (!want.suspect || self.verification == Verification::OfAnchors) && !is_as_known(&found, &known) {
+            self.found_unexpected(path, &found, &known, &want, now);
         }
-        let old = self.tree.get(relative).and_then(|entry| entry.node.clone());
+        let old = known.flatten();
+        if let Some(old) = &old {
+            self.look_for_another_history(path, relative, old.stat(), &found, zxid, &want);
+        }
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
                 self.sizes.learn(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
@@ -63,12 +67,12 @@ impl Synchroniser {
         self.put(path, relative, node, old, children, want);
     }
 
-    /// A read found something else than what is in the tree, as is to be expected of a suspect.
+    /// A read found something else than what is in the tree, of what was thought to be known.
     fn found_unexpected(
         &mut self,
         path: &NodePath,
-        relative: &str,
         found: &Found<'_>,
+        known: &Option<Option<Arc<Node>>>,
         want: &Want,
         now: Instant,
     ) {
@@ -84,32 +88,44 @@ impl Synchroniser {
         }
         // It was hidden from the session, and the candidates rest on what was known.
         self.candidates.clear();
-        let is_there = !matches!(found, Found::Missing | Found::Failed(_));
-        if is_there && self.tree.get(relative).is_none() {
+        match (found, known) {
+            (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
+                // Only an ACL hides a change of data. Where that is what it was, the change was not hidden, but not told.
+                let is_same_acl = stat.is_same_node(known.stat()) && stat.aversion == known.stat().aversion;
+                let is_told = !is_same_acl || stat.has_same_data(known.stat()) || self.is_zookeepers;
+                if !is_told && !planted::is(Defect::LostWatchIgnored) {
+                    log::warn!("{path} has changed, and no notification told of it: the watch is lost");
+                    self.lost_watch = true;
+                }
+            }
             // Nor is it in the list of its parent.
-            self.child_changed(path, now, |parent| parent.children = true);
-        }
-        let (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(known)) =
-            (found, self.known(relative))
-        else {
-            return;
-        };
-        // Only an ACL hides a change of data, and this one is what it was: it was not hidden, but not told.
-        let is_same_acl = stat.is_same_node(known) && stat.aversion == known.aversion;
-        if is_same_acl
-            && !stat.has_same_data(known)
-            && !self.is_zookeepers
-            && !planted::is(Defect::LostWatchIgnored)
-        {
-            log::warn!("{path} has changed, and no notification told of it: the server has lost the watch");
-            self.lost_watch = true;
+            (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable, None) => {
+                self.child_changed(path, now, |parent| parent.children = true);
+            }
+            _ => {}
         }
     }
 
-    /// The Stat that is known of a node.
-    pub(super) fn known(&self, relative: &str) -> Option<&Stat> {
-        let entry = self.tree.get(relative)?;
-        entry.node.as_ref().map(|node| node.stat())
+    /// Notes it where no single history can hold what was known and what was found.
+    fn look_for_another_history(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        known: &Stat,
+        found: &Found<'_>,
+        zxid: Zxid,
+        want: &Want,
+    ) {
+        let (Found::Node { stat, children, .. } | Found::Stat { stat, children }) = found else { return };
+        if self.is_zookeepers || self.evidence.is_some() || planted::is(Defect::EvidenceIgnored) {
+            return;
+        }
+        let lost_child = || {
+            want.lost_child
+                || children.as_ref().is_some_and(|names| self.lacks_known_child(relative, names, want))
+        };
+        let evidence = evidence::of_another_history(known, stat, zxid, lost_child);
+        self.evidence = evidence.map(|what| format!("{path}: {what}"));
     }
 
     /// Whether a child is not in a list that stands for certain in the one that is known.
@@ -117,61 +133,6 @@ impl Synchroniser {
         let is_known = !want.children && !want.history.has_changes();
         let known = self.tree.get(relative).and_then(|entry| entry.children.as_deref()).filter(|_| is_known);
         known.is_some_and(|known| known.iter().any(|(name, _)| !names.contains(&name)))
-    }
-
-    /// What no single history can hold, known and found together. (Whatever differs is read in any case: this only
-    /// says why.) None of it is what a change, a lagging server or an ACL can bring about:
-    ///
-    /// - one zxid with two times, versions or lengths;
-    /// - a node older than the one that the server had already when it was at the zxid that it names;
-    /// - a child that is not there, though the Stat of its parent, read behind that, is the very one that the list
-    ///   with the child belongs to.
-    fn look_for_another_history(
-        &mut self,
-        path: &NodePath,
-        relative: &str,
-        found: &Found<'_>,
-        zxid: Zxid,
-        want: &Want,
-    ) {
-        let (Found::Node { stat, children, .. } | Found::Stat { stat, children }) = found else { return };
-        let Some(known) = self.known(relative) else { return };
-        if self.is_zookeepers || self.evidence.is_some() || planted::is(Defect::EvidenceIgnored) {
-            return;
-        }
-        let is_dated = |zxid: Zxid| zxid > Zxid(0);
-        let is_same_creation = is_dated(known.czxid) && stat.czxid == known.czxid;
-        let is_same_change = is_same_creation && is_dated(known.mzxid) && stat.mzxid == known.mzxid;
-        let what = if is_same_creation && stat.ctime != known.ctime {
-            format!("{} created it at {} ms, and at {} ms", known.czxid, known.ctime, stat.ctime)
-        } else if is_same_change && !stat.has_same_data(known) {
-            format!("{} set its data at {} ms, and at {} ms", known.mzxid, known.mtime, stat.mtime)
-        } else if is_dated(known.pzxid)
-            && stat.has_same_children(known)
-            && (want.lost_child
-                || children.as_ref().is_some_and(|names| self.lacks_known_child(relative, names, want)))
-        {
-            format!("a child is missing from the list of {}", known.pzxid)
-        } else if stat.czxid < known.czxid && zxid >= known.czxid {
-            format!("at {zxid} the node that {} created is that of {}", known.czxid, stat.czxid)
-        } else if stat.mzxid < known.mzxid && zxid >= known.mzxid {
-            format!("at {zxid} the data that {} set is that of {}", known.mzxid, stat.mzxid)
-        } else {
-            return;
-        };
-        self.evidence = Some(format!("{path}: {what}"));
-    }
-
-    /// Whether a read found what is in the tree already; aversion aside.
-    fn is_as_known(&self, relative: &str, found: &Found<'_>) -> bool {
-        let known = self.tree.get(relative).map(|entry| entry.node.as_ref().map(|node| node.stat()));
-        match (found, known) {
-            (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
-                *stat == Stat { aversion: stat.aversion, ..*known }
-            }
-            (Found::Missing, None) | (Found::Unreadable, Some(None)) | (Found::Failed(_), _) => true,
-            _ => false,
-        }
     }
 
     /// The node with another Stat; itself when it is the same one.
@@ -365,5 +326,16 @@ impl Synchroniser {
             }
         }
         self.tell_state();
+    }
+}
+
+/// Whether a read found what is in the tree already; aversion aside.
+fn is_as_known(found: &Found<'_>, known: &Option<Option<Arc<Node>>>) -> bool {
+    match (found, known) {
+        (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
+            *stat == Stat { aversion: stat.aversion, ..*known.stat() }
+        }
+        (Found::Missing, None) | (Found::Unreadable, Some(None)) | (Found::Failed(_), _) => true,
+        _ => false,
     }
 }
