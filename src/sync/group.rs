@@ -396,7 +396,8 @@ impl Group {
                 }
             }
             Purpose::Sync { cache: id, mode } => {
-                let is_refused = mode == SyncMode::Barrier && error == ServerError::NO_AUTH;
+                let is_refused =
+                    mode == SyncMode::Barrier && wire::barrier_check(error, body) == ServerError::NO_AUTH;
                 self.spares_root |= is_refused;
                 let error = if is_refused { ServerError::OK } else { error };
                 self.with(id, |cache| cache.handle_synced(zxid, error, now));

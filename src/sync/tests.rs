@@ -802,9 +802,16 @@ impl Line {
 
     /// The server answers what was asked for first.
     fn answer(&mut self, error: ServerError) {
-        let (request, purpose) = self.asked.pop_front().expect("asked for something");
-        let body = if let Request::MultiRead(reads) = &request { missing(reads.len()) } else { Vec::new() };
-        self.group.handle_reply(purpose, Zxid(9), error, &body, self.now).expect("well formed");
+        let Some((Request::MultiRead(reads), _)) = self.asked.front() else {
+            return self.answer_with(error, &[]);
+        };
+        let body = missing(reads.len());
+        self.answer_with(error, &body);
+    }
+
+    fn answer_with(&mut self, error: ServerError, body: &[u8]) {
+        let (_, purpose) = self.asked.pop_front().expect("asked for something");
+        self.group.handle_reply(purpose, Zxid(9), error, body, self.now).expect("well formed");
     }
 
     fn answer_all(&mut self) {
@@ -925,6 +932,26 @@ fn caches_take_turns_within_one_budget_which_closed_ones_give_back() {
         line.open(id, "/300");
     }
     assert_eq!(line.asks().len(), in_flight);
+}
+
+#[test]
+fn a_barrier_that_is_refused_is_one_and_the_next_spares_the_servers_root() {
+    // Where the server says so: in the body, or in the header.
+    for (error, body) in
+        [(ServerError::OK, &[255, 255, 255, 255, 0, 255, 255, 255, 154][..]), (ServerError::NO_AUTH, &[])]
+    {
+        let mut line = Line::new();
+        line.open(1, "/a");
+        line.answer_all();
+        for (number, expected) in [None, Some(path("/a")), Some(path("/a"))].into_iter().enumerate() {
+            line.group.sync(CacheId(1), Ticket(number as u64 + 1));
+            assert_eq!(line.asks(), [Request::Barrier(expected)]);
+            line.answer_with(error, body);
+            let synced = std::iter::from_fn(|| line.group.poll_output())
+                .filter(|(_, output)| matches!(output, Output::Synced(..)));
+            assert_eq!(synced.count(), 1);
+        }
+    }
 }
 
 #[test]

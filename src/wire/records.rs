@@ -97,6 +97,17 @@ impl<'a> Notification<'a> {
 }
 
 /// What one read of a multiRead gave.
+/// What became of the check in a barrier. The header of a `multi` of which an operation failed has no error: it is in the
+/// body, of which the rest says nothing. `error` is that of the header.
+pub fn barrier_check(error: ServerError, body: &[u8]) -> ServerError {
+    let mut reader = Reader::new(body, "reply to a barrier");
+    let mut check = || {
+        let (_kind, _done) = (reader.i32()?, reader.bool()?);
+        reader.i32().map(ServerError)
+    };
+    if error.is_ok() { check().unwrap_or(error) } else { error }
+}
+
 #[derive(Debug, PartialEq)]
 pub enum ReadResult<'a> {
     Data(&'a [u8], Stat),
@@ -163,9 +174,22 @@ mod tests {
             let _ = stat_reply(&bytes);
             let _ = children_with_stat(&bytes);
             let _ = sasl_reply(&bytes);
+            let _ = barrier_check(ServerError::OK, &bytes);
             let mut results = MultiReadResults::new(&bytes);
             while let Ok(Some(_)) = results.next() {}
         }
+    }
+
+    /// As a ZooKeeper 3.8.0 has answered.
+    #[test]
+    fn a_check_that_was_refused_is_told_in_the_body() {
+        let end = [255, 255, 255, 255, 1, 255, 255, 255, 255];
+        let done = [&[0, 0, 0, 13, 0, 0, 0, 0, 0][..], &end].concat();
+        let refused = [&[255, 255, 255, 255, 0, 255, 255, 255, 154, 255, 255, 255, 154][..], &end].concat();
+        assert_eq!(barrier_check(ServerError::OK, &done), ServerError::OK);
+        assert_eq!(barrier_check(ServerError::OK, &refused), ServerError::NO_AUTH);
+        assert_eq!(barrier_check(ServerError::OK, &[]), ServerError::OK);
+        assert_eq!(barrier_check(ServerError::THROTTLED, &done), ServerError::THROTTLED);
     }
 
     #[test]
