@@ -96,7 +96,6 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// What one read of a multiRead gave.
 /// What became of the check in a barrier. The header of a `multi` of which an operation failed has no error: it is in the
 /// body, of which the rest says nothing. `error` is that of the header.
 pub fn barrier_check(error: ServerError, body: &[u8]) -> ServerError {
@@ -108,6 +107,7 @@ pub fn barrier_check(error: ServerError, body: &[u8]) -> ServerError {
     if error.is_ok() { check().unwrap_or(error) } else { error }
 }
 
+/// What one read of a multiRead gave.
 #[derive(Debug, PartialEq)]
 pub enum ReadResult<'a> {
     Data(&'a [u8], Stat),
