@@ -242,9 +242,9 @@ pub struct Session {
 }
 
 impl CatchingUp {
-    /// The server is pinged now.
-    fn again(&mut self) {
-        self.ping_at += self.then_after;
+    /// The server is pinged now, however late that is.
+    fn again(&mut self, now: Instant) {
+        self.ping_at = now + self.then_after;
         self.then_after *= 2;
     }
 }
@@ -654,7 +654,7 @@ impl Session {
             Phase::Connected { last_received, last_sent, .. } => {
                 let (silent, quiet) = (now - *last_received, now - *last_sent);
                 let nudge = self.catching_up.as_mut().filter(|waits| now >= waits.ping_at);
-                let is_nudged = nudge.map(CatchingUp::again).is_some();
+                let is_nudged = nudge.map(|waits| waits.again(now)).is_some();
                 if silent >= self.silence() {
                     self.lose(format!("silent for {} ms", silent.as_millis()), now);
                 } else if is_nudged || quiet >= self.ping_interval() {

@@ -315,7 +315,9 @@ impl Synchroniser {
     pub fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
         self.outstanding = self.outstanding.saturating_sub(1);
         self.sizes.settle();
-        if self.link == Link::Watching && !self.stopped {
+        // Where the connection ends for what was found, that comes first.
+        let is_of_use = self.evidence.is_none() && !self.lost_watch;
+        if self.link == Link::Watching && !self.stopped && is_of_use {
             if self.verification == Verification::OfAnchors && self.unread.backlog() == 0 {
                 self.verification = Verification::Done;
             }
