@@ -12,6 +12,13 @@ pub struct Host {
     pub port: u16,
 }
 
+impl Host {
+    /// The name that a certificate may be for: where a link-local address is reached is no matter of the server's.
+    pub fn name_without_zone(&self) -> &str {
+        self.name.split_once('%').map_or(&self.name, |(address, _)| address)
+    }
+}
+
 impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.name.contains(':') {
@@ -44,6 +51,12 @@ impl Hosts {
             Some(at) => (&hosts[..at], &hosts[at..]),
             None => (hosts, "/"),
         };
+        if chroot.contains(',') {
+            // A path may have one, but more likely a chroot was given to each server, as another client takes it.
+            let reason =
+                format!("{chroot:?}: a comma in the chroot, which stands once, behind the last server");
+            return Err(invalid(reason));
+        }
         let chroot = NodePath::new(chroot).map_err(|error| invalid(format!("chroot: {}", error.reason)))?;
         let servers = servers
             .split(',')
@@ -58,7 +71,13 @@ impl Hosts {
 fn parse_server(server: &str) -> Result<Host, &'static str> {
     let (name, port) = if let Some(rest) = server.strip_prefix('[') {
         let (address, rest) = rest.split_once(']').ok_or("a ']' is missing")?;
-        address.parse::<std::net::Ipv6Addr>().map_err(|_| "no IPv6 address in the brackets")?;
+        // A zone is looked for at each attempt: interfaces come and go.
+        let (number, zone) =
+            address.split_once('%').map_or((address, None), |(number, zone)| (number, Some(zone)));
+        number.parse::<std::net::Ipv6Addr>().map_err(|_| "no IPv6 address in the brackets")?;
+        if zone == Some("") {
+            return Err("no zone behind the '%'");
+        }
         match rest {
             "" => (address, None),
             _ => (address, Some(rest.strip_prefix(':').ok_or("expected ':' behind ']'")?)),
@@ -96,11 +115,18 @@ mod tests {
 
     #[test]
     fn a_connection_string_names_servers_and_a_chroot() {
-        let hosts = Hosts::parse("zk1:2182,zk2, [::1]:2183,[fe80::1]/app/x").unwrap();
-        let expected = [host("zk1", 2182), host("zk2", 2181), host("::1", 2183), host("fe80::1", 2181)];
+        let hosts = Hosts::parse("zk1:2182,zk2, [::1]:2183,[fe80::1],[fe80::1%eth0]:2184/app/x").unwrap();
+        let zoned = host("fe80::1%eth0", 2184);
+        let expected =
+            [host("zk1", 2182), host("zk2", 2181), host("::1", 2183), host("fe80::1", 2181), zoned.clone()];
         assert_eq!(hosts.servers, expected);
         assert_eq!(hosts.chroot.as_str(), "/app/x");
         assert_eq!(hosts.servers[2].to_string(), "[::1]:2183");
+        assert_eq!(
+            (zoned.to_string().as_str(), zoned.name_without_zone()),
+            ("[fe80::1%eth0]:2184", "fe80::1")
+        );
+        assert_eq!(hosts.servers[0].name_without_zone(), "zk1");
         assert!(Hosts::parse("localhost").unwrap().chroot.is_root());
         assert!(Hosts::parse("localhost/").unwrap().chroot.is_root());
     }
@@ -108,11 +134,40 @@ mod tests {
     #[test]
     fn a_malformed_connection_string_is_refused_with_the_part_that_is_wrong() {
         for bad in [
-            "", ",", "a,,b", "a:", "a:0", "a:65536", "a:+1", "a:x", "::1", "[::1", "[x]:1", "[::1]x", ":1",
-            "a b", "a/x/",
+            "",
+            ",",
+            "a,,b",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:x",
+            "::1",
+            "[::1",
+            "[x]:1",
+            "[::1]x",
+            ":1",
+            "a b",
+            "a/x/",
+            "[fe80::1%]",
+            "[x%eth0]",
         ] {
             let error = Hosts::parse(bad).unwrap_err();
             assert!(error.to_string().contains(&format!("{bad:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_others_take_and_what_is_easily_mistyped_is_said_to_be_wrong_in_words() {
+        for (bad, reason) in [
+            ("h1:2181/app,h2:2181/app", "a comma in the chroot, which stands once, behind the last server"),
+            ("h1/app,h2/app", "a comma in the chroot"),
+            ("h1:2181/a,b", "a comma in the chroot"),
+            ("h1:2181,", "\"\": no host name"),
+            ("h1:2181,/app", "\"\": no host name"),
+        ] {
+            let error = Hosts::parse(bad).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
         }
     }
 }
