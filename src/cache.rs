@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
 use crate::client::ClientShared;
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
 use crate::events::{Event, EventQueue, Feed, ListenerId, on_dispatcher_thread};
@@ -186,7 +187,7 @@ impl TreeCache {
         outcome: impl Fn(&Life) -> Option<Result<(), Error>>,
     ) -> Result<(), Error> {
         // A time too far away to be told is none.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| clock::now().checked_add(timeout));
         let mut life = self.shared.lock();
         loop {
             self.health.check()?;
@@ -203,7 +204,7 @@ impl TreeCache {
                 _ => {}
             }
             let changed = &self.shared.changed;
-            life = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            life = match deadline.map(|deadline| deadline.saturating_duration_since(clock::now())) {
                 None => changed.wait(life).unwrap_or_else(PoisonError::into_inner),
                 Some(Duration::ZERO) => return Err(Error::Timeout),
                 Some(left) => changed.wait_timeout(life, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -224,7 +225,12 @@ impl TreeCache {
         drop(life);
         let (contact_age, connection) = (self.client.io.age(), self.client.io.connection());
         let known_at_contact = contact_age.filter(|_| state == State::InStep);
-        let cut_age = progress.current_at.map(|at| at.elapsed()).into_iter().chain(known_at_contact).min();
+        let cut_age = progress
+            .current_at
+            .map(|at| clock::now().saturating_duration_since(at))
+            .into_iter()
+            .chain(known_at_contact)
+            .min();
         let (events, lags) = self.shared.feed.counters();
         Stats {
             state,
@@ -661,7 +667,7 @@ mod tests {
         let (_client, _hand, cache, sink) = started();
         assert_eq!((cache.stats().cut_age, cache.stats().state), (None, State::Loading));
         sink.publish(version(&["", "a"], true), 2);
-        let current_at = Instant::now().checked_sub(Duration::from_secs(1000));
+        let current_at = clock::now().checked_sub(Duration::from_secs(1000));
         let progress = Progress { versions: 3, cuts: 1, reads: 5, batches: 4, resyncs: 2, current_at };
         sink.set_progress(progress);
         let stats = cache.stats();

@@ -63,6 +63,7 @@ pub mod events;
 // The API.
 pub mod cache;
 pub mod client;
+mod clock;
 pub mod config;
 pub mod ffi;
 mod fork;

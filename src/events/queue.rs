@@ -7,11 +7,12 @@ use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::backlog::{Backlog, Belief, Item};
 use super::descriptor::Descriptor;
 use super::{Changes, Event, Told};
+use crate::clock;
 use crate::error::{Error, Fault, Status};
 use crate::path::NodePath;
 use crate::stat::Zxid;
@@ -252,7 +253,7 @@ impl Queue {
         mut tell: impl FnMut(Told<'_>) -> R,
     ) -> Result<R, Error> {
         // A time too far away to be told is none.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = timeout.and_then(|timeout| clock::now().checked_add(timeout));
         loop {
             if self.take_wake() {
                 return Err(Error::Interrupted);
@@ -263,7 +264,7 @@ impl Queue {
             let mut inbox = self.lock();
             while !inbox.has_something() {
                 inbox.check_end()?;
-                inbox = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                inbox = match deadline.map(|deadline| deadline.saturating_duration_since(clock::now())) {
                     None => self.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner),
                     Some(Duration::ZERO) => return Err(Error::Timeout),
                     Some(left) => {

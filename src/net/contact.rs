@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clock;
+
 /// The connection of a client, and those before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -28,9 +30,9 @@ impl Contact {
         Contact { base: now, last: AtomicU64::new(0), connection: Mutex::default() }
     }
 
-    /// To be called when what the server said has been taken in.
-    pub(super) fn touch(&self, now: Instant) {
-        let millis = (now - self.base).as_millis() as u64;
+    /// The server was heard `at` that time. To be called when what it said has been taken in.
+    pub(super) fn touch(&self, at: Instant) {
+        let millis = (at - self.base).as_millis() as u64;
         self.last.store(millis + 1, Ordering::Release);
     }
 
@@ -55,6 +57,6 @@ impl Contact {
     /// Time since the last word from a server; `None` before the first.
     pub fn age(&self) -> Option<Duration> {
         let last = self.last.load(Ordering::Acquire).checked_sub(1)?;
-        Some(self.base.elapsed().saturating_sub(Duration::from_millis(last)))
+        Some((clock::now() - self.base).saturating_sub(Duration::from_millis(last)))
     }
 }
