@@ -647,7 +647,8 @@ struct tc_config *tc_config_new(void);
  * One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
  *
  * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
- * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
+ * - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
+ * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server, from where there is an address; grows, while attempts fail by it, up to two thirds of session.timeout.ms
  * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
  * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
  * - `sasl.username` (client, none): who the session is, for SASL
@@ -662,6 +663,7 @@ struct tc_config *tc_config_new(void);
  * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
+ * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
  * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
  * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
  * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
@@ -697,8 +699,8 @@ void tc_config_free(struct tc_config *config);
 /**
  * Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
  *
- * `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets,
- * and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
+ * `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets
+ * ("[fe80::1%eth0]:2181"), the chroot stands once, behind the last server, and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
  * is not used after the call. `out`: receives the client; free it with `tc_client_free`.
  *
  * Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks

@@ -15,6 +15,7 @@ use crate::sync::{Options, Pace, SyncMode};
 #[derive(Debug, Clone)]
 pub struct Config {
     session_timeout: Duration,
+    resolve_timeout: Duration,
     connect_timeout: Duration,
     auth: Vec<Auth>,
     sasl_mechanism: Option<Mechanism>,
@@ -91,11 +92,20 @@ const KEYS: &[Key] = &[
         purpose: "session timeout to ask for; the server may grant another",
     },
     Key {
+        name: "resolve.timeout.ms",
+        default: Some("15000"),
+        scope: Scope::Client,
+        value: Value::Milliseconds(1..=DAY_MS, |config, timeout| config.resolve_timeout = timeout),
+        purpose: "time for one look-up of a server's name; where its addresses are known from an earlier one, no longer \
+                  than `connect.timeout.ms`, and then these are used",
+    },
+    Key {
         name: "connect.timeout.ms",
         default: Some("3000"),
         scope: Scope::Client,
         value: Value::Milliseconds(1..=DAY_MS, |config, timeout| config.connect_timeout = timeout),
-        purpose: "time for one connection attempt to one server",
+        purpose: "time for one connection attempt to one server, from where there is an address; grows, while attempts \
+                  fail by it, up to two thirds of `session.timeout.ms`",
     },
     Key {
         name: "auth",
@@ -308,6 +318,7 @@ impl Config {
     pub fn new() -> Config {
         let mut config = Config {
             session_timeout: Duration::ZERO,
+            resolve_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
             auth: Vec::new(),
             sasl_mechanism: None,
@@ -361,6 +372,7 @@ impl Config {
         Ok(Settings {
             hosts,
             session_timeout: self.session_timeout,
+            resolve_timeout: self.resolve_timeout,
             connect_timeout: self.connect_timeout,
             sasl: self.sasl()?,
             auth: self.auth.clone(),
@@ -525,6 +537,7 @@ mod tests {
         let config = Config::new();
         let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(10));
+        assert_eq!(settings.resolve_timeout, Duration::from_secs(15));
         assert_eq!(settings.connect_timeout, Duration::from_secs(3));
         assert_eq!(settings.limit_frame, 128 << 20);
         assert_eq!(config.sync_mode(), SyncMode::Barrier);
@@ -542,6 +555,7 @@ mod tests {
         let mut config = Config::new();
         for (key, value) in [
             ("session.timeout.ms", "4000"),
+            ("resolve.timeout.ms", "7000"),
             ("connect.timeout.ms", "500"),
             ("auth", "digest:user:pass:word"),
             ("auth", "ip:"),
@@ -561,6 +575,7 @@ mod tests {
         }
         let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
         assert_eq!(settings.session_timeout, Duration::from_secs(4));
+        assert_eq!(settings.resolve_timeout, Duration::from_secs(7));
         assert_eq!(settings.connect_timeout, Duration::from_millis(500));
         let auth: Vec<_> =
             settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();

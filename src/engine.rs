@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
-use crate::session::{Action, Event, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
+use crate::session::{Action, Event, Leg, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
 use crate::sync::{Breach, CacheId, Group, Options, Purpose, SyncMode, Ticket};
 use crate::wire::Notification;
 
@@ -37,7 +37,7 @@ pub struct Engine {
     group: Group,
     /// What the requests without a reply are for.
     purposes: VecDeque<(Xid, Purpose)>,
-    /// When the server's last word had been taken in.
+    /// When the server's last word had been taken in; what may have waited in a pause is none.
     heard: Instant,
     outputs: VecDeque<Output>,
 }
@@ -76,6 +76,11 @@ impl Engine {
         self.pump(now);
     }
 
+    /// How far the caller is on its way to a connection.
+    pub fn handle_leg(&mut self, leg: Leg, now: Instant) {
+        self.session.handle_leg(leg, now);
+    }
+
     pub fn handle_connected(&mut self, now: Instant) {
         self.session.handle_connected();
         self.pump(now);
@@ -94,7 +99,21 @@ impl Engine {
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.session.handle_bytes(bytes, now);
         self.pump(now);
-        self.heard = now;
+        if !self.session.is_paused() {
+            self.heard = now;
+        }
+    }
+
+    /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
+    /// that came meanwhile: that may have waited, so that until the server has answered a ping no cache is in step.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.session.handle_pause(now);
+        self.pump(now);
+    }
+
+    /// When the server's last word had been taken in that was none from before a pause.
+    pub fn heard(&self) -> Instant {
+        self.heard
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -148,6 +167,8 @@ impl Engine {
                 self.outputs.push_back(Output::Disconnected);
                 self.group.handle_suspended(last_zxid, self.heard);
             }
+            Event::Paused => self.group.handle_paused(self.heard),
+            Event::Heard => self.group.handle_heard(),
             Event::Lost => self.group.handle_lost(),
             Event::Reset => self.group.handle_reset(),
             Event::Notification(body) => match Notification::decode(&body) {
@@ -191,7 +212,7 @@ impl Engine {
 impl TransportError {
     fn status(&self) -> Status {
         match self {
-            TransportError::Connection(_) => Status::Connection,
+            TransportError::Connection(_) | TransportError::Closed => Status::Connection,
             TransportError::Tls(_) => Status::Tls,
         }
     }
@@ -223,6 +244,7 @@ mod tests {
         let settings = Settings {
             hosts: Hosts::parse("a").unwrap(),
             session_timeout: Duration::from_secs(10),
+            resolve_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(3),
             sasl: None,
             auth: Vec::new(),
@@ -297,6 +319,48 @@ mod tests {
         engine.transmit().clear();
         engine.handle_timeout(now + Duration::from_secs(1));
         assert!(!engine.transmit().is_empty());
+    }
+
+    #[test]
+    fn no_cache_is_in_step_by_what_waited_in_a_pause() {
+        let (mut now, mut engine) = (Instant::now(), engine(Instant::now()));
+        let reply = |xid: i32, zxid: i64, body: &[u8]| {
+            let len = (16 + body.len() as i32).to_be_bytes();
+            [&len[..], &xid.to_be_bytes(), &zxid.to_be_bytes(), &[0; 4], body].concat()
+        };
+        // The root alone: its data, its Stat, no child.
+        let stat = [&1i64.to_be_bytes()[..], &1i64.to_be_bytes(), &[0; 52]].concat();
+        let data = [&4i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes(), &stat].concat();
+        let children = [&8i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes()].concat();
+        let end = [&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()].concat();
+        let root = |children: &[u8]| [&data[..], children, &end].concat();
+        let states = |engine: &mut Engine| -> Vec<State> {
+            let outputs = std::iter::from_fn(|| engine.poll_output());
+            let states = outputs.filter_map(|output| match output {
+                Output::Cache(_, crate::sync::Output::State(state)) => Some(state),
+                _ => None,
+            });
+            states.collect()
+        };
+        engine.open(CacheId(1), NodePath::root(), options(), now);
+        engine.handle_bytes(&reply(1, 5, &[]), now);
+        engine.handle_bytes(&reply(2, 5, &root(&children)), now);
+        assert_eq!(states(&mut engine).last(), Some(&State::InStep));
+        let heard = now;
+        now += Duration::from_secs(3);
+        engine.handle_pause(now);
+        assert_eq!(states(&mut engine), [State::CatchingUp]);
+        // A change that waited; what is read of it, too, is heard before the ping's answer.
+        let changed = [&[0; 3], &[3u8][..], &3i32.to_be_bytes(), &1i32.to_be_bytes(), b"/"].concat();
+        engine.handle_bytes(&reply(-1, -1, &changed), now);
+        engine.handle_bytes(&reply(3, 6, &root(&[])), now);
+        assert_eq!((states(&mut engine), engine.heard()), (vec![], heard));
+        let second = CacheId(2);
+        engine.open(second, NodePath::root(), options(), now);
+        engine.handle_bytes(&reply(4, 6, &root(&children)), now);
+        assert!(!states(&mut engine).contains(&State::InStep), "a cache that is opened meanwhile");
+        engine.handle_bytes(&reply(-2, 6, &[]), now);
+        assert_eq!((states(&mut engine), engine.heard()), (vec![State::InStep, State::InStep], now));
     }
 
     #[test]

@@ -152,6 +152,12 @@ defects! {
     SilenceUnnoticed = "silence unnoticed",
     /// Servers are tried again without a pause.
     NoBackoff = "no backoff",
+    /// An attempt is given as long as the one before it that was too short.
+    BoundKept = "bound of an attempt kept",
+    /// The thread did not run for long, and the session is not told.
+    PauseUnnoticed = "pause unnoticed",
+    /// What waited in a socket's buffer during a pause is taken for an answer since.
+    WaitedTakenForNews = "what waited taken for news",
     /// Credentials are sent on the first connection only.
     CredentialsForgotten = "credentials forgotten",
     /// A `sync` is answered when its reply comes, though the tree has not come up to it.

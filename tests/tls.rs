@@ -4,6 +4,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
@@ -243,7 +244,11 @@ fn where_one_side_speaks_tls_and_the_other_does_not_a_fault_says_so() {
     assert_says(&fault, Status::Tls, &[&plain, "may not speak TLS"]);
 
     let fault = refused(&secured.server.secure_addr().to_string(), &[]);
-    assert_says(&fault, Status::Connection, &["the server closed the connection"]);
+    assert_says(
+        &fault,
+        Status::Connection,
+        &["the server closed the connection", "one side alone speaks TLS"],
+    );
 
     let chatty = listener(|mut client| {
         let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
@@ -274,6 +279,30 @@ fn renewed_files_count_from_the_next_connection_on_and_broken_ones_do_not() {
     let fault = faults.wait_for(|fault| fault.message.contains("renewed.pem"));
     assert_says(&fault, Status::Tls, &["read before", "no certificate"]);
     assert_same_as_server(&cache, &witness, &root);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_holds_up_nothing() {
+    let (secured, root) = (secured(), unique_root("pipe"));
+    let (witness, proxy) = (secured.witness(), Proxy::start(secured.server.secure_addr()));
+    witness.create(&root, b"");
+    let file = secured.server.write_file("swapped.pem", &secured.ca.pem());
+    let client = client_with(&proxy.hosts(), &[("tls", "true"), ("tls.ca.file", &file)]);
+    let faults = Faults::of_client(&client);
+    let cache = started(&client, &root, &[]);
+    let recorder = Recorder::listen(&cache);
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    for round in 1..=2 {
+        proxy.drop_connections();
+        recorder.wait_for_kind(EventKind::ConnectionReconnected, round);
+    }
+    let fault = faults.wait_for(|fault| fault.status == Status::Tls);
+    assert_says(&fault, Status::Tls, &["read before", "swapped.pem: not a file"]);
+    assert_same_as_server(&cache, &witness, &root);
+    // Nor when a client is made.
+    let error = Client::new("127.0.0.1:1", &config(&[("tls", "true"), ("tls.ca.file", &file)])).err();
+    assert!(error.expect("no client").to_string().contains("swapped.pem: not a file"));
 }
 
 #[test]

@@ -99,6 +99,7 @@ impl Player {
         let settings = Settings {
             hosts: Hosts::parse("server").expect("hosts"),
             session_timeout: Duration::from_secs(10),
+            resolve_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(3),
             sasl: None,
             auth: Vec::new(),

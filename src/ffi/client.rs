@@ -32,8 +32,8 @@ impl Handle for tc_client {
 
 /// Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
 ///
-/// `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets,
-/// and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
+/// `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets
+/// ("[fe80::1%eth0]:2181"), the chroot stands once, behind the last server, and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
 /// is not used after the call. `out`: receives the client; free it with `tc_client_free`.
 ///
 /// Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks

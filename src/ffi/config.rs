@@ -82,7 +82,8 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
 ///
 /// - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
-/// - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server
+/// - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
+/// - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server, from where there is an address; grows, while attempts fail by it, up to two thirds of session.timeout.ms
 /// - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
 /// - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
 /// - `sasl.username` (client, none): who the session is, for SASL

@@ -1,31 +1,26 @@
 //! From a host's name to a connected socket: addresses, tried one after the other.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::panic;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token, Waker};
 
+use super::errand::Errand;
 use super::inherited::Inherited;
-use crate::panics::catch;
 use crate::planted::{self, Defect};
 use crate::session::Host;
-use crate::thread;
 
-/// Resolvers that may be stuck at a time.
-const MOST_RESOLVERS: usize = 8;
-
-/// Names attempts, so that what a slow resolver says of an old one is not taken for the new one.
-type Attempt = u64;
-
-/// How an attempt goes on.
-pub(super) enum Progress {
-    Connecting(TcpStream),
-    /// No address is left.
+/// What came of the attempt's wait for its host's name.
+#[derive(Debug)]
+pub(super) enum Resolved {
+    /// There are addresses.
+    Found,
+    /// The name could not be resolved in time, for this reason; the addresses are those that it had before.
+    Before(io::Error),
     Failed(io::Error),
 }
 
@@ -33,102 +28,99 @@ pub(super) struct Connector {
     token: Token,
     waker: Arc<Waker>,
     inherited: Arc<Inherited>,
-    attempt: Attempt,
+    /// How long an attempt waits for a name whose addresses are known from before.
+    patience: Duration,
+    names: HashMap<String, Name>,
+    /// The host whose name the attempt waits for, and since when.
+    resolving: Option<(Host, Instant)>,
+    /// Those that the attempt has not tried.
     addresses: Vec<SocketAddr>,
-    resolved: (Sender<Resolved>, Receiver<Resolved>),
-    resolvers: Arc<AtomicUsize>,
 }
 
-/// The error says what the resolver panicked with.
-type Resolved = (Attempt, Result<io::Result<Vec<SocketAddr>>, String>);
-
 impl Connector {
-    pub(super) fn new(token: Token, waker: Arc<Waker>, inherited: Arc<Inherited>) -> Connector {
+    pub(super) fn new(
+        token: Token,
+        waker: Arc<Waker>,
+        inherited: Arc<Inherited>,
+        patience: Duration,
+    ) -> Connector {
         Connector {
             token,
             waker,
             inherited,
-            attempt: 0,
+            patience,
+            names: HashMap::new(),
+            resolving: None,
             addresses: Vec::new(),
-            resolved: unbounded(),
-            resolvers: Arc::default(),
         }
     }
 
-    /// Begins an attempt. `None`: the host's name is being resolved; the waker will tell.
-    pub(super) fn connect(&mut self, host: &Host, registry: &Registry) -> Option<Progress> {
+    /// Begins an attempt: [`connect_next`](Self::connect_next) goes on with it, where the name has to be resolved behind
+    /// [`poll_resolved`](Self::poll_resolved). The waker tells when to ask that.
+    pub(super) fn connect(&mut self, host: &Host, now: Instant) {
         self.abandon();
         if let Ok(address) = host.name.parse::<IpAddr>() {
             self.addresses = vec![SocketAddr::new(address, host.port)];
-            return Some(self.connect_next(registry, None));
+            return;
         }
-        self.resolve(host.clone()).err().map(Progress::Failed)
+        let waker = &self.waker;
+        self.names.entry(host.name.clone()).or_insert_with(|| Name::new(waker.clone())).look_up(&host.name);
+        self.resolving = Some((host.clone(), now));
     }
 
-    /// Gives the attempt up.
+    /// Gives the attempt up. A look-up goes on: its answer may serve the next one.
     pub(super) fn abandon(&mut self) {
-        self.attempt += 1;
+        self.resolving = None;
         self.addresses.clear();
     }
 
-    /// A name is resolved by the system, which may take its time: on a thread that nobody waits for.
-    fn resolve(&self, host: Host) -> io::Result<()> {
-        if self.resolvers.fetch_add(1, Ordering::Relaxed) >= MOST_RESOLVERS {
-            self.resolvers.fetch_sub(1, Ordering::Relaxed);
-            return Err(io::Error::other("the resolver does not answer"));
-        }
-        let (attempt, sender, waker) = (self.attempt, self.resolved.0.clone(), self.waker.clone());
-        let resolvers = self.resolvers.clone();
-        let spawned = thread::spawn("treecache-dns", move || {
-            let addresses = catch(|| {
-                planted::panic_if(Defect::PanicOnResolverThread);
-                (host.name.as_str(), host.port).to_socket_addrs().map(|found| found.collect())
-            });
-            resolvers.fetch_sub(1, Ordering::Relaxed);
-            if sender.send((attempt, addresses)).is_ok() {
-                // Fails only when the I/O thread is gone.
-                let _ = waker.wake();
-            }
-        });
-        if spawned.is_err() {
-            self.resolvers.fetch_sub(1, Ordering::Relaxed);
-        }
-        spawned.map(drop)
+    pub(super) fn is_resolving(&self) -> bool {
+        self.resolving.is_some()
     }
 
-    /// What the resolver said, if it was asked for this attempt.
-    pub(super) fn poll_resolved(&mut self, registry: &Registry) -> Option<Progress> {
-        while let Ok((attempt, addresses)) = self.resolved.1.try_recv() {
-            let addresses = match addresses {
-                Ok(addresses) => addresses,
-                Err(message) => panic::resume_unwind(Box::new(format!("in a resolver: {message}"))),
-            };
-            if attempt != self.attempt {
-                continue;
-            }
-            return Some(match addresses {
-                Ok(mut addresses) => {
-                    // A name may stand for a whole ensemble.
-                    fastrand::shuffle(&mut addresses);
-                    self.addresses = addresses;
-                    self.connect_next(registry, None)
-                }
-                Err(error) => Progress::Failed(error),
-            });
-        }
-        None
+    /// When to ask `poll_resolved` though the waker has told nothing.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let (host, since) = self.resolving.as_ref()?;
+        let is_known = self.names.get(&host.name).is_some_and(|name| !name.addresses.is_empty());
+        is_known.then(|| *since + self.patience)
     }
 
-    /// Tries the next address, after the one before failed for `reason`.
-    pub(super) fn connect_next(&mut self, registry: &Registry, reason: Option<io::Error>) -> Progress {
-        let mut reason = reason.unwrap_or_else(|| io::Error::other("the name has no address"));
+    /// Takes in what resolvers have said, and whether that ends the attempt's wait.
+    pub(super) fn poll_resolved(&mut self, now: Instant) -> Option<Resolved> {
+        self.names.values_mut().for_each(Name::take_answer);
+        let (host, since) = self.resolving.as_ref()?;
+        let name = self.names.get_mut(&host.name)?;
+        let failure = match name.look_up.is_under_way() {
+            true if now < *since + self.patience || name.addresses.is_empty() => return None,
+            true => Some(io::Error::other("the resolver does not answer")),
+            false => name.failure.take(),
+        };
+        self.addresses = name.addresses.clone();
+        self.addresses.iter_mut().for_each(|address| address.set_port(host.port));
+        // A name may stand for a whole ensemble.
+        fastrand::shuffle(&mut self.addresses);
+        self.resolving = None;
+        Some(match failure {
+            None => Resolved::Found,
+            Some(error) if self.addresses.is_empty() => Resolved::Failed(error),
+            Some(error) => Resolved::Before(error),
+        })
+    }
+
+    /// Connects to the next address, after the one before failed for `reason`, which is the error where none is left.
+    pub(super) fn connect_next(
+        &mut self,
+        registry: &Registry,
+        reason: Option<io::Error>,
+    ) -> io::Result<TcpStream> {
+        let mut reason = reason.unwrap_or_else(no_address);
         while let Some(address) = self.addresses.pop() {
             match self.start(address, registry) {
-                Ok(stream) => return Progress::Connecting(stream),
+                Ok(stream) => return Ok(stream),
                 Err(error) => reason = error,
             }
         }
-        Progress::Failed(reason)
+        Err(reason)
     }
 
     fn start(&self, address: SocketAddr, registry: &Registry) -> io::Result<TcpStream> {
@@ -137,4 +129,44 @@ impl Connector {
         self.inherited.set_socket(&stream);
         Ok(stream)
     }
+}
+
+/// What is known of a host's name. One look-up of it is under way at a time: its answer serves whichever attempt waits
+/// when it comes.
+struct Name {
+    /// Those that it had when that could last be found out; their ports mean nothing.
+    addresses: Vec<SocketAddr>,
+    look_up: Errand<io::Result<Vec<SocketAddr>>>,
+    /// Why the last look-up found none.
+    failure: Option<io::Error>,
+}
+
+impl Name {
+    fn new(waker: Arc<Waker>) -> Name {
+        Name { addresses: Vec::new(), look_up: Errand::new("treecache-dns", waker), failure: None }
+    }
+
+    fn look_up(&mut self, name: &str) {
+        let name = name.to_owned();
+        self.failure = self.look_up.start(move || addresses_of(&name)).err();
+    }
+
+    fn take_answer(&mut self) {
+        match self.look_up.poll() {
+            None => {}
+            Some(Ok(addresses)) if addresses.is_empty() => self.failure = Some(no_address()),
+            Some(Ok(addresses)) => (self.addresses, self.failure) = (addresses, None),
+            Some(Err(error)) => self.failure = Some(error),
+        }
+    }
+}
+
+/// Asks the system, which may take its time. It knows the zones of link-local addresses, too.
+fn addresses_of(name: &str) -> io::Result<Vec<SocketAddr>> {
+    planted::panic_if(Defect::PanicOnResolverThread);
+    Ok((name, 0).to_socket_addrs()?.collect())
+}
+
+fn no_address() -> io::Error {
+    io::Error::other("the name has no address")
 }

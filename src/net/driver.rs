@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 
-use super::connector::{self, Connector};
-use super::socket::{self, Socket};
-use super::tls::Tls;
+use super::connector::{Connector, Resolved};
+use super::renewal::Renewal;
+use super::socket::{self, Progress, Socket};
 use super::{CacheSink, Command, Contact};
+use crate::clock;
 use crate::engine::{Engine, Output};
 use crate::error::{Fault, Status};
 use crate::planted::{self, Defect};
-use crate::session::{Action, Host, TransportError};
+use crate::session::{Action, Host, Leg, TransportError};
 use crate::state::{EventKind, State};
 use crate::sync::{self, CacheId};
 
@@ -26,6 +27,11 @@ pub(super) const SOCKET: Token = Token(1);
 /// How much is read at a time; between two reads everybody else gets a turn.
 const READ_BYTES: usize = 64 << 10;
 
+/// A turn that took so long was a pause: the process was stopped, or the machine slept.
+const PAUSE: Duration = Duration::from_secs(2);
+/// The longest that the thread waits, so that a pause is the longer part of a turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 pub(super) struct Driver {
     poll: Poll,
     commands: Receiver<Command>,
@@ -34,7 +40,9 @@ pub(super) struct Driver {
     sinks: HashMap<CacheId, Arc<dyn CacheSink>>,
     engine: Engine,
     connector: Connector,
-    tls: Option<Tls>,
+    tls: Option<Renewal>,
+    /// When the clock was last looked at.
+    looked: Instant,
     /// Of the connection or attempt under way.
     host: Option<Host>,
     socket: Option<Socket>,
@@ -50,7 +58,7 @@ impl Driver {
         connector: Connector,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
-        tls: Option<Tls>,
+        tls: Option<Renewal>,
     ) -> Driver {
         Driver {
             poll,
@@ -61,6 +69,7 @@ impl Driver {
             engine,
             connector,
             tls,
+            looked: clock::now(),
             host: None,
             socket: None,
             buffer: vec![0; READ_BYTES],
@@ -78,7 +87,7 @@ impl Driver {
             if self.is_closed {
                 return;
             }
-            if let Err(error) = self.poll.poll(&mut events, self.patience())
+            if let Err(error) = self.poll.poll(&mut events, Some(self.patience()))
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 // Nothing but a broken descriptor makes it fail; do not spin on that.
@@ -91,36 +100,50 @@ impl Driver {
                 }
             }
             self.take_commands();
-            if let Some(progress) = self.connector.poll_resolved(self.poll.registry()) {
-                self.progress(progress);
-            }
+            self.take_errands();
             self.finish_connecting();
             let heard = self.read();
             // Behind the read: a server is not silent because this thread did not run.
-            let now = Instant::now();
+            let now = self.now();
             if self.engine.poll_timeout().is_some_and(|at| now >= at) {
                 self.engine.handle_timeout(now);
             }
             if heard {
                 self.tell();
-                self.contact.touch(now);
+                self.contact.touch(self.engine.heard());
             }
         }
     }
 
-    /// How long nothing has to be done.
-    fn patience(&self) -> Option<Duration> {
-        if self.socket.as_ref().is_some_and(Socket::is_readable) {
-            return Some(Duration::ZERO);
+    /// The time. A pause since it was last asked for is noticed here, before anything that waited meanwhile is handed on.
+    fn now(&mut self) -> Instant {
+        let now = clock::now();
+        if now - self.looked >= PAUSE {
+            self.engine.handle_pause(now);
         }
+        self.looked = now;
+        now
+    }
+
+    /// How long nothing has to be done.
+    fn patience(&self) -> Duration {
+        if self.socket.as_ref().is_some_and(Socket::is_readable) {
+            return Duration::ZERO;
+        }
+        let tls = self.tls.as_ref().and_then(Renewal::poll_timeout);
+        let due =
+            [self.engine.poll_timeout(), self.connector.poll_timeout(), tls].into_iter().flatten().min();
+        let Some(due) = due else { return LONGEST_WAIT };
         // Rounded up, as `poll` rounds down to milliseconds and would be called again too early.
-        let timeout = self.engine.poll_timeout()?.saturating_duration_since(Instant::now());
-        Some(if timeout.is_zero() { timeout } else { timeout + Duration::from_millis(1) })
+        match due.saturating_duration_since(clock::now()) {
+            Duration::ZERO => Duration::ZERO,
+            patience => LONGEST_WAIT.min(patience + Duration::from_millis(1)),
+        }
     }
 
     fn take_commands(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
-            let now = Instant::now();
+            let now = self.now();
             match command {
                 Command::Open { id, root, options, sink } => {
                     self.sinks.insert(id, sink);
@@ -150,54 +173,95 @@ impl Driver {
     }
 
     fn connect(&mut self, host: Host) {
-        if let Some(Err(error)) = self.tls.as_mut().map(Tls::renew) {
-            let reason = format!("going on with what was read before, as a file cannot be used: {error}");
-            self.engine.handle_transport_fault(&TransportError::Tls(reason));
+        let now = self.now();
+        if let Some(Err(error)) = self.tls.as_mut().map(|tls| tls.begin(now)) {
+            self.engine.handle_transport_fault(&error);
         }
-        let progress = self.connector.connect(&host, self.poll.registry());
+        self.connector.connect(&host, now);
         self.host = Some(host);
-        if let Some(progress) = progress {
-            self.progress(progress);
+        match self.connector.is_resolving() {
+            true => {
+                self.engine.handle_leg(Leg::Resolving, now);
+                self.take_resolved(now);
+            }
+            false => self.connect_next(None),
         }
     }
 
-    fn progress(&mut self, progress: connector::Progress) {
-        let stream = match progress {
-            connector::Progress::Connecting(stream) => stream,
-            connector::Progress::Failed(error) => {
+    /// Takes in what other threads have done for this one: files that were read, names that were resolved.
+    fn take_errands(&mut self) {
+        let now = self.now();
+        if let Some(Err(error)) = self.tls.as_mut().map(|tls| tls.poll(now)) {
+            self.engine.handle_transport_fault(&error);
+        }
+        self.take_resolved(now);
+    }
+
+    fn take_resolved(&mut self, now: Instant) {
+        match (self.connector.poll_resolved(now), &self.host) {
+            (None, _) | (_, None) => return,
+            (Some(Resolved::Found), _) => {}
+            (Some(Resolved::Before(error)), Some(host)) => {
+                let reason = format!("{host}: going on with the addresses that the name had before: {error}");
+                self.engine.handle_transport_fault(&TransportError::Connection(reason));
+            }
+            (Some(Resolved::Failed(error)), _) => {
                 return self.disconnected(TransportError::Connection(error.to_string()));
             }
-        };
-        let tls = match (&self.tls, &self.host) {
-            (Some(tls), Some(host)) => tls.connection(host).map(Some),
-            _ => Ok(None),
-        };
-        match tls {
-            Ok(tls) => self.socket = Some(Socket::new(stream, tls)),
-            Err(error) => self.disconnected(error),
+        }
+        self.engine.handle_leg(Leg::Connecting, now);
+        self.connect_next(None);
+    }
+
+    /// Tries the next address, after the one before failed for `reason`.
+    fn connect_next(&mut self, reason: Option<io::Error>) {
+        match self.connector.connect_next(self.poll.registry(), reason) {
+            Ok(stream) => self.socket = Some(Socket::new(stream)),
+            Err(error) => self.disconnected(socket::failed(&error)),
         }
     }
 
     fn disconnected(&mut self, reason: TransportError) {
         self.socket = None;
-        self.engine.handle_disconnected(reason, Instant::now());
+        let now = self.now();
+        self.engine.handle_disconnected(reason, now);
         self.act();
     }
 
     fn finish_connecting(&mut self) {
         let Some(socket) = &mut self.socket else { return };
         match socket.connect() {
-            socket::Progress::Waiting => {}
-            socket::Progress::Connected => {
-                self.engine.handle_connected(Instant::now());
+            Progress::Waiting => {}
+            Progress::Reached => self.speak(),
+            Progress::Connected => {
+                let now = self.now();
+                self.engine.handle_connected(now);
                 self.write();
             }
-            socket::Progress::Unreachable(error) => {
+            Progress::Unreachable(error) => {
                 self.socket = None;
-                let progress = self.connector.connect_next(self.poll.registry(), Some(error));
-                self.progress(progress);
+                self.connect_next(Some(error));
             }
-            socket::Progress::Failed(error) => self.disconnected(error),
+            Progress::Failed(error) => self.disconnected(error),
+        }
+    }
+
+    /// Begins to speak with the server that was reached, once it is known how.
+    fn speak(&mut self) {
+        let tls = match (&self.tls, &self.host) {
+            (Some(tls), Some(host)) => {
+                self.engine.handle_leg(Leg::Securing, self.looked);
+                tls.connection(host).map(|tls| tls.map(Some))
+            }
+            _ => Some(Ok(None)),
+        };
+        match (tls, &mut self.socket) {
+            (Some(Ok(tls)), Some(socket)) => {
+                socket.speak(tls);
+                self.finish_connecting();
+            }
+            (Some(Err(error)), _) => self.disconnected(error),
+            (None, _) | (_, None) => {}
         }
     }
 
@@ -207,7 +271,8 @@ impl Driver {
         match socket.read(&mut self.buffer) {
             Ok(Some(len)) => {
                 planted::panic_if(Defect::PanicOnIoThread);
-                self.engine.handle_bytes(&self.buffer[..len], Instant::now());
+                let now = self.now();
+                self.engine.handle_bytes(&self.buffer[..len], now);
                 true
             }
             Ok(None) => false,

@@ -4,14 +4,15 @@
 mod connector;
 mod contact;
 mod driver;
+mod errand;
 mod inherited;
+mod renewal;
 mod socket;
 mod tls;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use crossbeam_channel::{Sender, unbounded};
 use mio::{Poll, Waker};
@@ -22,6 +23,8 @@ pub use tls::{InvalidFile, Tls, TlsFiles};
 use self::connector::Connector;
 use self::driver::{Driver, SOCKET, WAKER};
 use self::inherited::Inherited;
+use self::renewal::Renewal;
+use crate::clock;
 use crate::engine::Engine;
 use crate::error::{Fault, Status};
 use crate::panics::catch;
@@ -79,18 +82,20 @@ impl IoThread {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let (commands, received) = unbounded();
-        let now = Instant::now();
+        let now = clock::now();
         let contact = Arc::new(Contact::new(now));
+        // A resolver that is slower is worth less than what it said before.
+        let patience = settings.connect_timeout.min(settings.resolve_timeout);
         let engine = Engine::new(settings, sync_mode, fastrand::Rng::with_seed(seed()), now);
         let inherited = Arc::new(Inherited::new(&poll));
         let mut driver = Driver::new(
             poll,
             received,
             contact.clone(),
-            Connector::new(SOCKET, waker.clone(), inherited.clone()),
+            Connector::new(SOCKET, waker.clone(), inherited.clone(), patience),
             Box::new(fault),
             engine,
-            tls,
+            tls.map(|tls| Renewal::new(tls, waker.clone())),
         );
         let ending = inherited.clone();
         let thread = thread::spawn("treecache-io", move || {

@@ -26,7 +26,9 @@ pub(super) struct Socket {
 #[derive(PartialEq, Eq)]
 enum Phase {
     Connecting,
-    /// Connected, but TLS has not agreed with the server.
+    /// Connected, but not told how to speak.
+    Reached,
+    /// TLS has not agreed with the server.
     Securing,
     Connected,
 }
@@ -34,6 +36,8 @@ enum Phase {
 /// How connecting goes on.
 pub(super) enum Progress {
     Waiting,
+    /// The server is there: [`speak`](Socket::speak) is to say how to speak with it.
+    Reached,
     /// Just now: bytes can be exchanged.
     Connected,
     /// This address does not answer.
@@ -42,15 +46,21 @@ pub(super) enum Progress {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, tls: Option<ClientConnection>) -> Socket {
+    pub(super) fn new(stream: TcpStream) -> Socket {
         Socket {
             stream,
-            tls: tls.map(Box::new),
+            tls: None,
             phase: Phase::Connecting,
             is_readable: false,
             is_writable: false,
             broken: None,
         }
+    }
+
+    /// Says how to speak with the server that was reached: with TLS, or in plain text.
+    pub(super) fn speak(&mut self, tls: Option<ClientConnection>) {
+        self.tls = tls.map(Box::new);
+        self.phase = Phase::Securing;
     }
 
     pub(super) fn handle_event(&mut self, event: &Event) {
@@ -60,7 +70,7 @@ impl Socket {
 
     /// Whether there is something to go on with at once.
     pub(super) fn is_readable(&self) -> bool {
-        self.phase != Phase::Connecting && self.is_readable
+        matches!(self.phase, Phase::Securing | Phase::Connected) && self.is_readable
     }
 
     /// Goes on with connecting.
@@ -73,7 +83,7 @@ impl Socket {
             };
             match connected {
                 Ok(()) => {
-                    self.phase = Phase::Securing;
+                    self.phase = Phase::Reached;
                     // Requests are batched already; a small one must not wait for the next.
                     if let Err(error) = self.stream.set_nodelay(true) {
                         log::debug!("TCP_NODELAY: {error}");
@@ -83,8 +93,10 @@ impl Socket {
                 Err(error) => return Progress::Unreachable(error),
             }
         }
-        if self.phase != Phase::Securing {
-            return Progress::Waiting;
+        match self.phase {
+            Phase::Connecting | Phase::Connected => return Progress::Waiting,
+            Phase::Reached => return Progress::Reached,
+            Phase::Securing => {}
         }
         match self.secure() {
             Ok(true) => {
@@ -107,10 +119,10 @@ impl Socket {
                 break;
             }
             self.receive().map_err(|error| match error {
-                TransportError::Connection(reason) => TransportError::Tls(format!(
+                tls @ TransportError::Tls(_) => tls,
+                reason => TransportError::Tls(format!(
                     "{reason} during the handshake; it may not speak TLS on this port"
                 )),
-                tls => tls,
             })?;
         }
         Ok(false)
@@ -152,7 +164,7 @@ impl Socket {
     /// What a read says about the connection.
     fn judge(&mut self, read: io::Result<usize>) -> Result<Option<usize>, TransportError> {
         let error = match read {
-            Ok(0) => return Err(TransportError::Connection("the server closed the connection".to_owned())),
+            Ok(0) => return Err(TransportError::Closed),
             Ok(len) => return Ok(Some(len)),
             Err(error) => error,
         };
@@ -167,14 +179,14 @@ impl Socket {
             }
             _ => error,
         };
-        Err(TransportError::Connection(error.to_string()))
+        Err(failed(&error))
     }
 
     /// Writes what the socket takes, and drains it from `bytes`. What fails is told by `read`, behind what the server
     /// said last: that may say why.
     pub(super) fn write(&mut self, bytes: &mut Vec<u8>) {
         let mut sent = 0;
-        while self.is_writable && self.phase != Phase::Connecting {
+        while self.is_writable && matches!(self.phase, Phase::Securing | Phase::Connected) {
             let written = match &mut self.tls {
                 Some(tls) if tls.wants_write() => tls.write_tls(&mut self.stream),
                 _ if sent == bytes.len() => break,
@@ -195,6 +207,15 @@ impl Socket {
             }
         }
         bytes.drain(..sent);
+    }
+}
+
+/// What it means that a connection, or an attempt at one, ended in `error`.
+pub(super) fn failed(error: &io::Error) -> TransportError {
+    match error.kind() {
+        // What was sent behind its end makes of it a reset.
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => TransportError::Closed,
+        _ => TransportError::Connection(error.to_string()),
     }
 }
 

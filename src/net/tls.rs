@@ -1,8 +1,9 @@
 //! Whom a client trusts and what it shows of itself: certificates and keys from files, and what goes wrong with
 //! them, in words.
 
-use std::fs::{self, File};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ impl InvalidFile {
     }
 }
 
-/// TLS as the files had it when they were last good.
+/// TLS as the files have it.
 pub struct Tls {
     files: TlsFiles,
     config: Arc<ClientConfig>,
@@ -65,15 +66,13 @@ impl Tls {
         Ok(Tls { files, config })
     }
 
-    /// Reads the files again: a process outlives its certificates. What was read before stays where that fails.
-    pub(super) fn renew(&mut self) -> Result<(), InvalidFile> {
-        self.config = read(&self.files)?;
-        Ok(())
+    pub(super) fn files(&self) -> &TlsFiles {
+        &self.files
     }
 
     /// A connection to be made to `host`.
     pub(super) fn connection(&self, host: &Host) -> Result<ClientConnection, TransportError> {
-        let name = ServerName::try_from(host.name.clone())
+        let name = ServerName::try_from(host.name_without_zone().to_owned())
             .map_err(|_| TransportError::Tls(format!("no certificate can be for {:?}", host.name)))?;
         ClientConnection::new(self.config.clone(), name).map_err(|error| explain(&error))
     }
@@ -128,14 +127,15 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, InvalidFile> {
 
 fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
     let failed = |error: io::Error| InvalidFile::new(file, error.to_string());
-    // Anything else may have no end, or wait for one.
-    if !fs::metadata(file).map_err(failed)?.is_file() {
+    // A pipe is opened without waiting for whoever writes to it, and a terminal does not become the process's own.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let open = OpenOptions::new().read(true).custom_flags(flags).open(file).map_err(failed)?;
+    // What was opened, whatever has the name now. Anything else may have no end, or wait for one.
+    if !open.metadata().map_err(failed)?.is_file() {
         return Err(InvalidFile::new(file, "not a file"));
     }
     let mut contents = Vec::new();
-    File::open(file)
-        .and_then(|file| file.take(LONGEST_FILE + 1).read_to_end(&mut contents))
-        .map_err(failed)?;
+    open.take(LONGEST_FILE + 1).read_to_end(&mut contents).map_err(failed)?;
     match contents.len() as u64 > LONGEST_FILE {
         true => Err(InvalidFile::new(file, format!("longer than {LONGEST_FILE} bytes"))),
         false => Ok(contents),
@@ -243,6 +243,7 @@ fn days(from: UnixTime, to: UnixTime) -> u64 {
 mod tests {
     use super::*;
     use rustls::{ServerConfig, ServerConnection};
+    use std::fs;
     use treecache_test_support::{Ca, Identity};
 
     /// A folder of files for one test.

@@ -5,7 +5,9 @@
 //! methods, and after each of them takes what is to be done from the `poll_*` methods and [`Session::transmit`]
 //! until nothing is left. It knows wire formats and servers; it does not know what requests are for.
 
+mod attempts;
 mod hosts;
+mod pings;
 mod sasl;
 mod secret;
 mod servers;
@@ -20,6 +22,8 @@ pub use sasl::{Sasl, SaslError};
 pub use secret::Secret;
 pub use servers::Backoff;
 
+use self::attempts::Attempts;
+use self::pings::{Answer, Pings};
 use self::sasl::Proof;
 use self::servers::Servers;
 use crate::planted::{self, Defect};
@@ -59,7 +63,10 @@ pub struct Auth {
 pub struct Settings {
     pub hosts: Hosts,
     pub session_timeout: Duration,
-    /// For one connection attempt, from the first packet to the server's answer, SASL included.
+    /// For one look-up of a server's name.
+    pub resolve_timeout: Duration,
+    /// For one connection attempt, from the first packet to the server's answer, SASL included. It grows while
+    /// attempts fail by it.
     pub connect_timeout: Duration,
     /// Comes before all of `auth`.
     pub sasl: Option<Sasl>,
@@ -72,10 +79,22 @@ pub struct Settings {
 /// What the caller is to do with its socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Connect; answer with `handle_connected` or `handle_disconnected`.
+    /// Connect; answer with `handle_connected` or `handle_disconnected`, and say on the way what takes time, with
+    /// `handle_leg`.
     Connect(Host),
     /// Close the socket, or stop connecting; no answer.
     Disconnect,
+}
+
+/// What the caller is at, on the way to a connection. One that says nothing else has an address and connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leg {
+    /// The host's name is being looked up.
+    Resolving,
+    /// There is an address: from here on the bound of the attempt counts.
+    Connecting,
+    /// TCP is there, and TLS is being agreed on.
+    Securing,
 }
 
 /// Names a request until its reply.
@@ -117,6 +136,10 @@ pub enum Event {
     Reply(Reply),
     /// About a path from the server's root.
     Notification(Vec<u8>),
+    /// The caller did not run for a while: what comes from now on may have waited, and is no word of the server's.
+    Paused,
+    /// The server has answered something that was asked after the pause: what follows is news again.
+    Heard,
     /// A fault that the session itself comes over, if that is possible at all.
     Fault(SessionError),
     /// After [`Session::handle_close`]: the end.
@@ -128,6 +151,8 @@ pub enum Event {
 pub enum TransportError {
     #[error("{0}")]
     Connection(String),
+    #[error("the server closed the connection")]
+    Closed,
     /// There is no trust between the two ends, or no common language for it.
     #[error("TLS: {0}")]
     Tls(String),
@@ -185,8 +210,8 @@ enum Phase {
 
 /// What an attempt waits for.
 enum Step {
-    /// The caller connects.
-    Transport,
+    /// The caller connects, and is that far.
+    Transport(Leg),
     /// The server answers the connect request.
     Answer,
     /// The server sends its challenge.
@@ -214,6 +239,7 @@ struct CatchingUp {
 pub struct Session {
     settings: Settings,
     servers: Servers,
+    attempts: Attempts,
     phase: Phase,
     /// Of the connection or attempt under way.
     host: Host,
@@ -235,6 +261,7 @@ pub struct Session {
     suspended: Option<(Instant, bool)>,
     next_xid: Xid,
     pending: VecDeque<Xid>,
+    pings: Pings,
     frames: FrameDecoder,
     transmit: Vec<u8>,
     actions: VecDeque<Action>,
@@ -253,6 +280,7 @@ impl Session {
     pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session {
         let mut session = Session {
             servers: Servers::new(settings.hosts.servers.clone(), settings.backoff, rng),
+            attempts: Attempts::new(&settings),
             phase: Phase::Closed,
             host: settings.hosts.servers[0].clone(),
             session_id: 0,
@@ -266,6 +294,7 @@ impl Session {
             suspended: None,
             next_xid: 1,
             pending: VecDeque::new(),
+            pings: Pings::default(),
             frames: FrameDecoder::default(),
             transmit: Vec::new(),
             actions: VecDeque::new(),
@@ -362,6 +391,17 @@ impl Session {
         xid
     }
 
+    /// How far the caller is on its way to a connection.
+    pub fn handle_leg(&mut self, leg: Leg, now: Instant) {
+        let Phase::Connecting { deadline, step: Step::Transport(at) } = &mut self.phase else { return };
+        *at = leg;
+        match leg {
+            Leg::Resolving => *deadline = now + self.settings.resolve_timeout,
+            Leg::Connecting => *deadline = now + self.attempts.bound(),
+            Leg::Securing => {}
+        }
+    }
+
     /// The transport is there.
     pub fn handle_connected(&mut self) {
         let Phase::Connecting { step, .. } = &mut self.phase else { return };
@@ -384,10 +424,18 @@ impl Session {
     pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
         match &self.phase {
             Phase::Connecting { step, .. } => {
-                if let (Step::Answer, TransportError::Connection(_)) = (step, &reason) {
+                if let (Step::Answer, TransportError::Connection(_) | TransportError::Closed) =
+                    (step, &reason)
+                {
                     // What a server without quorum does, and one that has not seen our last zxid.
                     self.refusals += 1;
                 }
+                let reason = match (step, reason) {
+                    (Step::Transport(_) | Step::Answer, TransportError::Closed) => {
+                        attempts::refused(self.last_zxid)
+                    }
+                    (_, reason) => reason,
+                };
                 self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
             }
             Phase::Connected { .. } => {
@@ -431,7 +479,7 @@ impl Session {
     /// Whether there is a connection that bytes can come from.
     fn is_open(&self) -> bool {
         match self.phase {
-            Phase::Connecting { ref step, .. } => !matches!(step, Step::Transport),
+            Phase::Connecting { ref step, .. } => !matches!(step, Step::Transport(_)),
             Phase::Connected { .. } | Phase::Closing { .. } => true,
             Phase::Waiting { .. } | Phase::Closed => false,
         }
@@ -544,6 +592,7 @@ impl Session {
     fn ready(&mut self) {
         self.suspended = None;
         self.refusals = 0;
+        self.attempts.succeeded();
         self.events.push_back(Event::Connected { resumed: self.is_resumed });
     }
 
@@ -557,7 +606,12 @@ impl Session {
                     self.events.push_back(Event::Notification(frame[ReplyHeader::LEN..].to_vec()));
                 }
             }
-            ReplyHeader::XID_PING => self.saw_zxid(header.zxid)?,
+            ReplyHeader::XID_PING => {
+                self.saw_zxid(header.zxid)?;
+                if self.pings.answered() == Answer::FirstSincePause {
+                    self.events.push_back(Event::Heard);
+                }
+            }
             ReplyHeader::XID_AUTH => {
                 if !header.error.is_ok() {
                     let error = SessionError::AuthFailed { host: self.host.to_string(), error: header.error };
@@ -645,11 +699,8 @@ impl Session {
         match &mut self.phase {
             Phase::Waiting { until } if now >= *until => self.connect(now),
             Phase::Connecting { deadline, step } if now >= *deadline => {
-                let reason = match step {
-                    Step::Transport => "could not connect in time",
-                    _ => "no answer in time",
-                };
-                self.lose(reason.to_owned(), now);
+                let reason = self.attempts.timed_out(step);
+                self.lose(reason, now);
             }
             Phase::Connected { last_received, last_sent, .. } => {
                 let (silent, quiet) = (now - *last_received, now - *last_sent);
@@ -658,10 +709,7 @@ impl Session {
                 if silent >= self.silence() {
                     self.lose(format!("silent for {} ms", silent.as_millis()), now);
                 } else if is_nudged || quiet >= self.ping_interval() {
-                    if let Phase::Connected { last_sent, .. } = &mut self.phase {
-                        *last_sent = now;
-                    }
-                    wire::ping(&mut self.transmit);
+                    self.ping(now);
                 }
             }
             Phase::Closing { deadline } if now >= *deadline => {
@@ -670,6 +718,39 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        if let Phase::Connected { last_sent, .. } = &mut self.phase {
+            *last_sent = now;
+        }
+        self.pings.sent();
+        wire::ping(&mut self.transmit);
+    }
+
+    /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
+    /// that came meanwhile. A connection that may still live is pinged: until the answer to that, nothing is news.
+    pub fn handle_pause(&mut self, now: Instant) {
+        if !self.is_ready() || planted::is(Defect::PauseUnnoticed) {
+            return;
+        }
+        let Phase::Connected { last_received, .. } = &mut self.phase else { return };
+        let silent = now - *last_received;
+        if silent >= self.timeout {
+            return self.lose(format!("paused, and nothing was heard for {} ms", silent.as_millis()), now);
+        }
+        if !self.pings.is_paused() {
+            // It could not be heard: it gets the time that it takes to answer. Once, or pauses would hide its silence.
+            *last_received = now;
+            self.events.push_back(Event::Paused);
+        }
+        self.ping(now);
+        self.pings.pause();
+    }
+
+    /// Whether what comes may have waited in a pause.
+    pub fn is_paused(&self) -> bool {
+        self.pings.is_paused()
     }
 
     /// Ends the session, telling the server if there is a connection. `Closed` is the last event.
@@ -696,8 +777,10 @@ impl Session {
 
     fn connect(&mut self, now: Instant) {
         self.host = self.servers.next();
-        self.phase =
-            Phase::Connecting { deadline: now + self.settings.connect_timeout, step: Step::Transport };
+        self.phase = Phase::Connecting {
+            deadline: now + self.attempts.bound(),
+            step: Step::Transport(Leg::Connecting),
+        };
         self.actions.push_back(Action::Connect(self.host.clone()));
     }
 
@@ -707,6 +790,7 @@ impl Session {
         self.transmit.clear();
         self.pending.clear();
         (self.named, self.catching_up) = (Zxid(0), None);
+        self.pings = Pings::default();
         self.actions.push_back(Action::Disconnect);
     }
 

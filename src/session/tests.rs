@@ -65,6 +65,7 @@ impl Lab {
         let settings = Settings {
             hosts: Hosts::parse(hosts).unwrap(),
             session_timeout: Duration::from_secs(10),
+            resolve_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(3),
             sasl,
             auth,
@@ -251,6 +252,176 @@ fn a_quiet_session_pings_and_a_silent_server_is_left() {
     assert_eq!(lab.now - start, Duration::from_secs(6));
 }
 
+/// What a session says that cannot connect.
+fn reason(lab: &mut Lab) -> String {
+    let mut reasons = lab.events().into_iter().filter_map(|event| match event {
+        Event::Fault(SessionError::Connection { reason, .. }) => Some(reason.to_string()),
+        _ => None,
+    });
+    reasons.next().expect("a fault")
+}
+
+/// Waits for the next attempt.
+fn next_attempt(lab: &mut Lab) {
+    lab.act();
+    while lab.connected_to.is_none() {
+        lab.advance(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_name_has_a_bound_of_its_own_and_that_of_the_attempt_begins_where_there_is_an_address() {
+    let mut lab = Lab::new("a", &[]);
+    lab.act();
+    lab.session.handle_leg(Leg::Resolving, lab.now);
+    lab.advance(Duration::from_millis(14_999));
+    assert_eq!(lab.events(), []);
+    lab.session.handle_leg(Leg::Connecting, lab.now);
+    lab.advance(Duration::from_millis(2900));
+    lab.session.handle_leg(Leg::Securing, lab.now);
+    assert_eq!(lab.events(), []);
+    lab.advance(Duration::from_millis(100));
+    assert_eq!(reason(&mut lab), "the TLS handshake did not end within 3000 ms (connect.timeout.ms)");
+    next_attempt(&mut lab);
+    lab.session.handle_leg(Leg::Resolving, lab.now);
+    lab.advance(Duration::from_secs(15));
+    assert_eq!(reason(&mut lab), "the name was not resolved within 15000 ms (resolve.timeout.ms)");
+}
+
+#[test]
+fn an_attempt_that_took_too_long_says_for_what_and_the_next_ones_may_take_longer() {
+    let mut lab = Lab::new("a", &[]);
+    next_attempt(&mut lab);
+    lab.advance(Duration::from_secs(3));
+    assert_eq!(reason(&mut lab), "no connection (TCP) within 3000 ms (connect.timeout.ms)");
+    // Two thirds of the session timeout are the most.
+    for bound in [6000, 6666, 6666] {
+        lab.dial();
+        lab.advance(Duration::from_millis(bound - 1));
+        assert_eq!(lab.events(), []);
+        lab.advance(Duration::from_millis(2));
+        let reason = reason(&mut lab);
+        assert!(
+            reason.starts_with(&format!("no answer to ZooKeeper's handshake within {bound} ms")),
+            "{reason}"
+        );
+        assert!(reason.contains("connect.timeout.ms=3000"), "{reason}");
+    }
+    lab.dial();
+    lab.advance(Duration::from_millis(6500));
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
+    lab.hang_up();
+    lab.drop_events();
+    // Made once, it begins with the setting again.
+    next_attempt(&mut lab);
+    lab.advance(Duration::from_secs(3));
+    assert_eq!(reason(&mut lab), "no connection (TCP) within 3000 ms (connect.timeout.ms)");
+}
+
+#[test]
+fn one_server_that_is_too_slow_does_not_let_the_others_wait_longer_before_all_were_tried() {
+    let mut lab = Lab::new("a,b,c", &[]);
+    for bound in [3000, 3000, 3000, 6000, 6000, 6000, 6666] {
+        next_attempt(&mut lab);
+        lab.advance(Duration::from_millis(bound + 1));
+        let reason = reason(&mut lab);
+        assert!(reason.contains(&format!("within {bound} ms")), "{reason}");
+    }
+    // What fails for another reason does not change that.
+    next_attempt(&mut lab);
+    lab.hang_up();
+    lab.drop_events();
+    next_attempt(&mut lab);
+    lab.advance(Duration::from_millis(6667));
+    assert!(reason(&mut lab).contains("within 6666 ms"));
+}
+
+#[test]
+fn a_server_that_closes_the_connection_in_place_of_an_answer_may_mean_several_things() {
+    let mut lab = Lab::new("a", &[]);
+    lab.dial();
+    lab.lose(TransportError::Closed);
+    let first = reason(&mut lab);
+    for meaning in ["the server closed the connection", "quorum", "read-only", "maxClientCnxns", "TLS"] {
+        assert!(first.contains(meaning), "{first}");
+    }
+    assert!(!first.contains("zxid"), "{first}");
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    lab.exchange(0x77);
+    lab.lose(TransportError::Closed);
+    assert_eq!(reason(&mut lab), "the server closed the connection");
+    lab.dial();
+    lab.lose(TransportError::Closed);
+    assert!(reason(&mut lab).contains("has not come up to zxid 0x77 yet"));
+}
+
+#[test]
+fn what_waited_in_a_pause_is_no_news_until_a_ping_sent_behind_it_is_answered() {
+    let mut lab = Lab::connected();
+    // One ping is under way.
+    lab.advance(Duration::from_secs(2));
+    let before = lab.session.request(&Request::Sync, lab.now).unwrap();
+    assert_eq!(lab.heard().len(), 2);
+    lab.now += Duration::from_secs(3);
+    lab.session.handle_pause(lab.now);
+    let pings: Vec<_> = lab.heard().iter().map(|frame| number(frame)).collect();
+    assert_eq!((lab.events(), pings), (vec![Event::Paused], vec![-2]));
+    lab.say(&[reply(before, 5, 0), reply(-2, 5, 0), notification(3, "/a")].concat());
+    assert_eq!(lab.events().len(), 2, "a reply and a notification, which are handed out");
+    assert!(lab.session.is_paused());
+    lab.say(&[notification(3, "/b"), reply(-2, 6, 0), notification(3, "/c")].concat());
+    assert!(!lab.session.is_paused());
+    let events = lab.events();
+    assert!(
+        matches!(&events[..], [Event::Notification(_), Event::Heard, Event::Notification(_)]),
+        "{events:?}"
+    );
+    // The next answers are as ever.
+    lab.advance(Duration::from_secs(2));
+    lab.say(&reply(-2, 7, 0));
+    assert_eq!(lab.events(), []);
+}
+
+#[test]
+fn a_server_that_could_not_be_heard_in_a_pause_gets_time_to_answer_and_only_once() {
+    let mut lab = Lab::connected();
+    lab.now += Duration::from_secs(5);
+    lab.session.handle_pause(lab.now);
+    lab.session.handle_timeout(lab.now);
+    assert_eq!(lab.events(), [Event::Paused]);
+    lab.advance(Duration::from_secs(2));
+    // Again, before an answer. What comes may still be from before the first.
+    lab.session.handle_pause(lab.now);
+    lab.advance(Duration::from_millis(1999));
+    assert_eq!(lab.events(), []);
+    lab.advance(Duration::from_millis(1));
+    assert_eq!(lab.events()[0], Event::Suspended { last_zxid: None });
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
+    assert!(!lab.session.is_paused(), "another connection was not there");
+}
+
+#[test]
+fn a_connection_is_given_up_when_a_pause_was_longer_than_its_session_may_live() {
+    let mut lab = Lab::connected();
+    lab.now += Duration::from_secs(3600);
+    lab.session.handle_pause(lab.now);
+    let events = lab.events();
+    assert_eq!(events[0], Event::Suspended { last_zxid: None });
+    assert!(is_fault(&events[1]) && events.len() == 2);
+    // What it had said is not looked at.
+    lab.say(&reply(-2, 9, 0));
+    assert_eq!(lab.events(), []);
+    lab.session.handle_pause(lab.now);
+    lab.dial();
+    lab.session.handle_pause(lab.now);
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
+}
+
 #[test]
 fn credentials_go_before_all_else_on_every_connection_and_their_refusal_ends_it() {
     let mut lab = Lab::new("a", &[("digest", "me:secret"), ("x", "y")]);
@@ -392,6 +563,7 @@ fn no_secret_is_shown_by_what_holds_it() {
     let settings = Settings {
         hosts: Hosts::parse("a").unwrap(),
         session_timeout: Duration::ZERO,
+        resolve_timeout: Duration::ZERO,
         connect_timeout: Duration::ZERO,
         sasl: Some(bob()),
         auth: vec![auth],

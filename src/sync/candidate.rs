@@ -22,7 +22,7 @@ const MOST_MISSING: usize = 2048;
 #[derive(Clone, Copy)]
 pub struct Cut {
     pub zxid: Zxid,
-    /// When the server named that zxid.
+    /// When the server named that zxid; where that may have waited in a pause, when it was heard before.
     pub at: Instant,
 }
 

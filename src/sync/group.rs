@@ -93,6 +93,8 @@ pub struct Group {
     spares_root: bool,
     rng: fastrand::Rng,
     link: Link,
+    /// In a pause and behind it, until the server is heard: when it was heard before.
+    paused: Option<Instant>,
     caches: BTreeMap<CacheId, Synchroniser>,
     watches: BTreeMap<NodePath, Watch>,
     watch_serial: u64,
@@ -113,6 +115,7 @@ impl Group {
             spares_root: false,
             rng,
             link: Link::Down,
+            paused: None,
             caches: BTreeMap::new(),
             watches: BTreeMap::new(),
             watch_serial: 0,
@@ -128,7 +131,10 @@ impl Group {
     pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
         let mut cache = Synchroniser::new(root.clone(), &self.chroot, options, self.rng.fork(), now);
         match self.link {
-            Link::Up => cache.handle_connected(false),
+            Link::Up => {
+                cache.handle_connected(false);
+                self.paused.into_iter().for_each(|heard| cache.handle_paused(heard));
+            }
             Link::Down => {}
             Link::Closed => cache.handle_closed(now),
         }
@@ -278,10 +284,22 @@ impl Group {
     /// The connection is gone, and with it all requests. `last_zxid` is the transaction that the server had named last
     /// (`None` where nothing can be compared with what it named), `heard` the time of its last word.
     pub fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
-        self.link = Link::Down;
+        (self.link, self.paused) = (Link::Down, None);
         self.requests.clear();
         (self.reads, self.bytes) = (0, 0);
         self.each(|cache| cache.handle_suspended(last_zxid, heard));
+    }
+
+    /// What comes from now on may have waited in a pause; `heard` is the time of the server's last word before it.
+    pub fn handle_paused(&mut self, heard: Instant) {
+        self.paused = Some(heard);
+        self.each(|cache| cache.handle_paused(heard));
+    }
+
+    /// What comes from now on is news again.
+    pub fn handle_heard(&mut self) {
+        self.paused = None;
+        self.each(Synchroniser::handle_heard);
     }
 
     pub fn handle_lost(&mut self) {

@@ -111,6 +111,8 @@ pub struct Synchroniser {
     rng: fastrand::Rng,
 
     link: Link,
+    /// What comes may have waited in a pause: when the server was heard before that.
+    paused: Option<Instant>,
     /// Reading has begun: the root is known, or in `unread`.
     begun: bool,
     /// The first load is complete.
@@ -194,6 +196,7 @@ impl Synchroniser {
             options,
             rng,
             link: Link::Never,
+            paused: None,
             begun: false,
             complete: false,
             rebuilding: false,
@@ -367,6 +370,7 @@ impl Synchroniser {
         self.sizes = SizeGuess::new();
         self.outstanding = 0;
         self.amid = false;
+        self.paused = None;
         self.retry_at = None;
         if self.is_creating_root() {
             self.root_creation = RootCreation::WhenMissing;
@@ -378,6 +382,20 @@ impl Synchroniser {
             self.event(EventKind::ConnectionSuspended);
         }
         self.fail_syncs();
+        self.tell_state();
+    }
+
+    /// What comes from now on may have waited in a pause: it is applied, and is no news. `heard` is the time of the
+    /// server's last word before that.
+    pub fn handle_paused(&mut self, heard: Instant) {
+        self.note_current(heard);
+        self.paused = Some(heard);
+        self.tell_state();
+    }
+
+    /// What comes from now on is news again.
+    pub fn handle_heard(&mut self) {
+        self.paused = None;
         self.tell_state();
     }
 

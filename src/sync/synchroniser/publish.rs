@@ -37,7 +37,7 @@ impl Synchroniser {
             self.published.zxid = zxid;
         }
         self.loaded_at = self.is_following().then(|| self.loaded_at.unwrap_or(now));
-        let here = Cut { zxid, at: now };
+        let here = Cut { zxid, at: self.paused.unwrap_or(now) };
         let mut found = None;
         if self.undated {
             self.candidates.clear();
@@ -137,7 +137,7 @@ impl Synchroniser {
             Link::Suspended => State::Suspended,
             Link::Lost => State::Lost,
             Link::Never | Link::Connected | Link::Watching if !self.complete => State::Loading,
-            _ if self.is_clean() && self.is_told() => State::InStep,
+            _ if self.is_clean() && self.is_told() && self.paused.is_none() => State::InStep,
             _ => State::CatchingUp,
         };
         if state != self.told_state {

@@ -331,6 +331,7 @@ impl World {
         let settings = Settings {
             hosts: Hosts::parse(&hosts.join(",")).expect("hosts"),
             session_timeout: self.scenario.session_timeout,
+            resolve_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(3),
             sasl: None,
             auth: Vec::new(),

@@ -70,6 +70,7 @@ pub fn settings(input: &mut Input<'_>) -> Settings {
     Settings {
         hosts: Hosts::parse(if flags & 1 > 0 { "a,b,c/c" } else { "a" }).expect("valid hosts"),
         session_timeout: Duration::from_secs(10),
+        resolve_timeout: Duration::from_secs(15),
         connect_timeout: Duration::from_secs(3),
         sasl: (flags & 4 > 0).then_some(sasl),
         auth: if flags & 2 > 0 { vec![auth] } else { Vec::new() },

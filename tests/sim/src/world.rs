@@ -145,6 +145,7 @@ impl World {
             hosts: Hosts::parse(&format!("{}{}", hosts.join(","), plan.prefix()))
                 .unwrap_or_else(|error| panic!("{error}")),
             session_timeout: Duration::from_millis(plan.session_timeout_ms),
+            resolve_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_millis(plan.connect_timeout_ms),
             sasl: None,
             auth: if plan.authenticates {

@@ -1,0 +1,58 @@
+//! What the system may take its time for: done on a thread that nobody waits for.
+
+use std::io;
+use std::panic;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use mio::Waker;
+
+use crate::panics::catch;
+use crate::thread;
+
+/// One kind of errand, of which one at a time is under way. The thread outlives whoever has sent it, if it must.
+pub(super) struct Errand<T> {
+    name: &'static str,
+    waker: Arc<Waker>,
+    is_under_way: bool,
+    /// The error says what the thread panicked with.
+    done: (Sender<Result<T, String>>, Receiver<Result<T, String>>),
+}
+
+impl<T: Send + 'static> Errand<T> {
+    /// Its threads have that name; the waker is woken when there is something to poll.
+    pub(super) fn new(name: &'static str, waker: Arc<Waker>) -> Errand<T> {
+        Errand { name, waker, is_under_way: false, done: bounded(1) }
+    }
+
+    pub(super) fn is_under_way(&self) -> bool {
+        self.is_under_way
+    }
+
+    /// Sends a thread to `run`, unless one is under way.
+    pub(super) fn start(&mut self, run: impl FnOnce() -> T + Send + 'static) -> io::Result<()> {
+        if self.is_under_way {
+            return Ok(());
+        }
+        let (sender, waker) = (self.done.0.clone(), self.waker.clone());
+        thread::spawn(self.name, move || {
+            let result = catch(run);
+            if sender.send(result).is_ok() {
+                // Fails only when the I/O thread is gone.
+                let _ = waker.wake();
+            }
+        })?;
+        self.is_under_way = true;
+        Ok(())
+    }
+
+    /// What came of it, once. A panic of the thread goes on here.
+    pub(super) fn poll(&mut self) -> Option<T> {
+        let done = self.done.1.try_recv().ok()?;
+        self.is_under_way = false;
+        match done {
+            Ok(result) => Some(result),
+            Err(message) => panic::resume_unwind(Box::new(format!("in {}: {message}", self.name))),
+        }
+    }
+}
