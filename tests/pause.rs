@@ -106,7 +106,7 @@ fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
     }
     let (witness, proxy) = (Witness::connect(&shared().hosts()), Proxy::start(shared().addr()));
     let roots = [unique_root("paused"), unique_root("other")];
-    roots.iter().for_each(|root| _ = witness.create(root, b"old"));
+    roots.iter().for_each(|root| witness.create(root, b"old"));
     let paused = Paused::start(NAME, &proxy.hosts(), [&roots[0], &roots[1]]);
     paused.wait_for("ready");
     paused.signal(libc::SIGSTOP);

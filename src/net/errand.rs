@@ -15,9 +15,11 @@ pub(super) struct Errand<T> {
     name: &'static str,
     waker: Arc<Waker>,
     is_under_way: bool,
-    /// The error says what the thread panicked with.
-    done: (Sender<Result<T, String>>, Receiver<Result<T, String>>),
+    done: (Sender<Outcome<T>>, Receiver<Outcome<T>>),
 }
+
+/// What came of an errand; the error says what the thread panicked with.
+type Outcome<T> = Result<T, String>;
 
 impl<T: Send + 'static> Errand<T> {
     /// Its threads have that name; the waker is woken when there is something to poll.

@@ -85,6 +85,10 @@ impl Stage {
             (248..=250, _) => self.hang_up(),
             (240..=247, _) => self.advance(Duration::from_millis(input.below(256) as u64 * 10)),
             (236..=239, _) => self.open(input),
+            (251..=252, _) => {
+                self.now += Duration::from_millis(input.below(256) as u64 * 10);
+                self.engine.handle_pause(self.now);
+            }
             (230..=232, _) => {
                 let ids = self.caches.ids();
                 if !ids.is_empty() {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use treecache::path::NodePath;
 use treecache::session::{
-    Action, Auth, Backoff, Event, Hosts, Sasl, Secret, Session, Settings, TransportError, Xid,
+    Action, Auth, Backoff, Event, Hosts, Leg, Sasl, Secret, Session, Settings, TransportError, Xid,
 };
 use treecache::wire::Request;
 
@@ -20,6 +20,8 @@ struct Stage {
     /// What the session wants of the socket: nothing, an attempt, or a connection that is there.
     socket: Socket,
     is_ready: bool,
+    /// Between `Paused` and `Heard`, or the end of the connection.
+    is_paused: bool,
     /// Between `Suspended` and `Connected`, and whether `Lost` was told.
     is_lost: Option<bool>,
     is_closed: bool,
@@ -45,6 +47,7 @@ pub fn session(data: &[u8]) -> usize {
         now,
         socket: Socket::None,
         is_ready: false,
+        is_paused: false,
         is_lost: None,
         is_closed: false,
         asked: Default::default(),
@@ -155,6 +158,16 @@ impl Stage {
                 }
             }
             201..=203 => self.session.handle_close(self.now),
+            204..=208 => {
+                self.now += Duration::from_millis(input.below(256) as u64 * 10);
+                self.session.handle_pause(self.now);
+                // Its ping.
+                self.requested += 1;
+            }
+            209..=212 => {
+                let leg = input.choose(&[Leg::Resolving, Leg::Connecting, Leg::Securing]);
+                self.session.handle_leg(leg, self.now);
+            }
             _ => {
                 if let Some(at) = self.session.poll_timeout() {
                     self.advance(at.saturating_duration_since(self.now));
@@ -220,8 +233,16 @@ impl Stage {
             Event::Suspended { last_zxid } => {
                 let is_transaction = last_zxid.is_none_or(|zxid| zxid.is_transaction());
                 assert!(self.is_ready && is_transaction, "suspended at {last_zxid:?}");
-                (self.is_ready, self.is_lost) = (false, Some(false));
+                (self.is_ready, self.is_paused, self.is_lost) = (false, false, Some(false));
                 self.asked.clear();
+            }
+            Event::Paused => {
+                assert!(self.is_ready && !self.is_paused, "a pause out of turn");
+                self.is_paused = true;
+            }
+            Event::Heard => {
+                assert!(self.is_ready && self.is_paused, "heard out of turn");
+                self.is_paused = false;
             }
             Event::Lost => assert_eq!(self.is_lost.replace(true), Some(false), "lost out of turn"),
             Event::Reset => assert!(!self.is_ready, "a reset amid a connection"),
