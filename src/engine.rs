@@ -37,8 +37,10 @@ pub struct Engine {
     group: Group,
     /// What the requests without a reply are for.
     purposes: VecDeque<(Xid, Purpose)>,
-    /// When the server's last word had been taken in; what may have waited in a pause is none.
+    /// When the server's last word had been taken in.
     heard: Instant,
+    /// What comes is a word of the server's: it cannot have waited in a pause, and belongs to a connection that is there.
+    is_news: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -50,6 +52,7 @@ impl Engine {
             group,
             purposes: VecDeque::new(),
             heard: now,
+            is_news: false,
             outputs: VecDeque::new(),
         }
     }
@@ -82,6 +85,7 @@ impl Engine {
     }
 
     pub fn handle_connected(&mut self, now: Instant) {
+        self.is_news = true;
         self.session.handle_connected();
         self.pump(now);
     }
@@ -99,7 +103,7 @@ impl Engine {
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
         self.session.handle_bytes(bytes, now);
         self.pump(now);
-        if !self.session.is_paused() {
+        if self.is_news {
             self.heard = now;
         }
     }
@@ -163,12 +167,19 @@ impl Engine {
                 self.group.handle_connected(resumed);
             }
             Event::Suspended { last_zxid } => {
+                self.is_news = false;
                 self.purposes.clear();
                 self.outputs.push_back(Output::Disconnected);
                 self.group.handle_suspended(last_zxid, self.heard);
             }
-            Event::Paused => self.group.handle_paused(self.heard),
-            Event::Heard => self.group.handle_heard(),
+            Event::Paused => {
+                self.is_news = false;
+                self.group.handle_paused(self.heard);
+            }
+            Event::Heard => {
+                self.is_news = true;
+                self.group.handle_heard();
+            }
             Event::Lost => self.group.handle_lost(),
             Event::Reset => self.group.handle_reset(),
             Event::Notification(body) => match Notification::decode(&body) {
@@ -361,6 +372,17 @@ mod tests {
         assert!(!states(&mut engine).contains(&State::InStep), "a cache that is opened meanwhile");
         engine.handle_bytes(&reply(-2, 6, &[]), now);
         assert_eq!((states(&mut engine), engine.heard()), (vec![State::InStep, State::InStep], now));
+    }
+
+    #[test]
+    fn what_waited_in_a_pause_in_which_the_session_may_have_ended_is_no_word_at_all() {
+        let start = Instant::now();
+        let mut engine = engine(start);
+        assert_eq!(engine.heard(), start);
+        let now = start + Duration::from_secs(7);
+        engine.handle_pause(now);
+        engine.handle_bytes(&[&16i32.to_be_bytes()[..], &(-2i32).to_be_bytes(), &[0; 12]].concat(), now);
+        assert_eq!(engine.heard(), start);
     }
 
     #[test]

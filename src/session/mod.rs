@@ -748,11 +748,6 @@ impl Session {
         self.pings.pause();
     }
 
-    /// Whether what comes may have waited in a pause.
-    pub fn is_paused(&self) -> bool {
-        self.pings.is_paused()
-    }
-
     /// Ends the session, telling the server if there is a connection. `Closed` is the last event.
     pub fn handle_close(&mut self, now: Instant) {
         match self.phase {
