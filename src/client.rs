@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::cache::TreeCache;
 use crate::config::Config;
@@ -20,7 +20,8 @@ pub(crate) trait Io: Send + Sync {
     fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>);
     fn close(&self, id: CacheId);
     fn sync(&self, id: CacheId, ticket: Ticket);
-    fn age(&self) -> Option<Duration>;
+    /// When a server was last heard.
+    fn heard(&self) -> Option<Instant>;
     fn connection(&self) -> Connection;
     fn shut_down(&self);
     /// Another thread of the client panicked, and said this.
@@ -42,8 +43,8 @@ impl Io for IoThread {
         IoThread::sync(self, id, ticket);
     }
 
-    fn age(&self) -> Option<Duration> {
-        self.contact().age()
+    fn heard(&self) -> Option<Instant> {
+        self.contact().heard()
     }
 
     fn connection(&self) -> Connection {
@@ -218,8 +219,13 @@ impl Drop for Client {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::clock;
     use crate::state::{EventKind, State};
     use std::sync::{Mutex, mpsc};
+    use std::time::Duration;
+
+    /// How long ago the server was heard that a test plays.
+    pub(crate) const HEARD_AGO: Duration = Duration::from_secs(5);
 
     /// A cache that was started, and whom to tell.
     type Opened = (CacheId, NodePath, Arc<dyn CacheSink>);
@@ -252,8 +258,8 @@ pub(crate) mod tests {
             self.synced.lock().unwrap().push(ticket);
         }
 
-        fn age(&self) -> Option<Duration> {
-            Some(Duration::from_millis(5))
+        fn heard(&self) -> Option<Instant> {
+            Some(clock::now() - HEARD_AGO)
         }
 
         fn connection(&self) -> Connection {

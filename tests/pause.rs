@@ -12,7 +12,7 @@ use common::*;
 use treecache::State;
 use treecache_test_support::{Proxy, Witness, shared, unique_root};
 
-/// Tells the child which hosts and roots it is to watch.
+/// Tells the child with which session timeout, which hosts and which roots it is to watch.
 const CHILD: &str = "TREECACHE_TEST_PAUSED";
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -23,10 +23,10 @@ struct Paused {
 }
 
 impl Paused {
-    fn start(test: &str, hosts: &str, roots: [&str; 2]) -> Paused {
+    fn start(test: &str, timeout: &str, hosts: &str, [root, other]: &[String; 2]) -> Paused {
         let mut child = Command::new(std::env::current_exe().expect("the name of this program"))
             .args(["--exact", test, "--nocapture"])
-            .env(CHILD, format!("{hosts} {} {}", roots[0], roots[1]))
+            .env(CHILD, format!("{timeout} {hosts} {root} {other}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -69,8 +69,8 @@ impl Drop for Paused {
 /// The child: says when both caches are in step, and behind the pause each state of the first; it lies where it says that
 /// it is in step, as of a moment behind the pause, with a value that was replaced in it.
 fn watch(told: &str) -> ! {
-    let [hosts, root, other] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
-    let client = client_with(hosts, &[("session.timeout.ms", "30000")]);
+    let [timeout, hosts, root, other] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let client = client_with(hosts, &[("session.timeout.ms", timeout)]);
     let (cache, other) = (started(&client, root, &[]), started(&client, other, &[]));
     wait_for_state(&cache, State::InStep);
     wait_for_state(&other, State::InStep);
@@ -98,6 +98,13 @@ fn watch(told: &str) -> ! {
     }
 }
 
+/// Two roots with a value that is old.
+fn plant(witness: &Witness) -> [String; 2] {
+    let roots = [unique_root("paused"), unique_root("other")];
+    roots.iter().for_each(|root| witness.create(root, b"old"));
+    roots
+}
+
 #[test]
 fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
     const NAME: &str = "nobody_is_in_step_by_what_waited_while_the_process_was_stopped";
@@ -105,9 +112,8 @@ fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
         watch(&told);
     }
     let (witness, proxy) = (Witness::connect(&shared().hosts()), Proxy::start(shared().addr()));
-    let roots = [unique_root("paused"), unique_root("other")];
-    roots.iter().for_each(|root| witness.create(root, b"old"));
-    let paused = Paused::start(NAME, &proxy.hosts(), [&roots[0], &roots[1]]);
+    let roots = plant(&witness);
+    let paused = Paused::start(NAME, "30000", &proxy.hosts(), &roots);
     paused.wait_for("ready");
     paused.signal(libc::SIGSTOP);
     // A word of the server's about another tree waits in the socket's buffer, and the one that matters is on its way.
@@ -120,6 +126,30 @@ fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
     paused.signal(libc::SIGCONT);
     paused.wait_for("CatchingUp old");
     thread::sleep(Duration::from_secs(1));
+    proxy.blackhole(false);
+    paused.wait_for("InStep new");
+}
+
+#[test]
+fn a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives() {
+    const NAME: &str = "a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives";
+    if let Ok(told) = std::env::var(CHILD) {
+        watch(&told);
+    }
+    let (witness, proxy) = (Witness::connect(&shared().hosts()), Proxy::start(shared().addr()));
+    let roots = plant(&witness);
+    let paused = Paused::start(NAME, "2000", &proxy.hosts(), &roots);
+    paused.wait_for("ready");
+    paused.signal(libc::SIGSTOP);
+    let before = proxy.bytes_to_client();
+    witness.set(&roots[1], b"new");
+    eventually("a notification", || proxy.bytes_to_client() > before);
+    // Neither the change nor the end of the connection gets through.
+    proxy.blackhole(true);
+    witness.set(&roots[0], b"new");
+    thread::sleep(PAUSE);
+    paused.signal(libc::SIGCONT);
+    paused.wait_for("Suspended old");
     proxy.blackhole(false);
     paused.wait_for("InStep new");
 }

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clock;
-
 /// The connection of a client, and those before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -54,9 +52,9 @@ impl Contact {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Time since the last word from a server; `None` before the first.
-    pub fn age(&self) -> Option<Duration> {
+    /// When a server was last heard; `None` before the first word.
+    pub fn heard(&self) -> Option<Instant> {
         let last = self.last.load(Ordering::Acquire).checked_sub(1)?;
-        Some((clock::now() - self.base).saturating_sub(Duration::from_millis(last)))
+        Some(self.base + Duration::from_millis(last))
     }
 }
