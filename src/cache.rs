@@ -105,13 +105,14 @@ impl TreeCache {
         life.state = State::Loading;
         drop(life);
         self.client.io.open(self.id, self.root.clone(), self.options.clone(), self.shared.clone());
-        // Had the client been closed or its I/O thread panicked meanwhile, that may not have seen the cache: whoever
-        // waits for it looks again.
-        let outcome =
-            self.health.check().and(if self.client.is_closed() { Err(Error::Closed) } else { Ok(()) });
-        if outcome.is_err() {
-            self.shared.update(|_| {});
-        }
+        // Had the client been closed or one of its threads panicked meanwhile, the I/O thread may not have seen the cache,
+        // and says nothing of it.
+        let (outcome, state) = match self.health.check() {
+            Ok(()) if self.client.is_closed() => (Err(Error::Closed), State::Lost),
+            Ok(()) => return Ok(()),
+            refused => (refused, State::Closed),
+        };
+        self.shared.update(|life| life.state = state);
         outcome
     }
 
@@ -496,6 +497,17 @@ mod tests {
         cache.close();
         assert_eq!(cache.start(), Err(Error::Closed));
         assert_eq!(hand.closed.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_start_that_the_end_of_the_client_overtakes_leaves_the_cache_lost() {
+        let (client, hand) = client();
+        let client = Arc::new(client);
+        let cache = client.cache("/foo", &Config::new()).unwrap();
+        let ending = client.clone();
+        *hand.opening.lock().unwrap() = Some(Box::new(move || ending.close()));
+        assert_eq!(cache.start(), Err(Error::Closed));
+        assert_eq!(cache.state().0, State::Lost);
     }
 
     #[test]

@@ -238,9 +238,14 @@ pub(crate) mod tests {
         }
     }
 
+        /// Called when a cache is opened, in its stead.
+        pub(crate) opening: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     impl Io for Arc<Hand> {
         fn open(&self, id: CacheId, root: NodePath, _: Options, sink: Arc<dyn CacheSink>) {
-            self.opened.lock().unwrap().push((id, root, sink));
+            match self.opening.lock().unwrap().take() {
+                Some(opening) => opening(),
+                None => self.opened.lock().unwrap().push((id, root, sink)),
+            }
         }
 
         fn close(&self, id: CacheId) {
@@ -294,6 +299,7 @@ pub(crate) mod tests {
     }
 
     #[test]
+                opening: Mutex::default(),
     fn faults_of_the_session_reach_the_clients_listeners_until_it_is_closed() {
         let (client, hand) = client();
         let (told, faults) = mpsc::channel();
@@ -337,3 +343,22 @@ pub(crate) mod tests {
         assert!(started.elapsed() < Duration::from_secs(5));
     }
 }
+    #[test]
+    fn a_start_that_races_with_the_end_of_its_client_leaves_the_cache_lost() {
+        for _ in 0..200 {
+            let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
+            let cache = client.cache("/a", &Config::new()).unwrap();
+            let started = std::thread::scope(|scope| {
+                scope.spawn(|| client.close());
+                cache.start()
+            });
+            let is_refused = cache.start() == Err(Error::Closed);
+            let state = cache.state().0;
+            assert!(
+                state == State::Lost || started.is_err() && state == State::Latent,
+                "{started:?} {state:?}"
+            );
+            assert!(is_refused);
+        }
+    }
+
