@@ -715,8 +715,8 @@ int32_t tc_client_new(const char *hosts,
 /**
  * Adds a function that is told the faults of the session, until the client is freed.
  *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id. Faults that nobody
- * listens to are logged. Any thread; never blocks; callbacks may call it.
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for
+ * `tc_client_unlisten`. Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
  */
@@ -727,6 +727,18 @@ int32_t tc_client_listen_fault(struct tc_client *client,
                                uint64_t *listener);
 
 /**
+/**
+ * Removes a fault listener of the client. None of its calls starts after this has returned; one may be running, and its
+ * `user` is freed when it has returned.
+ *
+ * Never waits. Any thread; callbacks may call it, also on themselves.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; where it is refused (TC_ERR_PANIC, TC_ERR_STATE), the
+ * listener goes when the client is freed. Since 0.2.0.
+ */
+int32_t tc_client_unlisten(struct tc_client *client,
+                           uint64_t listener);
+
  * Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
  * CONNECTION_LOST; each is still to be freed.
  *

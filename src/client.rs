@@ -159,6 +159,14 @@ impl Client {
     }
 
     /// A cache of the subtree at `path`, not started yet.
+    /// Removes a fault listener. None of its calls starts after this. Never waits; may be called in a listener.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
+    pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
+        self.shared.faults.unlisten(listener)
+    }
+
     ///
     /// # Errors
     /// [`Error::InvalidPath`], [`Error::InvalidArgument`] when the path is longer than `limit.path.bytes`, or
@@ -305,11 +313,17 @@ pub(crate) mod tests {
         let (told, faults) = mpsc::channel();
         client.listen_fault(move |fault| told.send(fault.clone()).unwrap()).unwrap();
         let fault = Fault::new(Status::Connection, "refused");
+        let (removed, none) = mpsc::channel();
+        let listener = client.listen_fault(move |fault| removed.send(fault.clone()).unwrap()).unwrap();
+        client.unlisten(listener).unwrap();
+        assert_eq!(client.unlisten(listener).unwrap_err().status(), Status::InvalidArgument);
         hand.fault.lock().unwrap()(fault.clone());
         assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Ok(fault.clone()));
         client.close();
+        assert_eq!(none.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         client.close();
         hand.fault.lock().unwrap()(fault);
+        assert_eq!(client.unlisten(listener), Err(Error::Closed));
         assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
         assert_eq!(client.listen_fault(|_| {}), Err(Error::Closed));
         assert_eq!(client.cache("/a", &Config::new()).err(), Some(Error::Closed));

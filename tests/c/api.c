@@ -684,6 +684,25 @@ static void waiting_ends_in_time(void)
 }
 
 static void *close_soon(void *cache)
+static void a_fault_listener_of_a_client_can_be_removed(void)
+{
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new("127.0.0.1:1", NULL, &client)); /* nobody serves there */
+    recorder gone = RECORDER, stays = RECORDER;
+    CHECK_OK(tc_client_listen_fault(client, on_fault, &gone, on_free, &gone.listener));
+    CHECK_OK(tc_client_listen_fault(client, on_fault, &stays, on_free, &stays.listener));
+    WAIT_UNTIL(read_count(&gone, &gone.faults) > 0);
+    CHECK_OK(tc_client_unlisten(client, gone.listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_unlisten(client, gone.listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_unlisten(client, UINT64_MAX));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_unlisten(NULL, stays.listener));
+    int told = read_count(&stays, &stays.faults);
+    WAIT_UNTIL(read_count(&stays, &stays.faults) > told + 1);
+    check_freed_once(&gone);
+    tc_client_free(client);
+    check_freed_once(&stays);
+}
+
 {
     sleep_ms(100);
     CHECK_OK(tc_close(cache));
@@ -1309,6 +1328,7 @@ static const test tests[] = {
     TEST(nobody_need_have_a_free_function_or_a_user),
     TEST(a_callback_may_read_but_not_wait),
     TEST(a_callback_may_unlisten_itself),
+    TEST(a_fault_listener_of_a_client_can_be_removed),
     TEST(a_callback_may_close_its_cache),
     TEST(a_callback_may_free_its_cache),
     TEST(a_callback_may_free_the_client),
