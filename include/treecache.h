@@ -663,6 +663,7 @@ struct tc_config *tc_config_new(void);
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
  * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
+ * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
  * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
  * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
  *
@@ -727,7 +728,6 @@ int32_t tc_client_listen_fault(struct tc_client *client,
                                uint64_t *listener);
 
 /**
-/**
  * Removes a fault listener of the client. None of its calls starts after this has returned; one may be running, and its
  * `user` is freed when it has returned.
  *
@@ -739,6 +739,7 @@ int32_t tc_client_listen_fault(struct tc_client *client,
 int32_t tc_client_unlisten(struct tc_client *client,
                            uint64_t listener);
 
+/**
  * Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
  * CONNECTION_LOST; each is still to be freed.
  *
@@ -879,8 +880,8 @@ void tc_free(struct tc_cache *cache);
  *
  * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
  * or duplicate. Within a version removals come before additions, children are removed before their parents and added
- * after them, siblings in byte order. A listener that lags by more than `events.capacity` events continues with the
- * difference between what it saw last and the newest version.
+ * after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
+ * `events.bytes` bytes continues with the difference between what it saw last and the newest version.
  *
  * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
  * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
@@ -1096,10 +1097,11 @@ void tc_item_free(const struct tc_item *item);
 /**
  * Opens a queue of the cache's events: the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then
  * what follows, without gap or duplicate, in the order that `tc_listen` tells of. A queue that lags by more than
- * `events.capacity` events continues with the difference between what was taken out last and the newest version.
+ * `events.capacity` events or `events.bytes` bytes continues with the difference between what was taken out last and the
+ * newest version.
  *
- * `config`: its `events.capacity` and `queue.faults`; NULL for the defaults, not for what the cache was made with; stays
- * the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+ * `config`: its `events.capacity`, `events.bytes` and `queue.faults`; NULL for the defaults, not for what the cache was
+ * made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
  *
  * Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
  *

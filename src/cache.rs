@@ -72,7 +72,7 @@ impl TreeCache {
     pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
         let shared = CacheShared {
             current: ArcSwap::default(),
-            feed: client.dispatcher.feed(root.clone(), config.events_capacity()),
+            feed: client.dispatcher.feed(root.clone(), config.capacity()),
             closed: AtomicBool::new(false),
             life: Mutex::new(Life {
                 state: State::Latent,
@@ -297,7 +297,7 @@ impl TreeCache {
     pub fn queue(&self, config: &Config) -> Result<EventQueue, Error> {
         self.health.check()?;
         let health = Health::on(&self.client.health);
-        EventQueue::open(health, self.shared.feed.clone(), config.queue_faults(), config.events_capacity())
+        EventQueue::open(health, self.shared.feed.clone(), config.queue_faults(), config.capacity())
     }
 
     /// Removes a listener of either kind. None of its calls starts after this. Never waits; may be called in a

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::TreeCache;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Dispatcher, Feed, ListenerId};
+use crate::events::{Capacity, Dispatcher, Feed, ListenerId};
 use crate::health::Health;
 use crate::net::{CacheSink, Connection, IoThread};
 use crate::path::NodePath;
@@ -120,7 +120,8 @@ impl Client {
             }
         };
         let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
-            let faults = dispatcher.feed(NodePath::root(), 1);
+            // Nothing but faults is in it.
+            let faults = dispatcher.feed(NodePath::root(), Capacity { events: 0, bytes: 0 });
             let (feed, feeds, ruined) = (faults.clone(), dispatcher.feeds().clone(), health.clone());
             let tell = move |fault: Fault| {
                 if fault.status == Status::Panic {
@@ -158,7 +159,6 @@ impl Client {
         self.shared.faults.listen_fault(listener)
     }
 
-    /// A cache of the subtree at `path`, not started yet.
     /// Removes a fault listener. None of its calls starts after this. Never waits; may be called in a listener.
     ///
     /// # Errors
@@ -167,6 +167,7 @@ impl Client {
         self.shared.faults.unlisten(listener)
     }
 
+    /// A cache of the subtree at `path`, not started yet.
     ///
     /// # Errors
     /// [`Error::InvalidPath`], [`Error::InvalidArgument`] when the path is longer than `limit.path.bytes`, or
@@ -237,6 +238,8 @@ pub(crate) mod tests {
         pub(crate) opened: Mutex<Vec<Opened>>,
         pub(crate) closed: Mutex<Vec<CacheId>>,
         pub(crate) synced: Mutex<Vec<Ticket>>,
+        /// Called when a cache is opened, in its stead.
+        pub(crate) opening: Mutex<Option<Box<dyn FnOnce() + Send>>>,
         pub(crate) fault: Mutex<Box<dyn Fn(Fault) + Send>>,
     }
 
@@ -246,8 +249,6 @@ pub(crate) mod tests {
         }
     }
 
-        /// Called when a cache is opened, in its stead.
-        pub(crate) opening: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     impl Io for Arc<Hand> {
         fn open(&self, id: CacheId, root: NodePath, _: Options, sink: Arc<dyn CacheSink>) {
             match self.opening.lock().unwrap().take() {
@@ -298,6 +299,7 @@ pub(crate) mod tests {
                 opened: Mutex::default(),
                 closed: Mutex::default(),
                 synced: Mutex::default(),
+                opening: Mutex::default(),
                 fault: Mutex::new(fault),
             });
             hand = Some(made.clone());
@@ -307,23 +309,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-                opening: Mutex::default(),
     fn faults_of_the_session_reach_the_clients_listeners_until_it_is_closed() {
         let (client, hand) = client();
         let (told, faults) = mpsc::channel();
         client.listen_fault(move |fault| told.send(fault.clone()).unwrap()).unwrap();
-        let fault = Fault::new(Status::Connection, "refused");
         let (removed, none) = mpsc::channel();
         let listener = client.listen_fault(move |fault| removed.send(fault.clone()).unwrap()).unwrap();
         client.unlisten(listener).unwrap();
         assert_eq!(client.unlisten(listener).unwrap_err().status(), Status::InvalidArgument);
+        let fault = Fault::new(Status::Connection, "refused");
         hand.fault.lock().unwrap()(fault.clone());
         assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Ok(fault.clone()));
-        client.close();
         assert_eq!(none.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         client.close();
-        hand.fault.lock().unwrap()(fault);
+        client.close();
         assert_eq!(client.unlisten(listener), Err(Error::Closed));
+        hand.fault.lock().unwrap()(fault);
         assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
         assert_eq!(client.listen_fault(|_| {}), Err(Error::Closed));
         assert_eq!(client.cache("/a", &Config::new()).err(), Some(Error::Closed));
@@ -345,19 +346,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_client_that_reaches_no_server_can_be_closed_at_once() {
-        let started = std::time::Instant::now();
-        let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
-        let cache = client.cache("/a", &Config::new()).unwrap();
-        cache.start().unwrap();
-        assert_eq!(cache.wait_initialized(Some(Duration::from_millis(20))), Err(Error::Timeout));
-        drop(client);
-        assert_eq!(cache.wait_initialized(None).unwrap_err().status(), Status::Closed);
-        drop(cache);
-        assert!(started.elapsed() < Duration::from_secs(5));
-    }
-}
-    #[test]
     fn a_start_that_races_with_the_end_of_its_client_leaves_the_cache_lost() {
         for _ in 0..200 {
             let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
@@ -376,3 +364,16 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn a_client_that_reaches_no_server_can_be_closed_at_once() {
+        let started = std::time::Instant::now();
+        let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
+        let cache = client.cache("/a", &Config::new()).unwrap();
+        cache.start().unwrap();
+        assert_eq!(cache.wait_initialized(Some(Duration::from_millis(20))), Err(Error::Timeout));
+        drop(client);
+        assert_eq!(cache.wait_initialized(None).unwrap_err().status(), Status::Closed);
+        drop(cache);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
