@@ -662,6 +662,7 @@ struct tc_config *tc_config_new(void);
  * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
+ * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
  * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
  * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
  * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
@@ -817,9 +818,11 @@ bool tc_is_initialized(const struct tc_cache *cache);
 /**
  * Waits until all can be read that was committed before the call, by whomever, through whatever server.
  *
- * Has the server catch up with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut
- * which has all that. Where nothing changed in the subtree, that may be the version from before. During the first load
- * it waits for that. Calls at the same time share few requests. What it does not promise: docs/semantics.md.
+ * Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
+ * a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
+ * load it waits for that. Calls at the same time share few requests. With the client key `sync.mode=sync` it is
+ * ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early. What it does not
+ * promise: docs/semantics.md.
  *
  * `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
  * a callback.
