@@ -665,6 +665,7 @@ struct tc_config *tc_config_new(void);
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
  * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
  * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
+ * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
  * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
  * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
  *
@@ -717,8 +718,8 @@ int32_t tc_client_new(const char *hosts,
 /**
  * Adds a function that is told the faults of the session, until the client is freed.
  *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id. Faults that nobody
- * listens to are logged. Any thread; never blocks; callbacks may call it.
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for
+ * `tc_client_unlisten`. Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
  */
@@ -727,6 +728,18 @@ int32_t tc_client_listen_fault(struct tc_client *client,
                                void *user,
                                tc_user_free_fn user_free,
                                uint64_t *listener);
+
+/**
+ * Removes a fault listener of the client. None of its calls starts after this has returned; one may be running, and its
+ * `user` is freed when it has returned.
+ *
+ * Never waits. Any thread; callbacks may call it, also on themselves.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; where it is refused (TC_ERR_PANIC, TC_ERR_STATE), the
+ * listener goes when the client is freed. Since 0.2.0.
+ */
+int32_t tc_client_unlisten(struct tc_client *client,
+                           uint64_t listener);
 
 /**
  * Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
@@ -806,9 +819,11 @@ bool tc_is_initialized(const struct tc_cache *cache);
 /**
  * Waits until all can be read that was committed before the call, by whomever, through whatever server.
  *
- * Has the server catch up with its leader (ZooKeeper's `sync`), then waits until the version that is read is a cut
- * which has all that. Where nothing changed in the subtree, that may be the version from before. During the first load
- * it waits for that. Calls at the same time share few requests. What it does not promise: docs/semantics.md.
+ * Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
+ * a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
+ * load it waits for that. Calls at the same time share few requests. With the client key `sync.mode=sync` it is
+ * ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early. What it does not
+ * promise: docs/semantics.md.
  *
  * `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
  * a callback.
@@ -869,8 +884,8 @@ void tc_free(struct tc_cache *cache);
  *
  * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
  * or duplicate. Within a version removals come before additions, children are removed before their parents and added
- * after them, siblings in byte order. A listener that lags by more than `events.capacity` events continues with the
- * difference between what it saw last and the newest version.
+ * after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
+ * `events.bytes` bytes continues with the difference between what it saw last and the newest version.
  *
  * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
  * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
@@ -1086,10 +1101,11 @@ void tc_item_free(const struct tc_item *item);
 /**
  * Opens a queue of the cache's events: the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then
  * what follows, without gap or duplicate, in the order that `tc_listen` tells of. A queue that lags by more than
- * `events.capacity` events continues with the difference between what was taken out last and the newest version.
+ * `events.capacity` events or `events.bytes` bytes continues with the difference between what was taken out last and the
+ * newest version.
  *
- * `config`: its `events.capacity` and `queue.faults`; NULL for the defaults, not for what the cache was made with; stays
- * the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+ * `config`: its `events.capacity`, `events.bytes` and `queue.faults`; NULL for the defaults, not for what the cache was
+ * made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
  *
  * Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
  *

@@ -1127,10 +1127,11 @@ handled<std::decay_t<Callable>, std::decay_t<Handler>> handle(Callable &&callabl
 }
 #endif
 
-/// What a cache and its subscriptions share: the handle, as long as there is one.
+/// What a cache or client and its subscriptions share: the handle, as long as there is one.
 class link {
   public:
     explicit link(tc_cache *cache) noexcept : cache_(cache) {}
+    explicit link(tc_client *client) noexcept : client_(client) {}
 
     /// Runs no code of the program: the callable is gone already.
     void unlisten(std::uint64_t id) noexcept
@@ -1138,18 +1139,38 @@ class link {
         const std::lock_guard lock(mutex_);
         if (cache_ != nullptr)
             tc_unlisten(cache_, id);
+        if (client_ != nullptr)
+            tc_client_unlisten(client_, id);
     }
 
     void cut() noexcept
     {
         const std::lock_guard lock(mutex_);
         cache_ = nullptr;
+        client_ = nullptr;
     }
 
   private:
     std::mutex mutex_;
-    tc_cache *cache_;
+    tc_cache *cache_ = nullptr;
+    tc_client *client_ = nullptr;
 };
+
+/// Frees what subscriptions have a link to.
+template <typename C, void (*release)(C *)>
+struct linked_releaser {
+    void operator()(C *handle) const noexcept
+    {
+        if (link)
+            link->cut();
+        release(handle);
+    }
+
+    std::shared_ptr<detail::link> link;
+};
+
+template <typename C, void (*release)(C *)>
+using linked = std::unique_ptr<C, linked_releaser<C, release>>;
 
 } // namespace detail
 
@@ -1161,7 +1182,7 @@ class link {
 /// Destroyed by the callable's own call, it does not wait: that call is the last one, and the callable is destroyed
 /// behind it, on the callback thread. In another callback of the same client there is nothing to wait for.
 ///
-/// It may outlive the cache: once that is gone, so is the callable, and nothing is left to do.
+/// It may outlive the cache or client: once that is gone, so is the callable, and nothing is left to do.
 class [[nodiscard]] subscription {
   public:
     /// Of nothing.
@@ -1223,7 +1244,7 @@ class [[nodiscard]] subscription {
     }
 
     std::shared_ptr<detail::listener> listener_;
-    std::shared_ptr<detail::link> link_; // null where C has no function to remove a listener
+    std::shared_ptr<detail::link> link_;
     std::uint64_t id_ = 0;
 };
 
@@ -1281,7 +1302,7 @@ class config {
 class client {
   public:
     /// Takes over what C handed out.
-    explicit client(tc_client *handle) noexcept : handle_(handle) {}
+    explicit client(tc_client *handle) : handle_(handle, {std::make_shared<detail::link>(handle)}) {}
 
     /// Returns at once and connects in the background. `hosts`: "host:port,host:port/chroot". Errors:
     /// `invalid_argument` for malformed hosts and for settings that lack others or name files that cannot be used;
@@ -1297,7 +1318,7 @@ class client {
     template <typename Callable>
     [[nodiscard]] result<subscription> try_listen_fault(Callable &&callable)
     {
-        return subscription::make<fault, tc_fault>(std::forward<Callable>(callable), nullptr,
+        return subscription::make<fault, tc_fault>(std::forward<Callable>(callable), handle_.get_deleter().link,
             [this](auto... arguments) { return tc_client_listen_fault(native_handle(), arguments...); });
     }
 
@@ -1327,7 +1348,7 @@ class client {
     [[nodiscard]] tc_client *native_handle() const noexcept { return handle_.get(); }
 
   private:
-    detail::owned<tc_client, tc_client_free> handle_;
+    detail::linked<tc_client, tc_client_free> handle_;
 };
 
 /// How a cache stands to the server, and the time since the last word from there; nothing before the first.
@@ -1341,10 +1362,7 @@ struct standing {
 class cache : public detail::readable<cache> {
   public:
     /// Takes over what C handed out.
-    explicit cache(tc_cache *handle) : handle_(handle, release{nullptr})
-    {
-        handle_.get_deleter().link = std::make_shared<detail::link>(handle);
-    }
+    explicit cache(tc_cache *handle) : handle_(handle, {std::make_shared<detail::link>(handle)}) {}
 
     /// Nothing is read before `start`. Errors: `invalid_argument` for a malformed path.
     [[nodiscard]] static result<cache> try_make(const client &client, const string_arg &path, const config &config = {})
@@ -1476,18 +1494,7 @@ class cache : public detail::readable<cache> {
     [[nodiscard]] tc_cache *native_handle() const noexcept { return handle_.get(); }
 
   private:
-    struct release {
-        void operator()(tc_cache *cache) const noexcept
-        {
-            if (link)
-                link->cut();
-            tc_free(cache);
-        }
-
-        std::shared_ptr<detail::link> link;
-    };
-
-    std::unique_ptr<tc_cache, release> handle_;
+    detail::linked<tc_cache, tc_free> handle_;
 };
 
 // --- Queues ------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ impl TreeCache {
     pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
         let shared = CacheShared {
             current: ArcSwap::default(),
-            feed: client.dispatcher.feed(root.clone(), config.events_capacity()),
+            feed: client.dispatcher.feed(root.clone(), config.capacity()),
             closed: AtomicBool::new(false),
             life: Mutex::new(Life {
                 state: State::Latent,
@@ -106,13 +106,14 @@ impl TreeCache {
         life.state = State::Loading;
         drop(life);
         self.client.io.open(self.id, self.root.clone(), self.options.clone(), self.shared.clone());
-        // Had the client been closed or its I/O thread panicked meanwhile, that may not have seen the cache: whoever
-        // waits for it looks again.
-        let outcome =
-            self.health.check().and(if self.client.is_closed() { Err(Error::Closed) } else { Ok(()) });
-        if outcome.is_err() {
-            self.shared.update(|_| {});
-        }
+        // Had the client been closed or one of its threads panicked meanwhile, the I/O thread may not have seen the cache,
+        // and says nothing of it.
+        let (outcome, state) = match self.health.check() {
+            Ok(()) if self.client.is_closed() => (Err(Error::Closed), State::Lost),
+            Ok(()) => return Ok(()),
+            refused => (refused, State::Closed),
+        };
+        self.shared.update(|life| life.state = state);
         outcome
     }
 
@@ -301,7 +302,7 @@ impl TreeCache {
     pub fn queue(&self, config: &Config) -> Result<EventQueue, Error> {
         self.health.check()?;
         let health = Health::on(&self.client.health);
-        EventQueue::open(health, self.shared.feed.clone(), config.queue_faults(), config.events_capacity())
+        EventQueue::open(health, self.shared.feed.clone(), config.queue_faults(), config.capacity())
     }
 
     /// Removes a listener of either kind. None of its calls starts after this. Never waits; may be called in a
@@ -505,6 +506,17 @@ mod tests {
         cache.close();
         assert_eq!(cache.start(), Err(Error::Closed));
         assert_eq!(hand.closed.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_start_that_the_end_of_the_client_overtakes_leaves_the_cache_lost() {
+        let (client, hand) = client();
+        let client = Arc::new(client);
+        let cache = client.cache("/foo", &Config::new()).unwrap();
+        let ending = client.clone();
+        *hand.opening.lock().unwrap() = Some(Box::new(move || ending.close()));
+        assert_eq!(cache.start(), Err(Error::Closed));
+        assert_eq!(cache.state().0, State::Lost);
     }
 
     #[test]

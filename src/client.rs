@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::cache::TreeCache;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Dispatcher, Feed, ListenerId};
+use crate::events::{Capacity, Dispatcher, Feed, ListenerId};
 use crate::health::Health;
 use crate::net::{CacheSink, Connection, IoThread};
 use crate::path::NodePath;
@@ -121,7 +121,8 @@ impl Client {
             }
         };
         let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
-            let faults = dispatcher.feed(NodePath::root(), 1);
+            // Nothing but faults is in it.
+            let faults = dispatcher.feed(NodePath::root(), Capacity { events: 0, bytes: 0 });
             let (feed, feeds, ruined) = (faults.clone(), dispatcher.feeds().clone(), health.clone());
             let tell = move |fault: Fault| {
                 if fault.status == Status::Panic {
@@ -157,6 +158,14 @@ impl Client {
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
         self.shared.faults.listen_fault(listener)
+    }
+
+    /// Removes a fault listener. None of its calls starts after this. Never waits; may be called in a listener.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
+    pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
+        self.shared.faults.unlisten(listener)
     }
 
     /// A cache of the subtree at `path`, not started yet.
@@ -235,6 +244,8 @@ pub(crate) mod tests {
         pub(crate) opened: Mutex<Vec<Opened>>,
         pub(crate) closed: Mutex<Vec<CacheId>>,
         pub(crate) synced: Mutex<Vec<Ticket>>,
+        /// Called when a cache is opened, in its stead.
+        pub(crate) opening: Mutex<Option<Box<dyn FnOnce() + Send>>>,
         pub(crate) fault: Mutex<Box<dyn Fn(Fault) + Send>>,
     }
 
@@ -246,7 +257,10 @@ pub(crate) mod tests {
 
     impl Io for Arc<Hand> {
         fn open(&self, id: CacheId, root: NodePath, _: Options, sink: Arc<dyn CacheSink>) {
-            self.opened.lock().unwrap().push((id, root, sink));
+            match self.opening.lock().unwrap().take() {
+                Some(opening) => opening(),
+                None => self.opened.lock().unwrap().push((id, root, sink)),
+            }
         }
 
         fn close(&self, id: CacheId) {
@@ -291,6 +305,7 @@ pub(crate) mod tests {
                 opened: Mutex::default(),
                 closed: Mutex::default(),
                 synced: Mutex::default(),
+                opening: Mutex::default(),
                 fault: Mutex::new(fault),
             });
             hand = Some(made.clone());
@@ -304,11 +319,17 @@ pub(crate) mod tests {
         let (client, hand) = client();
         let (told, faults) = mpsc::channel();
         client.listen_fault(move |fault| told.send(fault.clone()).unwrap()).unwrap();
+        let (removed, none) = mpsc::channel();
+        let listener = client.listen_fault(move |fault| removed.send(fault.clone()).unwrap()).unwrap();
+        client.unlisten(listener).unwrap();
+        assert_eq!(client.unlisten(listener).unwrap_err().status(), Status::InvalidArgument);
         let fault = Fault::new(Status::Connection, "refused");
         hand.fault.lock().unwrap()(fault.clone());
         assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Ok(fault.clone()));
+        assert_eq!(none.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         client.close();
         client.close();
+        assert_eq!(client.unlisten(listener), Err(Error::Closed));
         hand.fault.lock().unwrap()(fault);
         assert_eq!(faults.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
         assert_eq!(client.listen_fault(|_| {}), Err(Error::Closed));
@@ -328,6 +349,25 @@ pub(crate) mod tests {
         let error = client().0.cache("/abc", &config).err().unwrap();
         assert_eq!(error.status(), Status::InvalidArgument);
         assert!(error.to_string().contains("limit.path.bytes=3"), "{error}");
+    }
+
+    #[test]
+    fn a_start_that_races_with_the_end_of_its_client_leaves_the_cache_lost() {
+        for _ in 0..200 {
+            let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
+            let cache = client.cache("/a", &Config::new()).unwrap();
+            let started = std::thread::scope(|scope| {
+                scope.spawn(|| client.close());
+                cache.start()
+            });
+            let is_refused = cache.start() == Err(Error::Closed);
+            let state = cache.state().0;
+            assert!(
+                state == State::Lost || started.is_err() && state == State::Latent,
+                "{started:?} {state:?}"
+            );
+            assert!(is_refused);
+        }
     }
 
     #[test]

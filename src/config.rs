@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
 use crate::sync::{Options, Pace, SyncMode};
@@ -33,7 +34,7 @@ pub struct Config {
     limit_frame: usize,
     sync_mode: SyncMode,
     audit_interval: Duration,
-    events_capacity: usize,
+    capacity: Capacity,
     queue_faults: bool,
 }
 
@@ -220,9 +221,17 @@ const KEYS: &[Key] = &[
         name: "events.capacity",
         default: Some("100000"),
         scope: Scope::CacheAndQueue,
-        value: Value::Count(1..=usize::MAX as u64, |config, capacity| config.events_capacity = capacity),
+        value: Value::Count(1..=usize::MAX as u64, |config, capacity| config.capacity.events = capacity),
         purpose: "events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by \
                   difference",
+    },
+    Key {
+        name: "events.bytes",
+        default: Some("67108864"),
+        scope: Scope::CacheAndQueue,
+        value: Value::Count(1..=usize::MAX as u64, |config, bytes| config.capacity.bytes = bytes),
+        purpose: "bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the \
+                  cache, or in the queue, before it continues by difference",
     },
     Key {
         name: "queue.faults",
@@ -336,7 +345,7 @@ impl Config {
             limit_frame: 0,
             sync_mode: SyncMode::default(),
             audit_interval: Duration::ZERO,
-            events_capacity: 0,
+            capacity: Capacity { events: 0, bytes: 0 },
             queue_faults: false,
         };
         for key in KEYS {
@@ -457,8 +466,8 @@ impl Config {
         }
     }
 
-    pub(crate) fn events_capacity(&self) -> usize {
-        self.events_capacity
+    pub(crate) fn capacity(&self) -> Capacity {
+        self.capacity
     }
 
     pub(crate) fn queue_faults(&self) -> bool {
@@ -547,7 +556,7 @@ mod tests {
         assert!(options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
         assert_eq!(options.audit_interval, Duration::from_secs(600));
-        assert_eq!(config.events_capacity(), 100_000);
+        assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
     }
 
     #[test]
@@ -570,6 +579,7 @@ mod tests {
             ("sync.mode", "sync"),
             ("audit.interval.ms", "0"),
             ("events.capacity", "1"),
+            ("events.bytes", "2"),
         ] {
             config.set(key, value).unwrap();
         }
@@ -586,7 +596,8 @@ mod tests {
         assert!(!options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
         assert_eq!(settings.limit_frame, i32::MAX as usize);
-        assert_eq!((options.audit_interval, config.events_capacity()), (Duration::ZERO, 1));
+        assert_eq!(options.audit_interval, Duration::ZERO);
+        assert_eq!(config.capacity(), Capacity { events: 1, bytes: 2 });
     }
 
     #[test]
@@ -607,6 +618,7 @@ mod tests {
             ("limit.frame.bytes", "1048575"),
             ("limit.frame.bytes", "2147483648"),
             ("events.capacity", "0"),
+            ("events.bytes", "0"),
             ("root.create", "yes"),
             ("sasl.mechanism", "GSSAPI"),
             ("sasl.username", ""),

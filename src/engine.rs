@@ -34,6 +34,8 @@ pub enum Output {
 
 pub struct Engine {
     session: Session,
+    /// How many are named.
+    servers: usize,
     group: Group,
     /// What the requests without a reply are for.
     purposes: VecDeque<(Xid, Purpose)>,
@@ -48,6 +50,7 @@ impl Engine {
     pub fn new(settings: Settings, sync_mode: SyncMode, mut rng: fastrand::Rng, now: Instant) -> Engine {
         let group = Group::new(settings.hosts.chroot.clone(), sync_mode, rng.fork());
         Engine {
+            servers: settings.hosts.servers.len(),
             session: Session::new(settings, rng, now),
             group,
             purposes: VecDeque::new(),
@@ -193,6 +196,7 @@ impl Engine {
                     Ok(()) => {}
                     Err(Breach::Malformed(malformed)) => self.session.handle_malformed(malformed, now),
                     Err(Breach::OtherHistory(evidence)) => self.session.handle_other_history(evidence, now),
+                    Err(Breach::NoRecursiveWatches(error)) => self.session.handle_no_watches(error, now),
                 }
             }
             Event::Fault(error) => self.tell_fault(fault_of(&error)),
@@ -207,7 +211,13 @@ impl Engine {
 
     fn tell_fault(&mut self, fault: Fault) {
         log::warn!("{}", fault.message);
-        let failure = (fault.status == Status::Auth).then_some(Status::Auth);
+        let is_failure = match fault.status {
+            Status::Auth => true,
+            // As long as there may be another server that can do what a cache needs, it is waited for.
+            Status::Unsupported => self.group.refusals() >= self.servers,
+            _ => false,
+        };
+        let failure = is_failure.then_some(fault.status);
         self.group.handle_fault(&fault, failure);
         self.collect();
         self.outputs.push_back(Output::Fault(fault));
@@ -237,6 +247,7 @@ fn fault_of(error: &SessionError) -> Fault {
         SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
         SessionError::Sasl { reason: SaslFailure::Rejected(error), .. } => (Status::Auth, error.0),
         SessionError::Sasl { .. } => (Status::Auth, 0),
+        SessionError::NoRecursiveWatches { error, .. } => (Status::Unsupported, error.0),
         SessionError::Reset { .. } | SessionError::OtherHistory { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)

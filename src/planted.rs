@@ -166,6 +166,10 @@ defects! {
     SyncSharedTooLate = "sync shared too late",
     /// Removals are told before those of what is below.
     EventsUnordered = "events unordered",
+    /// A server that has no recursive watches is not left for the next one.
+    RefusalTakenForLast = "refusal taken for last",
+    /// What the versions hold that wait for a slow consumer is not counted.
+    BacklogNotWeighed = "backlog not weighed",
     /// The I/O thread panics at the next bytes from a server.
     PanicOnIoThread = "panic on the I/O thread",
     /// A frame's memory is reserved on the word of its length.

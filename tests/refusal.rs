@@ -1,17 +1,20 @@
 //! Servers without recursive watches: older than 3.6, or with a watch manager that has none. A cache says so and
-//! neither hangs nor spins. Run with `TREECACHE_TEST_ZOOKEEPER` set to a 3.4 to test the old servers; each test does
+//! neither hangs nor spins, and asks the next server. Run with `TREECACHE_TEST_ZOOKEEPER` set to a 3.4 to test the old servers; each test does
 //! nothing but say so where it does not apply.
 
 mod common;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use common::*;
 use treecache::{Client, Error, State, Status};
-use treecache_test_support::{Server, Witness, shared, unique_root};
+use treecache_test_support::{Ensemble, Server, Witness, shared, unique_root};
 
 /// The first version that knows `addWatch`.
 const FIRST: (u32, u32, u32) = (3, 6, 0);
+
+const OPTIMIZED: &str = "org.apache.zookeeper.server.watch.WatchManagerOptimized";
 
 /// What both kinds of refusal have in common.
 fn is_refused(server: &Server, client: &Client) {
@@ -24,7 +27,7 @@ fn is_refused(server: &Server, client: &Client) {
     assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Unsupported)));
     let fault = faults.wait_for(|fault| fault.status == Status::Unsupported);
     assert!(fault.message.contains("3.6"), "{}", fault.message);
-    assert_eq!(fault.path.as_ref().map(|path| path.as_str()), Some(root.as_str()));
+    assert!(fault.message.contains(&server.hosts()), "{}", fault.message);
     assert!(fault.server_error == -5 || fault.server_error == -6, "{fault:?}");
     assert_eq!(cache.get_data(&root).unwrap_err().status(), Status::NotReady);
 
@@ -69,7 +72,37 @@ fn a_server_whose_watch_manager_has_no_recursive_watches_is_refused_without_a_ha
             "not tested: the server's version is {version:?}, and it must be {FIRST:?} or later"
         );
     }
-    let manager = "org.apache.zookeeper.server.watch.WatchManagerOptimized";
-    let server = Server::builder().property("zookeeper.watchManagerName", manager).start();
+    let server = Server::builder().property("zookeeper.watchManagerName", OPTIMIZED).start();
     is_refused(&server, &client(&server.hosts()));
+}
+
+#[test]
+fn where_one_server_has_no_recursive_watches_the_next_one_is_asked() {
+    let version = shared().version();
+    if version < FIRST {
+        return eprintln!(
+            "not tested: the server's version is {version:?}, and it must be {FIRST:?} or later"
+        );
+    }
+    let is_first = Cell::new(true);
+    let ensemble = Ensemble::start_with(|server| match is_first.replace(false) {
+        true => server.property("zookeeper.watchManagerName", OPTIMIZED),
+        false => server,
+    });
+    let [refusing, other] = [0, 1].map(|place| ensemble.addrs()[place]);
+    let root = unique_root("mixed");
+    Witness::connect(&other.to_string()).create(&root, b"");
+    // Which server comes first is chance.
+    let mut was_asked = false;
+    while !was_asked {
+        let client = client(&format!("{refusing},{other}"));
+        let faults = Faults::of_client(&client);
+        for _ in 0..2 {
+            // One from the start, and one that may be opened while the connection is on its way to the other server.
+            let cache = client.cache(&root, &config(&[])).unwrap();
+            cache.start().unwrap();
+            assert_eq!(cache.wait_initialized(Some(BOUND)), Ok(()));
+        }
+        was_asked = faults.told().iter().any(|fault| fault.status == Status::Unsupported);
+    }
 }

@@ -3,11 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::planted::{self, Defect};
 use crate::state::EventKind;
 use crate::tree::Version;
 
-/// Most versions that wait. Each may hold on to some KiB that the next one replaced.
+/// Most versions that wait.
 const MOST_VERSIONS: usize = 4096;
+
+/// What may wait for a consumer before it goes on by difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Capacity {
+    pub(crate) events: usize,
+    /// What the versions that wait may hold together, beside what the newest of them holds.
+    pub(crate) bytes: usize,
+}
 
 pub(super) enum Item {
     /// Its events are its difference from the version before; `changes` is about how many they are. `merged`: others
@@ -65,18 +74,19 @@ impl Belief {
 
 pub(super) struct Backlog {
     items: VecDeque<Item>,
-    /// Sum of the items' weights.
+    /// Sum of the items' weights, which are about so many events.
     weight: usize,
-    versions: usize,
-    /// A weight beyond it collapses what waits.
-    capacity: usize,
+    /// What the edits had let go in all that led to each version that waits, in their order.
+    let_go: VecDeque<u64>,
+    /// What is beyond it collapses what waits.
+    capacity: Capacity,
     /// After the last item that was taken out.
     belief: Belief,
 }
 
 impl Backlog {
-    pub(super) fn new(capacity: usize, belief: Belief) -> Backlog {
-        Backlog { items: VecDeque::new(), weight: 0, versions: 0, capacity, belief }
+    pub(super) fn new(capacity: Capacity, belief: Belief) -> Backlog {
+        Backlog { items: VecDeque::new(), weight: 0, let_go: VecDeque::new(), capacity, belief }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -85,8 +95,19 @@ impl Backlog {
 
     pub(super) fn push(&mut self, item: Item) {
         self.append(item);
-        if self.weight > self.capacity || self.versions > MOST_VERSIONS {
+        let is_beyond = self.weight > self.capacity.events || self.held() > self.capacity.bytes as u64;
+        if is_beyond || self.let_go.len() > MOST_VERSIONS {
             self.collapse();
+        }
+    }
+
+    /// About how many bytes the versions that wait hold together, beside what the newest of them holds.
+    fn held(&self) -> u64 {
+        match (self.let_go.front(), self.let_go.back()) {
+            (Some(oldest), Some(newest)) if !planted::is(Defect::BacklogNotWeighed) => {
+                newest.saturating_sub(*oldest)
+            }
+            _ => 0,
         }
     }
 
@@ -94,7 +115,7 @@ impl Backlog {
         let item = self.items.pop_front()?;
         self.weight -= item.weight();
         match &item {
-            Item::Version { .. } => self.versions -= 1,
+            Item::Version { .. } => _ = self.let_go.pop_front(),
             Item::Event(kind) => self.belief = self.belief.after(*kind),
         }
         Some(item)
@@ -102,7 +123,9 @@ impl Backlog {
 
     fn append(&mut self, item: Item) {
         self.weight = self.weight.saturating_add(item.weight());
-        self.versions += usize::from(matches!(item, Item::Version { .. }));
+        if let Item::Version { version, .. } = &item {
+            self.let_go.push_back(version.tree.let_go());
+        }
         self.items.push_back(item);
     }
 
@@ -157,7 +180,8 @@ impl Backlog {
                 kept.iter().rposition(|(kind, _)| *kind == EventKind::ConnectionReconnected).map(|at| at + 1)
             })
             .unwrap_or(0);
-        (self.weight, self.versions) = (0, 0);
+        self.weight = 0;
+        self.let_go.clear();
         // IN_STEP speaks of a cut, and is not repeated: where the newest version is none, it comes before that.
         let behind = match &in_step {
             Some(spoken_of) if newest.as_ref().is_some_and(|newest| !newest.is_cut) => {
@@ -190,14 +214,21 @@ impl Backlog {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
-    use crate::stat::Zxid;
+    use crate::stat::{Stat, Zxid};
+    use crate::tree::{Node, Tree};
     use EventKind::{
         ConnectionLost as Lost, ConnectionReconnected as Reconnected, ConnectionSuspended as Suspended,
         InStep, Initialized,
     };
     use proptest::prelude::*;
+    use std::sync::Weak;
+
+    /// Room for so many events.
+    pub(in crate::events) fn room(events: usize) -> Capacity {
+        Capacity { events, bytes: usize::MAX }
+    }
 
     /// A cut.
     fn version(zxid: i64) -> Item {
@@ -225,18 +256,18 @@ mod tests {
 
     #[test]
     fn within_its_capacity_everything_is_kept_in_order() {
-        let mut backlog = Backlog::new(4, Belief::default());
+        let mut backlog = Backlog::new(room(4), Belief::default());
         for item in [version(1), Item::Event(Initialized), version(2), version(3)] {
             backlog.push(item);
         }
         assert_eq!(drained(&mut backlog), ["1", "Initialized", "2", "3"]);
         assert!(backlog.belief.initialized);
-        assert_eq!((backlog.weight, backlog.versions), (0, 0));
+        assert_eq!((backlog.weight, backlog.let_go.len()), (0, 0));
     }
 
     #[test]
     fn beyond_its_capacity_the_newest_version_is_left() {
-        let mut backlog = Backlog::new(2, Belief::default());
+        let mut backlog = Backlog::new(room(2), Belief::default());
         for item in [version(1), version(2), Item::Event(Initialized), Item::Event(InStep), version(3)] {
             backlog.push(item);
         }
@@ -246,7 +277,7 @@ mod tests {
     #[test]
     fn in_step_is_told_behind_a_cut_also_where_the_newest_version_is_none() {
         let collapsed = |items: Vec<Item>| {
-            let mut backlog = Backlog::new(1, Belief::default());
+            let mut backlog = Backlog::new(room(1), Belief::default());
             items.into_iter().for_each(|item| backlog.push(item));
             backlog.push(no_cut(9));
             drained(&mut backlog)
@@ -263,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_version_says_whether_others_were_left_out_for_it() {
-        let mut backlog = Backlog::new(2, Belief::default());
+        let mut backlog = Backlog::new(room(2), Belief::default());
         let mut merged = |items: &[i64]| {
             items.iter().for_each(|zxid| backlog.push(version(*zxid)));
             std::iter::from_fn(|| backlog.pop())
@@ -277,7 +308,7 @@ mod tests {
 
     #[test]
     fn many_versions_without_changes_are_bounded_too() {
-        let mut backlog = Backlog::new(usize::MAX, Belief::default());
+        let mut backlog = Backlog::new(room(usize::MAX), Belief::default());
         for zxid in 0..10 * MOST_VERSIONS as i64 {
             backlog.push(version(zxid));
             assert!(backlog.items.len() <= MOST_VERSIONS);
@@ -286,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_flapping_connection_is_told_once() {
-        let mut backlog = Backlog::new(8, Belief::default());
+        let mut backlog = Backlog::new(room(8), Belief::default());
         backlog.push(version(1));
         backlog.push(Item::Event(Initialized));
         assert_eq!(drained(&mut backlog), ["1", "Initialized"]);
@@ -308,14 +339,92 @@ mod tests {
         );
     }
 
+    /// A cut whose one node has `data`, as `tree` becomes.
+    fn version_with(tree: &mut Tree, zxid: i64, data: usize) -> (Item, Weak<Node>) {
+        let stat = Stat { mzxid: Zxid(zxid), ..Stat::default() };
+        let node = Arc::new(Node::new(vec![0; data].into(), stat));
+        let held = Arc::downgrade(&node);
+        assert!(tree.put("", Some(node)));
+        let version = Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true };
+        (Item::Version { version: Arc::new(version), changes: 1, merged: false }, held)
+    }
+
+    #[test]
+    fn what_the_versions_that_wait_hold_is_bounded_in_bytes() {
+        const DATA: usize = 1000;
+        let mut backlog = Backlog::new(Capacity { events: usize::MAX, bytes: 10 * DATA }, Belief::default());
+        let (mut tree, mut nodes) = (Tree::default(), Vec::new());
+        let mut most = 0;
+        for zxid in 1..100 {
+            let (item, node) = version_with(&mut tree, zxid, DATA);
+            backlog.push(item);
+            nodes.push(node);
+            let alive = nodes.iter().filter(|node| node.strong_count() > 0).count();
+            assert!(alive * DATA <= 11 * DATA, "{alive} nodes: the newest, and what waits beside it");
+            most = most.max(alive);
+        }
+        assert!(most > 5, "within the bound all of them wait");
+        let told = drained(&mut backlog);
+        assert_eq!(told.last().map(String::as_str), Some("99"));
+        assert_eq!((backlog.weight, backlog.held()), (0, 0));
+    }
+
+    #[test]
+    fn a_cut_that_in_step_speaks_of_is_held_beside_the_newest_version_and_no_other() {
+        let mut backlog = Backlog::new(Capacity { events: usize::MAX, bytes: 1 }, Belief::default());
+        let (mut tree, mut nodes) = (Tree::default(), Vec::new());
+        for zxid in 1..50 {
+            let (mut item, node) = version_with(&mut tree, zxid, 1000);
+            if let Item::Version { version, .. } = &mut item
+                && zxid > 1
+            {
+                Arc::get_mut(version).expect("nobody has it").is_cut = false;
+            }
+            backlog.push(item);
+            if zxid == 1 {
+                backlog.push(Item::Event(InStep));
+            }
+            nodes.push(node);
+            assert!(nodes.iter().filter(|node| node.strong_count() > 0).count() <= 2);
+        }
+        assert_eq!(drained(&mut backlog), ["1", "InStep", "49"]);
+    }
+
     proptest! {
+        #[test]
+        fn whatever_waits_holds_no_more_bytes_than_it_may(
+            steps in prop::collection::vec((0usize..7, 1usize..3000), 1..200),
+            bytes in 1usize..20_000,
+        ) {
+            let kinds = [Suspended, Reconnected, Lost, Initialized, InStep];
+            let mut backlog = Backlog::new(Capacity { events: usize::MAX, bytes }, Belief::default());
+            let (mut tree, mut nodes) = (Tree::default(), Vec::new());
+            for (zxid, (step, data)) in steps.into_iter().enumerate() {
+                match kinds.get(step) {
+                    Some(kind) => backlog.push(Item::Event(*kind)),
+                    None => {
+                        let (item, node) = version_with(&mut tree, zxid as i64, data);
+                        backlog.push(item);
+                        nodes.push((node, data));
+                    }
+                }
+                if step == 0 {
+                    backlog.pop();
+                }
+                // The tree at hand has the newest.
+                let older = nodes.split_last().map_or(&nodes[..], |(_, older)| older);
+                let held: usize = older.iter().filter(|(node, _)| node.strong_count() > 0).map(|(_, data)| data).sum();
+                prop_assert!(held <= bytes, "{held} bytes");
+            }
+        }
+
         #[test]
         fn a_collapsed_backlog_ends_where_the_whole_one_does(
             kinds in prop::collection::vec(0usize..6, 0..200),
             capacity in 1usize..50,
         ) {
             let all = [Suspended, Reconnected, Lost, Initialized, InStep];
-            let (mut whole, mut bounded) = (Backlog::new(usize::MAX, Belief::default()), Backlog::new(capacity, Belief::default()));
+            let (mut whole, mut bounded) = (Backlog::new(room(usize::MAX), Belief::default()), Backlog::new(room(capacity), Belief::default()));
             for (zxid, kind) in kinds.iter().enumerate() {
                 let item = || all.get(*kind).map_or_else(|| version(zxid as i64), |kind| Item::Event(*kind));
                 whole.push(item());

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
+use super::backlog::Capacity;
 use super::feed::Feed;
 use crate::error::Status;
 use crate::fork::Origin;
@@ -91,9 +92,9 @@ impl Dispatcher {
         Ok(Dispatcher { mailbox, feeds: Arc::default(), thread: Some(thread) })
     }
 
-    /// A feed whose callbacks run on this thread. `root` is what its paths are below, `capacity` how many events
-    /// may wait.
-    pub(crate) fn feed(&self, root: NodePath, capacity: usize) -> Arc<Feed> {
+    /// A feed whose callbacks run on this thread. `root` is what its paths are below, `capacity` what may
+    /// wait for one of its listeners.
+    pub(crate) fn feed(&self, root: NodePath, capacity: Capacity) -> Arc<Feed> {
         let feed = Arc::new(Feed::new(root, capacity, self.mailbox.clone()));
         self.feeds.add(&feed);
         feed

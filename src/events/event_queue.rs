@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::Queue;
-use super::{Event, Feed, ListenerId, Told};
+use super::{Capacity, Event, Feed, ListenerId, Told};
 use crate::error::{Error, Fault, Status};
 use crate::health::Health;
 use crate::stat::Zxid;
@@ -76,7 +76,7 @@ impl EventQueue {
         health: Health,
         feed: Arc<Feed>,
         faults: bool,
-        capacity: usize,
+        capacity: Capacity,
     ) -> Result<EventQueue, Error> {
         let (id, queue) = feed.open_queue(faults, capacity)?;
         Ok(EventQueue { health, feed, id, queue })

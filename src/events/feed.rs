@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::backlog::{Belief, Item};
+use super::backlog::{Belief, Capacity, Item};
 use super::dispatcher::{Command, Mailbox, on_dispatcher_thread};
 use super::queue::{Counters, Queue, Wants};
 use super::{Event, ListenerId, Told};
@@ -23,8 +23,8 @@ const FAULTS: Wants = Wants { events: false, faults: true };
 /// it, so none starts once `close` or `remove` has returned.
 pub(crate) struct Feed {
     root: NodePath,
-    /// How many events a listener may lag.
-    capacity: usize,
+    /// What may wait for a listener.
+    capacity: Capacity,
     counters: Arc<Counters>,
     state: Mutex<FeedState>,
     /// A callback has returned.
@@ -68,7 +68,7 @@ enum Taker {
 }
 
 impl Feed {
-    pub(super) fn new(root: NodePath, capacity: usize, dispatcher: Arc<Mailbox>) -> Feed {
+    pub(super) fn new(root: NodePath, capacity: Capacity, dispatcher: Arc<Mailbox>) -> Feed {
         let state = FeedState {
             closed: false,
             end: None,
@@ -188,7 +188,7 @@ impl Feed {
     pub(super) fn open_queue(
         self: &Arc<Self>,
         faults: bool,
-        capacity: usize,
+        capacity: Capacity,
     ) -> Result<(ListenerId, Arc<Queue>), Error> {
         self.add(Wants { events: true, faults }, capacity, Taker::Program)
     }
@@ -196,7 +196,7 @@ impl Feed {
     fn add(
         self: &Arc<Self>,
         wants: Wants,
-        capacity: usize,
+        capacity: Capacity,
         taker: Taker,
     ) -> Result<(ListenerId, Arc<Queue>), Error> {
         let mut state = self.lock();
@@ -434,6 +434,7 @@ fn log_fault(root: &NodePath, fault: &Fault) {
 pub(super) mod tests {
     use super::*;
     use crate::events::Dispatcher;
+    use crate::events::backlog::tests::room;
     use crate::events::queue::MOST_FAULTS;
     use crate::stat::Zxid;
     use crate::tree::Tree;
@@ -451,9 +452,11 @@ pub(super) mod tests {
     }
 
     impl Author {
-        pub(in crate::events) fn new(dispatcher: &Dispatcher, capacity: usize) -> Author {
+        /// `events`: how many of them a listener may lag.
+        pub(in crate::events) fn new(dispatcher: &Dispatcher, events: usize) -> Author {
             let root = NodePath::new("/r").unwrap();
-            let mut author = Author { feed: dispatcher.feed(root, capacity), tree: Tree::default(), zxid: 0 };
+            let mut author =
+                Author { feed: dispatcher.feed(root, room(events)), tree: Tree::default(), zxid: 0 };
             author.put("");
             author
         }
@@ -733,7 +736,7 @@ pub(super) mod tests {
     #[test]
     fn faults_that_nobody_takes_are_bounded() {
         let dispatcher = Dispatcher::spawn(drop).unwrap();
-        let feed = dispatcher.feed(NodePath::root(), 1);
+        let feed = dispatcher.feed(NodePath::root(), room(1));
         let (entered, running) = mpsc::channel();
         let (gate, open) = mpsc::channel::<()>();
         feed.listen_fault(move |_| {

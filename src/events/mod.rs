@@ -29,6 +29,7 @@ use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::Node;
 
+pub(crate) use backlog::Capacity;
 pub(crate) use changes::Changes;
 pub(crate) use dispatcher::{Dispatcher, on_dispatcher_thread};
 pub use event_queue::{EventQueue, Item};

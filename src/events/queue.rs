@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use super::backlog::{Backlog, Belief, Item};
+use super::backlog::{Backlog, Belief, Capacity, Item};
 use super::descriptor::Descriptor;
 use super::{Changes, Event, Told};
 use crate::clock;
@@ -77,7 +77,7 @@ impl Queue {
     pub(super) fn new(
         root: NodePath,
         wants: Wants,
-        capacity: usize,
+        capacity: Capacity,
         belief: Belief,
         so_far: Option<Arc<Version>>,
         counters: Arc<Counters>,
@@ -150,7 +150,8 @@ impl Queue {
     pub(super) fn close(&self) {
         let mut inbox = self.lock();
         self.closed.store(true, Ordering::SeqCst);
-        let backlog = std::mem::replace(&mut inbox.backlog, Backlog::new(0, Belief::default()));
+        let nothing = Backlog::new(Capacity { events: 0, bytes: 0 }, Belief::default());
+        let backlog = std::mem::replace(&mut inbox.backlog, nothing);
         inbox.faults.clear();
         (inbox.amid_version, inbox.woken) = (false, false);
         inbox.end = Some(Status::Closed);
@@ -361,6 +362,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::backlog::tests::room;
     use crate::events::dispatcher::Dispatcher;
     use crate::events::feed::tests::{Author, described};
     use crate::events::{EventQueue, Feed};
@@ -371,13 +373,13 @@ mod tests {
 
     const BOUND: Duration = Duration::from_secs(10);
 
-    fn open(author: &Author, faults: bool, capacity: usize) -> EventQueue {
+    fn open(author: &Author, faults: bool, events: usize) -> EventQueue {
         let feed: Arc<Feed> = author.feed.clone();
-        EventQueue::open(Health::new(), feed, faults, capacity).unwrap()
+        EventQueue::open(Health::new(), feed, faults, room(events)).unwrap()
     }
 
-    fn author(capacity: usize) -> Author {
-        Author::new(&Dispatcher::spawn(drop).unwrap(), capacity)
+    fn author(events: usize) -> Author {
+        Author::new(&Dispatcher::spawn(drop).unwrap(), events)
     }
 
     /// What is taken out next, in words.
@@ -529,7 +531,7 @@ mod tests {
     #[test]
     fn who_takes_behind_a_panic_amid_a_version_does_not_look_for_its_rest() {
         let mut author = author(1000);
-        let (_, queue) = author.feed.open_queue(false, 1000).unwrap();
+        let (_, queue) = author.feed.open_queue(false, room(1000)).unwrap();
         author.publish();
         // As if the taker had panicked between the inbox and the cursor.
         queue.lock().backlog.pop();

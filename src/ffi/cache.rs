@@ -225,8 +225,8 @@ pub unsafe extern "C" fn tc_free(cache: *mut tc_cache) {
 ///
 /// It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
 /// or duplicate. Within a version removals come before additions, children are removed before their parents and added
-/// after them, siblings in byte order. A listener that lags by more than `events.capacity` events continues with the
-/// difference between what it saw last and the newest version.
+/// after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
+/// `events.bytes` bytes continues with the difference between what it saw last and the newest version.
 ///
 /// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
 /// first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.

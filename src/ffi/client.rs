@@ -7,6 +7,7 @@ use super::config::{self, tc_config};
 use super::fault::{self, tc_fault_fn};
 use crate::client::Client;
 use crate::error::{Error, Fault};
+use crate::events::ListenerId;
 
 /// One session with a ZooKeeper ensemble, shared by any number of caches.
 pub struct tc_client {
@@ -61,8 +62,8 @@ pub unsafe extern "C" fn tc_client_new(
 
 /// Adds a function that is told the faults of the session, until the client is freed.
 ///
-/// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id. Faults that nobody
-/// listens to are logged. Any thread; never blocks; callbacks may call it.
+/// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for
+/// `tc_client_unlisten`. Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
 ///
 /// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -82,6 +83,19 @@ pub unsafe extern "C" fn tc_client_listen_fault(
             Ok(())
         })
     }
+}
+
+/// Removes a fault listener of the client. None of its calls starts after this has returned; one may be running, and its
+/// `user` is freed when it has returned.
+///
+/// Never waits. Any thread; callbacks may call it, also on themselves.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; where it is refused (TC_ERR_PANIC, TC_ERR_STATE), the
+/// listener goes when the client is freed. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_client_unlisten(client: *mut tc_client, listener: u64) -> i32 {
+    // SAFETY: the caller passes a client that is not freed meanwhile.
+    unsafe { with("tc_client_unlisten", client, |client| client.client.unlisten(ListenerId(listener))) }
 }
 
 /// Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see

@@ -100,6 +100,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
 /// - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
 /// - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
+/// - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
 /// - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
 /// - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
 ///

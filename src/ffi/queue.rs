@@ -31,10 +31,11 @@ impl Handle for tc_queue {
 
 /// Opens a queue of the cache's events: the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then
 /// what follows, without gap or duplicate, in the order that `tc_listen` tells of. A queue that lags by more than
-/// `events.capacity` events continues with the difference between what was taken out last and the newest version.
+/// `events.capacity` events or `events.bytes` bytes continues with the difference between what was taken out last and the
+/// newest version.
 ///
-/// `config`: its `events.capacity` and `queue.faults`; NULL for the defaults, not for what the cache was made with; stays
-/// the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+/// `config`: its `events.capacity`, `events.bytes` and `queue.faults`; NULL for the defaults, not for what the cache was
+/// made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
 ///
 /// Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
 ///

@@ -217,6 +217,8 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_listen_fault(null_mut(), Some(on_fault), user, Some(count_free), &mut id),
             tc_listen_fault(cache, None, user, Some(count_free), &mut id),
             tc_listen_fault(cache, Some(on_fault), user, Some(count_free), null_mut()),
+            tc_client_unlisten(null_mut(), 1),
+            tc_client_unlisten(client, 1),
             tc_unlisten(null_mut(), 1),
             tc_unlisten(cache, 1),
             tc_get_data(null(), path, &mut node),

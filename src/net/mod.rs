@@ -118,12 +118,9 @@ impl IoThread {
         &self.contact
     }
 
-    /// Starts a cache. Where the thread has ended, its sink is told that it is lost.
+    /// Starts a cache. Where the thread has ended, or ends meanwhile, its sink may be told nothing.
     pub fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
-        if !self.send(Command::Open { id, root, options, sink: sink.clone() }) {
-            sink.set_failure(Some(Status::Closed));
-            sink.set_state(State::Lost);
-        }
+        self.send(Command::Open { id, root, options, sink });
     }
 
     /// Ends a cache: its sink is dropped, and is not called again after the command was taken up.

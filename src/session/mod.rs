@@ -171,6 +171,8 @@ pub enum SessionError {
     AuthFailed { host: String, error: ServerError },
     #[error("{host}: SASL DIGEST-MD5 as {username:?} failed: {reason}")]
     Sasl { host: String, username: String, reason: SaslFailure },
+    #[error("{host} has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed")]
+    NoRecursiveWatches { host: String, error: ServerError },
     #[error("the ensemble has gone back from zxid {seen} to {now}")]
     Reset { seen: Zxid, now: Zxid },
     #[error("{host}: the ensemble has another history than the one that was seen: {evidence}")]
@@ -810,6 +812,13 @@ impl Session {
         if self.is_ready() {
             self.fail(SessionError::OtherHistory { host: self.host.to_string(), evidence }, now);
             self.events.push_back(Event::Reset);
+        }
+    }
+
+    /// The server has no recursive watches, and answered with `error`. The next one may have.
+    pub fn handle_no_watches(&mut self, error: ServerError, now: Instant) {
+        if self.is_ready() && !planted::is(Defect::RefusalTakenForLast) {
+            self.fail(SessionError::NoRecursiveWatches { host: self.host.to_string(), error }, now);
         }
     }
 

@@ -72,7 +72,7 @@ enum Watch {
         serial: u64,
     },
     Set,
-    /// The server has no such watches; another one may have.
+    /// The server has no such watches; the next one may have, and is to be asked.
     Refused,
 }
 
@@ -104,6 +104,8 @@ pub struct Group {
     bytes: usize,
     /// Whose turn it was last.
     served: CacheId,
+    /// How many servers had no recursive watches, one after the other.
+    refusals: usize,
     outputs: VecDeque<(CacheId, Output)>,
 }
 
@@ -123,6 +125,7 @@ impl Group {
             reads: 0,
             bytes: 0,
             served: CacheId(0),
+            refusals: 0,
             outputs: VecDeque::new(),
         }
     }
@@ -145,8 +148,7 @@ impl Group {
             Some(Watch::Set) if self.link == Link::Up => {
                 self.with(id, |cache| cache.handle_watching(None, now));
             }
-            Some(Watch::Refused) => self.with(id, |cache| refuse(cache, ServerError::UNIMPLEMENTED)),
-            Some(Watch::Wanted(_) | Watch::Asked { .. } | Watch::Set) => {}
+            Some(Watch::Wanted(_) | Watch::Asked { .. } | Watch::Set | Watch::Refused) => {}
         }
         self.collect(id);
     }
@@ -176,6 +178,11 @@ impl Group {
 
     pub fn poll_output(&mut self) -> Option<(CacheId, Output)> {
         self.outputs.pop_front()
+    }
+
+    /// How many servers have refused since one had recursive watches.
+    pub fn refusals(&self) -> usize {
+        self.refusals
     }
 
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -372,7 +379,7 @@ impl Group {
         match purpose {
             Purpose::Watch { root, serial } => {
                 if self.watches.get(&root) == Some(&Watch::Asked { serial }) {
-                    self.watch_answered(&root, zxid, error, now);
+                    self.watch_answered(&root, zxid, error, now)?;
                 }
             }
             Purpose::WatchAgain => {
@@ -450,7 +457,13 @@ impl Group {
         breach.map_or(Ok(()), Err)
     }
 
-    fn watch_answered(&mut self, root: &NodePath, zxid: Zxid, error: ServerError, now: Instant) {
+    fn watch_answered(
+        &mut self,
+        root: &NodePath,
+        zxid: Zxid,
+        error: ServerError,
+        now: Instant,
+    ) -> Result<(), Breach> {
         let ids: Vec<CacheId> = self
             .caches
             .iter()
@@ -462,10 +475,16 @@ impl Group {
                 for id in ids {
                     self.with(id, |cache| cache.handle_watching(Some(zxid), now));
                 }
+                self.refusals = 0;
                 Watch::Set
             }
             // Older than 3.6, or with a watch manager that has no recursive watches.
-            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => return self.refused(error),
+            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
+                // None of the caches can have one on this connection, asked for or not.
+                self.watches.values_mut().for_each(|watch| *watch = Watch::Refused);
+                self.refusals += 1;
+                return Err(Breach::NoRecursiveWatches(error));
+            }
             error => {
                 if error != ServerError::THROTTLED {
                     let status = match error {
@@ -488,19 +507,7 @@ impl Group {
             }
         };
         self.watches.insert(root.clone(), watch);
-    }
-
-    /// The server has no such watches: no cache can have one on this connection, asked for or not.
-    fn refused(&mut self, error: ServerError) {
-        for watch in self.watches.values_mut().filter(|watch| **watch != Watch::Set) {
-            *watch = Watch::Refused;
-        }
-        for (id, cache) in self.caches.iter_mut().filter(|(_, cache)| !cache.is_stopped()) {
-            if self.watches.get(cache.root()) == Some(&Watch::Refused) {
-                refuse(cache, error);
-                drain(*id, cache, &mut self.outputs);
-            }
-        }
+        Ok(())
     }
 
     fn with(&mut self, id: CacheId, change: impl FnOnce(&mut Synchroniser)) {
@@ -527,14 +534,6 @@ fn drain(id: CacheId, cache: &mut Synchroniser, outputs: &mut VecDeque<(CacheId,
     while let Some(output) = cache.poll_output() {
         outputs.push_back((id, output));
     }
-}
-
-fn refuse(cache: &mut Synchroniser, error: ServerError) {
-    let root = cache.root().clone();
-    let message =
-        format!("the server has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed");
-    cache.fault(Fault::new(Status::Unsupported, message).at(&root).server_error(error.0));
-    cache.set_failure(Some(Status::Unsupported));
 }
 
 /// Hands the results of a multiRead to the cache, one for each read.

@@ -39,7 +39,7 @@ pub use synchroniser::Ticket;
 use crate::error::{Fault, Status};
 use crate::state::{EventKind, State};
 use crate::tree::Version;
-use crate::wire::Malformed;
+use crate::wire::{Malformed, ServerError};
 
 /// What a cache is made with.
 #[derive(Debug, Clone)]
@@ -109,6 +109,8 @@ pub enum Breach {
     Malformed(Malformed),
     /// The ensemble has lost what was seen of it; what shows that. All that is known is to be forgotten.
     OtherHistory(String),
+    /// The server has no recursive watches, and answered with this. The next one may have.
+    NoRecursiveWatches(ServerError),
 }
 
 impl From<Malformed> for Breach {

@@ -12,7 +12,7 @@ use self::model::{Asked, ROOT, World, Write, options, path};
 use crate::error::Status;
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
-use crate::sync::{CacheId, Group, Options, Output, Progress, Purpose, SyncMode, Ticket};
+use crate::sync::{Breach, CacheId, Group, Options, Output, Progress, Purpose, SyncMode, Ticket};
 use crate::wire::{self, Notification, NotificationKind, Request, ServerError};
 
 fn create(path: &str) -> Write {
@@ -810,8 +810,12 @@ impl Line {
     }
 
     fn answer_with(&mut self, error: ServerError, body: &[u8]) {
+        self.try_answer(error, body).expect("nothing wrong");
+    }
+
+    fn try_answer(&mut self, error: ServerError, body: &[u8]) -> Result<(), Breach> {
         let (_, purpose) = self.asked.pop_front().expect("asked for something");
-        self.group.handle_reply(purpose, Zxid(9), error, body, self.now).expect("well formed");
+        self.group.handle_reply(purpose, Zxid(9), error, body, self.now)
     }
 
     fn answer_all(&mut self) {
@@ -870,7 +874,7 @@ fn the_answer_to_a_watch_that_was_dropped_says_nothing_about_the_next_one() {
 }
 
 #[test]
-fn a_watch_that_is_refused_is_a_failure_and_one_that_is_throttled_is_asked_for_again() {
+fn a_watch_that_is_refused_is_asked_of_the_next_server_and_one_that_is_throttled_is_asked_for_again() {
     let mut line = Line::new();
     line.open(1, "/a");
     line.asks();
@@ -879,15 +883,19 @@ fn a_watch_that_is_refused_is_a_failure_and_one_that_is_throttled_is_asked_for_a
     line.now = line.group.poll_timeout().expect("later");
     line.group.handle_timeout(line.now);
     assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
-    line.answer(ServerError::UNIMPLEMENTED);
+    let refused = line.try_answer(ServerError::UNIMPLEMENTED, &[]);
+    assert_eq!(refused, Err(Breach::NoRecursiveWatches(ServerError::UNIMPLEMENTED)));
     line.open(2, "/a");
     assert_eq!(line.asks(), []);
-    let failures: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
-        .filter(|(_, output)| matches!(output, Output::Failure(Some(Status::Unsupported))))
-        .map(|(CacheId(id), _)| id)
-        .collect();
-    assert_eq!(failures, [1, 2]);
     assert_eq!(line.group.poll_timeout(), None);
+    assert_eq!(line.group.refusals(), 1);
+    line.group.handle_suspended(None, line.now);
+    line.open(3, "/b");
+    line.group.handle_connected(true);
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a")), Request::AddWatch(path("/b"))]);
+    line.answer_all();
+    assert_eq!(line.group.refusals(), 0);
+    assert!(line.states().into_values().eq([State::InStep; 3]));
 }
 
 #[test]
@@ -897,14 +905,10 @@ fn a_server_that_refuses_one_watch_refuses_all_of_them() {
     line.open(1, "/a");
     line.open(2, "/b");
     assert_eq!(line.asks(), [Request::AddWatch(path("/a")), Request::AddWatch(path("/b"))]);
-    line.answer(ServerError::UNIMPLEMENTED);
-    let failures: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
-        .filter(|(_, output)| matches!(output, Output::Failure(Some(Status::Unsupported))))
-        .map(|(CacheId(id), _)| id)
-        .collect();
-    assert_eq!(failures, [1, 2]);
-    line.answer(ServerError::UNIMPLEMENTED);
-    assert!(line.group.poll_output().is_none());
+    assert!(line.try_answer(ServerError::MARSHALLING, &[]).is_err());
+    assert_eq!(line.asks(), []);
+    line.answer(ServerError::MARSHALLING);
+    assert_eq!(line.group.refusals(), 1, "the same server, once");
 }
 
 #[test]

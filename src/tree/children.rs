@@ -8,8 +8,8 @@
 
 use std::sync::Arc;
 
-use super::Node;
 use super::keys::Keys;
+use super::node::{COUNTED, Node};
 
 /// The most children a chunk has.
 const CHUNK: usize = 64;
@@ -53,6 +53,34 @@ struct Chunk {
     ends: Vec<u32>,
     keys: Keys,
     entries: Vec<Entry>,
+}
+
+/// Bytes of memory that go with the last reference to something, about.
+pub(super) trait Footprint {
+    fn footprint(&self) -> usize;
+}
+
+impl Footprint for Chunk {
+    fn footprint(&self) -> usize {
+        let entries = self.entries.capacity() * size_of::<Entry>() + self.ends.capacity() * size_of::<u32>();
+        COUNTED + size_of::<Chunk>() + self.names.capacity() + self.keys.footprint() + entries
+    }
+}
+
+/// Without the chunks.
+impl Footprint for Children {
+    fn footprint(&self) -> usize {
+        let chunks = self.chunks.capacity() * size_of::<Arc<Chunk>>();
+        COUNTED + size_of::<Children>() + self.last_keys.footprint() + chunks
+    }
+}
+
+/// What is shared, to be changed: a copy, where others hold it too. These keep the old one, which is added to `let_go`.
+pub(super) fn make_mut<'a, T: Clone + Footprint>(shared: &'a mut Arc<T>, let_go: &mut u64) -> &'a mut T {
+    if Arc::strong_count(shared) > 1 {
+        *let_go += shared.footprint() as u64;
+    }
+    Arc::make_mut(shared)
 }
 
 /// A position in [`Children`].
@@ -169,6 +197,11 @@ impl Chunk {
 }
 
 impl Children {
+    /// About what goes with the last reference to the list, without the nodes and what is below.
+    pub(super) fn footprint_of_all(&self) -> usize {
+        self.footprint() + self.chunks.iter().map(|chunk| chunk.footprint()).sum::<usize>()
+    }
+
     pub fn len(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.len()).sum()
     }
@@ -213,15 +246,16 @@ impl Children {
         }
     }
 
-    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Entry> {
+    /// What of the chunk is shared and has to be copied is added to `let_go`, here and below.
+    pub(super) fn get_mut(&mut self, name: &[u8], let_go: &mut u64) -> Option<&mut Entry> {
         let chunk_index = self.chunk_of(name);
         let chunk = self.chunks.get_mut(chunk_index)?;
         let index = chunk.find(name)?;
-        Some(&mut Arc::make_mut(chunk).entries[index])
+        Some(&mut make_mut(chunk, let_go).entries[index])
     }
 
     /// The entry of `name`, made empty when there is none.
-    pub fn entry(&mut self, name: &str) -> &mut Entry {
+    pub(super) fn entry(&mut self, name: &str, let_go: &mut u64) -> &mut Entry {
         if self.chunks.is_empty() {
             self.chunks.push(Arc::default());
         }
@@ -229,14 +263,14 @@ impl Children {
         let mut chunk_index = self.chunk_of(name.as_bytes()).min(self.chunks.len() - 1);
         let found = self.chunks[chunk_index].search(name);
         let mut index = match found {
-            Ok(index) => return &mut Arc::make_mut(&mut self.chunks[chunk_index]).entries[index],
+            Ok(index) => return &mut make_mut(&mut self.chunks[chunk_index], let_go).entries[index],
             Err(index) => index,
         };
         let is_full = self.chunks[chunk_index].len() == CHUNK;
         if is_full {
             // A child list is inserted in order: cutting at the end then leaves full chunks behind, not half full ones.
             let at = if index == CHUNK { CHUNK } else { CHUNK / 2 };
-            let tail = Arc::make_mut(&mut self.chunks[chunk_index]).split_off(at);
+            let tail = make_mut(&mut self.chunks[chunk_index], let_go).split_off(at);
             if at == CHUNK || index > at {
                 chunk_index += 1;
                 index -= at;
@@ -245,7 +279,7 @@ impl Children {
                 self.chunks.insert(chunk_index + 1, Arc::new(tail));
             }
         }
-        let chunk = Arc::make_mut(&mut self.chunks[chunk_index]);
+        let chunk = make_mut(&mut self.chunks[chunk_index], let_go);
         chunk.insert(index, name, Entry::default());
         let is_last = index + 1 == chunk.len();
         if is_full {
@@ -253,14 +287,15 @@ impl Children {
         } else if is_last {
             self.last_name_changed(chunk_index);
         }
-        &mut Arc::make_mut(&mut self.chunks[chunk_index]).entries[index]
+        &mut make_mut(&mut self.chunks[chunk_index], let_go).entries[index]
     }
 
-    pub fn remove(&mut self, name: &str) -> Option<Entry> {
+    pub(super) fn remove(&mut self, name: &str, let_go: &mut u64) -> Option<Entry> {
         let at = self.chunk_of(name.as_bytes());
         let chunk = self.chunks.get_mut(at)?;
         let index = chunk.find(name.as_bytes())?;
-        let entry = Arc::make_mut(chunk).remove(index);
+        let chunk = make_mut(chunk, let_go);
+        let entry = chunk.remove(index);
         let len = chunk.len();
         if len == 0 {
             self.chunks.remove(at);
@@ -271,13 +306,13 @@ impl Children {
             self.last_name_changed(at);
         }
         if len < CHUNK / 4 {
-            self.merge(at);
+            self.merge(at, let_go);
         }
         Some(entry)
     }
 
     /// Joins a chunk that became small with a neighbour that has room, so that chunks stay few.
-    fn merge(&mut self, at: usize) {
+    fn merge(&mut self, at: usize, let_go: &mut u64) {
         let joins = |left: usize| {
             left + 1 < self.chunks.len() && self.chunks[left].len() + self.chunks[left + 1].len() <= CHUNK / 2
         };
@@ -287,7 +322,8 @@ impl Children {
             _ => return,
         };
         let right = self.chunks.remove(left + 1);
-        Arc::make_mut(&mut self.chunks[left]).append(&right);
+        *let_go += right.footprint() as u64;
+        make_mut(&mut self.chunks[left], let_go).append(&right);
         // What is left of the two keys is the one of the right chunk's last name.
         self.remove_last_key(left);
     }
@@ -395,10 +431,16 @@ impl Drop for Children {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    /// Each allocation that is the list's own, and its size.
+    pub(in crate::tree) fn pieces(children: &Arc<Children>) -> impl Iterator<Item = (usize, usize)> {
+        let chunks = children.chunks.iter().map(|chunk| (Arc::as_ptr(chunk).addr(), chunk.footprint()));
+        chunks.chain([(Arc::as_ptr(children).addr(), children.footprint())])
+    }
 
     fn named(children: &Children) -> Vec<String> {
         children.iter().map(|(name, _)| name.to_owned()).collect()
@@ -424,7 +466,7 @@ mod tests {
     fn names_inserted_in_order_fill_their_chunks() {
         let mut children = Children::default();
         for n in 0..1000 {
-            children.entry(&format!("{n:04}"));
+            children.entry(&format!("{n:04}"), &mut 0);
         }
         assert_eq!(children.chunks.len(), 1000usize.div_ceil(CHUNK));
         assert_eq!(children.len(), 1000);
@@ -435,7 +477,7 @@ mod tests {
         let mut entry = Entry::default();
         for _ in 0..1_000_000 {
             let mut children = Children::default();
-            *children.entry("d") = entry;
+            *children.entry("d", &mut 0) = entry;
             entry = Entry { node: None, children: Some(Arc::new(children)) };
         }
         drop(entry);
@@ -445,11 +487,11 @@ mod tests {
     fn counterparts_skip_what_is_shared() {
         let mut old = Children::default();
         for n in 0..1000 {
-            old.entry(&format!("{n:04}"));
+            old.entry(&format!("{n:04}"), &mut 0);
         }
         let mut new = old.clone();
-        new.entry("0500x");
-        new.remove("0100");
+        new.entry("0500x", &mut 0);
+        new.remove("0100", &mut 0);
         let seen = met(&new, &old);
         assert!(seen.len() <= 2 * CHUNK, "{} entries looked at", seen.len());
         let added: Vec<_> = seen.iter().filter(|(_, is_met)| !is_met).map(|(name, _)| &**name).collect();
@@ -465,10 +507,10 @@ mod tests {
                 let insert = op > 0;
                 let name = named_after(key);
                 if insert {
-                    children.entry(&name);
+                    children.entry(&name, &mut 0);
                     model.insert(name, ());
                 } else {
-                    prop_assert_eq!(children.remove(&name).is_some(), model.remove(&name).is_some());
+                    prop_assert_eq!(children.remove(&name, &mut 0).is_some(), model.remove(&name).is_some());
                 }
                 prop_assert!(children.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
             }
@@ -493,7 +535,7 @@ mod tests {
             let build = |keys: &std::collections::BTreeSet<u16>| {
                 let mut children = Children::default();
                 for key in keys {
-                    children.entry(&format!("{key:03}"));
+                    children.entry(&format!("{key:03}"), &mut 0);
                 }
                 children
             };

@@ -25,6 +25,11 @@ impl Keys {
         }
     }
 
+    /// Bytes beside the struct itself.
+    pub(super) fn footprint(&self) -> usize {
+        self.prefix.len() + self.keys.capacity() * size_of::<u64>()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }

@@ -13,6 +13,7 @@ mod walk;
 
 use std::sync::Arc;
 
+use self::children::make_mut;
 pub use children::{Children, Entry};
 pub use diff::{Change, Differences};
 pub use node::Node;
@@ -27,6 +28,8 @@ pub struct Tree {
     len: usize,
     /// Bytes of data in them.
     bytes: usize,
+    /// See [`Tree::let_go`].
+    let_go: u64,
 }
 
 impl Tree {
@@ -42,6 +45,12 @@ impl Tree {
     /// Bytes of data in all nodes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// About how many bytes of memory all edits let go that led to this tree. What an earlier clone holds and this one
+    /// does not is as much as the count grew in between, or less: what came and went in between counts too.
+    pub fn let_go(&self) -> u64 {
+        self.let_go
     }
 
     /// What is at `path`. No node has a path that is not UTF-8, so whoever has bytes may ask with them.
@@ -87,9 +96,10 @@ impl Tree {
             _ if path.is_empty() => self.root.get_or_insert_default(),
             split => {
                 let (parent, name) = split.unwrap_or(("", path));
-                match self.get_mut(parent) {
+                match entry_mut(&mut self.root, parent, &mut self.let_go) {
                     Some(Entry { node: Some(_), children }) => {
-                        Arc::make_mut(children.get_or_insert_default()).entry(name)
+                        make_mut(children.get_or_insert_default(), &mut self.let_go)
+                            .entry(name, &mut self.let_go)
                     }
                     _ => return false,
                 }
@@ -97,6 +107,7 @@ impl Tree {
         };
         let added = node.as_ref().map(|node| node.data().len());
         let old = std::mem::replace(&mut entry.node, node);
+        self.let_go += old.as_ref().map_or(0, |old| old.footprint_beside(entry.node.as_deref()) as u64);
         self.count_removed(old.as_deref());
         if let Some(bytes) = added {
             self.len += 1;
@@ -112,9 +123,9 @@ impl Tree {
             _ if self.get(path).is_none() => None,
             split => {
                 let (parent, name) = split.unwrap_or(("", path));
-                self.get_mut(parent).and_then(|parent| {
-                    let children = Arc::make_mut(parent.children.as_mut()?);
-                    let removed = children.remove(name);
+                entry_mut(&mut self.root, parent, &mut self.let_go).and_then(|parent| {
+                    let children = make_mut(parent.children.as_mut()?, &mut self.let_go);
+                    let removed = children.remove(name, &mut self.let_go);
                     if children.is_empty() {
                         parent.children = None;
                     }
@@ -129,7 +140,8 @@ impl Tree {
     /// Removes all below `path`, and leaves the node itself.
     pub fn remove_below(&mut self, path: &str) {
         if self.get(path).is_some_and(|entry| entry.children.is_some()) {
-            let children = self.get_mut(path).and_then(|entry| entry.children.take());
+            let entry = entry_mut(&mut self.root, path, &mut self.let_go);
+            let children = entry.and_then(|entry| entry.children.take());
             self.forget(Some(&Entry { node: None, children }));
         }
     }
@@ -139,6 +151,9 @@ impl Tree {
         let mut walk = Preorder::new(removed, "");
         while let Some((_, entry)) = walk.next() {
             self.count_removed(entry.node.as_deref());
+            let node = entry.node.as_ref().map_or(0, |node| node.footprint_beside(None));
+            let children = entry.children.as_ref().map_or(0, |children| children.footprint_of_all());
+            self.let_go += (node + children) as u64;
         }
     }
 
@@ -147,14 +162,6 @@ impl Tree {
             self.len -= 1;
             self.bytes -= node.data().len();
         }
-    }
-
-    fn get_mut(&mut self, path: &str) -> Option<&mut Entry> {
-        let mut entry = self.root.as_mut()?;
-        for name in names(path.as_bytes()) {
-            entry = Arc::make_mut(entry.children.as_mut()?).get_mut(name)?;
-        }
-        Some(entry)
     }
 
     /// The nodes in preorder, siblings in byte order.
@@ -171,6 +178,15 @@ impl Tree {
     pub fn preorder_after(&self, path: &str) -> Preorder<'_> {
         Preorder::after(self.root.as_ref(), path)
     }
+}
+
+/// What is at `path`, to be changed. What is shared on the way there has to be copied, and is added to `let_go`.
+fn entry_mut<'t>(root: &'t mut Option<Entry>, path: &str, let_go: &mut u64) -> Option<&'t mut Entry> {
+    let mut entry = root.as_mut()?;
+    for name in names(path.as_bytes()) {
+        entry = make_mut(entry.children.as_mut()?, let_go).get_mut(name, let_go)?;
+    }
+    Some(entry)
 }
 
 /// The names in a path, none in that of the root. They are short: looking at one byte after the other is faster than a
@@ -225,6 +241,22 @@ pub(crate) mod tests {
         assert!(tree.put("a", None));
         assert_eq!((tree.len(), tree.get("a/b").is_none()), (1, true));
         assert!(!tree.put("a/b", node(1, 1)));
+    }
+
+    /// Each allocation that a tree holds, and its size.
+    fn pieces(tree: &Tree) -> BTreeMap<usize, usize> {
+        let mut pieces = BTreeMap::new();
+        let mut walk = tree.preorder();
+        while let Some((_, entry)) = walk.next() {
+            if let Some(node) = &entry.node {
+                // Node and data together, unless another node has the same data.
+                let of_node = node.footprint_beside(Some(node));
+                pieces.insert(Arc::as_ptr(node).addr(), of_node);
+                pieces.insert(node.data().as_ptr().addr(), node.footprint_beside(None) - of_node);
+            }
+            pieces.extend(entry.children.iter().flat_map(children::tests::pieces));
+        }
+        pieces
     }
 
     /// Edits of a tree that is four names wide and three levels deep.
@@ -282,6 +314,34 @@ pub(crate) mod tests {
                 let mut expected: Vec<_> = model.keys().filter(|path| order(path) > order(start)).cloned().collect();
                 expected.sort_by_key(|path| order(path));
                 prop_assert_eq!(behind, expected);
+            }
+        }
+
+        #[test]
+        fn what_edits_let_go_is_what_clones_from_before_hold_alone(
+            edits in edits(), frozen in prop::collection::vec(any::<bool>(), 120), wide in any::<bool>(),
+        ) {
+            let mut tree = Tree::default();
+            if wide {
+                for path in std::iter::once(String::new()).chain((0..200).map(|n| format!("{n:03}"))) {
+                    assert!(tree.put(&path, node(1, 1)));
+                }
+            }
+            let mut clones = vec![tree.clone()];
+            for (zxid, (op, path)) in edits.iter().enumerate() {
+                let before = tree.clone();
+                edit(&mut tree, 2 + zxid as i64, *op, path);
+                let now = pieces(&tree);
+                let alone = |clone: &Tree| -> usize {
+                    pieces(clone).iter().filter(|(piece, _)| !now.contains_key(piece)).map(|(_, size)| size).sum()
+                };
+                prop_assert_eq!(tree.let_go() - before.let_go(), alone(&before) as u64);
+                let all: BTreeMap<_, _> = clones.iter().flat_map(pieces).collect();
+                let held: usize = all.iter().filter(|(piece, _)| !now.contains_key(piece)).map(|(_, size)| size).sum();
+                prop_assert!(held as u64 <= tree.let_go() - clones[0].let_go());
+                if frozen[zxid] {
+                    clones.push(tree.clone());
+                }
             }
         }
     }

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::stat::Stat;
 
+/// What an `Arc` takes beside what is in it: its two counts.
+pub(super) const COUNTED: usize = 2 * size_of::<usize>();
+
 /// A node's data and Stat. Immutable, and shared by count between all versions of the tree that hold it.
 ///
 /// The first three fields have C's layout: a `tc_node` lent to a C program *is* this node (`ffi` checks the layout
@@ -35,6 +38,12 @@ impl Node {
         debug_assert_eq!(self.data.load(Ordering::Relaxed).cast_const(), self.bytes.as_ptr());
         debug_assert_eq!(self.data_len, self.bytes.len());
         &self.bytes
+    }
+
+    /// Bytes of memory that go with the node, about; without its data where `other` shares that.
+    pub(super) fn footprint_beside(&self, other: Option<&Node>) -> usize {
+        let shares = other.is_some_and(|other| Arc::ptr_eq(&self.bytes, &other.bytes));
+        COUNTED + size_of::<Node>() + if shares { 0 } else { COUNTED + self.data_len }
     }
 
     pub fn stat(&self) -> &Stat {

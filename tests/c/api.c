@@ -284,13 +284,14 @@ static void a_setting_is_checked_when_it_is_set(void)
         {"session.timeout.ms", "4000"}, {"connect.timeout.ms", "1000"}, {"auth", "digest:user:password"},
         {"auth", "digest:other:password"}, {"root.create", "true"}, {"root.create", "false"},
         {"limit.nodes", "0"}, {"limit.nodes", "1000000"}, {"limit.bytes", "1000000"}, {"events.capacity", "10"},
+        {"events.bytes", "1"},
     },
       bad[] = {
         {"", "1"}, {"Session.Timeout.Ms", "1000"}, {"session.timeout.ms", ""}, {"session.timeout.ms", "soon"},
         {"session.timeout.ms", "-1"}, {"session.timeout.ms", "0"}, {"session.timeout.ms", "99999999999999999999"},
         {"session.timeout.ms", "1000 "}, {"connect.timeout.ms", "0"}, {"auth", "digest"}, {"auth", ""},
         {"root.create", "maybe"}, {"limit.nodes", "-1"}, {"limit.bytes", "1k"}, {"events.capacity", "0"},
-        {"\xff", "1"}, {"auth", "digest:\xff:x"}, {NULL, "1"}, {"auth", NULL},
+        {"events.bytes", "0"}, {"\xff", "1"}, {"auth", "digest:\xff:x"}, {NULL, "1"}, {"auth", NULL},
     };
     log_record log = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     CHECK_OK(tc_log_set(7, on_log, &log));
@@ -681,6 +682,25 @@ static void waiting_ends_in_time(void)
     tc_free(cache);
     tc_client_free(client);
     check_freed_once(&faults);
+}
+
+static void a_fault_listener_of_a_client_can_be_removed(void)
+{
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new("127.0.0.1:1", NULL, &client)); /* nobody serves there */
+    recorder gone = RECORDER, stays = RECORDER;
+    CHECK_OK(tc_client_listen_fault(client, on_fault, &gone, on_free, &gone.listener));
+    CHECK_OK(tc_client_listen_fault(client, on_fault, &stays, on_free, &stays.listener));
+    WAIT_UNTIL(read_count(&gone, &gone.faults) > 0);
+    CHECK_OK(tc_client_unlisten(client, gone.listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_unlisten(client, gone.listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_unlisten(client, UINT64_MAX));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_unlisten(NULL, stays.listener));
+    int told = read_count(&stays, &stays.faults);
+    WAIT_UNTIL(read_count(&stays, &stays.faults) > told + 1);
+    check_freed_once(&gone);
+    tc_client_free(client);
+    check_freed_once(&stays);
 }
 
 static void *close_soon(void *cache)
@@ -1308,6 +1328,7 @@ static const test tests[] = {
     TEST(changes_come_as_events),
     TEST(nobody_need_have_a_free_function_or_a_user),
     TEST(a_callback_may_read_but_not_wait),
+    TEST(a_fault_listener_of_a_client_can_be_removed),
     TEST(a_callback_may_unlisten_itself),
     TEST(a_callback_may_close_its_cache),
     TEST(a_callback_may_free_its_cache),

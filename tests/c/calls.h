@@ -110,7 +110,18 @@ static int32_t call_tc_client_listen_fault(world *w)
 {
     uint64_t listener = 0;
     count_registration();
-    return tc_client_listen_fault(w->client, ignore_fault, w, count_user_free, &listener);
+    int32_t status = tc_client_listen_fault(w->client, ignore_fault, w, count_user_free, &listener);
+    if (status == TC_OK)
+        (void)tc_client_unlisten(w->client, listener); /* all those would slow the rest down */
+    return status;
+}
+
+static int32_t call_tc_client_unlisten(world *w)
+{
+    uint64_t listener = 0;
+    count_registration();
+    int32_t status = tc_client_listen_fault(w->client, ignore_fault, w, count_user_free, &listener);
+    return status == TC_OK ? tc_client_unlisten(w->client, listener) : status;
 }
 
 static int32_t call_tc_new(world *w)
@@ -185,7 +196,7 @@ static int32_t call_tc_listen(world *w)
     count_registration();
     int32_t status = tc_listen(w->cache, ignore_event, w, count_user_free, &listener);
     if (status == TC_OK)
-        (void)tc_unlisten(w->cache, listener); /* all those would slow the rest down */
+        (void)tc_unlisten(w->cache, listener);
     return status;
 }
 
@@ -390,6 +401,7 @@ static const tc_call calls[] = {
     CALL(tc_log_set, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_new, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_listen_fault, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_client_unlisten, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_client_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),

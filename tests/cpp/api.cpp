@@ -33,9 +33,9 @@ static_assert(move_only<treecache::config> && move_only<treecache::client> && mo
               move_only<treecache::item> && move_only<treecache::items> && move_only<treecache::subscription> &&
               move_only<treecache::subtree>);
 
-// What wraps a handle of C is as large as that.
-static_assert(sizeof(treecache::client) == sizeof(void *) && sizeof(treecache::snapshot) == sizeof(void *) &&
-              sizeof(treecache::node) == sizeof(void *) && sizeof(treecache::children) == sizeof(void *) &&
+// What wraps a handle of C that nobody listens to is as large as that.
+static_assert(sizeof(treecache::snapshot) == sizeof(void *) && sizeof(treecache::node) == sizeof(void *) &&
+              sizeof(treecache::children) == sizeof(void *) &&
               sizeof(treecache::queue) == sizeof(void *) && sizeof(treecache::item) == sizeof(void *) &&
               sizeof(treecache::event) == sizeof(void *) && sizeof(treecache::node_view) == sizeof(void *));
 

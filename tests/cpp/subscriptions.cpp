@@ -73,12 +73,26 @@ void faults_are_told()
     cache.start();
     wait_until([&] { return of_client >= 1 && of_cache >= 1; });
 
-    // C cannot remove a listener of a client, but nobody is called any more.
     client_listening.unlisten();
     const int before = of_client;
     const int then = of_cache;
     wait_until([&] { return of_cache > then; });
     CHECK(of_client == before);
+}
+
+void a_subscription_may_outlive_its_client()
+{
+    trace kept;
+    subscription listening;
+    {
+        treecache::client client("localhost:1");
+        token mine = make_token();
+        kept = mine;
+        listening = client.listen_fault([mine = std::move(mine)](const treecache::fault &) {});
+        CHECK(!kept.expired());
+    }
+    CHECK(kept.expired());
+    listening.unlisten();
 }
 
 void exceptions_go_to_the_handler(treecache::cache &still)
@@ -358,6 +372,7 @@ int main(int argc, char **argv)
     treecache::cache moving = loaded(client, "/c/moving");
     the_tree_so_far_comes_first(still);
     faults_are_told();
+    a_subscription_may_outlive_its_client();
     exceptions_go_to_the_handler(still);
     ended_while_a_call_waits(still);
     ended_with_the_cache_though_it_owns_itself(client);

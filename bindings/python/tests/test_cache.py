@@ -145,6 +145,45 @@ def test_errors_say_what_they_are_about(cache, root):
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["", "a", "a/b", "/a/", "//", "/a//b", "/.", "/a/../b", "/a\x01", "/\x7f", "/\ue000b", "/\U0001f600", "//a/", "/a//b/."],
+)
+def test_a_malformed_path_is_told_from_another(client, cache, path):
+    with pytest.raises(treecache.InvalidArgumentError) as of_the_library:
+        client.cache(path)
+    snapshot = cache.snapshot()
+    for read in (cache.get_data, cache.get_children, cache.get_children_data, snapshot.children, snapshot.__getitem__):
+        with pytest.raises(treecache.InvalidArgumentError) as caught:
+            read(path)
+        assert caught.value.path == path
+        assert of_the_library.value.message.endswith(caught.value.message)
+
+
+def test_errors_say_what_is_wrong(client, cache, root):
+    def said(call):
+        with pytest.raises(treecache.TreeCacheError) as caught:
+            call()
+        return f"{type(caught.value).__name__}: {caught.value}"
+
+    assert said(lambda: cache.get_data("/other")) == f"OutOfTreeError: /other: it is not below the root {root}"
+    assert said(lambda: cache.snapshot()["/other"]) == f"OutOfTreeError: /other: it is not below the root {root}"
+    assert said(cache.start) == f"StateError: {root}: it was started before"
+    latent = client.cache(root)
+    assert said(lambda: latent.wait_initialized(1)) == f"StateError: {root}: it was not started"
+    assert said(lambda: latent.sync(1)) == f"StateError: {root}: it was not started"
+    other = client.cache(f"{root}/a")
+    assert said(lambda: cache.snapshot().diff(other.snapshot())).endswith(
+        f"one snapshot is of {root}, the other of {root}/a"
+    )
+    nowhere = Client("127.0.0.1:1")
+    with nowhere.cache(root) as unconnected:
+        assert said(lambda: unconnected.sync(1)) == f"ConnectionError: {root}: There is no connection to a server."
+        nowhere.close()
+        assert said(lambda: unconnected.sync(1)) == f"ClosedError: {root}: the Client is closed"
+    assert said(unconnected.start) == "ClosedError: the TreeCache is closed"
+
+
+@pytest.mark.parametrize(
     ("key", "value"),
     [
         ("no.such.key", "1"),

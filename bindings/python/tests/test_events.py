@@ -83,9 +83,12 @@ def test_a_stream_goes_on_after_a_timeout(zk, cache, root):
         assert told(stream.get(timeout=30)) == (UPDATED, f"{root}/a", b"new")
 
 
-@pytest.mark.parametrize(("of_cache", "of_stream"), [(100_000, 1), (1, None)])
+@pytest.mark.parametrize(
+    ("of_cache", "of_stream"),
+    [({"events.capacity": 100_000}, 1), ({"events.capacity": 1}, None), ({"events.bytes": 1}, None), ({"events.bytes": 1}, 100_000)],
+)
 def test_a_stream_that_lags_goes_on_by_difference(zk, client, root, of_cache, of_stream):
-    cache = client.cache(root, {"events.capacity": of_cache})
+    cache = client.cache(root, of_cache)
     with cache, cache.events(timeout=30, capacity=of_stream) as stream:
         cache.wait_initialized(timeout=30)
         for number in range(100):
@@ -240,21 +243,115 @@ def test_listeners_of_a_cache_are_called_one_at_a_time(zk, client, root):
     assert not together
 
 
+def threads_of(root):
+    """The threads that call the listeners of the caches of a root."""
+    return [thread for thread in threading.enumerate() if thread.name == f"treecache {root}"]
+
+
+def test_the_listeners_of_a_cache_share_a_thread(cache, root):
+    listeners = [Heard() for _ in range(20)]
+    for listener in listeners:
+        cache.listen(listener)
+        cache.listen_fault(listener)
+    for listener in listeners:
+        assert [told(listener.next()) for _ in range(5)] == the_tree(root)
+    assert len(threads_of(root)) == 1
+    cache.close()
+    until(lambda: not threads_of(root))
+
+
 def test_no_listener_is_called_after_close(cache, root):
     closed, late = [], []
 
     def close(event):
         if closed:
             late.append(event)
-        time.sleep(0.2)  # the thread of the other listener has its first event by then, and waits for its turn
         cache.close()
         closed.append(True)
 
     cache.listen(close)
     cache.listen(close)
     until(lambda: closed)
-    until(lambda: not [thread for thread in threading.enumerate() if thread.name == f"treecache {root}"])
+    until(lambda: not threads_of(root))
     assert not late
+
+
+@pytest.mark.parametrize("how", ["close", "unlisten"])
+def test_no_call_begins_behind_it(zk, client, root, how):
+    change = zk.transaction()
+    for number in range(300):
+        change.create(f"{root}/{number}", b"")
+    change.commit()
+    for round in range(50):
+        calls = []
+        listener = calls.append  # a call of it is over as soon as it begins
+        with client.cache(root) as cache:
+            cache.wait_initialized(timeout=30)
+            cache.listen(listener)
+            until(lambda: len(calls) > round)
+            cache.close() if how == "close" else cache.unlisten(listener)
+            told = len(calls)
+            until(lambda: not threads_of(root))
+            assert len(calls) == told
+
+
+def test_what_a_listener_raises_after_close_is_logged(cache, root, caplog):
+    running, closed, faults = threading.Event(), threading.Event(), Heard()
+    cache.listen_fault(faults)
+
+    @cache.listen
+    def fails(event):
+        running.set()
+        closed.wait(30)
+        raise ZeroDivisionError
+
+    running.wait(30)
+    cache.close()
+    closed.set()
+    until(lambda: not threads_of(root))
+    assert faults.queue.empty()
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+
+
+def test_a_listener_can_be_removed(zk, cache, root):
+    gone, once, stays, faults = Heard(), Heard(), Heard(), Heard()
+    for listener in (gone, once, once, stays):
+        cache.listen(listener)
+    cache.listen_fault(faults)
+    for listener, times in ((gone, 1), (once, 2), (stays, 1)):
+        assert sorted(told(listener.next()) for _ in range(5 * times)) == sorted(the_tree(root) * times)
+    for listener in (gone, once, faults):
+        cache.unlisten(listener)
+    for listener in (gone, faults, print):
+        with pytest.raises(treecache.InvalidArgumentError, match="is no listener"):
+            cache.unlisten(listener)
+    zk.set(f"{root}/a", b"new")
+    for listener in (once, stays):
+        assert told(listener.next()) == (UPDATED, f"{root}/a", b"new")
+    cache.unlisten(once)
+    cache.unlisten(stays)
+    until(lambda: not threads_of(root))  # with the last of them
+    again = Heard()
+    cache.listen(again)
+    assert told(again.next())[0] == ADDED
+    for listener in (gone, once, stays, faults):
+        assert listener.queue.empty()
+    cache.close()
+    with pytest.raises(treecache.ClosedError):
+        cache.unlisten(again)
+
+
+def test_a_listener_may_remove_itself_and_add_others(cache, root):
+    calls, others = [], Heard()
+
+    @cache.listen
+    def once(event):
+        calls.append(event)
+        cache.unlisten(once)
+        cache.listen(others)
+
+    assert [told(others.next()) for _ in range(5)] == the_tree(root)
+    assert len(calls) == 1
 
 
 def test_what_a_listener_raises_is_told_to_the_fault_listeners(cache, root):

@@ -1,12 +1,15 @@
 """docs/from-kazoo.md, line by line: the same operations on kazoo's TreeCache and on ours, side by side."""
 
 import contextlib
+import inspect
 import queue
 
 import pytest
-from conftest import HOSTS, until
+from conftest import HOSTS, REPOSITORY, until
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
+from kazoo.protocol.states import ZnodeStat as KazooZnodeStat
+from kazoo.recipe import cache as kazoo_cache
 from kazoo.recipe.cache import NodeData as KazooNodeData
 from kazoo.recipe.cache import TreeCache as KazooTreeCache
 from kazoo.recipe.cache import TreeEvent as KazooTreeEvent
@@ -107,6 +110,40 @@ def test_reads_have_the_same_form(zk, root):
             assert side.cache.get_data(nowhere, 7) == side.cache.get_children(nowhere, 7) == 7
             with pytest.raises(ValueError):
                 side.cache.get_data("/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (kazoo_cache, treecache),
+        (KazooTreeCache, TreeCache),
+        (KazooTreeEvent, TreeEvent),
+        (KazooNodeData, NodeData),
+        (KazooZnodeStat, treecache.ZnodeStat),
+    ],
+)
+def test_each_name_is_here_or_said_to_be_gone(theirs, ours):
+    page = (REPOSITORY / "docs/from-kazoo.md").read_text()
+    gone = page.partition("### Names that are gone")[2]
+    names = vars(theirs)
+    if inspect.ismodule(theirs):  # its classes, and not what it has from others
+        names = [name for name, value in names.items() if getattr(value, "__module__", None) == theirs.__name__]
+        names.remove("handle_exception")  # its own
+    for name in names:
+        assert name.startswith("_") or hasattr(ours, name) or f"{name}`" in gone, name
+
+
+def test_each_option_of_their_client_has_its_line():
+    page = (REPOSITORY / "docs/from-kazoo.md").read_text()
+    options = page.partition("### Options of `KazooClient`")[2].partition("### ")[0]
+    for name in inspect.signature(KazooClient).parameters:
+        assert f"`{name}" in options, name
+
+
+def test_what_is_raised_is_no_exception_of_kazoos():
+    errors = [error for error in vars(treecache).values() if inspect.isclass(error) and issubclass(error, Exception)]
+    assert treecache.TreeCacheError in errors
+    assert not [error for error in errors if issubclass(error, KazooException)]
 
 
 def test_starting_twice_is_an_error(zk, root):

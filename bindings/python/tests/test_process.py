@@ -148,11 +148,12 @@ def test_the_child_of_a_fork_is_told_so(zk, cache, client, root):
             cache.snapshot,
             cache.events,
             lambda: cache.listen(print),
+            lambda: cache.unlisten(print),
             lambda: client.cache(root),
             lambda: stream.get(timeout=30),
             lambda: next(stream),
         ):
-            with pytest.raises(treecache.StateError):
+            with pytest.raises(treecache.StateError, match="fork"):
                 use()
         assert snapshot[f"{root}/a"].data == b"1"
         assert [node.path for node in snapshot.walk()] == list(snapshot)

@@ -430,7 +430,8 @@ impl Synchroniser {
         if planted::is(Defect::ResetIgnored) {
             return;
         }
-        self.tree = Tree::default();
+        // Not a new one: what it lets go is counted.
+        self.tree.remove("");
         self.unread = Unread::default();
         self.exact_at = None;
         self.evidence = None;

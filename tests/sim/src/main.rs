@@ -25,7 +25,7 @@ usage: scripts/sim --seed N                         one schedule, step by step; 
 const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads.
-const NOTICEABLE: [Defect; 22] = [
+const NOTICEABLE: [Defect; 23] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
@@ -38,6 +38,7 @@ const NOTICEABLE: [Defect; 22] = [
     Defect::UnreadTakenForKnown,
     Defect::PartTakenForWhole,
     Defect::RefusalTakenForAbsence,
+    Defect::RefusalTakenForLast,
     Defect::LargeDataKept,
     Defect::ResetIgnored,
     Defect::LossNotReported,

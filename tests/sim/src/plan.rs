@@ -173,6 +173,7 @@ impl Plan {
             0 => vec![Make::Optimized],
             1 => vec![Make::Old, Make::Old],
             2 => vec![Make::Old, Make::Modern, Make::Modern],
+            3 => vec![Make::Optimized, Make::Modern],
             _ => vec![Make::Modern; rng.usize(1..=3)],
         };
         let chroot = rng.u8(..6) == 0;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::port::Port;
-use crate::{Proxy, Server};
+use crate::{Proxy, Server, ServerBuilder};
 
 const SERVERS: usize = 3;
 
@@ -42,6 +42,11 @@ impl Ensemble {
     /// Starts three servers and waits until they serve. Ticks are of half a second, so that an election takes one or
     /// two seconds.
     pub fn start() -> Ensemble {
+        Ensemble::start_with(|server| server)
+    }
+
+    /// As [`start`](Self::start), of servers that are what `adjust` makes of them.
+    pub fn start_with(adjust: impl Fn(ServerBuilder) -> ServerBuilder) -> Ensemble {
         let ports: Vec<[Port; 2]> = (0..SERVERS).map(|_| [Port::reserve(), Port::reserve()]).collect();
         let mut servers = Vec::new();
         let mut relays = Vec::new();
@@ -69,7 +74,7 @@ impl Ensemble {
                     format!("server.{}=127.0.0.1:{}:{}", to + 1, relay(quorum), relay(election))
                 });
             }
-            servers.push(builder.prepare());
+            servers.push(adjust(builder).prepare());
         }
         let mut ensemble = Ensemble { servers, relays, _ports: ports.into_iter().flatten().collect() };
         ensemble.start_all();

@@ -101,7 +101,13 @@ class tc_stats(Structure):
 
 
 TC_OK = 0
+TC_ERR_INVALID_ARGUMENT = -1
+TC_ERR_OUT_OF_TREE = -3
+TC_ERR_STATE = -5
+TC_ERR_CLOSED = -6
 TC_ERR_TIMEOUT = -7
+TC_ERR_CONNECTION = -13
+TC_ERR_INTERRUPTED = -18
 TC_EVENT_LAST_OF_VERSION = 1
 TC_WALK_CONTINUE = 0
 
@@ -144,6 +150,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_snapshot_free": (None, [c_void_p]),
     "tc_queue_open": (c_int32, [c_void_p, c_void_p, c_void_p]),
     "tc_queue_next": (c_int32, [c_void_p, c_int32, c_void_p]),
+    "tc_queue_wake": (c_int32, [c_void_p]),
     "tc_queue_fd": (c_int32, [c_void_p, c_void_p]),
     "tc_queue_close": (c_int32, [c_void_p]),
     "tc_queue_free": (None, [c_void_p]),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from ctypes import POINTER, byref, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Callable, Literal, Optional, TypeVar, Union, overload
 
@@ -12,19 +10,21 @@ from ._config import Config, Settings
 from ._events import EventStream, either_in, event_in, fault_in
 from ._handle import Handle, Owner, interruptible, milliseconds, text
 from ._library import lib
+from ._listeners import Listeners
 from ._snapshot import Snapshot
 from ._values import NodeData, State, Stats, TreeEvent, stats
-from .errors import NoNodeError, TreeCacheError, check
+from .errors import NoNodeError, StateError, TreeCacheError
 
 if TYPE_CHECKING:
     from ._client import Client
 
-_log = logging.getLogger("treecache")
-
 D = TypeVar("D")
-T = TypeVar("T")
 _EventListener = TypeVar("_EventListener", bound=Callable[[TreeEvent], object])
 _FaultListener = TypeVar("_FaultListener", bound=Callable[[Exception], object])
+
+
+# Settings of the cache that its streams begin with.
+_OF_STREAMS = ("events.capacity", "events.bytes")
 
 
 class TreeCache(Owner):
@@ -43,16 +43,21 @@ class TreeCache(Owner):
     def __init__(self, client: Client, path: str, config: Optional[Config] = None) -> None:
         settings = Settings(config)
         out = c_void_p()
-        settings.check(lib.tc_new(client._handle, text(path), settings.handle, byref(out)))
+        settings.check(lib.tc_new(client._handle, text(path), settings.handle, byref(out)), client)
         self._open = Handle(out, lib.tc_free)
         self._client = client
         self._path = path
-        self._capacity = None if config is None else config.get("events.capacity")
-        self._one_at_a_time = threading.Lock()
-        self._fault_listeners: list[Callable[[Exception], object]] = []
+        self._limits = {key: value for key, value in (config or {}).items() if key in _OF_STREAMS}
+        self._listeners = Listeners(path)
 
     def __repr__(self) -> str:
         return f"<TreeCache of {self._path!r}, {self.state.name}>"
+
+    def _why(self, status: int, path: Optional[str]) -> Optional[str]:
+        why = super()._why(status, path) or _reads.why(status, self._path if path is None else path, self._path)
+        if status == _abi.TC_ERR_STATE and why is None:
+            return "it was not started" if self.state == State.LATENT else "it was started before"
+        return why
 
     @property
     def path(self) -> str:
@@ -63,13 +68,15 @@ class TreeCache(Owner):
 
     def start(self) -> None:
         """Begins to load and follow the tree. Returns at once. StateError when it was started before."""
-        check(lib.tc_start(self._handle), self._path)
+        self._check(lib.tc_start(self._handle), self._path)
 
     def close(self) -> None:
-        """Ends it: whoever waits is woken, no listener is called any more, and it cannot be started again.
+        """Ends it: whoever waits is woken, and it cannot be started again.
 
-        Nodes and snapshots stay. Any thread, listeners too, and more than once; never blocks.
+        No call of a listener begins after this has returned; one may be running. Nodes and snapshots stay. Any thread,
+        listeners too, and more than once; never blocks.
         """
+        self._listeners.close()
         handle, self._open = self._open, None
         if handle is not None:
             lib.tc_close(handle)
@@ -88,7 +95,7 @@ class TreeCache(Owner):
         Raises TimeoutError, StateError when it is not started, ClosedError also when it is closed meanwhile, and
         AuthError, UnsupportedError, LimitError or what else a fault said when the load cannot succeed as things stand.
         """
-        check(interruptible(lib.tc_wait_initialized, self._handle, milliseconds(timeout)), self._path)
+        self._check(interruptible(lib.tc_wait_initialized, self._handle, milliseconds(timeout)), self._path)
 
     def sync(self, timeout: Optional[float] = None) -> None:
         """Waits until reads see all that was committed anywhere before this call: ZooKeeper's sync.
@@ -96,7 +103,7 @@ class TreeCache(Owner):
         At most `timeout` seconds, None for no limit. Ctrl-C ends the wait. Raises as `wait_initialized`, and
         ConnectionError when there is no connection or it goes meanwhile.
         """
-        check(interruptible(lib.tc_sync, self._handle, milliseconds(timeout)), self._path)
+        self._check(interruptible(lib.tc_sync, self._handle, milliseconds(timeout)), self._path)
 
     @property
     def is_initialized(self) -> bool:
@@ -110,13 +117,13 @@ class TreeCache(Owner):
         if handle is None:
             return State.CLOSED
         state, age = c_int32(), c_int64()
-        check(lib.tc_get_state(handle, byref(state), byref(age)), self._path)
+        self._check(lib.tc_get_state(handle, byref(state), byref(age)), self._path)
         return State(state.value)
 
     def stats(self) -> Stats:
         """Figures: how old, how large, how much work."""
         told = POINTER(_abi.tc_stats)()
-        check(lib.tc_get_stats(self._handle, byref(told)), self._path)
+        self._check(lib.tc_get_stats(self._handle, byref(told)), self._path)
         try:
             return stats(told.contents)
         finally:
@@ -136,7 +143,7 @@ class TreeCache(Owner):
         path.
         """
         try:
-            return _reads.get_data(lib.tc_get_data, self._handle, path)
+            return _reads.get_data(lib.tc_get_data, self._handle, path, self._check)
         except NoNodeError:
             return default
 
@@ -150,7 +157,7 @@ class TreeCache(Owner):
         Raises as `get_data`.
         """
         try:
-            return frozenset(_reads.get_children(lib.tc_get_children, self._handle, path))
+            return frozenset(_reads.get_children(lib.tc_get_children, self._handle, path, self._check))
         except NoNodeError:
             return default
 
@@ -165,14 +172,14 @@ class TreeCache(Owner):
         Raises as `get_data`.
         """
         try:
-            return _reads.get_children_data(lib.tc_get_children_data, self._handle, path)
+            return _reads.get_children_data(lib.tc_get_children_data, self._handle, path, self._check)
         except NoNodeError:
             return default
 
     def snapshot(self) -> Snapshot:
         """The tree as it is now, which two reads need not be. Takes constant time."""
         out = c_void_p()
-        check(lib.tc_get_snapshot(self._handle, byref(out)), self._path)
+        self._check(lib.tc_get_snapshot(self._handle, byref(out)), self._path)
         return Snapshot(Handle(out, lib.tc_snapshot_free), self._path)
 
     # Events
@@ -194,54 +201,34 @@ class TreeCache(Owner):
         goes wrong in the background is in it too, as exceptions that are not raised. capacity: events that it may lag
         before it goes on by difference; the cache's `events.capacity` unless given.
         """
-        limit = self._capacity if capacity is None else capacity
+        limits = self._limits if capacity is None else {**self._limits, "events.capacity": capacity}
         if faults:
-            return EventStream[Union[TreeEvent, TreeCacheError]](self, either_in, timeout, limit)
-        return EventStream[TreeEvent](self, event_in, timeout, limit)
+            return EventStream[Union[TreeEvent, TreeCacheError]](self, either_in, timeout, limits)
+        return EventStream[TreeEvent](self, event_in, timeout, limits)
 
     def listen(self, listener: _EventListener) -> _EventListener:
         """Has `listener` called with each TreeEvent, the tree so far first. May be used as a decorator.
 
-        It is called on a thread of its own, which ends when the cache is closed; the listeners of a cache are called
-        one at a time. What it raises is told to the fault listeners, or else logged. Until `close`, a cache with
-        listeners stays alive.
+        The listeners of a cache are called one at a time, on one thread of Python's. What a listener raises is told to
+        the fault listeners, or else logged. It is called until `unlisten` or `close`; until then, the cache stays alive.
         """
-        self._call(listener, self.events())
+        self._listeners.add(listener, self.events(), of_faults=False)
         return listener
 
     def listen_fault(self, listener: _FaultListener) -> _FaultListener:
-        """Has `listener` called with what goes wrong in the background, and with what other listeners raise.
+        """Has `listener` called with what goes wrong in the background, and with what listeners of events raise.
 
         As `listen` in all else.
         """
-        faults = EventStream(self, fault_in, None, self._capacity)
-        self._fault_listeners.append(listener)
-        self._call(listener, faults)
+        self._listeners.add(listener, EventStream(self, fault_in, None, self._limits), of_faults=True)
         return listener
 
-    def _call(self, listener: Callable[[T], object], stream: EventStream[T]) -> None:
-        threading.Thread(
-            target=self._listen, args=(listener, stream), name=f"treecache {self._path}", daemon=True
-        ).start()
+    def unlisten(self, listener: Callable[..., object]) -> None:
+        """Removes what `listen` or `listen_fault` has added; once, if it was added more than once.
 
-    def _listen(self, listener: Callable[[T], object], stream: EventStream[T]) -> None:
-        try:
-            for told in stream:
-                with self._one_at_a_time:
-                    if self._open is None:
-                        return
-                    try:
-                        listener(told)
-                    except Exception as raised:
-                        self._tell(raised)
-        except TreeCacheError as stopped:  # for good, and told as a fault
-            _log.debug("%s: %s", self._path, stopped)
-
-    def _tell(self, raised: Exception) -> None:
-        if not self._fault_listeners:
-            _log.exception("a listener of %s failed, and there is no fault listener", self._path)
-        for listener in self._fault_listeners:
-            try:
-                listener(raised)
-            except Exception:
-                _log.exception("a fault listener of %s failed", self._path)
+        None of its calls begins after this has returned; one may be running. Never blocks; listeners may call it.
+        InvalidArgumentError when it is no listener.
+        """
+        if self._handle.is_inherited:
+            raise StateError(self._why(StateError.status, None), path=self._path)
+        self._listeners.remove(listener)

@@ -7,7 +7,7 @@ from ctypes import POINTER, byref, c_void_p
 from typing import Optional, Union
 
 from . import _abi
-from ._handle import Handle, text
+from ._handle import Handle, Owner, text
 from ._library import lib
 from .errors import check, error
 
@@ -25,13 +25,15 @@ class Settings:
             for one in _strings(key, value):
                 self.check(lib.tc_config_set(self.handle, text(key), text(one)))
 
-    def check(self, status: int) -> None:
-        """Raises what is wrong when a call with this configuration has failed."""
+    def check(self, status: int, of: Optional[Owner] = None) -> None:
+        """Raises what is wrong when a call with this configuration, on `of`, has failed."""
         if status == _abi.TC_OK:
             return
         why = POINTER(_abi.tc_error)()
         check(lib.tc_config_get_error(self.handle, byref(why)))
         if not why:
+            if of is not None:
+                of._check(status)
             raise error(status)
         try:
             told = why.contents

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import select
 import time
+from collections.abc import Sequence
 from ctypes import byref, c_int32, c_void_p
-from typing import TYPE_CHECKING, Callable, Generic, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
 from . import _abi
-from ._config import Settings, Value
+from ._config import Config, Settings
 from ._handle import Handle, Owner, milliseconds
 from ._library import lib
 from ._values import TreeEvent, fault, tree_event
@@ -23,6 +24,9 @@ T = TypeVar("T")
 # How many events a coroutine gets without a rest when they are there already, as those of a large tree are: more at
 # once would keep the other tasks of its loop waiting.
 _WITHOUT_REST = 100
+
+# How long to wait before streams that cannot be waited for are looked at again, in ms.
+_WITHOUT_DESCRIPTOR = 100
 
 
 def event_in(item: c_void_p) -> Optional[TreeEvent]:
@@ -62,21 +66,23 @@ class EventStream(Owner, Generic[T]):
         cache: TreeCache,
         content: Callable[[c_void_p], Optional[T]],
         timeout: Optional[float],
-        capacity: Optional[Value],
+        limits: Config,
     ) -> None:
         milliseconds(timeout)  # raises now rather than later
-        config: dict[str, Value] = {"queue.faults": content is not event_in}
-        if capacity is not None:
-            config["events.capacity"] = capacity
-        settings = Settings(config)
+        settings = Settings({**limits, "queue.faults": content is not event_in})
         out = c_void_p()
-        settings.check(lib.tc_queue_open(cache._handle, settings.handle, byref(out)))
+        settings.check(lib.tc_queue_open(cache._handle, settings.handle, byref(out)), cache)
         self._open = Handle(out, lib.tc_queue_free)
         self._cache = cache
         self._content = content
         self._timeout = timeout
         self._without_rest = 0
         self._awaited = False
+
+    def _why(self, status: int, path: Optional[str]) -> Optional[str]:
+        if status == _abi.TC_ERR_CLOSED and self._open is not None and self._cache._open is None:
+            return "the TreeCache is closed"
+        return super()._why(status, path)
 
     def __repr__(self) -> str:
         return f"<EventStream of {self._cache.path!r}{'' if self._open else ', closed'}>"
@@ -173,9 +179,9 @@ class EventStream(Owner, Generic[T]):
             item = c_void_p()
             try:
                 status = lib.tc_queue_next(queue, 0, byref(item))
-                if status == _abi.TC_ERR_TIMEOUT:
+                if status in (_abi.TC_ERR_TIMEOUT, _abi.TC_ERR_INTERRUPTED):
                     return None
-                check(status, self._cache.path)
+                self._check(status, self._cache.path)
                 content = self._content(item)
             finally:
                 lib.tc_item_free(item)
@@ -183,7 +189,36 @@ class EventStream(Owner, Generic[T]):
                 return content
 
 
+def take(stream: EventStream[T]) -> Optional[T]:
+    """As `stream.get(0)`, but None when there is nothing."""
+    return stream._take(stream._handle)
+
+
+def wait_for_any(streams: Sequence[EventStream[Any]]) -> None:
+    """Waits until there is something in one of the streams, one is closed, or somebody calls `wake`."""
+    readable = select.poll()
+    queues = []  # as in get
+    longest = None
+    for stream in streams:
+        queue = stream._open
+        if queue is None:
+            return
+        queues.append(queue)
+        try:
+            readable.register(_descriptor(queue), select.POLLIN)
+        except TreeCacheError:  # the process has no descriptor left
+            longest = _WITHOUT_DESCRIPTOR
+    readable.poll(longest)
+
+
+def wake(stream: EventStream[Any]) -> None:
+    """Has a `wait_for_any` with this stream in it return, or the next one if there is none."""
+    queue = stream._open
+    if queue is not None:
+        lib.tc_queue_wake(queue)
+
+
 def _descriptor(queue: Handle) -> int:
     descriptor = c_int32()
-    check(lib.tc_queue_fd(queue, byref(descriptor)))
+    check(lib.tc_queue_fd(queue, byref(descriptor)), message="the process has no descriptor left for the stream")
     return descriptor.value

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import queue
 import threading
 import weakref
 from typing import Callable, Optional, TypeVar
 
-from .errors import ClosedError, InvalidArgumentError
+from . import _abi
+from .errors import ClosedError, InvalidArgumentError, error
 
 T = TypeVar("T")
 
@@ -27,17 +29,37 @@ class Handle:
     What is left at the end of the process is not freed: other threads may still be using it.
     """
 
-    __slots__ = ("__weakref__", "_as_parameter_")
+    __slots__ = ("__weakref__", "_as_parameter_", "_process")
 
     def __init__(self, pointer: ctypes.c_void_p, free: Callable[[ctypes.c_void_p], None]) -> None:
         self._as_parameter_ = pointer
+        self._process = os.getpid()
         weakref.finalize(self, free, pointer).atexit = False  # type: ignore[misc] # a property, whatever typeshed says
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this is the child of a fork, and the parent has made it."""
+        return self._process != os.getpid()
 
 
 class Owner:
     """What has a handle until it is closed."""
 
     _open: Optional[Handle]
+
+    def _why(self, status: int, path: Optional[str]) -> Optional[str]:
+        """What is wrong when a call has answered with `status`; None where that says all."""
+        handle = self._open
+        if status == _abi.TC_ERR_CLOSED:
+            return f"the {type(self).__name__ if handle is None else 'Client'} is closed"
+        if status == _abi.TC_ERR_STATE and handle is not None and handle.is_inherited:
+            return f"the {type(self).__name__} was made by the parent, before the fork"
+        return None
+
+    def _check(self, status: int, path: Optional[str] = None) -> None:
+        """Raises what is wrong when a call has failed."""
+        if status != _abi.TC_OK:
+            raise error(status, self._why(status, path), path=path)
 
     @property
     def _handle(self) -> Handle:

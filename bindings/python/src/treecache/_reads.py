@@ -9,12 +9,36 @@ from . import _abi
 from ._handle import Handle, text
 from ._library import lib
 from ._values import NodeData, node_data
-from .errors import check
 
 _Function = Callable[..., int]
+#: Raises what is wrong when the status of a call on a path is not TC_OK.
+_Check = Callable[[int, str], None]
 
 
-def get_data(function: _Function, handle: Handle, path: str) -> NodeData:
+def why(status: int, path: str, root: str) -> Optional[str]:
+    """What is wrong with a path when a read below `root` has answered with `status`; None where that says all."""
+    if status == _abi.TC_ERR_INVALID_ARGUMENT:
+        return _why_no_path(path)
+    if status == _abi.TC_ERR_OUT_OF_TREE:
+        return f"it is not below the root {root}"
+    return None
+
+
+def _why_no_path(path: str) -> str:
+    """What ZooKeeper has against a path, in the words of the library."""
+    if not path.startswith("/"):
+        return "it must start with '/'" if path else "it is empty"
+    if path.endswith("/"):
+        return "it must not end with '/'"
+    names = path[1:].split("/")
+    if "" in names:
+        return "it has an empty node name"
+    if "." in names or ".." in names:
+        return "relative node names are not allowed"
+    return "it has a character that ZooKeeper does not allow"
+
+
+def get_data(function: _Function, handle: Handle, path: str, check: _Check) -> NodeData:
     """The node at a path."""
     node = POINTER(_abi.tc_node)()
     check(function(handle, text(path), byref(node)), path)
@@ -25,7 +49,7 @@ def get_data(function: _Function, handle: Handle, path: str) -> NodeData:
         lib.tc_node_free(node)
 
 
-def get_children(function: _Function, handle: Handle, path: str) -> list[str]:
+def get_children(function: _Function, handle: Handle, path: str, check: _Check) -> list[str]:
     """The names of a node's children, in the order of their bytes."""
     children = POINTER(_abi.tc_children)()
     check(function(handle, text(path), byref(children)), path)
@@ -36,7 +60,9 @@ def get_children(function: _Function, handle: Handle, path: str) -> list[str]:
         lib.tc_children_free(children)
 
 
-def get_children_data(function: _Function, handle: Handle, path: str) -> dict[str, Optional[NodeData]]:
+def get_children_data(
+    function: _Function, handle: Handle, path: str, check: _Check
+) -> dict[str, Optional[NodeData]]:
     """A node's children by name, in the order of the names' bytes; None where the session may not read."""
     children = POINTER(_abi.tc_children_data)()
     check(function(handle, text(path), byref(children)), path)

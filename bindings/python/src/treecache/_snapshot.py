@@ -54,7 +54,7 @@ class Snapshot(Mapping[str, NodeData]):
         return int(lib.tc_snapshot_len(self._handle))
 
     def __getitem__(self, path: str) -> NodeData:
-        return _reads.get_data(lib.tc_snapshot_get_data, self._handle, path)
+        return _reads.get_data(lib.tc_snapshot_get_data, self._handle, path, self._check)
 
     def __contains__(self, path: object) -> bool:
         if not isinstance(path, str):
@@ -70,19 +70,22 @@ class Snapshot(Mapping[str, NodeData]):
             for node in self.walk():
                 yield node.path
 
+    def _check(self, status: int, path: str) -> None:
+        check(status, path, _reads.why(status, path, self._root))
+
     def children(self, path: str) -> list[str]:
         """The names of a node's children, in the order of their bytes, those that may not be read among them.
 
         Raises what `snapshot[path]` raises.
         """
-        return _reads.get_children(lib.tc_snapshot_get_children, self._handle, path)
+        return _reads.get_children(lib.tc_snapshot_get_children, self._handle, path, self._check)
 
     def children_data(self, path: str) -> dict[str, Optional[NodeData]]:
         """A node's children by name, in the order of the names' bytes; None for those that may not be read.
 
         Raises what `snapshot[path]` raises.
         """
-        return _reads.get_children_data(lib.tc_snapshot_get_children_data, self._handle, path)
+        return _reads.get_children_data(lib.tc_snapshot_get_children_data, self._handle, path, self._check)
 
     def walk(self, path: Optional[str] = None) -> Iterator[NodeData]:
         """The nodes from `path` (the root unless given) down, as iteration has them. Cheaper than `values()`.
@@ -119,7 +122,8 @@ class Snapshot(Mapping[str, NodeData]):
                 failures.append(failure)
                 return -1
 
-        check(lib.tc_snapshot_diff(self._handle, newer._handle, _abi.tc_diff_fn(visit), None))
+        status = lib.tc_snapshot_diff(self._handle, newer._handle, _abi.tc_diff_fn(visit), None)
+        check(status, message=f"one snapshot is of {self._root}, the other of {newer._root}")
         for failure in failures:
             raise failure
         return events

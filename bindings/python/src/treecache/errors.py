@@ -38,7 +38,7 @@ class TreeCacheError(Exception):
 
 
 class InvalidArgumentError(TreeCacheError, ValueError):
-    """Malformed path, hosts, key, value or timeout."""
+    """It is malformed."""
 
     status = -1
 
@@ -50,7 +50,7 @@ class NoNodeError(TreeCacheError, KeyError):
 
 
 class OutOfTreeError(TreeCacheError, ValueError):
-    """The path is not below the cache's root."""
+    """The path is not below the root."""
 
     status = -3
 
@@ -62,7 +62,7 @@ class NotReadyError(TreeCacheError):
 
 
 class StateError(TreeCacheError):
-    """Started twice, or not started; or made before a fork, by the parent."""
+    """Not in this state."""
 
     status = -5
 
@@ -110,7 +110,7 @@ class NoPermissionError(TreeCacheError):
 
 
 class ConnectionError(TreeCacheError, builtins.ConnectionError):
-    """No connection, or no means to make one."""
+    """There is no connection to a server."""
 
     status = -13
 
@@ -163,7 +163,7 @@ def error(
     return made
 
 
-def check(status: int, path: Optional[str] = None) -> None:
+def check(status: int, path: Optional[str] = None, message: Optional[str] = None) -> None:
     """Raises the exception for a status that is not TC_OK."""
     if status != 0:
-        raise error(status, path=path)
+        raise error(status, message, path=path)

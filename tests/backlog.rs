@@ -1,0 +1,70 @@
+//! What waits for a listener that sleeps is bounded in bytes, however large the nodes are that are written.
+
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::*;
+use treecache::planted::{Defect, plant};
+use treecache::{EventKind, State};
+use treecache_test_support::{Writer, shared, unique_root};
+
+const DATA: usize = 200_000;
+const WRITES: usize = 1_500;
+const BYTES: u64 = 16 << 20;
+
+/// How many bytes a process grows by while a listener sleeps through `WRITES` of one node.
+fn grown_behind_a_sleeper() -> u64 {
+    let root = unique_root("backlog");
+    let mut writer = Writer::connect(shared().addr(), Duration::from_secs(30)).expect("a session");
+    let data = |write: usize| format!("{write:04}").repeat(DATA / 4).into_bytes();
+    writer.create(&root, Some(&data(0)), 0).expect("root");
+    let client = client(&shared().hosts());
+    let cache = started(&client, &root, &[("events.bytes", &BYTES.to_string())]);
+    wait_for_state(&cache, State::InStep);
+    let (gate, open) = mpsc::channel::<()>();
+    let (asleep, sleeps) = mpsc::channel();
+    cache
+        .listen(move |_| {
+            _ = asleep.send(());
+            _ = open.recv();
+        })
+        .expect("a listener");
+    // The same thread tells this one.
+    let recorder = Recorder::listen(&cache);
+    sleeps.recv_timeout(BOUND).expect("it is told the root");
+    let before = resident_bytes();
+    for write in 1..=WRITES {
+        writer.set(&root, Some(&data(write))).expect("set");
+    }
+    let last = data(WRITES);
+    eventually("the newest data", || cache.get_data(&root).expect("the root").data() == last);
+    let grown = resident_bytes().saturating_sub(before);
+    println!("{grown} bytes more for {WRITES} writes of {DATA} bytes");
+    drop(gate);
+    let is_last =
+        |event: &Recorded| event.is(EventKind::NodeUpdated, &root) && event.data.as_ref() == Some(&last);
+    recorder.wait_for(|events| events.last().is_some_and(is_last));
+    grown
+}
+
+#[test]
+fn a_listener_that_sleeps_holds_no_more_than_it_may_and_goes_on_by_difference() {
+    in_a_process_of_its_own(
+        "a_listener_that_sleeps_holds_no_more_than_it_may_and_goes_on_by_difference",
+        || {
+            let grown = grown_behind_a_sleeper();
+            assert!(grown < BYTES + (32 << 20), "{grown} bytes more");
+        },
+    );
+}
+
+#[test]
+fn where_what_waits_is_not_weighed_that_shows() {
+    in_a_process_of_its_own("where_what_waits_is_not_weighed_that_shows", || {
+        plant(Some(Defect::BacklogNotWeighed));
+        let grown = grown_behind_a_sleeper();
+        assert!(grown > (DATA * WRITES / 2) as u64, "{grown} bytes more: not noticed");
+    });
+}
