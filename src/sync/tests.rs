@@ -423,6 +423,25 @@ fn a_child_that_is_read_before_its_new_parent_is_not_lost() {
 }
 
 #[test]
+fn large_nodes_that_wait_for_their_parent_leave_it_its_turn() {
+    let mut world = World::in_step_with(&[]);
+    world.strict = false;
+    // A root that appears unnoticed, is found by what is below it, and cannot be read at first.
+    world.write(&[Write::CreatePrivate(ROOT.to_owned())]);
+    world.write(&[Write::Open(ROOT.to_owned(), true)]);
+    world.write(&[create("/x")]);
+    world.throttled = 1;
+    assert!(world.deliver() && world.serve() && world.deliver());
+    // Two of them fill a flight.
+    for path in ["/a", "/a/a"] {
+        world.write(&[create(path), set(path, 200_000)]);
+    }
+    world.rest();
+    world.assert_in_step();
+    assert!(world.asked.nodes < 20, "{} nodes", world.asked.nodes);
+}
+
+#[test]
 fn a_server_that_is_behind_what_was_notified_is_believed_when_it_is_asked() {
     for (nodes, change) in
         [(wide(3), delete("/1")), (wide(3), create("/new")), (vec![create("")], delete(""))]

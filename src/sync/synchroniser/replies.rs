@@ -185,11 +185,14 @@ impl Synchroniser {
         self.check_limits(self.tree.len());
     }
 
-    /// A node whose parent is not there was read while the parent was replaced: it is read again behind its parent.
-    /// Without a parent that is being read it is out of reach.
+    /// A node whose parent is not there was read while the parent was replaced: it is read again behind its parent, and
+    /// so with its child list: nodes alone go before lists, and the parent may wait for its own. Without a parent that is
+    /// being read it is out of reach.
     fn put_off(&mut self, path: &NodePath, want: Want) {
         if self.parent_in_tree(path).is_some_and(|parent| self.unread.contains(parent)) {
-            self.unread.update(path, |again| *again = Want { data: true, suspect: true, ..want });
+            self.unread.update(path, |again| {
+                *again = Want { data: true, children: true, suspect: true, ..want };
+            });
         }
     }
 
