@@ -40,6 +40,11 @@ const REFUSED_ROUNDS: usize = 5;
 /// A server that negotiates less is not pinged any faster.
 const MIN_TIMEOUT: Duration = Duration::from_millis(30);
 
+/// How many times what was asked for a server may grant, as it has a `minSessionTimeout`, and what it may grant in any
+/// case: five times the default of that, two ticks of 2 s. By a longer timeout a silent server would go unnoticed.
+const MOST_GRANTED: u32 = 4;
+const GRANTED_IN_ANY_CASE: Duration = Duration::from_secs(20);
+
 /// A connection that lasted so long was of use. One that ended earlier, though the server said yes to it, is not
 /// made again at once and for ever.
 const OF_USE_AFTER: Duration = Duration::from_secs(1);
@@ -217,9 +222,18 @@ enum Step {
     /// The server answers the connect request.
     Answer,
     /// The server sends its challenge.
-    Challenge(Xid),
+    Challenge(Xid, Grant),
     /// The server accepts the answer to it.
-    Proof(Xid, Proof),
+    Proof(Xid, Grant, Proof),
+}
+
+/// What a server says that the session is. It counts when that server is known to be one of ours: with SASL, when it
+/// has proven that it knows the password.
+#[derive(Clone)]
+struct Grant {
+    session_id: i64,
+    password: Vec<u8>,
+    timeout: Duration,
 }
 
 /// Whether requests are taken on this connection.
@@ -250,7 +264,7 @@ pub struct Session {
     /// The server went on with the session that it was asked for.
     is_resumed: bool,
     password: Vec<u8>,
-    /// As negotiated; as asked for, before.
+    /// As negotiated with a server that is known to be one of ours; as asked for, before.
     timeout: Duration,
     /// The newest transaction that a server has named.
     last_zxid: Zxid,
@@ -496,30 +510,47 @@ impl Session {
             // Expired. The server closes the connection; a new session needs a new one.
             self.session_id = 0;
             self.password = vec![0; 16];
-            self.report_lost();
+            // Who has not proven itself is believed so far that there is no use in asking for that session again.
+            if self.settings.sasl.is_none() || planted::is(Defect::UnprovenBelieved) {
+                self.report_lost();
+            }
             self.disconnect();
             self.connect(now);
             return Ok(());
         }
-        self.is_resumed = self.session_id == response.session_id;
-        self.session_id = response.session_id;
-        self.password = response.password.to_vec();
-        self.timeout = Duration::from_millis(response.timeout_ms.unsigned_abs().into()).max(MIN_TIMEOUT);
-        log::info!(
-            "connected to {}, session {:#x}, timeout {} ms",
-            self.host,
-            self.session_id,
-            response.timeout_ms
-        );
+        let grant = Grant {
+            session_id: response.session_id,
+            password: response.password.to_vec(),
+            timeout: self.granted(Duration::from_millis(response.timeout_ms.unsigned_abs().into())),
+        };
         match self.settings.sasl {
-            None => self.begin(now),
+            None => self.begin(grant, now),
             // The server speaks first, in answer to nothing.
             Some(_) => {
+                if planted::is(Defect::UnprovenBelieved) {
+                    self.timeout = grant.timeout;
+                }
                 let xid = self.send_sasl(&[]);
-                self.next_step(Step::Challenge(xid));
+                self.next_step(Step::Challenge(xid, grant));
             }
         }
         Ok(())
+    }
+
+    /// The timeout that a server grants, as far as it counts.
+    fn granted(&self, timeout: Duration) -> Duration {
+        let most = (self.settings.session_timeout * MOST_GRANTED).max(GRANTED_IN_ANY_CASE);
+        if timeout <= most || planted::is(Defect::AnyTimeoutTaken) {
+            return timeout.max(MIN_TIMEOUT);
+        }
+        log::warn!(
+            "{} grants a session timeout of {} ms, where {} ms were asked for; {} ms count",
+            self.host,
+            timeout.as_millis(),
+            self.settings.session_timeout.as_millis(),
+            most.as_millis()
+        );
+        most
     }
 
     fn next_step(&mut self, next: Step) {
@@ -535,7 +566,9 @@ impl Session {
     }
 
     fn handle_sasl_reply(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
-        let Phase::Connecting { step: step @ (Step::Challenge(xid) | Step::Proof(xid, _)), .. } = &self.phase
+        let Phase::Connecting {
+            step: step @ (Step::Challenge(xid, grant) | Step::Proof(xid, grant, _)), ..
+        } = &self.phase
         else {
             return Ok(());
         };
@@ -549,18 +582,19 @@ impl Session {
             true => {
                 let token = wire::sasl_reply(&frame[ReplyHeader::LEN..])?;
                 match step {
-                    Step::Proof(_, proof) => proof.check(token).map(|()| None),
+                    Step::Proof(.., proof) => proof.check(token).map(|()| None),
                     _ => sasl::respond(token, sasl).map(Some),
                 }
                 .map_err(SaslFailure::from)
             }
         };
+        let grant = grant.clone();
         match answered {
             Ok(Some((answer, proof))) => {
                 let xid = self.send_sasl(&answer);
-                self.next_step(Step::Proof(xid, proof));
+                self.next_step(Step::Proof(xid, grant, proof));
             }
-            Ok(None) => self.begin(now),
+            Ok(None) => self.begin(grant, now),
             Err(reason) => {
                 let (host, username) = (self.host.to_string(), sasl.username.clone());
                 self.fail(SessionError::Sasl { host, username, reason }, now);
@@ -569,8 +603,20 @@ impl Session {
         Ok(())
     }
 
-    /// What begins once the server has let us in.
-    fn begin(&mut self, now: Instant) {
+    /// What begins once the server has let us in, and is known to be one of ours.
+    fn begin(&mut self, grant: Grant, now: Instant) {
+        self.is_resumed = self.session_id != 0 && self.session_id == grant.session_id;
+        if !self.is_resumed {
+            // The one before is forgotten, so it is gone, whoever said so.
+            self.report_lost();
+        }
+        (self.session_id, self.password, self.timeout) = (grant.session_id, grant.password, grant.timeout);
+        log::info!(
+            "connected to {}, session {:#x}, timeout {} ms",
+            self.host,
+            self.session_id,
+            self.timeout.as_millis()
+        );
         let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
         for auth in self.settings.auth.iter().filter(|_| !forgets) {
             wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
