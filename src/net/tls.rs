@@ -7,19 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::Resumption;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
-    SignatureScheme,
-};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
 
+use super::trust::Trust;
 use crate::session::{Host, TransportError};
 
 /// A bundle of all the world's CAs is a tenth of it.
@@ -31,7 +25,7 @@ const LONGEST_REASON: usize = 500;
 /// Where the certificates and keys are, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Who may have issued a server's certificate.
+    /// Who may have issued a server's certificate; or that certificate itself, self-signed.
     pub ca: PathBuf,
     /// The client's own certificate, followed by what leads to its issuer, and the key to it.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -81,21 +75,17 @@ impl Tls {
 fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, InvalidFile> {
     // Not the process's: that is for the program to choose.
     let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
+    let mut trust = Trust::new(files.verify_hostname, &provider);
     for (certificate, number) in certificates(&files.ca)?.into_iter().zip(1..) {
-        roots.add(certificate).map_err(|error| {
+        trust.add(certificate).map_err(|error| {
             InvalidFile::new(&files.ca, format!("certificate {number}: {}", reason_of(&error)))
         })?;
     }
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("ring has them");
-    let builder = match files.verify_hostname {
-        true => builder.with_root_certificates(roots),
-        false => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName::new(roots, &provider)))
-        }
-    };
+        .expect("ring has them")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust));
     let mut config = match &files.identity {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
@@ -139,57 +129,6 @@ fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
     match contents.len() as u64 > LONGEST_FILE {
         true => Err(InvalidFile::new(file, format!("longer than {LONGEST_FILE} bytes"))),
         false => Ok(contents),
-    }
-}
-
-/// Trusts a certificate that its issuers vouch for, whatever name it is for.
-#[derive(Debug)]
-struct AnyName {
-    roots: RootCertStore,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl AnyName {
-    fn new(roots: RootCertStore, provider: &CryptoProvider) -> AnyName {
-        AnyName { roots, algorithms: provider.signature_verification_algorithms }
-    }
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 
@@ -244,28 +183,21 @@ mod tests {
     use super::*;
     use rustls::{ServerConfig, ServerConnection};
     use std::fs;
+    use tempfile::TempDir;
     use treecache_test_support::{Ca, Identity};
 
     /// A folder of files for one test.
-    struct Files(PathBuf);
+    struct Files(TempDir);
 
     impl Files {
-        fn new(name: &str) -> Files {
-            let folder = std::env::temp_dir().join(format!("treecache-tls-{name}-{}", std::process::id()));
-            fs::create_dir_all(&folder).unwrap();
-            Files(folder)
+        fn new() -> Files {
+            Files(tempfile::tempdir().unwrap())
         }
 
         fn write(&self, name: &str, contents: &str) -> PathBuf {
-            let file = self.0.join(name);
+            let file = self.0.path().join(name);
             fs::write(&file, contents).unwrap();
             file
-        }
-    }
-
-    impl Drop for Files {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 
@@ -305,7 +237,7 @@ mod tests {
 
     #[test]
     fn names_and_addresses_are_compared_with_those_in_the_certificate() {
-        let (ca, files) = (Ca::new("ours"), Files::new("names"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let ca_file = files.write("ca.pem", &ca.pem());
         let load = |verify_hostname| {
             Tls::load(TlsFiles { ca: ca_file.clone(), identity: None, verify_hostname }).unwrap()
@@ -328,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_cas_own() {
-        let (ca, files) = (Ca::new("ours"), Files::new("self-signed"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let own = Identity::self_signed(&["zk1"]);
         let load = |pem: &str| {
             let ca = files.write("ca.pem", pem);
@@ -348,8 +280,46 @@ mod tests {
     }
 
     #[test]
+    fn a_self_signed_certificate_vouches_for_no_other_and_is_good_for_what_it_says() {
+        let (ca, files) = (Ca::new("ours"), Files::new());
+        let load = |pems: &[&str], verify_hostname| {
+            let ca = files.write("ca.pem", &pems.concat());
+            Tls::load(TlsFiles { ca, identity: None, verify_hostname }).unwrap()
+        };
+        for own in [Identity::self_signed(&["zk1"]), Identity::self_signed_and_no_cas(&["zk1"])] {
+            for pems in [&[&own.cert[..]][..], &[&ca.pem(), &own.cert]] {
+                let (strict, lax) = (load(pems, true), load(pems, false));
+                assert_eq!(meet(&strict, "zk1", &server(&own)), Ok(()));
+                assert!(meet(&strict, "zk2", &server(&own)).is_err(), "it is not for that name");
+                assert_eq!(meet(&lax, "zk2", &server(&own)), Ok(()));
+                for name in ["zk1", "zk2"] {
+                    let forged = server(&own.issue(&[name]));
+                    assert!(meet(&strict, name, &forged).is_err() && meet(&lax, name, &forged).is_err());
+                }
+            }
+        }
+        let expired = Identity::self_signed_and_expired(&["zk1"]);
+        let error = meet(&load(&[&expired.cert], false), "zk1", &server(&expired)).unwrap_err();
+        assert!(error.to_string().contains("days ago"), "{error}");
+    }
+
+    #[test]
+    fn a_clients_certificate_is_no_servers() {
+        let (ca, files) = (Ca::new("ours"), Files::new());
+        let own = Identity::self_signed_client(&["zk1"]);
+        for (pem, shown) in [(ca.pem(), ca.issue_client(&["zk1"])), (own.cert.clone(), own)] {
+            for verify_hostname in [true, false] {
+                let ca = files.write("ca.pem", &pem);
+                let tls = Tls::load(TlsFiles { ca, identity: None, verify_hostname }).unwrap();
+                let error = meet(&tls, "zk1", &server(&shown)).unwrap_err();
+                assert!(matches!(&error, TransportError::Tls(_)), "{error}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_said_of_a_certificate_with_a_thousand_names_is_short() {
-        let (ca, files) = (Ca::new("ours"), Files::new("thousand"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let names: Vec<String> = (0..1000).map(|n| format!("server{n}.example.org")).collect();
         let server = server(&ca.issue(&names.iter().map(String::as_str).collect::<Vec<_>>()));
         let files = TlsFiles { ca: files.write("ca.pem", &ca.pem()), identity: None, verify_hostname: true };
@@ -359,7 +329,7 @@ mod tests {
 
     #[test]
     fn keys_are_read_in_all_forms_and_must_fit_the_certificate() {
-        let (ca, files) = (Ca::new("ours"), Files::new("keys"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let (ca_file, me) = (files.write("ca.pem", &ca.pem()), ca.issue(&["me"]));
         let load = |cert: &str, key: &str| {
             let identity = Some((files.write("me.crt", cert), files.write("me.key", key)));
