@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::escape::Escaped;
 use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
@@ -362,12 +363,12 @@ impl Config {
     /// [`Error::Setting`] for an unknown key or a value that it does not take; nothing is changed then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let Some(found) = KEYS.iter().find(|candidate| candidate.name == key) else {
-            return Err(Error::setting(key, format!("unknown configuration key {key:?}")));
+            return Err(Error::setting(key, format!("unknown configuration key {:?}", Escaped(key))));
         };
         found.value.store(self, value).map_err(|reason| {
             let message = match found.value.is_secret() {
                 true => format!("invalid value for {key:?}: {reason}"),
-                false => format!("invalid value {value:?} for {key:?}: {reason}"),
+                false => format!("invalid value {:?} for {key:?}: {reason}", Escaped(value)),
             };
             Error::setting(key, message)
         })
@@ -419,7 +420,10 @@ impl Config {
             return match ca.as_ref().or(cert.as_ref()).or(key.as_ref()) {
                 None => Ok(None),
                 Some(file) => {
-                    let message = format!("{} is given for TLS, but \"tls\" is not true", file.display());
+                    let message = format!(
+                        "{} is given for TLS, but \"tls\" is not true",
+                        Escaped(&file.to_string_lossy())
+                    );
                     Err(Error::setting("tls", message))
                 }
             };

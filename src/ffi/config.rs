@@ -7,6 +7,7 @@ use super::boundary::{Boxed, Handle, Out, guard, text, with};
 use super::error::{self, tc_error};
 use crate::config::Config;
 use crate::error::{Error, Fault};
+use crate::escape::Escaped;
 use crate::health::Health;
 
 /// Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn tc_config_set(
                 // A value that is not UTF-8 may be a credential: it is not shown.
                 let value = text("value", value).map_err(|error| match value.is_null() {
                     true => error,
-                    false => Error::setting(key, format!("the value for {key:?} is not UTF-8")),
+                    false => Error::setting(key, format!("the value for {:?} is not UTF-8", Escaped(key))),
                 })?;
                 state.config.set(key, value)
             });

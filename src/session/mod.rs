@@ -26,6 +26,7 @@ use self::attempts::Attempts;
 use self::pings::{Answer, Pings};
 use self::sasl::Proof;
 use self::servers::Servers;
+use crate::escape::Escaped;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::wire::{
@@ -174,7 +175,7 @@ pub enum SessionError {
     FrameTooLong { host: String, len: i32, limit: usize },
     #[error("{host} rejected the credentials: {error}")]
     AuthFailed { host: String, error: ServerError },
-    #[error("{host}: SASL DIGEST-MD5 as {username:?} failed: {reason}")]
+    #[error("{host}: SASL DIGEST-MD5 as {:?} failed: {reason}", Escaped(username))]
     Sasl { host: String, username: String, reason: SaslFailure },
     #[error("{host} has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed")]
     NoRecursiveWatches { host: String, error: ServerError },
