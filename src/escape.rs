@@ -50,7 +50,7 @@ impl fmt::Debug for Escaped<'_> {
 }
 
 /// Whether a character does something where it is shown, or cannot be seen there: controls, ends of lines, marks that
-/// turn the direction or have no width. `examples/c/escape.h` has the same ones.
+/// turn the direction or have no width. `examples/c/shown.h` has the same ones.
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(
