@@ -2,7 +2,9 @@
 //!
 //! A [`Config`] may carry keys for clients, caches and queues; each reads its own and ignores the others.
 
+use std::fs;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -452,6 +454,21 @@ impl Config {
             };
             Error::setting(key, error.to_string())
         })
+    }
+
+    /// Says in the log which secrets others may come to know. It may be meant, so it is no error.
+    pub(crate) fn warn_of_what_is_exposed(&self) {
+        if !self.tls && self.auth.iter().any(|auth| auth.scheme == "digest") {
+            log::warn!(
+                "\"auth\" with digest sends the password as it is: without \"tls\", all on the way can read it"
+            );
+        }
+        if let Some(file) = &self.tls_key_file
+            && fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
+        {
+            let file = file.to_string_lossy();
+            log::warn!("\"tls.key.file\": everybody on this machine may read {}", Escaped(&file));
+        }
     }
 
     /// What a cache's synchroniser is made with.

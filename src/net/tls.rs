@@ -11,7 +11,9 @@ use rustls::client::Resumption;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Error};
+use zeroize::Zeroizing;
 
 use super::trust::Trust;
 use crate::escape::Escaped;
@@ -89,9 +91,10 @@ fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, InvalidFile> {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
             let (chain, private) = (certificates(cert)?, private_key(key)?);
-            builder.with_client_auth_cert(chain, private).map_err(|error| {
+            let identity = identity(chain, &private).map_err(|error| {
                 InvalidFile::new(key, format!("{error}, with {}", Escaped(&cert.to_string_lossy())))
-            })?
+            })?;
+            builder.with_client_cert_resolver(Arc::new(identity))
         }
     };
     // Who resumes is not asked for certificates again, however long ago they have expired.
@@ -108,9 +111,20 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, InvalidFile
     }
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, InvalidFile> {
+/// As rustls makes it of them, but with a key that is not left behind in memory.
+fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Result<SingleCertAndKey, Error> {
+    let certified = CertifiedKey::new(chain, ring::sign::any_supported_type(key)?);
+    certified.keys_match()?;
+    Ok(certified.into())
+}
+
+fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, InvalidFile> {
     // The reason is not repeated: it may show what the file holds.
-    PrivateKeyDer::from_pem_slice(&contents(file)?)
+    PrivateKeyDer::from_pem_slice(&Zeroizing::new(contents(file)?))
+        .map(Zeroizing::new)
         .map_err(|_| InvalidFile::new(file, "no private key in PEM, without a password, in it"))
 }
 
@@ -132,13 +146,12 @@ fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
 }
 
 /// What ended a connection, for those who have to do something about it.
-pub(super) fn explain(error: &rustls::Error) -> TransportError {
+pub(super) fn explain(error: &Error) -> TransportError {
     // The names that a certificate is good for come from the server.
     TransportError::Tls(Escaped(&reason_of(error)).to_string())
 }
 
-fn reason_of(error: &rustls::Error) -> String {
-    use rustls::Error;
+fn reason_of(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => match error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {

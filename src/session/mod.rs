@@ -17,6 +17,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
 pub use sasl::{Sasl, SaslError};
 pub use secret::Secret;
@@ -233,7 +235,7 @@ enum Step {
 #[derive(Clone)]
 struct Grant {
     session_id: i64,
-    password: Vec<u8>,
+    password: Zeroizing<Vec<u8>>,
     timeout: Duration,
 }
 
@@ -253,6 +255,11 @@ struct CatchingUp {
     then_after: Duration,
 }
 
+/// What a session has that the server does not know yet.
+fn no_password() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(vec![0; 16])
+}
+
 pub struct Session {
     settings: Settings,
     servers: Servers,
@@ -264,7 +271,7 @@ pub struct Session {
     session_id: i64,
     /// The server went on with the session that it was asked for.
     is_resumed: bool,
-    password: Vec<u8>,
+    password: Zeroizing<Vec<u8>>,
     /// As negotiated with a server that is known to be one of ours; as asked for, before.
     timeout: Duration,
     /// The newest transaction that a server has named.
@@ -280,7 +287,8 @@ pub struct Session {
     pending: VecDeque<Xid>,
     pings: Pings,
     frames: FrameDecoder,
-    transmit: Vec<u8>,
+    /// Passwords go through it.
+    transmit: Zeroizing<Vec<u8>>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -302,7 +310,7 @@ impl Session {
             host: settings.hosts.servers[0].clone(),
             session_id: 0,
             is_resumed: false,
-            password: vec![0; 16],
+            password: no_password(),
             timeout: settings.session_timeout,
             last_zxid: Zxid(0),
             named: Zxid(0),
@@ -313,7 +321,7 @@ impl Session {
             pending: VecDeque::new(),
             pings: Pings::default(),
             frames: FrameDecoder::default(),
-            transmit: Vec::new(),
+            transmit: Zeroizing::default(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
             settings,
@@ -481,7 +489,9 @@ impl Session {
                 Err(too_long) => return self.frame_too_long(too_long, now),
             };
             let handled = match self.phase {
-                Phase::Connecting { step: Step::Answer, .. } => self.handle_connect_response(&frame, now),
+                Phase::Connecting { step: Step::Answer, .. } => {
+                    self.handle_connect_response(&Zeroizing::new(frame), now)
+                }
                 Phase::Connecting { .. } => self.handle_sasl_reply(&frame, now),
                 Phase::Connected { .. } => self.handle_frame(frame, now),
                 // Replies may still come before the one to the close; the server then closes the connection.
@@ -510,7 +520,7 @@ impl Session {
             }
             // Expired. The server closes the connection; a new session needs a new one.
             self.session_id = 0;
-            self.password = vec![0; 16];
+            self.password = no_password();
             // Who has not proven itself is believed so far that there is no use in asking for that session again.
             if self.settings.sasl.is_none() || planted::is(Defect::UnprovenBelieved) {
                 self.report_lost();
@@ -521,7 +531,7 @@ impl Session {
         }
         let grant = Grant {
             session_id: response.session_id,
-            password: response.password.to_vec(),
+            password: response.password.to_vec().into(),
             timeout: self.granted(Duration::from_millis(response.timeout_ms.unsigned_abs().into())),
         };
         match self.settings.sasl {
