@@ -151,7 +151,7 @@ const KEYS: &[Key] = &[
         default: None,
         scope: Scope::Client,
         value: Value::File(|config, file| config.tls_ca_file = Some(file)),
-        purpose: "certificates of the CAs that a server's certificate may be from",
+        purpose: "certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones",
     },
     Key {
         name: "tls.cert.file",

@@ -90,7 +90,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `sasl.username` (client, none): who the session is, for SASL
 /// - `sasl.password` (client, none): the password to sasl.username
 /// - `tls` (client, default false): connect with TLS; needs tls.ca.file
-/// - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from
+/// - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
 /// - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
 /// - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
 /// - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case

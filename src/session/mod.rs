@@ -17,7 +17,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
 pub use sasl::{Sasl, SaslError};
@@ -55,6 +55,9 @@ const OF_USE_AFTER: Duration = Duration::from_secs(1);
 /// After how long without an answer a server that is to catch up is pinged, and again after twice as long each time:
 /// one may not come to a commit before it gets another request (ZOOKEEPER-4537).
 const NUDGE_AFTER: Duration = Duration::from_millis(50);
+
+/// For all that is sent at first: credentials, a watch and the first reads.
+const ROOM: usize = 16 << 10;
 
 /// How long a clean close waits for the server's word.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -287,8 +290,9 @@ pub struct Session {
     pending: VecDeque<Xid>,
     pings: Pings,
     frames: FrameDecoder,
-    /// Passwords go through it.
     transmit: Zeroizing<Vec<u8>>,
+    /// Credentials went through `transmit`, and are still in its memory.
+    exposed: bool,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -322,6 +326,7 @@ impl Session {
             pings: Pings::default(),
             frames: FrameDecoder::default(),
             transmit: Zeroizing::default(),
+            exposed: false,
             actions: VecDeque::new(),
             events: VecDeque::new(),
             settings,
@@ -342,6 +347,10 @@ impl Session {
 
     /// Bytes to be sent; the caller drains what it has sent.
     pub fn transmit(&mut self) -> &mut Vec<u8> {
+        if self.exposed && self.transmit.is_empty() {
+            self.transmit.zeroize();
+            self.exposed = false;
+        }
         &mut self.transmit
     }
 
@@ -629,6 +638,11 @@ impl Session {
             self.timeout.as_millis()
         );
         let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
+        if !self.settings.auth.is_empty() {
+            self.exposed = true;
+            // Where it grows, it leaves behind what it had.
+            self.transmit.reserve(ROOM);
+        }
         for auth in self.settings.auth.iter().filter(|_| !forgets) {
             wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
         }
