@@ -123,21 +123,23 @@ fn identity(
 
 fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, InvalidFile> {
     // The reason is not repeated: it may show what the file holds.
-    PrivateKeyDer::from_pem_slice(&Zeroizing::new(contents(file)?))
+    PrivateKeyDer::from_pem_slice(&contents(file)?)
         .map(Zeroizing::new)
         .map_err(|_| InvalidFile::new(file, "no private key in PEM, without a password, in it"))
 }
 
-fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
+fn contents(file: &Path) -> Result<Zeroizing<Vec<u8>>, InvalidFile> {
     let failed = |error: io::Error| InvalidFile::new(file, error.to_string());
     // A pipe is opened without waiting for whoever writes to it, and a terminal does not become the process's own.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let open = OpenOptions::new().read(true).custom_flags(flags).open(file).map_err(failed)?;
     // What was opened, whatever has the name now. Anything else may have no end, or wait for one.
-    if !open.metadata().map_err(failed)?.is_file() {
+    let metadata = open.metadata().map_err(failed)?;
+    if !metadata.is_file() {
         return Err(InvalidFile::new(file, "not a file"));
     }
-    let mut contents = Vec::new();
+    // With room for all of it, as what grows leaves behind what it had.
+    let mut contents = Zeroizing::new(Vec::with_capacity(metadata.len().min(LONGEST_FILE) as usize + 1));
     open.take(LONGEST_FILE + 1).read_to_end(&mut contents).map_err(failed)?;
     match contents.len() as u64 > LONGEST_FILE {
         true => Err(InvalidFile::new(file, format!("longer than {LONGEST_FILE} bytes"))),
