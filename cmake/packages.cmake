@@ -41,7 +41,7 @@ configure_file(cmake/deb/changelog.Debian.in changelog.Debian @ONLY)
 foreach(component TREECACHE_RUNTIME TREECACHE_DEVELOPMENT)
   set(folder "share/doc/${CPACK_DEBIAN_${component}_PACKAGE_NAME}")
   string(TOLOWER ${component} component)
-  install(FILES cmake/deb/copyright DESTINATION "${folder}" COMPONENT ${component} EXCLUDE_FROM_ALL)
+  install(FILES cmake/deb/copyright THIRD-PARTY-NOTICES DESTINATION "${folder}" COMPONENT ${component} EXCLUDE_FROM_ALL)
   install(CODE "
     set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${folder}\")
     execute_process(COMMAND gzip -9nc \"${PROJECT_SOURCE_DIR}/CHANGELOG.md\"

@@ -258,11 +258,12 @@ typedef struct tc_error {
      */
     const char *key;
     /**
-     * The path that it is about, or NULL.
+     * The path that it is about, or NULL; as it is, whatever characters it has.
      */
     const char *path;
     /**
-     * What is wrong, for people. Names the value, unless that may be a secret.
+     * What is wrong, for people. Names the value, unless that may be a secret. It can be shown: control characters, and
+     * those that turn the direction of writing, are escaped.
      */
     const char *message;
 } tc_error;
@@ -281,11 +282,12 @@ typedef struct tc_fault {
      */
     int32_t server_error;
     /**
-     * The node it concerns, or NULL.
+     * The node it concerns, or NULL; as the server has it, whatever characters it has.
      */
     const char *path;
     /**
-     * What happened, for people.
+     * What happened, for people. It can be shown: control characters, and those that turn the direction of writing, are
+     * escaped.
      */
     const char *message;
 } tc_fault;
@@ -654,7 +656,7 @@ struct tc_config *tc_config_new(void);
  * - `sasl.username` (client, none): who the session is, for SASL
  * - `sasl.password` (client, none): the password to sasl.username
  * - `tls` (client, default false): connect with TLS; needs tls.ca.file
- * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from
+ * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
  * - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
  * - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
  * - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case

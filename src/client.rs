@@ -103,6 +103,7 @@ impl Client {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts)?;
         let (tls, sync_mode) = (config.tls()?, config.sync_mode());
+        config.warn_of_what_is_exposed();
         Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, sync_mode, tls, fault)?)))
     }
 

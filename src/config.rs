@@ -2,11 +2,14 @@
 //!
 //! A [`Config`] may carry keys for clients, caches and queues; each reads its own and ignores the others.
 
+use std::fs;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::escape::Escaped;
 use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
@@ -148,7 +151,7 @@ const KEYS: &[Key] = &[
         default: None,
         scope: Scope::Client,
         value: Value::File(|config, file| config.tls_ca_file = Some(file)),
-        purpose: "certificates of the CAs that a server's certificate may be from",
+        purpose: "certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones",
     },
     Key {
         name: "tls.cert.file",
@@ -362,12 +365,12 @@ impl Config {
     /// [`Error::Setting`] for an unknown key or a value that it does not take; nothing is changed then.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         let Some(found) = KEYS.iter().find(|candidate| candidate.name == key) else {
-            return Err(Error::setting(key, format!("unknown configuration key {key:?}")));
+            return Err(Error::setting(key, format!("unknown configuration key {:?}", Escaped(key))));
         };
         found.value.store(self, value).map_err(|reason| {
             let message = match found.value.is_secret() {
                 true => format!("invalid value for {key:?}: {reason}"),
-                false => format!("invalid value {value:?} for {key:?}: {reason}"),
+                false => format!("invalid value {:?} for {key:?}: {reason}", Escaped(value)),
             };
             Error::setting(key, message)
         })
@@ -419,7 +422,10 @@ impl Config {
             return match ca.as_ref().or(cert.as_ref()).or(key.as_ref()) {
                 None => Ok(None),
                 Some(file) => {
-                    let message = format!("{} is given for TLS, but \"tls\" is not true", file.display());
+                    let message = format!(
+                        "{} is given for TLS, but \"tls\" is not true",
+                        Escaped(&file.to_string_lossy())
+                    );
                     Err(Error::setting("tls", message))
                 }
             };
@@ -448,6 +454,21 @@ impl Config {
             };
             Error::setting(key, error.to_string())
         })
+    }
+
+    /// Says in the log which secrets others may come to know. It may be meant, so it is no error.
+    pub(crate) fn warn_of_what_is_exposed(&self) {
+        if !self.tls && self.auth.iter().any(|auth| auth.scheme == "digest") {
+            log::warn!(
+                "\"auth\" with digest sends the password as it is: without \"tls\", all on the way can read it"
+            );
+        }
+        if let Some(file) = &self.tls_key_file
+            && fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
+        {
+            let file = file.to_string_lossy();
+            log::warn!("\"tls.key.file\": everybody on this machine may read {}", Escaped(&file));
+        }
     }
 
     /// What a cache's synchroniser is made with.

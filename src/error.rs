@@ -2,6 +2,7 @@
 //!
 //! Each layer has an error enum of its own; the functions here are the one place where they become a [`Status`].
 
+use crate::escape::Escaped;
 use crate::path::{InvalidPath, NodePath};
 
 /// The C API's status codes. Negative numbers are errors.
@@ -71,11 +72,11 @@ pub enum Error {
     Setting { key: String, message: String },
     #[error(transparent)]
     InvalidPath(#[from] InvalidPath),
-    #[error("no such node: {0}")]
+    #[error("no such node: {}", Escaped(.0))]
     NoNode(String),
-    #[error("{path} is outside of the tree {root}")]
+    #[error("{} is outside of the tree {}", Escaped(path), Escaped(root))]
     OutOfTree { path: String, root: String },
-    #[error("the first load is not complete, and {0} has not been seen yet")]
+    #[error("the first load is not complete, and {} has not been seen yet", Escaped(.0))]
     NotReady(String),
     #[error("{0}")]
     State(&'static str),
@@ -87,7 +88,7 @@ pub enum Error {
     Interrupted,
     #[error("waiting in a callback would wait for itself")]
     WouldDeadlock,
-    #[error("the session may not read {0}")]
+    #[error("the session may not read {}", Escaped(.0))]
     NoPermission(String),
     /// The cache or client has failed for a reason it has reported as a [`Fault`].
     #[error("failed: {0:?}")]
@@ -100,7 +101,8 @@ impl Error {
     }
 
     pub(crate) fn not_utf8(argument: &str, bytes: &[u8]) -> Error {
-        Error::InvalidArgument(format!("{argument} is not UTF-8: \"{}\"", bytes.escape_ascii()))
+        let bytes = bytes.escape_ascii().to_string();
+        Error::InvalidArgument(format!("{argument} is not UTF-8: \"{}\"", Escaped(&bytes)))
     }
 
     /// The configuration key that it is about, if it is about one.

@@ -41,6 +41,7 @@
 
 // What every layer speaks.
 pub mod error;
+mod escape;
 pub mod path;
 pub mod stat;
 pub mod state;

@@ -3,10 +3,12 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::escape::Escaped;
+
 /// Runs `body`. A panic goes no further, and becomes what it said.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
-        let message = message_of(&*panic).to_owned();
+        let message = Escaped(message_of(&*panic)).to_string();
         // What was thrown may itself panic when it is dropped; that is enough then.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
             std::mem::forget(again);

@@ -8,15 +8,20 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::escape::Escaped;
+
 /// Why a string is not a path, in ZooKeeper's own terms (`PathUtils.validatePath`).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid path {path:?}: {reason}")]
+#[error("invalid path {:?}: {reason}", Escaped(path))]
 pub struct InvalidPath {
     pub path: String,
     pub reason: &'static str,
 }
 
 /// An absolute path of a node; cheap to clone. Its order is that of its bytes.
+///
+/// It is displayed for people, with control characters escaped and cut off where it is very long; programs take
+/// [`as_str`](Self::as_str).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodePath(Arc<str>);
 
@@ -123,13 +128,13 @@ impl Borrow<str> for NodePath {
 
 impl fmt::Display for NodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(&Escaped(&self.0), f)
     }
 }
 
 impl fmt::Debug for NodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
+        fmt::Debug::fmt(&Escaped(&self.0), f)
     }
 }
 

@@ -148,6 +148,12 @@ defects! {
     ResetIgnored = "reset ignored",
     /// A session's loss is not told.
     LossNotReported = "loss not reported",
+    /// What a server says of the session is taken over before it has proven itself.
+    UnprovenBelieved = "unproven server believed",
+    /// A server may grant a session as long a timeout as it likes.
+    AnyTimeoutTaken = "any timeout taken",
+    /// A certificate that is trusted is taken for a CA's.
+    EveryoneIsCa = "everyone a CA",
     /// A silent server is waited for.
     SilenceUnnoticed = "silence unnoticed",
     /// Servers are tried again without a pause.

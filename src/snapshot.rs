@@ -181,24 +181,24 @@ fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
         Err(error) => return error.into(),
     };
     let Some(relative) = root.relative(path.as_str()) else {
-        return Error::OutOfTree { path: path.to_string(), root: root.to_string() };
+        return Error::OutOfTree { path: path.as_str().to_owned(), root: root.as_str().to_owned() };
     };
     // Nothing is known of what is below a node that may not be read.
     for (at, _) in relative.match_indices('/') {
         match version.tree.get(&relative[..at]) {
             Some(Entry { node: None, .. }) => {
-                return Error::NoPermission(root.absolute(&relative[..at]).to_string());
+                return Error::NoPermission(root.absolute(&relative[..at]).as_str().to_owned());
             }
             Some(_) => {}
             None => break,
         }
     }
     if matches!(version.tree.get(""), Some(Entry { node: None, .. })) {
-        return Error::NoPermission(root.to_string());
+        return Error::NoPermission(root.as_str().to_owned());
     }
     match version.is_complete {
-        true => Error::NoNode(path.to_string()),
-        false => Error::NotReady(path.to_string()),
+        true => Error::NoNode(path.as_str().to_owned()),
+        false => Error::NotReady(path.as_str().to_owned()),
     }
 }
 

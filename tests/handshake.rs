@@ -6,11 +6,11 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use common::*;
+use tempfile::NamedTempFile;
 use treecache::{Client, Status};
 use treecache_test_support::Ca;
 
@@ -39,25 +39,19 @@ fn warn_without_end(mut client: TcpStream) {
 }
 
 /// A file with the certificate of a CA. It ends with this.
-struct CaFile(PathBuf);
+struct CaFile(NamedTempFile);
 
 impl CaFile {
     fn new() -> CaFile {
-        let file = std::env::temp_dir().join(format!("treecache-handshake-{}.pem", std::process::id()));
+        let file = NamedTempFile::new().unwrap();
         fs::write(&file, Ca::new("ours").pem()).unwrap();
         CaFile(file)
     }
 
     fn client(&self, serve: fn(TcpStream), timeout: &str) -> Client {
-        let file = self.0.to_str().unwrap();
+        let file = self.0.path().to_str().unwrap();
         let settings = [("tls", "true"), ("tls.ca.file", file), ("connect.timeout.ms", timeout)];
         client_with(&listener(serve).to_string(), &settings)
-    }
-}
-
-impl Drop for CaFile {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
     }
 }
 

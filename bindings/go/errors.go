@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unsafe"
 )
 
@@ -115,7 +116,7 @@ func (e *Error) Error() string {
 	for _, about := range []string{e.Key, e.Path} {
 		if about != "" {
 			b.WriteByte(' ')
-			b.WriteString(about)
+			b.WriteString(escaped(about))
 		}
 	}
 	b.WriteString(": ")
@@ -126,6 +127,19 @@ func (e *Error) Error() string {
 	}
 	if e.ServerError != 0 {
 		fmt.Fprintf(&b, " (ZooKeeper's error %d)", e.ServerError)
+	}
+	return b.String()
+}
+
+// escaped returns text as it can be shown: who named a node may have had something else in mind.
+func escaped(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			fmt.Fprintf(&b, "\\u{%x}", r)
+		}
 	}
 	return b.String()
 }

@@ -338,6 +338,13 @@ func TestASettingThatIsRefusedIsNamed(t *testing.T) {
 	}
 }
 
+func TestPathsAreShownWithoutWhatActsOnATerminal(t *testing.T) {
+	err := &treecache.Error{Op: "get", Status: treecache.ErrNoNode, Path: "/größe\u202etxt\x1b[2J"}
+	if want := `treecache: get /größe\u{202e}txt\u{1b}[2J: no such node`; err.Error() != want {
+		t.Fatalf("%q, not %q", err.Error(), want)
+	}
+}
+
 func TestNonsenseIsRefused(t *testing.T) {
 	for _, hosts := range []string{
 		"", ",", "host:", "host:port", "host:2181/a//b", "\xff", "host:2181\x00", hosts + "\x00/a",

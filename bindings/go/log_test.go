@@ -91,7 +91,8 @@ func TestALongLineIsCut(t *testing.T) {
 	setLogger(t, log)
 	treecache.Open(hosts, treecache.With(strings.Repeat("x", 10_000), ""))
 	check(t, treecache.SetLogger(nil))
-	if count := strings.Count(log.String(), "x"); count < 3000 || count > 4000 {
+	// The library shows so much of what somebody has chosen.
+	if count := strings.Count(log.String(), "x"); count != 500 {
 		t.Fatal(count)
 	}
 }

@@ -1,7 +1,7 @@
 /*
  * top: a look into a cache: how it stands to the server, and its tree, live.
  *
- *     top [--once] [--interval MS] [--config KEY=VALUE]... HOSTS PATH
+ *     top [--once] [--interval MS] [--config KEY=VALUE]... [--config-file FILE]... HOSTS PATH
  *     top localhost:2181 /services
  *
  * On a terminal it shows a screen; the keys are in its last line, and in docs/top.md. Where standard input or output is
@@ -32,11 +32,14 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <time.h>
 #include <treecache.h>
 #include <unistd.h>
 #include <wchar.h>
+
+#include "shown.h"
 
 enum {
     EXIT_USAGE = 2,
@@ -269,38 +272,18 @@ struct glyph {
     int columns;
 };
 
-/* Paths and data are foreign: they may hold escape sequences, invalid UTF-8, or characters that change how others
- * are shown. Returns how many bytes the glyph stands for; there is at least one. */
+/* Returns how many bytes the glyph stands for; there is at least one. */
 static size_t next_glyph(const struct look *look, const char *bytes, size_t len, struct glyph *glyph)
 {
-    unsigned char first = (unsigned char)bytes[0];
-    wchar_t character = first;
-    size_t used = 1;
-    if (first >= 0x80) {
-        mbstate_t state = {0};
-        used = look->utf8 ? mbrtowc(&character, bytes, len, &state) : (size_t)-1;
+    struct shown shown;
+    size_t used = next_shown(bytes, len, look->utf8, &shown);
+    glyph->columns = shown.escaped ? (int)strlen(shown.text) : wcwidth((wchar_t)shown.character);
+    if (glyph->columns <= 0) {
+        escape(&shown);
+        glyph->columns = (int)strlen(shown.text);
     }
-    bool valid = used != (size_t)-1 && used != (size_t)-2;
-    int columns = valid ? wcwidth(character) : -1;
-    if (columns > 0 && character != L'\\' && used < sizeof glyph->text) {
-        memcpy(glyph->text, bytes, used);
-        glyph->text[used] = '\0';
-        glyph->columns = columns;
-        return used;
-    }
-    static const char named[][3] = {"\\\\", "\nn", "\rr", "\tt"};
-    const char *name = NULL;
-    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
-        if (named[i][0] == (char)first)
-            name = &named[i][1];
-    }
-    if (name != NULL)
-        glyph->columns = snprintf(glyph->text, sizeof glyph->text, "\\%c", *name);
-    else if (!valid || first < 0x80)
-        glyph->columns = snprintf(glyph->text, sizeof glyph->text, "\\x%02x", first);
-    else
-        glyph->columns = snprintf(glyph->text, sizeof glyph->text, "\\u{%lx}", (unsigned long)character);
-    return valid ? used : 1;
+    memcpy(glyph->text, shown.text, sizeof glyph->text);
+    return used;
 }
 
 /* Writes what fits into that many columns. Where not all fits, an ellipsis is the last. */
@@ -1918,7 +1901,8 @@ static int open_signals(void)
     return signalfd(-1, &signals, SFD_CLOEXEC);
 }
 
-static const char USAGE[] = "usage: top [--once] [--interval MS] [--config KEY=VALUE]... HOSTS PATH";
+static const char USAGE[] = "usage: top [--once] [--interval MS] [--config KEY=VALUE]... "
+                            "[--config-file FILE]... HOSTS PATH";
 
 #if defined(__GNUC__)
 __attribute__((format(printf, 1, 2)))
@@ -1934,22 +1918,54 @@ static bool wrong(const char *format, ...)
     return false;
 }
 
-static bool set_config(tc_config *config, const char *setting)
+/* A setting, KEY=VALUE. What is no setting is not repeated: it may be a password that was put in the wrong place. */
+static bool set_config(tc_config *config, const char *setting, bool secrets, const char *why_not)
 {
     const char *equals = strchr(setting, '=');
     if (equals == NULL)
-        return wrong("--config needs KEY=VALUE, not %s", setting);
+        return wrong("a setting is KEY=VALUE");
     struct text key = {0};
     append(&key, setting, (size_t)(equals - setting));
+    bool is_secret = strcmp(key.bytes, "auth") == 0 || strcmp(key.bytes, "sasl.password") == 0;
+    if (is_secret && !secrets) {
+        wrong("%s is a secret, and %s", key.bytes, why_not);
+        free(key.bytes);
+        return false;
+    }
     int32_t status = tc_config_set(config, key.bytes, equals + 1);
     free(key.bytes);
     if (status == TC_OK)
         return true;
     const tc_error *error = NULL;
     tc_config_get_error(config, &error);
-    wrong("--config: %s", error != NULL ? error->message : tc_status_name(status));
+    wrong("%s", error != NULL ? error->message : tc_status_name(status));
     tc_error_free(error);
     return false;
+}
+
+/* A setting in each line of a file, but for those that are empty or begin with '#'. */
+static bool read_config(tc_config *config, const char *name)
+{
+    struct stat stat;
+    FILE *file = fopen(name, "re");
+    if (file == NULL || fstat(fileno(file), &stat) != 0) {
+        int error = errno;
+        if (file != NULL)
+            fclose(file);
+        return wrong("%s: %s", name, strerror(error));
+    }
+    bool is_private = (stat.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+    char *line = NULL;
+    size_t size = 0;
+    bool good = true;
+    while (good && getline(&line, &size, file) >= 0) {
+        line[strcspn(line, "\r\n")] = '\0';
+        if (*line != '\0' && *line != '#')
+            good = set_config(config, line, is_private, "others may read its file: chmod 600 it");
+    }
+    free(line);
+    fclose(file);
+    return good;
 }
 
 static bool set_interval(struct options *options, const char *value)
@@ -1973,11 +1989,17 @@ static bool read_options(struct options *options, int argc, char **argv)
             continue;
         }
         bool is_config = strcmp(option, "--config") == 0;
-        if (!is_config && strcmp(option, "--interval") != 0)
+        bool is_file = strcmp(option, "--config-file") == 0;
+        if (!is_config && !is_file && strcmp(option, "--interval") != 0)
             return wrong("there is no option %s", option);
         if (++next == argc)
             return wrong("%s needs a value", option);
-        if (is_config ? !set_config(options->config, argv[next]) : !set_interval(options, argv[next]))
+        const char *value = argv[next];
+        const char *why_not = "all who list processes would see it: put it into a file, --config-file";
+        bool good = is_config ? set_config(options->config, value, false, why_not)
+                    : is_file ? read_config(options->config, value)
+                              : set_interval(options, value);
+        if (!good)
             return false;
     }
     if (argc - next != 2)

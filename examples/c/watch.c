@@ -22,22 +22,27 @@
 #include <treecache.h>
 #include <unistd.h>
 
+#include "shown.h"
+
 enum { EXIT_USAGE = 2, SHOWN_BYTES = 48, PROGRESS_MS = 200 };
 
 static void print_data(const uint8_t *data, size_t len)
 {
+    struct shown shown;
     putchar('"');
-    for (size_t i = 0; i < len && i < SHOWN_BYTES; i++) {
-        if (data[i] == '"' || data[i] == '\\')
-            printf("\\%c", data[i]);
-        else if (data[i] >= ' ' && data[i] <= '~')
-            putchar(data[i]);
-        else
-            printf("\\x%02x", data[i]);
+    for (size_t at = 0; at < len && at < SHOWN_BYTES;) {
+        at += next_shown((const char *)data + at, len - at, false, &shown);
+        printf("%s%s", strcmp(shown.text, "\"") == 0 ? "\\" : "", shown.text);
     }
     putchar('"');
     if (len > SHOWN_BYTES)
         printf("... (%zu bytes)", len);
+}
+
+static void print_path(const char *what, const char *path)
+{
+    printf("%-8s ", what);
+    print_shown(stdout, path);
 }
 
 /* Called on the library's own thread. The event is borrowed: what is to outlive this call must be copied. */
@@ -46,17 +51,19 @@ static void on_event(const tc_event *event, void *user)
     (void)user;
     switch (event->type) {
     case TC_EVENT_NODE_ADDED:
-        printf("added    %s ", event->path);
+        print_path("added", event->path);
+        putchar(' ');
         print_data(event->data, event->data_len);
         break;
     case TC_EVENT_NODE_UPDATED:
-        printf("updated  %s ", event->path);
+        print_path("updated", event->path);
+        putchar(' ');
         print_data(event->old_data, event->old_data_len);
         printf(" -> ");
         print_data(event->data, event->data_len);
         break;
     case TC_EVENT_NODE_REMOVED:
-        printf("removed  %s", event->path);
+        print_path("removed", event->path);
         break;
     case TC_EVENT_CONNECTION_SUSPENDED:
         printf("suspended: the connection is lost, the tree may be out of date");
@@ -84,8 +91,11 @@ static void on_event(const tc_event *event, void *user)
 static void on_fault(const tc_fault *fault, void *user)
 {
     (void)user;
-    fprintf(stderr, "watch: %s: %s%s%s\n", tc_status_name(fault->status), fault->message,
-            fault->path != NULL ? " at " : "", fault->path != NULL ? fault->path : "");
+    /* The message can be shown as it is; a path is as the server has it. */
+    fprintf(stderr, "watch: %s: %s%s", tc_status_name(fault->status), fault->message,
+            fault->path != NULL ? " at " : "");
+    print_shown(stderr, fault->path != NULL ? fault->path : "");
+    fputc('\n', stderr);
 }
 
 /* Errors of the caller are logged with the value that is wrong. The level is syslog's: 3 is an error. */
@@ -144,12 +154,13 @@ static int32_t wait_for_load(tc_cache *cache, bool progress)
 
 /* --- The tree at the end ------------------------------------------------------------------------------------- */
 
-/* One line per node: path, zxid of the last change, data in hex; separated by tabs, which no path contains. */
+/* One line per node: path, zxid of the last change, data in hex; separated by tabs, which are escaped in a path. */
 static int32_t dump_node(const char *path, size_t path_len, const tc_node *node, void *user)
 {
     FILE *file = user;
     (void)path_len;
-    fprintf(file, "%s\t%" PRId64 "\t", path, node->stat.mzxid);
+    print_shown(file, path);
+    fprintf(file, "\t%" PRId64 "\t", node->stat.mzxid);
     for (size_t i = 0; i < node->data_len; i++)
         fprintf(file, "%02x", node->data[i]);
     fputc('\n', file);

@@ -7,6 +7,7 @@ use super::boundary::{Boxed, Handle, Out, guard, text, with};
 use super::error::{self, tc_error};
 use crate::config::Config;
 use crate::error::{Error, Fault};
+use crate::escape::Escaped;
 use crate::health::Health;
 
 /// Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
@@ -89,7 +90,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `sasl.username` (client, none): who the session is, for SASL
 /// - `sasl.password` (client, none): the password to sasl.username
 /// - `tls` (client, default false): connect with TLS; needs tls.ca.file
-/// - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from
+/// - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
 /// - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
 /// - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
 /// - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn tc_config_set(
                 // A value that is not UTF-8 may be a credential: it is not shown.
                 let value = text("value", value).map_err(|error| match value.is_null() {
                     true => error,
-                    false => Error::setting(key, format!("the value for {key:?} is not UTF-8")),
+                    false => Error::setting(key, format!("the value for {:?} is not UTF-8", Escaped(key))),
                 })?;
                 state.config.set(key, value)
             });

@@ -14,9 +14,10 @@ pub struct tc_error {
     pub status: i32,
     /// The configuration key that it is about, or NULL.
     pub key: *const c_char,
-    /// The path that it is about, or NULL.
+    /// The path that it is about, or NULL; as it is, whatever characters it has.
     pub path: *const c_char,
-    /// What is wrong, for people. Names the value, unless that may be a secret.
+    /// What is wrong, for people. Names the value, unless that may be a secret. It can be shown: control characters, and
+    /// those that turn the direction of writing, are escaped.
     pub message: *const c_char,
 }
 

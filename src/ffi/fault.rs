@@ -14,9 +14,10 @@ pub struct tc_fault {
     pub status: i32,
     /// ZooKeeper's own error code, or 0.
     pub server_error: i32,
-    /// The node it concerns, or NULL.
+    /// The node it concerns, or NULL; as the server has it, whatever characters it has.
     pub path: *const c_char,
-    /// What happened, for people.
+    /// What happened, for people. It can be shown: control characters, and those that turn the direction of writing, are
+    /// escaped.
     pub message: *const c_char,
 }
 

@@ -9,6 +9,7 @@ mod inherited;
 mod renewal;
 mod socket;
 mod tls;
+mod trust;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};

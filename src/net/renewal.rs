@@ -80,6 +80,7 @@ mod tests {
     use mio::{Events, Poll, Token};
     use std::fs;
     use std::sync::mpsc::channel;
+    use tempfile::NamedTempFile;
     use treecache_test_support::Ca;
 
     fn reason<T>(result: Result<T, TransportError>) -> String {
@@ -88,9 +89,9 @@ mod tests {
 
     #[test]
     fn a_file_system_that_hangs_holds_up_one_connection_for_a_moment_and_no_other() {
-        let ca = std::env::temp_dir().join(format!("treecache-renewal-{}.pem", std::process::id()));
+        let ca = NamedTempFile::new().unwrap();
         fs::write(&ca, Ca::new("ours").pem()).unwrap();
-        let files = TlsFiles { ca: ca.clone(), identity: None, verify_hostname: true };
+        let files = TlsFiles { ca: ca.path().to_owned(), identity: None, verify_hostname: true };
         let load = move || Tls::load(files.clone());
         let mut poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
@@ -125,6 +126,5 @@ mod tests {
         wait();
         assert!(reason(renewal.poll(late)).contains("no certificate"));
         assert!(renewal.connection(&host).is_some());
-        fs::remove_file(&ca).unwrap();
     }
 }

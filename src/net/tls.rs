@@ -7,31 +7,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::client::Resumption;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
-    SignatureScheme,
-};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, Error};
+use zeroize::Zeroizing;
 
+use super::trust::Trust;
+use crate::escape::Escaped;
 use crate::session::{Host, TransportError};
 
 /// A bundle of all the world's CAs is a tenth of it.
 const LONGEST_FILE: u64 = 4 << 20;
 
-/// The names that a certificate is good for come from the server.
-const LONGEST_REASON: usize = 500;
-
 /// Where the certificates and keys are, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Who may have issued a server's certificate.
+    /// Who may have issued a server's certificate; or that certificate itself, self-signed.
     pub ca: PathBuf,
     /// The client's own certificate, followed by what leads to its issuer, and the key to it.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -41,7 +35,7 @@ pub struct TlsFiles {
 
 /// A file that TLS cannot be had with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", file.display())]
+#[error("{}: {reason}", Escaped(&file.to_string_lossy()))]
 pub struct InvalidFile {
     pub file: PathBuf,
     pub reason: String,
@@ -72,8 +66,9 @@ impl Tls {
 
     /// A connection to be made to `host`.
     pub(super) fn connection(&self, host: &Host) -> Result<ClientConnection, TransportError> {
-        let name = ServerName::try_from(host.name_without_zone().to_owned())
-            .map_err(|_| TransportError::Tls(format!("no certificate can be for {:?}", host.name)))?;
+        let name = ServerName::try_from(host.name_without_zone().to_owned()).map_err(|_| {
+            TransportError::Tls(format!("no certificate can be for {:?}", Escaped(&host.name)))
+        })?;
         ClientConnection::new(self.config.clone(), name).map_err(|error| explain(&error))
     }
 }
@@ -81,28 +76,25 @@ impl Tls {
 fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, InvalidFile> {
     // Not the process's: that is for the program to choose.
     let provider = Arc::new(ring::default_provider());
-    let mut roots = RootCertStore::empty();
+    let mut trust = Trust::new(files.verify_hostname, &provider);
     for (certificate, number) in certificates(&files.ca)?.into_iter().zip(1..) {
-        roots.add(certificate).map_err(|error| {
+        trust.add(certificate).map_err(|error| {
             InvalidFile::new(&files.ca, format!("certificate {number}: {}", reason_of(&error)))
         })?;
     }
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .expect("ring has them");
-    let builder = match files.verify_hostname {
-        true => builder.with_root_certificates(roots),
-        false => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName::new(roots, &provider)))
-        }
-    };
+        .expect("ring has them")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(trust));
     let mut config = match &files.identity {
         None => builder.with_no_client_auth(),
         Some((cert, key)) => {
             let (chain, private) = (certificates(cert)?, private_key(key)?);
-            builder
-                .with_client_auth_cert(chain, private)
-                .map_err(|error| InvalidFile::new(key, format!("{error}, with {}", cert.display())))?
+            let identity = identity(chain, &private).map_err(|error| {
+                InvalidFile::new(key, format!("{error}, with {}", Escaped(&cert.to_string_lossy())))
+            })?;
+            builder.with_client_cert_resolver(Arc::new(identity))
         }
     };
     // Who resumes is not asked for certificates again, however long ago they have expired.
@@ -119,22 +111,35 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, InvalidFile
     }
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, InvalidFile> {
+/// As rustls makes it of them, but with a key that is not left behind in memory.
+fn identity(
+    chain: Vec<CertificateDer<'static>>,
+    key: &PrivateKeyDer<'static>,
+) -> Result<SingleCertAndKey, Error> {
+    let certified = CertifiedKey::new(chain, ring::sign::any_supported_type(key)?);
+    certified.keys_match()?;
+    Ok(certified.into())
+}
+
+fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, InvalidFile> {
     // The reason is not repeated: it may show what the file holds.
     PrivateKeyDer::from_pem_slice(&contents(file)?)
+        .map(Zeroizing::new)
         .map_err(|_| InvalidFile::new(file, "no private key in PEM, without a password, in it"))
 }
 
-fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
+fn contents(file: &Path) -> Result<Zeroizing<Vec<u8>>, InvalidFile> {
     let failed = |error: io::Error| InvalidFile::new(file, error.to_string());
     // A pipe is opened without waiting for whoever writes to it, and a terminal does not become the process's own.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let open = OpenOptions::new().read(true).custom_flags(flags).open(file).map_err(failed)?;
     // What was opened, whatever has the name now. Anything else may have no end, or wait for one.
-    if !open.metadata().map_err(failed)?.is_file() {
+    let metadata = open.metadata().map_err(failed)?;
+    if !metadata.is_file() {
         return Err(InvalidFile::new(file, "not a file"));
     }
-    let mut contents = Vec::new();
+    // With room for all of it, as what grows leaves behind what it had.
+    let mut contents = Zeroizing::new(Vec::with_capacity(metadata.len().min(LONGEST_FILE) as usize + 1));
     open.take(LONGEST_FILE + 1).read_to_end(&mut contents).map_err(failed)?;
     match contents.len() as u64 > LONGEST_FILE {
         true => Err(InvalidFile::new(file, format!("longer than {LONGEST_FILE} bytes"))),
@@ -142,64 +147,13 @@ fn contents(file: &Path) -> Result<Vec<u8>, InvalidFile> {
     }
 }
 
-/// Trusts a certificate that its issuers vouch for, whatever name it is for.
-#[derive(Debug)]
-struct AnyName {
-    roots: RootCertStore,
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl AnyName {
-    fn new(roots: RootCertStore, provider: &CryptoProvider) -> AnyName {
-        AnyName { roots, algorithms: provider.signature_verification_algorithms }
-    }
-}
-
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&certificate, &self.roots, intermediates, now, algorithms)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
 /// What ended a connection, for those who have to do something about it.
-pub(super) fn explain(error: &rustls::Error) -> TransportError {
-    TransportError::Tls(reason_of(error).chars().take(LONGEST_REASON).collect())
+pub(super) fn explain(error: &Error) -> TransportError {
+    // The names that a certificate is good for come from the server.
+    TransportError::Tls(Escaped(&reason_of(error)).to_string())
 }
 
-fn reason_of(error: &rustls::Error) -> String {
-    use rustls::Error;
+fn reason_of(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => match error {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -244,28 +198,21 @@ mod tests {
     use super::*;
     use rustls::{ServerConfig, ServerConnection};
     use std::fs;
+    use tempfile::TempDir;
     use treecache_test_support::{Ca, Identity};
 
     /// A folder of files for one test.
-    struct Files(PathBuf);
+    struct Files(TempDir);
 
     impl Files {
-        fn new(name: &str) -> Files {
-            let folder = std::env::temp_dir().join(format!("treecache-tls-{name}-{}", std::process::id()));
-            fs::create_dir_all(&folder).unwrap();
-            Files(folder)
+        fn new() -> Files {
+            Files(tempfile::tempdir().unwrap())
         }
 
         fn write(&self, name: &str, contents: &str) -> PathBuf {
-            let file = self.0.join(name);
+            let file = self.0.path().join(name);
             fs::write(&file, contents).unwrap();
             file
-        }
-    }
-
-    impl Drop for Files {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
         }
     }
 
@@ -305,7 +252,7 @@ mod tests {
 
     #[test]
     fn names_and_addresses_are_compared_with_those_in_the_certificate() {
-        let (ca, files) = (Ca::new("ours"), Files::new("names"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let ca_file = files.write("ca.pem", &ca.pem());
         let load = |verify_hostname| {
             Tls::load(TlsFiles { ca: ca_file.clone(), identity: None, verify_hostname }).unwrap()
@@ -328,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_self_signed_certificate_is_trusted_where_it_is_named_and_no_cas_own() {
-        let (ca, files) = (Ca::new("ours"), Files::new("self-signed"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let own = Identity::self_signed(&["zk1"]);
         let load = |pem: &str| {
             let ca = files.write("ca.pem", pem);
@@ -348,18 +295,65 @@ mod tests {
     }
 
     #[test]
+    fn a_self_signed_certificate_vouches_for_no_other_and_is_good_for_what_it_says() {
+        let (ca, files) = (Ca::new("ours"), Files::new());
+        let load = |pems: &[&str], verify_hostname| {
+            let ca = files.write("ca.pem", &pems.concat());
+            Tls::load(TlsFiles { ca, identity: None, verify_hostname }).unwrap()
+        };
+        for own in [Identity::self_signed(&["zk1"]), Identity::self_signed_and_no_cas(&["zk1"])] {
+            for pems in [&[&own.cert[..]][..], &[&ca.pem(), &own.cert]] {
+                let (strict, lax) = (load(pems, true), load(pems, false));
+                assert_eq!(meet(&strict, "zk1", &server(&own)), Ok(()));
+                assert!(meet(&strict, "zk2", &server(&own)).is_err(), "it is not for that name");
+                assert_eq!(meet(&lax, "zk2", &server(&own)), Ok(()));
+                for name in ["zk1", "zk2"] {
+                    let forged = server(&own.issue(&[name]));
+                    assert!(meet(&strict, name, &forged).is_err() && meet(&lax, name, &forged).is_err());
+                }
+            }
+        }
+        let expired = Identity::self_signed_and_expired(&["zk1"]);
+        let error = meet(&load(&[&expired.cert], false), "zk1", &server(&expired)).unwrap_err();
+        assert!(error.to_string().contains("days ago"), "{error}");
+    }
+
+    #[test]
+    fn a_clients_certificate_is_no_servers() {
+        let (ca, files) = (Ca::new("ours"), Files::new());
+        let own = Identity::self_signed_client(&["zk1"]);
+        for (pem, shown) in [(ca.pem(), ca.issue_client(&["zk1"])), (own.cert.clone(), own)] {
+            for verify_hostname in [true, false] {
+                let ca = files.write("ca.pem", &pem);
+                let tls = Tls::load(TlsFiles { ca, identity: None, verify_hostname }).unwrap();
+                let error = meet(&tls, "zk1", &server(&shown)).unwrap_err();
+                assert!(matches!(&error, TransportError::Tls(_)), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_in_a_certificate_do_nothing_to_a_terminal() {
+        let (ca, files) = (Ca::new("ours"), Files::new());
+        let server = server(&ca.issue(&["zk\u{1b}[2J\n\u{7}.example.org"]));
+        let files = TlsFiles { ca: files.write("ca.pem", &ca.pem()), identity: None, verify_hostname: true };
+        let error = meet(&Tls::load(files).unwrap(), "zk1", &server).unwrap_err().to_string();
+        assert!(error.contains("example.org") && !error.contains(char::is_control), "{error:?}");
+    }
+
+    #[test]
     fn what_is_said_of_a_certificate_with_a_thousand_names_is_short() {
-        let (ca, files) = (Ca::new("ours"), Files::new("thousand"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let names: Vec<String> = (0..1000).map(|n| format!("server{n}.example.org")).collect();
         let server = server(&ca.issue(&names.iter().map(String::as_str).collect::<Vec<_>>()));
         let files = TlsFiles { ca: files.write("ca.pem", &ca.pem()), identity: None, verify_hostname: true };
         let Err(error) = meet(&Tls::load(files).unwrap(), "zk1", &server) else { panic!() };
-        assert!(error.to_string().len() < 2 * LONGEST_REASON, "{error}");
+        assert!(error.to_string().len() < 1000, "{error}");
     }
 
     #[test]
     fn keys_are_read_in_all_forms_and_must_fit_the_certificate() {
-        let (ca, files) = (Ca::new("ours"), Files::new("keys"));
+        let (ca, files) = (Ca::new("ours"), Files::new());
         let (ca_file, me) = (files.write("ca.pem", &ca.pem()), ca.issue(&["me"]));
         let load = |cert: &str, key: &str| {
             let identity = Some((files.write("me.crt", cert), files.write("me.key", key)));

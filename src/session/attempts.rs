@@ -49,7 +49,7 @@ impl Attempts {
                 Step::Transport(Leg::Connecting) => "no connection (TCP)",
                 Step::Transport(Leg::Securing) => "the TLS handshake did not end",
                 Step::Answer => "no answer to ZooKeeper's handshake",
-                Step::Challenge(_) | Step::Proof(..) => "SASL did not end",
+                Step::Challenge(..) | Step::Proof(..) => "SASL did not end",
             },
         );
         self.slow += 1;

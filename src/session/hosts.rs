@@ -1,5 +1,6 @@
 //! The connection string: `host[:port],host[:port].../chroot`.
 
+use crate::escape::Escaped;
 use crate::path::NodePath;
 
 /// ZooKeeper's client port where none is given.
@@ -22,8 +23,8 @@ impl Host {
 impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.name.contains(':') {
-            true => write!(f, "[{}]:{}", self.name, self.port),
-            false => write!(f, "{}:{}", self.name, self.port),
+            true => write!(f, "[{}]:{}", Escaped(&self.name), self.port),
+            false => write!(f, "{}:{}", Escaped(&self.name), self.port),
         }
     }
 }
@@ -38,7 +39,7 @@ pub struct Hosts {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid hosts {hosts:?}: {reason}")]
+#[error("invalid hosts {:?}: {reason}", Escaped(hosts))]
 pub struct InvalidHosts {
     pub hosts: String,
     pub reason: String,
@@ -53,15 +54,18 @@ impl Hosts {
         };
         if chroot.contains(',') {
             // A path may have one, but more likely a chroot was given to each server, as another client takes it.
-            let reason =
-                format!("{chroot:?}: a comma in the chroot, which stands once, behind the last server");
+            let reason = format!(
+                "{:?}: a comma in the chroot, which stands once, behind the last server",
+                Escaped(chroot)
+            );
             return Err(invalid(reason));
         }
         let chroot = NodePath::new(chroot).map_err(|error| invalid(format!("chroot: {}", error.reason)))?;
         let servers = servers
             .split(',')
             .map(|server| {
-                parse_server(server.trim()).map_err(|reason| invalid(format!("{server:?}: {reason}")))
+                parse_server(server.trim())
+                    .map_err(|reason| invalid(format!("{:?}: {reason}", Escaped(server))))
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Hosts { servers, chroot })

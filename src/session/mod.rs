@@ -17,6 +17,8 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use zeroize::{Zeroize, Zeroizing};
+
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
 pub use sasl::{Sasl, SaslError};
 pub use secret::Secret;
@@ -26,6 +28,7 @@ use self::attempts::Attempts;
 use self::pings::{Answer, Pings};
 use self::sasl::Proof;
 use self::servers::Servers;
+use crate::escape::Escaped;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::wire::{
@@ -40,6 +43,11 @@ const REFUSED_ROUNDS: usize = 5;
 /// A server that negotiates less is not pinged any faster.
 const MIN_TIMEOUT: Duration = Duration::from_millis(30);
 
+/// How many times what was asked for a server may grant, as it has a `minSessionTimeout`, and what it may grant in any
+/// case: five times the default of that, two ticks of 2 s. By a longer timeout a silent server would go unnoticed.
+const MOST_GRANTED: u32 = 4;
+const GRANTED_IN_ANY_CASE: Duration = Duration::from_secs(20);
+
 /// A connection that lasted so long was of use. One that ended earlier, though the server said yes to it, is not
 /// made again at once and for ever.
 const OF_USE_AFTER: Duration = Duration::from_secs(1);
@@ -47,6 +55,9 @@ const OF_USE_AFTER: Duration = Duration::from_secs(1);
 /// After how long without an answer a server that is to catch up is pinged, and again after twice as long each time:
 /// one may not come to a commit before it gets another request (ZOOKEEPER-4537).
 const NUDGE_AFTER: Duration = Duration::from_millis(50);
+
+/// For all that is sent at first: credentials, a watch and the first reads.
+const ROOM: usize = 16 << 10;
 
 /// How long a clean close waits for the server's word.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -169,7 +180,7 @@ pub enum SessionError {
     FrameTooLong { host: String, len: i32, limit: usize },
     #[error("{host} rejected the credentials: {error}")]
     AuthFailed { host: String, error: ServerError },
-    #[error("{host}: SASL DIGEST-MD5 as {username:?} failed: {reason}")]
+    #[error("{host}: SASL DIGEST-MD5 as {:?} failed: {reason}", Escaped(username))]
     Sasl { host: String, username: String, reason: SaslFailure },
     #[error("{host} has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed")]
     NoRecursiveWatches { host: String, error: ServerError },
@@ -217,9 +228,18 @@ enum Step {
     /// The server answers the connect request.
     Answer,
     /// The server sends its challenge.
-    Challenge(Xid),
+    Challenge(Xid, Grant),
     /// The server accepts the answer to it.
-    Proof(Xid, Proof),
+    Proof(Xid, Grant, Proof),
+}
+
+/// What a server says that the session is. It counts when that server is known to be one of ours: with SASL, when it
+/// has proven that it knows the password.
+#[derive(Clone)]
+struct Grant {
+    session_id: i64,
+    password: Zeroizing<Vec<u8>>,
+    timeout: Duration,
 }
 
 /// Whether requests are taken on this connection.
@@ -238,6 +258,11 @@ struct CatchingUp {
     then_after: Duration,
 }
 
+/// What a session has that the server does not know yet.
+fn no_password() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(vec![0; 16])
+}
+
 pub struct Session {
     settings: Settings,
     servers: Servers,
@@ -249,8 +274,8 @@ pub struct Session {
     session_id: i64,
     /// The server went on with the session that it was asked for.
     is_resumed: bool,
-    password: Vec<u8>,
-    /// As negotiated; as asked for, before.
+    password: Zeroizing<Vec<u8>>,
+    /// As negotiated with a server that is known to be one of ours; as asked for, before.
     timeout: Duration,
     /// The newest transaction that a server has named.
     last_zxid: Zxid,
@@ -265,7 +290,9 @@ pub struct Session {
     pending: VecDeque<Xid>,
     pings: Pings,
     frames: FrameDecoder,
-    transmit: Vec<u8>,
+    transmit: Zeroizing<Vec<u8>>,
+    /// Credentials went through `transmit`, and are still in its memory.
+    exposed: bool,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
 }
@@ -287,7 +314,7 @@ impl Session {
             host: settings.hosts.servers[0].clone(),
             session_id: 0,
             is_resumed: false,
-            password: vec![0; 16],
+            password: no_password(),
             timeout: settings.session_timeout,
             last_zxid: Zxid(0),
             named: Zxid(0),
@@ -298,7 +325,8 @@ impl Session {
             pending: VecDeque::new(),
             pings: Pings::default(),
             frames: FrameDecoder::default(),
-            transmit: Vec::new(),
+            transmit: Zeroizing::default(),
+            exposed: false,
             actions: VecDeque::new(),
             events: VecDeque::new(),
             settings,
@@ -319,6 +347,10 @@ impl Session {
 
     /// Bytes to be sent; the caller drains what it has sent.
     pub fn transmit(&mut self) -> &mut Vec<u8> {
+        if self.exposed && self.transmit.is_empty() {
+            self.transmit.zeroize();
+            self.exposed = false;
+        }
         &mut self.transmit
     }
 
@@ -466,7 +498,9 @@ impl Session {
                 Err(too_long) => return self.frame_too_long(too_long, now),
             };
             let handled = match self.phase {
-                Phase::Connecting { step: Step::Answer, .. } => self.handle_connect_response(&frame, now),
+                Phase::Connecting { step: Step::Answer, .. } => {
+                    self.handle_connect_response(&Zeroizing::new(frame), now)
+                }
                 Phase::Connecting { .. } => self.handle_sasl_reply(&frame, now),
                 Phase::Connected { .. } => self.handle_frame(frame, now),
                 // Replies may still come before the one to the close; the server then closes the connection.
@@ -495,31 +529,48 @@ impl Session {
             }
             // Expired. The server closes the connection; a new session needs a new one.
             self.session_id = 0;
-            self.password = vec![0; 16];
-            self.report_lost();
+            self.password = no_password();
+            // Who has not proven itself is believed so far that there is no use in asking for that session again.
+            if self.settings.sasl.is_none() || planted::is(Defect::UnprovenBelieved) {
+                self.report_lost();
+            }
             self.disconnect();
             self.connect(now);
             return Ok(());
         }
-        self.is_resumed = self.session_id == response.session_id;
-        self.session_id = response.session_id;
-        self.password = response.password.to_vec();
-        self.timeout = Duration::from_millis(response.timeout_ms.unsigned_abs().into()).max(MIN_TIMEOUT);
-        log::info!(
-            "connected to {}, session {:#x}, timeout {} ms",
-            self.host,
-            self.session_id,
-            response.timeout_ms
-        );
+        let grant = Grant {
+            session_id: response.session_id,
+            password: response.password.to_vec().into(),
+            timeout: self.granted(Duration::from_millis(response.timeout_ms.unsigned_abs().into())),
+        };
         match self.settings.sasl {
-            None => self.begin(now),
+            None => self.begin(grant, now),
             // The server speaks first, in answer to nothing.
             Some(_) => {
+                if planted::is(Defect::UnprovenBelieved) {
+                    self.timeout = grant.timeout;
+                }
                 let xid = self.send_sasl(&[]);
-                self.next_step(Step::Challenge(xid));
+                self.next_step(Step::Challenge(xid, grant));
             }
         }
         Ok(())
+    }
+
+    /// The timeout that a server grants, as far as it counts.
+    fn granted(&self, timeout: Duration) -> Duration {
+        let most = (self.settings.session_timeout * MOST_GRANTED).max(GRANTED_IN_ANY_CASE);
+        if timeout <= most || planted::is(Defect::AnyTimeoutTaken) {
+            return timeout.max(MIN_TIMEOUT);
+        }
+        log::warn!(
+            "{} grants a session timeout of {} ms, where {} ms were asked for; {} ms count",
+            self.host,
+            timeout.as_millis(),
+            self.settings.session_timeout.as_millis(),
+            most.as_millis()
+        );
+        most
     }
 
     fn next_step(&mut self, next: Step) {
@@ -535,7 +586,9 @@ impl Session {
     }
 
     fn handle_sasl_reply(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
-        let Phase::Connecting { step: step @ (Step::Challenge(xid) | Step::Proof(xid, _)), .. } = &self.phase
+        let Phase::Connecting {
+            step: step @ (Step::Challenge(xid, grant) | Step::Proof(xid, grant, _)), ..
+        } = &self.phase
         else {
             return Ok(());
         };
@@ -549,18 +602,19 @@ impl Session {
             true => {
                 let token = wire::sasl_reply(&frame[ReplyHeader::LEN..])?;
                 match step {
-                    Step::Proof(_, proof) => proof.check(token).map(|()| None),
+                    Step::Proof(.., proof) => proof.check(token).map(|()| None),
                     _ => sasl::respond(token, sasl).map(Some),
                 }
                 .map_err(SaslFailure::from)
             }
         };
+        let grant = grant.clone();
         match answered {
             Ok(Some((answer, proof))) => {
                 let xid = self.send_sasl(&answer);
-                self.next_step(Step::Proof(xid, proof));
+                self.next_step(Step::Proof(xid, grant, proof));
             }
-            Ok(None) => self.begin(now),
+            Ok(None) => self.begin(grant, now),
             Err(reason) => {
                 let (host, username) = (self.host.to_string(), sasl.username.clone());
                 self.fail(SessionError::Sasl { host, username, reason }, now);
@@ -569,9 +623,26 @@ impl Session {
         Ok(())
     }
 
-    /// What begins once the server has let us in.
-    fn begin(&mut self, now: Instant) {
+    /// What begins once the server has let us in, and is known to be one of ours.
+    fn begin(&mut self, grant: Grant, now: Instant) {
+        self.is_resumed = self.session_id != 0 && self.session_id == grant.session_id;
+        if !self.is_resumed {
+            // The one before is forgotten, so it is gone, whoever said so.
+            self.report_lost();
+        }
+        (self.session_id, self.password, self.timeout) = (grant.session_id, grant.password, grant.timeout);
+        log::info!(
+            "connected to {}, session {:#x}, timeout {} ms",
+            self.host,
+            self.session_id,
+            self.timeout.as_millis()
+        );
         let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
+        if !self.settings.auth.is_empty() {
+            self.exposed = true;
+            // Where it grows, it leaves behind what it had.
+            self.transmit.reserve(ROOM);
+        }
         for auth in self.settings.auth.iter().filter(|_| !forgets) {
             wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
         }

@@ -3,6 +3,7 @@
 
 use md5::{Digest, Md5};
 use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
 
 use super::Secret;
 
@@ -86,11 +87,14 @@ pub(super) fn respond_with(
         return Err(SaslError::Unsupported("UTF-8"));
     }
 
-    let secret = md5(&[&latin1(username), b":", &latin1(realm), b":", &latin1(password)]);
-    let a1 = hex(&md5(&[&secret, b":", nonce.as_bytes(), b":", cnonce.as_bytes()]));
+    // As good as the password, all three.
+    let password = Zeroizing::new(latin1(password));
+    let secret = Zeroizing::new(md5(&[&latin1(username), b":", &latin1(realm), b":", &password]));
+    let a1 = Zeroizing::new(hex(&md5(&[&*secret, b":", nonce.as_bytes(), b":", cnonce.as_bytes()])));
     let digest = |method: &str| {
         let a2 = hex(&md5(&[method.as_bytes(), b":", uri.as_bytes()]));
-        hex(&md5(&[format!("{a1}:{nonce}:00000001:{cnonce}:auth:{a2}").as_bytes()]))
+        let behind = format!(":{nonce}:00000001:{cnonce}:auth:{a2}");
+        hex(&md5(&[a1.as_bytes(), behind.as_bytes()]))
     };
     let charset = if utf8 { "charset=utf-8," } else { "" };
     let answer = format!(

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-/// What must not end up in a log: it can be used, but is not shown.
+use zeroize::Zeroizing;
+
+/// What must not end up in a log, nor stay in memory that was freed: it can be used, but is not shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     pub fn new(secret: impl Into<String>) -> Secret {
-        Secret(secret.into())
+        Secret(Zeroizing::new(secret.into()))
     }
 
     /// To be sent, or hashed, and for nothing else.

@@ -478,9 +478,9 @@ fn proof_for(answer: &[u8]) -> Vec<u8> {
 #[test]
 fn sasl_comes_before_credentials_and_requests_on_every_connection() {
     let mut lab = Lab::with_sasl("a", Some(bob()), &[("digest", "me:secret")]);
-    for (session_id, resumed) in [(1, false), (1, true), (2, false)] {
+    for resumed in [false, true, true] {
         lab.dial();
-        lab.say(&welcome(TIMEOUT_MS, session_id));
+        lab.say(&welcome(TIMEOUT_MS, 1));
         let (xid, token) = sasl_step(&mut lab);
         assert!(token.is_empty());
         // However the bytes are cut.
@@ -497,6 +497,98 @@ fn sasl_comes_before_credentials_and_requests_on_every_connection() {
         assert_eq!(heard, [100, 106]);
         lab.hang_up();
         lab.drop_events();
+    }
+}
+
+/// Answers the connect request, and proves that the server knows the password.
+fn prove(lab: &mut Lab, welcome: &[u8]) {
+    lab.say(welcome);
+    let (xid, _) = sasl_step(lab);
+    lab.say(&sasl_reply(xid, CHALLENGE));
+    let (xid, answer) = sasl_step(lab);
+    lab.say(&sasl_reply(xid, &proof_for(&answer)));
+}
+
+/// One that has a proven session 1, and is not connected any more.
+fn left_alone_with_sasl() -> Lab {
+    let mut lab = Lab::with_sasl("a", Some(bob()), &[]);
+    lab.dial();
+    prove(&mut lab, &welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
+    lab.hang_up();
+    assert_eq!(lab.events()[0], Event::Suspended { last_zxid: None });
+    lab
+}
+
+#[test]
+fn a_server_that_proves_nothing_does_not_put_off_the_loss() {
+    let mut lab = left_alone_with_sasl();
+    let suspended = lab.now;
+    let mut told = Vec::new();
+    while lab.now - suspended < Duration::from_secs(20) {
+        lab.advance(Duration::from_millis(10));
+        if lab.connected_to.is_some() {
+            assert_eq!(lab.dial(), Hello { last_zxid: 0, session_id: 1, password: vec![1; 16] });
+            lab.say(&welcome(i32::MAX, 2));
+            sasl_step(&mut lab);
+            lab.hang_up();
+        }
+        told.extend(lab.events().into_iter().filter(|event| !is_fault(event)).map(|event| (event, lab.now)));
+    }
+    let [(Event::Lost, lost)] = &told[..] else { panic!("{told:?}") };
+    let (after, expected) = (*lost - suspended, Duration::from_millis(TIMEOUT_MS as u64));
+    assert!(expected <= after && after < expected + Duration::from_millis(20), "{after:?}");
+}
+
+#[test]
+fn a_server_that_proves_nothing_ends_no_session_but_makes_it_be_forgotten() {
+    let mut lab = left_alone_with_sasl();
+    let suspended = lab.now;
+    lab.dial();
+    lab.say(&welcome(0, 0));
+    assert_eq!(lab.events(), []);
+    assert_eq!(lab.dial(), Hello { last_zxid: 0, session_id: 0, password: vec![0; 16] });
+    lab.hang_up();
+    while lab.events().iter().all(|event| *event != Event::Lost) {
+        lab.advance(Duration::from_millis(10));
+        if lab.connected_to.is_some() {
+            lab.hang_up();
+        }
+    }
+    assert_eq!((lab.now - suspended).as_secs(), TIMEOUT_MS as u64 / 1000);
+    // A server that is proven and gives another session: that before is lost, for certain.
+    let mut lab = left_alone_with_sasl();
+    lab.dial();
+    lab.say(&welcome(0, 0));
+    lab.dial();
+    prove(&mut lab, &welcome(TIMEOUT_MS, 2));
+    assert_eq!(lab.events(), [Event::Lost, Event::Connected { resumed: false }]);
+}
+
+/// After how long of silence a server is left that grants so much to a client that asks for 10 s.
+fn patience(granted_ms: i32, sasl: bool) -> Duration {
+    let mut lab = Lab::with_sasl("a", sasl.then(bob), &[]);
+    lab.dial();
+    match sasl {
+        true => prove(&mut lab, &welcome(granted_ms, 1)),
+        false => lab.say(&welcome(granted_ms, 1)),
+    }
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
+    let since = lab.now;
+    while lab.events().is_empty() && lab.now - since < Duration::from_secs(1000) {
+        lab.advance(Duration::from_millis(10));
+    }
+    lab.now - since
+}
+
+#[test]
+fn a_server_grants_more_than_was_asked_for_but_not_as_much_as_it_likes() {
+    for sasl in [false, true] {
+        // What `minSessionTimeout` may make of it.
+        assert_eq!(patience(40_000, sasl).as_millis() / 100, 266);
+        for granted in [40_001, 3_600_000, i32::MAX] {
+            assert_eq!(patience(granted, sasl).as_millis() / 100, 266, "{granted} ms granted");
+        }
     }
 }
 
@@ -532,7 +624,7 @@ fn where_sasl_fails_a_fault_says_why_and_the_next_attempt_follows() {
         }
         let (host, username) = ("a:2181".to_owned(), "bob".to_owned());
         assert_eq!(lab.events(), [Event::Fault(SessionError::Sasl { host, username, reason })]);
-        assert_eq!(lab.dial().session_id, 1);
+        assert_eq!(lab.dial().session_id, 0, "no session is taken from a server that has proven nothing");
     }
 }
 

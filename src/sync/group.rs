@@ -12,6 +12,7 @@ use super::flight::{Flight, Found, Read};
 use super::synchroniser::{Synchroniser, Ticket};
 use super::{Breach, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
+use crate::escape::Escaped;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
@@ -336,7 +337,7 @@ impl Group {
     /// A notification, with the path from the server's root.
     pub fn handle_notification(&mut self, notification: &Notification<'_>, now: Instant) {
         if let NotificationKind::Other(kind) = notification.kind {
-            log::debug!("notification of kind {kind} about {:?} ignored", notification.path);
+            log::debug!("notification of kind {kind} about {:?} ignored", Escaped(notification.path));
             return;
         }
         let path = match self.chroot.relative(notification.path) {
@@ -359,7 +360,9 @@ impl Group {
                     self.drop_watch(root);
                 }
             }
-            None => log::warn!("notification about {:?} ignored: no such path can be", notification.path),
+            None => {
+                log::warn!("notification about {:?} ignored: no such path can be", Escaped(notification.path))
+            }
         }
     }
 

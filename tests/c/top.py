@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 from kazoo.client import KazooClient
@@ -19,6 +20,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from terminal import PATIENCE_S, Terminal  # noqa: E402
 
 TOP, PORT = sys.argv[1:]
+WATCH = os.path.join(os.path.dirname(TOP), "watch")
 HOSTS = f"127.0.0.1:{PORT}"
 LEAVE_SCREEN = b"\x1b[?25h\x1b[?1049l"
 VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
@@ -313,6 +315,38 @@ def without_a_terminal_it_prints_lines():
     assert top.returncode == 0
 
 
+def watch_and_its_dump_escape_what_is_foreign():
+    root = fresh("/watched", {"a\u202etxt": b"\x1b[31m\"red\"", "gr\u00f6\u00dfe\\": b""})
+    with tempfile.NamedTemporaryFile() as dump:
+        watch = subprocess.Popen([WATCH, "--dump", dump.name, HOSTS, root], stdout=subprocess.PIPE)
+        lines = iter(watch.stdout.readline, b"in step: nothing is outstanding\n")
+        added = sorted(line.decode() for line in lines if line.startswith(b"added"))
+        watch.terminate()
+        watch.communicate(timeout=PATIENCE_S)
+        dumped = [line.split("\t")[0] for line in dump.read().decode().splitlines()]
+    paths = [root, f"{root}/a\\u{{202e}}txt", f"{root}/gr\u00f6\u00dfe\\\\"]
+    data = ["\"\"", r'"\x1b[31m\"red\""', "\"\""]
+    assert added == [f"added    {path} {data}\n" for path, data in zip(paths, data)], added
+    assert watch.returncode == 0 and dumped == paths, dumped
+
+
+def secrets_come_from_a_file_of_ones_own():
+    # As `auth=digest` makes no server say no, a wrong password shows as what may not be read.
+    secret = "auth=digest:me:hunter2"
+    with tempfile.NamedTemporaryFile("w") as config:
+        config.write(f"# who I am\n\n{secret}\nsession.timeout.ms=6000\n")
+        config.flush()
+        from_file = [TOP, "--once", "--config-file", config.name, HOSTS, "/"]
+        done = subprocess.run(from_file, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 0 and done.stderr == "", done
+        os.chmod(config.name, 0o640)
+        for arguments, words in [(from_file, "chmod 600"), ([TOP, "--config", secret, HOSTS, "/"], "--config-file"),
+                                 ([TOP, "--config", "hunter2", HOSTS, "/"], "KEY=VALUE"),
+                                 ([TOP, "--config-file", "/missing", HOSTS, "/"], "/missing: No such file")]:
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_S)
+            assert done.returncode == 2 and words in done.stderr and "hunter2" not in done.stderr, done
+
+
 def once_prints_one_frame():
     root = fresh("/once", {f"{number:03}": b"data" for number in range(100)})
     done = subprocess.run([TOP, "--once", HOSTS, root], capture_output=True, timeout=PATIENCE_S,
@@ -326,7 +360,7 @@ def once_prints_one_frame():
 
 
 def nonsense_is_answered_clearly():
-    usage = "usage: top [--once] [--interval MS] [--config KEY=VALUE]... HOSTS PATH"
+    usage = "usage: top [--once] [--interval MS] [--config KEY=VALUE]... [--config-file FILE]... HOSTS PATH"
     for arguments, code, words in [
         ([], 2, usage), ([HOSTS], 2, usage), ([HOSTS, "/a", "/b"], 2, usage), (["--onec", HOSTS, "/a"], 2, "--onec"),
         (["--interval"], 2, "--interval needs a value"), (["--interval", "1s", HOSTS, "/a"], 2, "not 1s"),
@@ -374,7 +408,8 @@ def main():
                  changes_are_seen_and_fade, keys_move_fold_sort_filter_and_pause,
                  a_resized_terminal_is_filled_to_its_edges, many_changes_cost_no_frame_each,
                  it_stops_for_the_shell_and_is_continued, colours_are_shown_where_they_are_wanted,
-                 without_a_terminal_it_prints_lines, once_prints_one_frame, nonsense_is_answered_clearly,
+                 without_a_terminal_it_prints_lines, watch_and_its_dump_escape_what_is_foreign,
+                 secrets_come_from_a_file_of_ones_own, once_prints_one_frame, nonsense_is_answered_clearly,
                  lambda: valgrind_has_nothing_to_say(slow), a_server_that_goes_away_is_seen]:
         name = test.__name__ if test.__name__ != "<lambda>" else valgrind_has_nothing_to_say.__name__
         began = time.monotonic()

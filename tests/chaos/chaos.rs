@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{fs, thread};
 
 use treecache::State;
 use treecache_checks::Check;
@@ -324,7 +324,8 @@ impl Chaos<'_> {
     #[track_caller]
     fn fail(&self, what: impl Display) -> ! {
         let seed = self.course.summary.seed;
-        let folder = env::temp_dir().join(format!("treecache-chaos-{seed}"));
+        let folder = tempfile::Builder::new().prefix(&format!("treecache-chaos-{seed}-")).tempdir();
+        let folder = folder.expect("a folder for what is kept").keep();
         for (number, history) in self.ensemble.histories().iter().enumerate() {
             let to = folder.join(number.to_string());
             let copied = fs::create_dir_all(&to).and_then(|()| {

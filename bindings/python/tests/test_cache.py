@@ -202,6 +202,23 @@ def test_a_setting_that_is_refused_is_named(client, root, key, value):
         assert key in str(caught.value)
 
 
+@pytest.mark.parametrize("password", ["hunter2\udcff", "hunter2\0"])
+def test_a_password_is_not_shown_whatever_is_wrong_with_it(password):
+    with pytest.raises(treecache.InvalidArgumentError) as caught:
+        Client(HOSTS, {"sasl.password": password})
+    assert caught.value.key == "sasl.password"
+    error = caught.value
+    while error is not None:
+        assert "hunter2" not in f"{error!s} {error!r} {error.args} {vars(error)}"
+        error = error.__context__
+
+
+def test_a_path_is_shown_without_what_acts_on_a_terminal():
+    path = "/a\u202etxt\x1b[2J"
+    assert str(treecache.NoNodeError(path=path)).startswith("/a\\u202etxt\\x1b[2J: ")
+    assert treecache.NoNodeError(path=path).path == path
+
+
 def test_a_path_that_is_refused_is_named(client):
     with pytest.raises(treecache.InvalidArgumentError) as caught:
         client.cache("/trailing/")

@@ -7,7 +7,6 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -144,13 +143,8 @@ impl ServerBuilder {
 
     /// A server that is not started yet.
     pub(crate) fn prepare(self) -> Server {
-        static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let name =
-            format!("treecache-zookeeper-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = env::temp_dir().join(name);
-        // Left over from a process that had the same id.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).expect("a folder for the server");
+        let folder = tempfile::Builder::new().prefix("treecache-zookeeper-").tempdir();
+        let folder = folder.expect("a folder for the server").keep();
         let secure_port = self.tls.is_some().then(Port::reserve);
         let server = Server { port: Port::reserve(), secure_port, folder, builder: self, process: None };
         server.configure();

@@ -9,7 +9,7 @@ from typing import Optional, Union
 from . import _abi
 from ._handle import Handle, Owner, text
 from ._library import lib
-from .errors import check, error
+from .errors import InvalidArgumentError, check, error
 
 #: A key's value; a list of strings sets the key several times, each with one (`auth` adds one each time).
 Value = Union[str, int, bool, Sequence[str]]
@@ -23,7 +23,11 @@ class Settings:
         self.handle = Handle(c_void_p(lib.tc_config_new()), lib.tc_config_free)
         for key, value in (config or {}).items():
             for one in _strings(key, value):
-                self.check(lib.tc_config_set(self.handle, text(key), text(one)))
+                try:
+                    value_bytes = text(one)
+                except InvalidArgumentError as wrong:
+                    raise InvalidArgumentError(wrong.message, key=key) from None
+                self.check(lib.tc_config_set(self.handle, text(key), value_bytes))
 
     def check(self, status: int, of: Optional[Owner] = None) -> None:
         """Raises what is wrong when a call with this configuration, on `of`, has failed."""

@@ -71,15 +71,18 @@ class Owner:
 
 
 def text(value: str) -> bytes:
-    """A string for the library, which takes it up to the first NUL."""
+    """A string for the library, which takes it up to the first NUL. What is wrong with it does not show it: it may be a
+    password."""
     if not isinstance(value, str):
         raise TypeError(f"expected a str, not {type(value).__name__}")
     if "\0" in value:
-        raise InvalidArgumentError(f"a NUL in {value!r}")
+        raise InvalidArgumentError("there is a NUL in it")
     try:
         return value.encode()
-    except UnicodeEncodeError:
-        raise InvalidArgumentError(f"no Unicode: {value!r}") from None
+    except UnicodeEncodeError as bad:
+        at = bad.start
+    # Out of the handler, whose exception has the string and would go along as the context.
+    raise InvalidArgumentError(f"there is no Unicode at index {at}")
 
 
 def milliseconds(timeout: Optional[float]) -> int:

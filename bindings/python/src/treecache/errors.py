@@ -34,7 +34,13 @@ class TreeCacheError(Exception):
         self.server_error = server_error
 
     def __str__(self) -> str:
-        return ": ".join(part for part in (self.key, self.path, self.message) if part is not None)
+        path = None if self.path is None else _escaped(self.path)
+        return ": ".join(part for part in (self.key, path, self.message) if part is not None)
+
+
+def _escaped(text: str) -> str:
+    """As it can be shown: who named a node may have had something else in mind."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class InvalidArgumentError(TreeCacheError, ValueError):
