@@ -130,7 +130,7 @@ fn where_nothing_happened_in_between_a_reconnect_takes_one_round_trip() {
     world.rest();
     world.assert_in_step();
     // A few of its nodes, asked for together with the watch.
-    let anchors = Asked { multi_reads: 1, nodes: 23, lists: 1, ..Asked::default() };
+    let anchors = Asked { multi_reads: 5, nodes: 19, lists: 1, ..Asked::default() };
     assert_eq!(world.asked, anchors);
     // Lost and resumed: the same, but it is initialized again.
     world.disconnect();
@@ -138,7 +138,7 @@ fn where_nothing_happened_in_between_a_reconnect_takes_one_round_trip() {
     world.resumes = true;
     world.connect();
     world.rest();
-    assert_eq!(world.asked, Asked { multi_reads: 2, nodes: 46, lists: 2, ..Asked::default() });
+    assert_eq!(world.asked, Asked { multi_reads: 10, nodes: 38, lists: 2, ..Asked::default() });
     use EventKind::*;
     let expected = [
         Initialized,

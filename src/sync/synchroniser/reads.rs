@@ -16,6 +16,8 @@ const HOT_AFTER: Duration = Duration::from_millis(5);
 const STARVED_AFTER: Duration = Duration::from_millis(200);
 /// A path is hot when a notification named it within this time, or since the tree was exact last.
 pub(super) const HOT_FOR: Duration = Duration::from_millis(100);
+/// How much larger than known an anchor is taken to be: four of them fill a flight, and all of them go out at once.
+const ANCHOR_GROWTH: usize = 64 << 10;
 /// Nodes that one step of the audit reads.
 const AUDIT_STEP: usize = 64;
 const SHORTEST_AUDIT_DELAY: Duration = Duration::from_millis(100);
@@ -104,8 +106,11 @@ impl Synchroniser {
     }
 
     fn fill_from_queue(&mut self, flight: &mut Flight) {
-        // Anchors are few, and most likely what they were.
-        let growth = if self.verification == Verification::OfAnchors { 0 } else { self.sizes.get() };
+        // Anchors are most likely what they were; but for a server that has gone on, they are what changed last.
+        let growth = match self.verification {
+            Verification::OfAnchors => ANCHOR_GROWTH,
+            _ => self.sizes.get(),
+        };
         while !flight.is_full() {
             let Some((path, want)) = self.unread.take_off() else { return };
             let Some(relative) = self.root.relative(path.as_str()) else { continue };
