@@ -104,9 +104,11 @@ impl Engine {
     }
 
     pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        let was_proven = self.session.is_proven();
         self.session.handle_bytes(bytes, now);
         self.pump(now);
-        if self.is_news {
+        // Who may be anybody is no server.
+        if self.is_news && (was_proven || self.session.is_proven()) {
             self.heard = now;
         }
     }
@@ -256,19 +258,23 @@ fn fault_of(error: &SessionError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{Backoff, Hosts};
+    use crate::session::{Backoff, Hosts, Sasl, Secret};
     use crate::state::State;
     use crate::sync::Pace;
     use crate::wire::ServerError;
     use std::time::Duration;
 
     fn engine(now: Instant) -> Engine {
+        engine_with(None, now)
+    }
+
+    fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
         let settings = Settings {
             hosts: Hosts::parse("a").unwrap(),
             session_timeout: Duration::from_secs(10),
             resolve_timeout: Duration::from_secs(15),
             connect_timeout: Duration::from_secs(3),
-            sasl: None,
+            sasl,
             auth: Vec::new(),
             limit_frame: 1 << 20,
             backoff: Backoff::default(),
@@ -383,6 +389,19 @@ mod tests {
         assert!(!states(&mut engine).contains(&State::InStep), "a cache that is opened meanwhile");
         engine.handle_bytes(&reply(-2, 6, &[]), now);
         assert_eq!((states(&mut engine), engine.heard()), (vec![State::InStep, State::InStep], now));
+    }
+
+    #[test]
+    fn a_server_that_has_not_proven_itself_is_not_heard() {
+        let sasl = Some(Sasl { username: "bob".to_owned(), password: Secret::new("hunter2") });
+        let (start, bytes) =
+            (Instant::now(), [&16i32.to_be_bytes()[..], &1i32.to_be_bytes(), &[0; 12]].concat());
+        for (sasl, heard) in [(sasl, false), (None, true)] {
+            let mut engine = engine_with(sasl, start);
+            let now = start + Duration::from_secs(1);
+            engine.handle_bytes(&bytes[..5], now);
+            assert_eq!(engine.heard() == now, heard);
+        }
     }
 
     #[test]

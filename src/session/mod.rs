@@ -388,6 +388,11 @@ impl Session {
         matches!(self.phase, Phase::Connected { readiness: Readiness::Ready, .. })
     }
 
+    /// Whether the server of the connection is known to be one of ours.
+    pub fn is_proven(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. } | Phase::Closing { .. })
+    }
+
     /// The server of the connection or attempt under way, or of the last one.
     pub fn host(&self) -> &Host {
         &self.host
