@@ -540,7 +540,8 @@ impl Session {
                 self.report_lost();
             }
             self.disconnect();
-            self.connect(now);
+            // It would have served: the next one may not, and the one behind that may say the same again.
+            self.connect_to(self.host.clone(), now);
             return Ok(());
         }
         let grant = Grant {
@@ -849,7 +850,12 @@ impl Session {
     }
 
     fn connect(&mut self, now: Instant) {
-        self.host = self.servers.next();
+        let next = self.servers.next();
+        self.connect_to(next, now);
+    }
+
+    fn connect_to(&mut self, host: Host, now: Instant) {
+        self.host = host;
         self.phase = Phase::Connecting {
             deadline: now + self.attempts.bound(),
             step: Step::Transport(Leg::Connecting),
@@ -880,11 +886,13 @@ impl Session {
 
     /// What was handed out turned out not to be what the protocol says.
     pub fn handle_malformed(&mut self, malformed: Malformed, now: Instant) {
+        self.drop_what_was_said();
         self.protocol_error(malformed, now);
     }
 
     /// What was handed out cannot be of the history that was seen before: the ensemble has lost that.
     pub fn handle_other_history(&mut self, evidence: String, now: Instant) {
+        self.drop_what_was_said();
         if self.is_ready() {
             self.fail(SessionError::OtherHistory { host: self.host.to_string(), evidence }, now);
             self.events.push_back(Event::Reset);
@@ -896,6 +904,11 @@ impl Session {
         if self.is_ready() && !planted::is(Defect::RefusalTakenForLast) {
             self.fail(SessionError::NoRecursiveWatches { host: self.host.to_string(), error }, now);
         }
+    }
+
+    /// What came behind that in one read is believed no more.
+    fn drop_what_was_said(&mut self) {
+        self.events.retain(|event| !matches!(event, Event::Reply(_) | Event::Notification(_)));
     }
 
     fn protocol_error(&mut self, malformed: Malformed, now: Instant) {

@@ -204,7 +204,9 @@ fn an_expired_session_is_lost_once_and_another_is_made() {
     // The frame behind it, whole or not, belongs to no other connection.
     lab.say(&[&welcome(0, 0)[..], &[0, 0, 0]].concat());
     assert_eq!(lab.events(), [Event::Lost]);
+    let host = lab.session.host().clone();
     assert_eq!(lab.dial(), Hello { last_zxid: 9, session_id: 0, password: vec![0; 16] });
+    assert_eq!(lab.session.host(), &host, "the server that would have served is asked again");
     lab.say(&welcome(TIMEOUT_MS, 2));
     assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
 }
@@ -859,6 +861,29 @@ fn a_server_that_lets_a_barrier_wait_is_pinged_ever_more_slowly_until_it_answers
     lab.heard();
     lab.advance(Duration::from_millis(500));
     assert_eq!(lab.heard().len(), 0);
+}
+
+#[test]
+fn after_a_pause_a_server_that_lets_a_barrier_wait_is_pinged_once() {
+    let mut lab = Lab::connected();
+    lab.session.request(&Request::Barrier(None), lab.now).unwrap();
+    lab.heard();
+    lab.now += Duration::from_millis(900);
+    lab.session.handle_timeout(lab.now);
+    assert_eq!(lab.heard().len(), 1);
+    assert!(lab.session.poll_timeout().is_some_and(|at| at > lab.now));
+}
+
+#[test]
+fn what_came_behind_that_which_shows_another_history_is_not_handed_out() {
+    let mut lab = Lab::connected();
+    let ask = |lab: &mut Lab| lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    let (first, second) = (ask(&mut lab), ask(&mut lab));
+    lab.say(&[reply(first, 9, 0), notification(3, "/a"), reply(second, 9, 0)].concat());
+    assert!(matches!(lab.session.poll_event(), Some(Event::Reply(reply)) if reply.xid == first));
+    lab.session.handle_other_history("what shows it".to_owned(), lab.now);
+    let events = lab.events();
+    assert!(matches!(events[..], [Event::Suspended { .. }, Event::Fault(_), Event::Reset]), "{events:?}");
 }
 
 #[test]

@@ -36,8 +36,9 @@ impl Synchroniser {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
-        if let Some(old) = &old {
-            self.look_for_another_history(path, relative, old.stat(), &found, zxid, &want);
+        let seen = old.as_ref().or_else(|| self.seen_before(relative)).map(|node| *node.stat());
+        if let Some(seen) = seen {
+            self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
         }
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
@@ -106,6 +107,13 @@ impl Synchroniser {
         }
     }
 
+    /// The node as it was published, where a notification or the replacement of an ancestor took it out of the tree.
+    fn seen_before(&self, relative: &str) -> Option<&Arc<Node>> {
+        let is_of_this_history = self.complete && !self.rebuilding;
+        let published = is_of_this_history.then(|| self.published.tree.get(relative))?;
+        published?.node.as_ref()
+    }
+
     /// Notes it where no single history can hold what was known and what was found.
     fn look_for_another_history(
         &mut self,
@@ -121,8 +129,8 @@ impl Synchroniser {
             return;
         }
         let lost_child = || {
-            want.lost_child
-                || children.as_ref().is_some_and(|names| self.lacks_known_child(relative, names, want))
+            let is_found = want.lost_child && self.tree.get(relative).is_some();
+            is_found || children.as_ref().is_some_and(|names| self.lacks_known_child(relative, names, want))
         };
         let evidence = evidence::of_another_history(known, stat, zxid, lost_child);
         self.evidence = evidence.map(|what| format!("{path}: {what}"));

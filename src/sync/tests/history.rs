@@ -97,6 +97,29 @@ fn what_no_single_history_can_hold_is_told_and_all_is_read_anew() {
 }
 
 #[test]
+fn what_shows_another_history_is_told_before_anything_of_that_is_published() {
+    // One reply would have shown it and been a cut.
+    let mut world = World::in_step_with(&[create("")]);
+    let before = cuts(&world);
+    put_back(&mut world, true, 1, &[create(""), create("/a")]);
+    assert_eq!((world.resets(), cuts(&world)), (1, before + 1));
+}
+
+#[test]
+fn what_a_notification_took_out_of_the_tree_was_seen_all_the_same() {
+    let mut world = World::in_step_with(&[create("")]);
+    world.write(&[create("/z")]);
+    world.write(&[create("/a")]);
+    world.rest();
+    world.write(&[delete("/a")]);
+    world.write(&[create("/a")]);
+    while world.deliver() {}
+    assert!(world.version().tree.get("a").is_some(), "it was not read again yet");
+    put_back(&mut world, true, 4, &[create("/a"), set("/a", 1), set("/a", 2), set("/a", 3)]);
+    assert_eq!(world.resets(), 1, "the new one is older than the one that was published");
+}
+
+#[test]
 fn other_children_of_the_same_number_are_found_though_no_number_shows_them() {
     // The session is another one, and the branches differ in names alone.
     let mut world = World::in_step_with(&[create(""), create("/dir")]);

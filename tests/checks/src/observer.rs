@@ -157,16 +157,30 @@ pub struct Observer {
     stats: BTreeMap<String, Stat>,
     /// A reset was reported since the last version.
     reset: bool,
+    /// The ensemble has another history than at the last version.
+    has_moved: bool,
 }
 
 impl Observer {
     pub fn new(root: &str) -> Observer {
-        Observer { root: Arc::from(root), zxid: Zxid(0), stats: BTreeMap::new(), reset: false }
+        Observer {
+            root: Arc::from(root),
+            zxid: Zxid(0),
+            stats: BTreeMap::new(),
+            reset: false,
+            has_moved: false,
+        }
     }
 
     /// The cache reported that the ensemble went back in time.
     pub fn reset(&mut self) {
         self.reset = true;
+    }
+
+    /// The ensemble was put back to what it had been, and goes on in another way. Only pzxid may show that without a
+    /// word: it is evidence of nothing, as servers of one ensemble differ in it.
+    pub fn moved(&mut self) {
+        self.has_moved = true;
     }
 
     /// A version was published. `truth`: the server's tree at the version's zxid, where it is a cut. `multis`: those
@@ -187,6 +201,7 @@ impl Observer {
             })?;
         }
         let was_reset = std::mem::take(&mut self.reset);
+        let has_moved = std::mem::take(&mut self.has_moved);
         let mut stats = BTreeMap::new();
         published.visit(&self.root, &mut |path, node| {
             if let Some(node) = node {
@@ -200,7 +215,8 @@ impl Observer {
             for (path, stat) in &stats {
                 let Some(old) = self.stats.get(path) else { continue };
                 let goes_on = old.czxid <= stat.czxid
-                    && (old.czxid != stat.czxid || (old.mzxid <= stat.mzxid && old.pzxid <= stat.pzxid));
+                    && (old.czxid != stat.czxid
+                        || (old.mzxid <= stat.mzxid && (has_moved || old.pzxid <= stat.pzxid)));
                 Check::Monotonic.that(goes_on, || format!("{path} went back: {old:?}, then {stat:?}"))?;
             }
         }

@@ -66,6 +66,16 @@ pub struct TruthNode {
     pub data: Arc<[u8]>,
     pub stat: Stat,
     pub access: Access,
+    /// How many children were ever created here: what a server keeps as the node's cversion (`StatPersisted`), and of
+    /// which `DataNode.copyStat` makes the Stat's: twice that, less the children there are.
+    created: i32,
+}
+
+impl TruthNode {
+    fn count_children(&mut self, difference: i32) {
+        self.stat.num_children += difference;
+        self.stat.cversion = self.created.wrapping_mul(2).wrapping_sub(self.stat.num_children);
+    }
 }
 
 /// What happened to a node. A persistent recursive watch is notified of it, unless nobody is.
@@ -98,7 +108,8 @@ pub struct Truth {
 
 impl Default for Truth {
     fn default() -> Truth {
-        let root = TruthNode { data: Arc::from([]), stat: Stat::default(), access: Access::Everyone };
+        let root =
+            TruthNode { data: Arc::from([]), stat: Stat::default(), access: Access::Everyone, created: 0 };
         Truth { zxid: Zxid(0), nodes: OrdMap::unit(Arc::from("/"), Arc::new(root)), restricted: 0 }
     }
 }
@@ -108,8 +119,10 @@ impl Truth {
     pub fn of_a_new_server() -> Truth {
         let mut truth = Truth::default();
         let node = truth.nodes["/"].clone();
-        let stat = Stat { cversion: -1, num_children: 1, ..node.stat };
-        truth.nodes.insert(Arc::from("/"), Arc::new(TruthNode { stat, ..(*node).clone() }));
+        let mut root = (*node).clone();
+        // Nobody created it.
+        root.count_children(1);
+        truth.nodes.insert(Arc::from("/"), Arc::new(root));
         truth.nodes.insert(Arc::from("/zookeeper"), node);
         truth
     }
@@ -151,6 +164,16 @@ impl Truth {
         self.nodes.get(path).is_some_and(|node| node.stat.num_children > 0)
     }
 
+    /// So many children can still be created below a node before its cversion moves no more, as if the others had
+    /// been created and deleted before.
+    pub fn saturate(&mut self, path: &str, left: i32) {
+        if let Some(node) = self.nodes.get_mut(path) {
+            let node = Arc::make_mut(node);
+            node.created = i32::MAX - left;
+            node.count_children(0);
+        }
+    }
+
     /// Whether a change is possible as things stand.
     pub fn admits(&self, change: &Change) -> bool {
         match change {
@@ -185,16 +208,16 @@ impl Truth {
                     data_length: data.len() as i32,
                     ..Stat::default()
                 };
-                let node = TruthNode { data: data.clone(), stat, access: *access };
+                let node = TruthNode { data: data.clone(), stat, access: *access, created: 0 };
                 self.nodes.insert(path.clone(), Arc::new(node));
                 self.restricted += usize::from(*access != Access::Everyone);
-                self.count_child(path, zxid, 1);
+                self.child_created(path, zxid);
                 (Kind::Created, path, *access)
             }
             Change::Delete { path } => {
                 let node = self.nodes.remove(path)?;
                 self.restricted -= usize::from(node.access != Access::Everyone);
-                self.count_child(path, zxid, -1);
+                self.child_deleted(path, zxid);
                 (Kind::Deleted, path, node.access)
             }
             Change::SetData { path, data } => {
@@ -217,13 +240,22 @@ impl Truth {
         Some(Happened { kind, path: path.clone(), access })
     }
 
-    fn count_child(&mut self, path: &str, zxid: Zxid, difference: i32) {
-        if let Some(parent) = self.nodes.get_mut(parent(path)) {
-            let stat = &mut Arc::make_mut(parent).stat;
-            stat.cversion += 1;
-            stat.num_children += difference;
-            stat.pzxid = zxid;
+    /// `DataTree.createNode`: cversion and pzxid move together, and only while the former can grow. (The leader adds
+    /// one to it, `PrepRequestProcessor.pRequest2TxnCreate`; behind 2^31 - 1 that is a negative number.)
+    fn child_created(&mut self, path: &str, zxid: Zxid) {
+        let Some(parent) = self.nodes.get_mut(parent(path)).map(Arc::make_mut) else { return };
+        if let Some(created) = parent.created.checked_add(1) {
+            parent.created = created;
+            parent.stat.pzxid = zxid;
         }
+        parent.count_children(1);
+    }
+
+    /// `DataTree.deleteNode`: pzxid moves alone.
+    fn child_deleted(&mut self, path: &str, zxid: Zxid) {
+        let Some(parent) = self.nodes.get_mut(parent(path)).map(Arc::make_mut) else { return };
+        parent.stat.pzxid = zxid;
+        parent.count_children(-1);
     }
 }
 

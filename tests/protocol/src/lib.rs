@@ -35,18 +35,41 @@ impl Read {
     }
 }
 
+/// One `check` of a `multi`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub path: String,
+    pub version: i32,
+}
+
 #[derive(Debug)]
 pub enum Operation {
-    Create { path: String },
-    Exists { path: String },
-    ChildrenWithStat { path: String },
+    Create {
+        path: String,
+    },
+    Exists {
+        path: String,
+    },
+    ChildrenWithStat {
+        path: String,
+    },
     Sync,
     Ping,
     Close,
-    RemoveWatches { path: String },
+    RemoveWatches {
+        path: String,
+    },
     MultiRead(Vec<Read>),
-    Auth { scheme: String, credential: Vec<u8> },
-    AddWatch { path: String, mode: i32 },
+    /// A `multi` of nothing but `check`s.
+    Check(Vec<Checked>),
+    Auth {
+        scheme: String,
+        credential: Vec<u8>,
+    },
+    AddWatch {
+        path: String,
+        mode: i32,
+    },
 }
 
 #[derive(Debug)]
@@ -120,6 +143,17 @@ pub fn request(frame: &[u8]) -> Option<Request> {
         9 => Operation::Sync,
         11 => Operation::Ping,
         12 => Operation::ChildrenWithStat { path: decoder.string()? },
+        14 => {
+            let mut checks = Vec::new();
+            loop {
+                let (opcode, done, _) = (decoder.int()?, decoder.bool()?, decoder.int()?);
+                if done {
+                    break Operation::Check(checks);
+                }
+                (opcode == 13).then_some(())?;
+                checks.push(Checked { path: decoder.string()?, version: decoder.int()? });
+            }
+        }
         18 => Operation::RemoveWatches { path: decoder.string()? },
         22 => {
             let mut reads = Vec::new();
@@ -207,7 +241,7 @@ impl<'a> Encoder<'a> {
         self.long(stat.pzxid.0);
     }
 
-    /// Between the results of a multiRead.
+    /// Before each result of a `multi` or multiRead, and behind the last.
     pub fn multi_header(&mut self, opcode: i32, done: bool, error: i32) {
         self.int(opcode);
         self.out.push(done.into());

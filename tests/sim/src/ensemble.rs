@@ -1,14 +1,30 @@
 //! The ensemble's memory: transactions, the tree after each of them, sessions. Which server has applied what, and who
 //! is connected to it, is the world's.
+//!
+//! The ensemble may lose its data, or be put back to a backup: that is another *era*, a history of its own that
+//! shares its beginning with the one before.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use treecache::Zxid;
-use treecache_checks::{Change, Happened, Transaction, Truth};
+use treecache_checks::{Change, Happened, Kind, Transaction, Truth};
 
-/// One life of the ensemble, from empty to its end by a wipe.
+/// So much later each era is than the one before, in ms: nobody loses data and is back within the same millisecond.
+const BETWEEN_ERAS: i64 = 60_000;
+
+/// A place in a history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub era: usize,
+    pub place: usize,
+}
+
+/// One history of the ensemble, from empty to its end by a wipe or a restored backup.
+#[derive(Clone)]
 pub struct Era {
+    /// Up to this place it is the history of the era before.
+    shared: usize,
     /// The tree after each transaction; before the first one it is empty.
     history: Vec<Truth>,
     /// What happened in each transaction.
@@ -22,10 +38,24 @@ pub struct Era {
 impl Era {
     fn new() -> Era {
         Era {
+            shared: 0,
             history: vec![Truth::default()],
             happened: vec![Vec::new()],
             ended: vec![0],
             multis: Vec::new(),
+        }
+    }
+
+    /// The beginning of this era, up to `place`.
+    fn beginning(&self, place: usize) -> Era {
+        let zxid = self.history[place].zxid;
+        let multis = self.multis.partition_point(|(at, _)| *at <= zxid);
+        Era {
+            shared: place,
+            history: self.history[..=place].to_vec(),
+            happened: self.happened[..=place].to_vec(),
+            ended: self.ended[..=place].to_vec(),
+            multis: self.multis[..multis].to_vec(),
         }
     }
 
@@ -63,6 +93,7 @@ impl Era {
     }
 }
 
+#[derive(Clone)]
 pub struct ServerSession {
     pub password: Vec<u8>,
     pub timeout: u64,
@@ -70,37 +101,55 @@ pub struct ServerSession {
     pub heard: u64,
     /// The connection that owns it.
     pub connection: usize,
+    /// The transactions that made and ended it: a backup of the time between has it.
+    began: usize,
+    ended: Option<usize>,
 }
 
 pub struct Ensemble {
     pub eras: Vec<Era>,
-    epoch: i64,
-    counter: i64,
-    pub sessions: HashMap<i64, ServerSession>,
+    /// Of the newest transaction, or of a new leader: the next one is this and 1 (`ZooKeeperServer.hzxid`).
+    zxid: i64,
+    sessions: HashMap<i64, ServerSession>,
     next_session: i64,
 }
 
 impl Ensemble {
-    pub fn new() -> Ensemble {
-        // Not the first epoch, so that a wiped ensemble begins below.
-        Ensemble {
-            eras: vec![Era::new()],
-            epoch: 5,
-            counter: 0,
-            sessions: HashMap::new(),
-            next_session: 0x1000,
-        }
+    /// `zxid`: where it begins to count.
+    pub fn new(zxid: i64) -> Ensemble {
+        Ensemble { eras: vec![Era::new()], zxid, sessions: HashMap::new(), next_session: 0x1000 }
     }
 
     pub fn era(&self) -> &Era {
         &self.eras[self.eras.len() - 1]
     }
 
+    /// What was decided last.
+    pub fn now(&self) -> Moment {
+        Moment { era: self.eras.len() - 1, place: self.era().last() }
+    }
+
+    /// Up to which place two eras are one history.
+    pub fn common(&self, one: usize, other: usize) -> usize {
+        let between = one.min(other) + 1..=one.max(other);
+        between.map(|era| self.eras[era].shared).min().unwrap_or(usize::MAX)
+    }
+
+    /// The zxid that is counted on from.
+    pub fn zxid(&self) -> Zxid {
+        Zxid(self.zxid)
+    }
+
+    /// Whether a transaction had this zxid, in whatever era; or none has been seen.
+    pub fn was_committed(&self, zxid: Zxid) -> bool {
+        self.eras.iter().rev().any(|era| era.truth(era.place(zxid)).zxid == zxid)
+    }
+
     /// Decides a transaction, and returns its place.
     pub fn commit(&mut self, changes: Vec<Change>, ended: i64, now: u64) -> usize {
-        self.counter += 1;
-        let zxid = Zxid(self.epoch << 32 | self.counter);
-        let time = 1_700_000_000_000 + (now / 1000) as i64;
+        self.zxid += 1;
+        let zxid = Zxid(self.zxid);
+        let time = 1_700_000_000_000 + (now / 1000) as i64 + BETWEEN_ERAS * (self.eras.len() - 1) as i64;
         let Some(era) = self.eras.last_mut() else { unreachable!("there is an era") };
         if changes.len() > 1 {
             let paths = changes.iter().filter_map(|change| match change {
@@ -130,14 +179,40 @@ impl Ensemble {
         (!possible.is_empty()).then(|| self.commit(possible, 0, now))
     }
 
+    /// Decides a transaction that sets the data of a node which is no part of the truth, as it is below one that
+    /// nobody may read. Whoever watches is told.
+    pub fn commit_out_of_sight(&mut self, path: Arc<str>, now: u64) -> usize {
+        let place = self.commit(Vec::new(), 0, now);
+        let access = treecache_checks::Access::Everyone;
+        if let Some(era) = self.eras.last_mut() {
+            era.happened[place].push(Happened { kind: Kind::DataChanged, path, access });
+        }
+        place
+    }
+
+    /// As if that many children had come and gone before anybody looked.
+    pub fn saturate(&mut self, path: &str, left: i32) {
+        if let Some(truth) = self.eras.last_mut().and_then(|era| era.history.last_mut()) {
+            truth.saturate(path, left);
+        }
+    }
+
+    /// A session that has not ended.
+    pub fn session(&mut self, session: i64) -> Option<&mut ServerSession> {
+        self.sessions.get_mut(&session).filter(|known| known.ended.is_none())
+    }
+
     /// Ends a session, and with it its ephemeral nodes.
     pub fn end_session(&mut self, session: i64, now: u64) -> usize {
-        self.sessions.remove(&session);
-        self.commit(self.ephemerals(session), session, now)
+        let place = self.commit(self.ephemerals(session), session, now);
+        if let Some(known) = self.session(session) {
+            known.ended = Some(place);
+        }
+        place
     }
 
     /// The deletions that the end of a session brings.
-    pub fn ephemerals(&self, session: i64) -> Vec<Change> {
+    fn ephemerals(&self, session: i64) -> Vec<Change> {
         let nodes = self.era().newest().subtree("/");
         let owned = nodes.filter(|(_, node)| node.stat.ephemeral_owner == session);
         owned.map(|(path, _)| Change::Delete { path: path.clone() }).collect()
@@ -147,19 +222,41 @@ impl Ensemble {
         self.next_session += 1;
         let session = self.next_session;
         let password = session.to_be_bytes().repeat(2);
-        self.sessions.insert(session, ServerSession { password, timeout, heard: now, connection });
-        (session, self.commit(Vec::new(), 0, now))
+        let began = self.commit(Vec::new(), 0, now);
+        let known = ServerSession { password, timeout, heard: now, connection, began, ended: None };
+        self.sessions.insert(session, known);
+        (session, began)
     }
 
-    /// Another leader: zxids go on in the next epoch.
+    /// Another leader: zxids go on in the next epoch (`Leader.lead`).
     pub fn elect(&mut self) {
-        (self.epoch, self.counter) = (self.epoch + 1, 0);
+        self.zxid = ((self.zxid >> 32) + 1) << 32;
     }
 
-    /// All data and sessions are gone, and zxids begin again.
-    pub fn wipe(&mut self) {
+    /// All data and sessions are gone, and zxids begin again behind `zxid`.
+    pub fn wipe(&mut self, zxid: i64) {
         self.eras.push(Era::new());
-        (self.epoch, self.counter) = (1, 0);
+        self.zxid = zxid;
         self.sessions.clear();
+    }
+
+    /// The data are again what they were at `place`, sessions included. Where servers were restarted for it, zxids
+    /// go on behind that; otherwise they just go on (`restoreFromSnapshot` leaves `hzxid` alone). Returns the
+    /// sessions that are back.
+    pub fn restore(&mut self, place: usize, restarted: bool, now: u64) -> Vec<i64> {
+        self.eras.push(self.era().beginning(place));
+        if restarted {
+            self.zxid = self.era().newest().zxid.0;
+        }
+        self.sessions.retain(|_, session| session.began <= place);
+        let is_back = |session: &ServerSession| session.ended.is_none_or(|ended| ended > place);
+        let mut back = Vec::new();
+        for (id, session) in self.sessions.iter_mut().filter(|(_, session)| is_back(session)) {
+            (session.ended, session.heard) = (None, now);
+            back.push(*id);
+        }
+        // In an order that does not depend on how they are hashed.
+        back.sort_unstable();
+        back
     }
 }

@@ -2,12 +2,24 @@
 //!
 //! The timetable is made before the run and does not depend on it, so that parts of it can be left out to find out
 //! which matter.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `timetable` | the writers, and what goes wrong meanwhile |
+//! | `without` | leaving out one kind of trouble, so that what is not about it can be checked |
+
+mod timetable;
+pub mod without;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use treecache::sync::SyncMode;
 use treecache_checks::{Access, Change};
+
+pub use self::timetable::OUT_OF_SIGHT;
+use self::timetable::{Planner, caches, magnitude};
 
 /// The subtree that the writes are about; with a chroot, `/app` stands in front of it.
 pub const ROOT: &str = "/r";
@@ -68,9 +80,56 @@ pub enum Fault {
     Expire,
     /// A server answers so many requests with this error.
     Fail(usize, usize, i32),
-    Elect,
-    /// All data is lost.
-    Wipe,
+    /// This server becomes the leader, or the next one that is up.
+    Elect(usize),
+    /// All data is lost, and made again.
+    Wipe(Refill),
+    /// All servers are put back to a backup.
+    Restore(Restore),
+    /// A server reads a snapshot of this moment by the admin command `restore`: watches are gone, connections live.
+    LoseWatches(usize),
+    /// The client's process stands still: it is stopped, or its machine sleeps.
+    Sleep(u64),
+    /// The same, as soon as the next ping was answered, which then waits for it. Behind that nothing passes.
+    SleepBehindPing(u64),
+}
+
+/// How an ensemble is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restore {
+    /// By so many transactions.
+    pub back: usize,
+    /// By the admin command `restore`, under live connections; else with a restart.
+    pub live: bool,
+    /// The writes that were lost are made again.
+    pub again: Option<Script>,
+    pub level: Level,
+}
+
+/// How an ensemble is filled that has lost its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refill {
+    pub script: Script,
+    /// How many of 100 of the writes so far are made again.
+    pub share: u8,
+    /// With the very bytes that were written before.
+    pub same_data: bool,
+    pub level: Level,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    Same,
+    /// With other names, as many, for nodes so deep below the root.
+    Renamed(usize),
+}
+
+/// Where the new zxids are then, as other clients come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    AsItComes,
+    /// So far from the newest that the client has seen, if that is not too far.
+    Off(i64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +138,10 @@ pub enum Happening {
     Write(Vec<Write>),
     /// The writers' session ends, with its ephemeral nodes.
     EndWriters,
+    /// Before anybody looks, so many children of a node have come and gone that so many more can be counted.
+    Saturate(Arc<str>, i32),
+    /// Somebody sets the data of a node, with a path of so many bytes, far below one that nobody may read.
+    WriteOutOfSight(usize),
     Fault(Fault),
     /// A cache, by its place in `caches`.
     Open(usize),
@@ -105,6 +168,14 @@ pub struct CachePlan {
 pub struct Plan {
     pub seed: u64,
     pub servers: Vec<Make>,
+    /// Where the ensemble begins to count.
+    pub zxid: i64,
+    /// A leader answers with a zxid of its own until its first transaction, and answers `sync` like a read.
+    pub leads: bool,
+    /// What is committed may lie unprocessed on a server until any request comes there (ZOOKEEPER-4537).
+    pub dozes: bool,
+    /// One name stands in front of all servers.
+    pub one_name: bool,
     /// Nobody is told about nodes that he may not read (as since CVE-2024-23944).
     pub hides: bool,
     /// Notifications carry the zxid (as since 3.9).
@@ -131,36 +202,11 @@ pub struct Plan {
     pub saturated: bool,
     /// The client is closed at the end.
     pub shuts_down: bool,
+    pub sync_mode: SyncMode,
     pub audit_ms: u64,
+    /// `limit.path.bytes`
+    pub limit_path: usize,
     pub steps: Vec<Step>,
-}
-
-/// How writers go about it.
-#[derive(Clone, Copy)]
-enum Style {
-    Mixed,
-    /// A few paths, all the time.
-    Hot,
-    /// Many paths, one after the other.
-    Wide,
-    /// Nodes come and go.
-    Churn,
-}
-
-struct Planner {
-    rng: Rng,
-    prefix: &'static str,
-    width: u8,
-    restricted: bool,
-    large: bool,
-    steps: Vec<Step>,
-    now: u64,
-}
-
-/// Numbers of `from..to` that are spread over their magnitudes.
-fn magnitude(rng: &mut Rng, from: u64, to: u64) -> u64 {
-    let (low, high) = ((from as f64).ln(), (to as f64).ln());
-    (low + (high - low) * rng.f64()).exp() as u64
 }
 
 impl Plan {
@@ -181,8 +227,18 @@ impl Plan {
         let slow = magnitude(&mut rng, 20, 20_000);
         let lag = if rng.bool() { (0, 1) } else { (0, magnitude(&mut rng, 10, 50_000)) };
         let session_timeout_ms = magnitude(&mut rng, 100, 6000);
+        let first_zxid = match rng.u8(..4) {
+            // A standalone server counts through the end of an epoch.
+            0 if servers.len() == 1 => (6 << 32) - magnitude(&mut rng, 2, 100) as i64,
+            0 | 1 => 5 << 32,
+            _ => new_zxid(servers.len()),
+        };
         let mut plan = Plan {
             seed,
+            zxid: first_zxid,
+            leads: servers.len() > 1,
+            dozes: rng.u8(..4) == 0,
+            one_name: servers.len() > 1 && rng.u8(..4) == 0,
             servers,
             hides: rng.u8(..3) > 0,
             dated_notifications: rng.bool(),
@@ -200,6 +256,8 @@ impl Plan {
             saturated,
             shuts_down: rng.u8(..10) == 0,
             audit_ms: if restricted { 2000 } else { 0 },
+            limit_path: 4096,
+            sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
             steps: Vec::new(),
         };
         let faults = if saturated { 0 } else { rng.usize(..=6) };
@@ -219,9 +277,25 @@ impl Plan {
         };
         planner.disturb(faults, end, &plan);
         planner.sync(end, &plan);
+        planner.write_out_of_sight(end);
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
+        if plan.loses_watches() {
+            // Nothing else notices that.
+            plan.audit_ms = 300;
+        }
         plan
+    }
+
+    fn loses_watches(&self) -> bool {
+        let is_so = |step: &Step| {
+            let fault = match &step.what {
+                Happening::Fault(fault) => fault,
+                _ => return false,
+            };
+            matches!(fault, Fault::LoseWatches(_) | Fault::Restore(Restore { live: true, .. }))
+        };
+        self.steps.iter().any(is_so)
     }
 
     pub fn prefix(&self) -> &'static str {
@@ -255,250 +329,9 @@ impl Plan {
     }
 }
 
-fn caches(rng: &mut Rng, one: bool) -> Vec<CachePlan> {
-    const ROOTS: [&str; 8] = [ROOT, ROOT, ROOT, ROOT, "/r/a", "/", "/r/a/b", "/new/x/y"];
-    let count = if one { 1 } else { [1, 1, 1, 2, 3][rng.usize(..5)] };
-    (0..count)
-        .map(|place| {
-            let root = if one || place == 0 && rng.bool() { ROOT } else { ROOTS[rng.usize(..ROOTS.len())] };
-            CachePlan { root, create_root: !one && rng.u8(..3) == 0 }
-        })
-        .collect()
-}
-
-impl Planner {
-    fn step(&mut self, what: Happening) {
-        self.steps.push(Step { at: self.now, what });
-    }
-
-    /// A path at or below the root, at most three levels deep.
-    fn path(&mut self) -> Arc<str> {
-        let mut path = format!("{}{ROOT}", self.prefix);
-        let depth = [0, 1, 1, 1, 2, 2, 3][self.rng.usize(..7)];
-        for _ in 0..depth {
-            path.push('/');
-            path.push((b'a' + self.rng.u8(..self.width)).into());
-        }
-        path.into()
-    }
-
-    fn len(&mut self) -> usize {
-        match self.rng.u8(..50) {
-            0 if self.large => 300_000,
-            1..=4 if self.large => 5000,
-            _ => self.rng.usize(..20),
-        }
-    }
-
-    fn access(&mut self) -> Access {
-        match self.rng.u8(..6) {
-            0 | 1 if self.restricted => Access::Nobody,
-            2 | 3 if self.restricted => Access::Authenticated,
-            _ => Access::Everyone,
-        }
-    }
-
-    fn create(&mut self, path: Arc<str>) -> Write {
-        let (len, ephemeral) = (self.len(), self.rng.u8(..6) == 0);
-        Write::Create { path, len, access: self.access(), ephemeral }
-    }
-
-    fn mixed(&mut self) -> Write {
-        let path = self.path();
-        match self.rng.u8(..14) {
-            0..=4 => self.create(path),
-            5..=8 => Write::Set { path, len: self.len() },
-            9..=11 => Write::Delete { path },
-            12 => Write::DeleteTree { path },
-            _ if self.restricted => Write::SetAcl { path, access: self.access() },
-            _ => self.create(path),
-        }
-    }
-
-    /// A node is deleted with all below it, and made again, in one transaction; maybe it was hidden before.
-    fn replace(&mut self) -> Vec<Write> {
-        let path = self.path();
-        let child: Arc<str> = format!("{path}/a").into();
-        let mut new = self.create(path.clone());
-        if let (true, Write::Create { len, .. }) = (self.large && self.rng.bool(), &mut new) {
-            *len = 5000;
-        }
-        let mut writes = vec![Write::DeleteTree { path: path.clone() }, new];
-        if self.rng.bool() {
-            writes.push(self.create(child));
-        }
-        if self.restricted && self.rng.bool() {
-            writes.insert(0, Write::SetAcl { path, access: Access::Nobody });
-        }
-        writes
-    }
-
-    /// The tree at the start.
-    fn found(&mut self, wide: bool) {
-        let plain = |path: &str| Write::Create {
-            path: path.into(),
-            len: 3,
-            access: Access::Everyone,
-            ephemeral: false,
-        };
-        if !self.prefix.is_empty() {
-            self.step(Happening::Write(vec![plain(self.prefix)]));
-        } else if self.rng.bool() {
-            self.step(Happening::Write(vec![plain("/zookeeper"), plain("/zookeeper/quota")]));
-        }
-        let root = format!("{}{ROOT}", self.prefix);
-        if self.rng.u8(..8) > 0 {
-            self.step(Happening::Write(vec![plain(&root)]));
-        }
-        let count = if wide { self.rng.usize(200..2500) } else { 0 };
-        for n in 0..count {
-            let write = plain(&format!("{root}/{n}"));
-            match self.steps.last_mut() {
-                Some(Step { what: Happening::Write(writes), .. }) if n % 100 > 0 => writes.push(write),
-                _ => self.step(Happening::Write(vec![write])),
-            }
-        }
-        for _ in 0..self.rng.usize(..30) {
-            let write = self.mixed();
-            self.step(Happening::Write(vec![write]));
-        }
-        self.step(Happening::Open(0));
-        // Some loads are rid of writes, some are not.
-        self.now += if self.rng.bool() { 0 } else { magnitude(&mut self.rng, 100, 300_000) };
-    }
-
-    /// Phases of writes. Returns when they end.
-    fn follow(&mut self, wide: bool, caches: usize) -> u64 {
-        for _ in 0..self.rng.usize(1..=3) {
-            let style = match self.rng.u8(..10) {
-                _ if wide => Style::Wide,
-                0 => Style::Hot,
-                1 => Style::Wide,
-                2 => Style::Churn,
-                _ => Style::Mixed,
-            };
-            let gap = magnitude(&mut self.rng, 10, 100_000);
-            let most = if gap < 2000 { 150 } else { 40 };
-            let count = self.rng.usize(1..most) * if wide { 4 } else { 1 };
-            for n in 0..count {
-                self.now += self.rng.u64(..=gap * 2);
-                self.write(style, n);
-            }
-            for cache in 1..caches {
-                match self.rng.u8(..4) {
-                    0 => self.step(Happening::Close(cache)),
-                    _ => self.step(Happening::Open(cache)),
-                }
-            }
-            // A rest, in which what is open may settle.
-            self.now += magnitude(&mut self.rng, 100, 500_000);
-        }
-        self.now
-    }
-
-    /// Writers that never rest, for as long as some hundred round trips take.
-    fn saturate(&mut self, round_trip: u64) -> u64 {
-        let nodes = magnitude(&mut self.rng, 2, 2000) as usize;
-        let root = format!("{}{ROOT}", self.prefix);
-        let plain = |path: String| Write::Create {
-            path: path.into(),
-            len: 3,
-            access: Access::Everyone,
-            ephemeral: false,
-        };
-        self.step(Happening::Write(vec![plain(root.clone())]));
-        self.step(Happening::Write((0..nodes).map(|n| plain(format!("{root}/{n}"))).collect()));
-        let churns = self.rng.bool();
-        let a_round_trip = magnitude(&mut self.rng, 3, 40);
-        self.now += 20 * round_trip;
-        for n in 0..100 * a_round_trip as usize {
-            self.now += self.rng.u64(..=2 * round_trip / a_round_trip);
-            let path = |n: usize| -> Arc<str> { format!("{root}/{n}").into() };
-            let set = Write::Set { path: path(self.rng.usize(..nodes)), len: 3 };
-            let writes = match churns {
-                true if n.is_multiple_of(3) => vec![plain(format!("{root}/{}", nodes + n)), set],
-                // Not what was made a moment ago.
-                true => vec![Write::Delete { path: path(self.rng.usize(..nodes + n / 2)) }, set],
-                false => vec![set, Write::Set { path: path(self.rng.usize(..nodes)), len: 4 }],
-            };
-            self.step(Happening::Write(writes));
-        }
-        self.now
-    }
-
-    fn write(&mut self, style: Style, n: usize) {
-        let root = format!("{}{ROOT}", self.prefix);
-        let numbered = |n: usize| -> Arc<str> { format!("{root}/{n}").into() };
-        let multi = [1, 1, 1, 2, 3, 5][self.rng.usize(..6)];
-        let writes = match style {
-            Style::Mixed if self.rng.u8(..60) == 0 => return self.step(Happening::EndWriters),
-            Style::Mixed if self.rng.u8(..15) == 0 => self.replace(),
-            Style::Mixed => (0..multi).map(|_| self.mixed()).collect(),
-            Style::Hot => (0..multi)
-                .map(|_| {
-                    let path =
-                        [&root[..], &format!("{root}/a"), &format!("{root}/b")][self.rng.usize(..3)].into();
-                    Write::Set { path, len: self.rng.usize(..9) }
-                })
-                .collect(),
-            Style::Wide => (0..multi)
-                .map(|_| Write::Set { path: numbered(self.rng.usize(..2000)), len: self.rng.usize(..9) })
-                .collect(),
-            Style::Churn => {
-                let create =
-                    |path| Write::Create { path, len: 3, access: Access::Everyone, ephemeral: false };
-                match n.checked_sub(5) {
-                    Some(old) if self.rng.bool() => {
-                        vec![create(numbered(n)), Write::Delete { path: numbered(old) }]
-                    }
-                    _ => vec![create(numbered(n))],
-                }
-            }
-        };
-        self.step(Happening::Write(writes));
-    }
-
-    fn disturb(&mut self, faults: usize, end: u64, plan: &Plan) {
-        for _ in 0..faults {
-            self.now = self.rng.u64(..=end);
-            let server = self.rng.usize(..plan.servers.len());
-            let time = magnitude(&mut self.rng, 1000, 3_000 * plan.session_timeout_ms);
-            let fault = match self.rng.u8(..24) {
-                0..=5 => Fault::CutAfter(magnitude(&mut self.rng, 1, 3000) - 1),
-                6..=7 => Fault::Silence(time),
-                8..=9 => Fault::Stall(server, time),
-                10..=12 => Fault::Crash(server, time),
-                13..=14 => Fault::Lag(server, time),
-                15 => Fault::Refuse(server, time, self.rng.bool()),
-                16 => Fault::NoQuorum(time),
-                17..=18 => Fault::Expire,
-                19..=21 => {
-                    // Throttled, for the most part; else a system error, a connection loss, a moved session.
-                    let error = [-127, -127, -127, -1, -4, -118][self.rng.usize(..6)];
-                    Fault::Fail(server, self.rng.usize(1..5), error)
-                }
-                22 => Fault::Elect,
-                _ if self.rng.u8(..4) == 0 => Fault::Wipe,
-                _ => Fault::CutAfter(0),
-            };
-            self.step(Happening::Fault(fault));
-        }
-    }
-
-    /// Calls of `sync`, at any time or just behind something else, some of them close together.
-    fn sync(&mut self, end: u64, plan: &Plan) {
-        for _ in 0..[0, 0, 1, 3, 10][self.rng.usize(..5)] {
-            self.now = match self.rng.bool() {
-                true => self.rng.u64(..=end),
-                false => self.steps[self.rng.usize(..self.steps.len())].at,
-            };
-            let cache = self.rng.usize(..plan.caches.len());
-            for _ in 0..self.rng.usize(1..=3) {
-                self.step(Happening::Sync(cache));
-                self.now += self.rng.u64(..=2 * plan.latency.1);
-            }
-        }
-    }
+/// Where an ensemble without data begins to count: standalone it has no epochs.
+pub fn new_zxid(servers: usize) -> i64 {
+    if servers == 1 { 0 } else { 1 << 32 }
 }
 
 impl Write {
@@ -510,6 +343,27 @@ impl Write {
             | Write::DeleteTree { path }
             | Write::SetAcl { path, .. } => path,
         }
+    }
+
+    /// The same one, by a script that gives other names, as many, to what is so deep below `root`.
+    pub fn renamed(&self, root: &str, depth: usize) -> Write {
+        let mut write = self.clone();
+        let path = match &mut write {
+            Write::Create { path, .. }
+            | Write::Set { path, .. }
+            | Write::Delete { path }
+            | Write::DeleteTree { path }
+            | Write::SetAcl { path, .. } => path,
+        };
+        if let Some(relative) = path.strip_prefix(root).and_then(|rest| rest.strip_prefix('/')) {
+            let names: Vec<String> = relative
+                .split('/')
+                .enumerate()
+                .map(|(at, name)| if at + 1 == depth { format!("{name}-") } else { name.to_owned() })
+                .collect();
+            *path = format!("{root}/{}", names.join("/")).into();
+        }
+        write
     }
 
     /// The changes that this is, as things stand. `data` is to be different each time.

@@ -15,7 +15,10 @@ pub fn shrink(plan: &Plan, check: Check) -> Plan {
     let end = Instant::now() + PATIENCE;
     let fails = |plan: &Plan| run(plan, false).0.is_err_and(|violation| violation.check == check);
     let mut shrunk = plan.clone();
-    let simpler: [fn(&mut Plan); 6] = [
+    let simpler: [fn(&mut Plan); 9] = [
+        |plan| plan.leads = false,
+        |plan| plan.dozes = false,
+        |plan| plan.one_name = false,
         |plan| plan.chopped = 0,
         |plan| plan.lag = (0, 1),
         |plan| plan.shuts_down = false,

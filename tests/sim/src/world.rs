@@ -1,31 +1,47 @@
 //! One run: the engine, unchanged, against the ensemble, in simulated time; and the checks, after every step.
 
+//!
+//! | module | holds |
+//! |---|---|
+//! | `server` | what servers do: they apply transactions, and answer |
+//! | `connection` | the streams of bytes, and how far the client has come |
+//! | `faults`, `history` | what goes wrong; what becomes of the data |
+//! | `cache` | what one cache publishes and tells |
+//! | `checks` | what caches say of themselves, against the truth |
+
 mod cache;
+mod checks;
 mod connection;
+mod faults;
+mod history;
 mod server;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use treecache::engine::{Engine, Output};
 use treecache::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache::sync::{CacheId, Options, Pace, SyncMode};
-use treecache::{NodePath, Zxid};
+use treecache::sync::{CacheId, Options, Pace};
+use treecache::{NodePath, Status};
 use treecache_checks::{Check, Excused, Kind, Violation};
 
-use self::cache::{Call, Watched};
+use self::cache::{Known, Watched};
+use self::checks::{Unnoticed, excused, parent, processor_time};
 use self::connection::{Connection, Mark};
 use self::server::Server;
-use crate::ensemble::Ensemble;
-use crate::plan::{Fault, Happening, Plan, ROOT};
+use crate::ensemble::{Ensemble, Moment};
+use crate::plan::{Happening, OUT_OF_SIGHT, Plan, ROOT};
 
 /// After the last fault, how long until everything must be in step, in µs. A round through refusing servers takes up
 /// to 2 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
 const LIVE_WITHIN: u64 = 120_000_000;
 /// Steps of a run; more, and it spins.
 const MOST_EVENTS: usize = 2_000_000;
+/// So long the client's process stands still before that is noticed, or a third of the session's timeout.
+const PAUSE: u64 = 2_000_000;
+/// Behind so many bytes of a connection it is measured how long they take, where paths are long.
+const LONG: u64 = 10_000;
 /// Of the writers, whose ephemeral nodes go together.
 const WRITER: i64 = 77;
 pub const SECRET: &str = "user:secret";
@@ -46,18 +62,11 @@ enum Event {
     Resume(usize),
     /// A session may have expired.
     Expiry(i64),
+    /// The client's process goes on, after so long.
+    Wake(u64),
+    /// Nothing passes on a connection for so long.
+    FallSilent(usize, u64),
     Heal,
-}
-
-/// Something that was hidden from the session: when it happened, and at which place of the history the session has
-/// read the node, or its parent, after it.
-struct Unnoticed {
-    path: Arc<str>,
-    /// A node came or went: the parent shows it, if that is in the tree.
-    of_parent: bool,
-    era: usize,
-    since: usize,
-    read: Option<usize>,
 }
 
 /// What a run amounted to.
@@ -92,6 +101,7 @@ pub struct World {
 
     ensemble: Ensemble,
     servers: Vec<Server>,
+    leader: usize,
     no_quorum_until: u64,
     connections: Vec<Connection>,
     /// The one that the client has.
@@ -104,6 +114,20 @@ pub struct World {
     open: Vec<Option<CacheId>>,
     attempts: u64,
     unnoticed: Vec<Unnoticed>,
+    /// Until when nobody can know that his watch is lost.
+    blind_until: u64,
+    /// When a server lost them, and nothing else.
+    lost_watch: Option<Moment>,
+    /// Nothing has held up a server or the client so far.
+    is_calm: bool,
+    has_long_paths: bool,
+    requests: u64,
+    /// The last place of each era that the client has heard of since the last reset.
+    heard: Vec<usize>,
+    /// Until when the client's process stands still.
+    asleep_until: u64,
+    /// It will, for so long, as soon as a ping is answered.
+    sleeps_behind_ping: Option<u64>,
     healed_at: Option<u64>,
     closed: bool,
 
@@ -140,7 +164,8 @@ pub fn run(plan: &Plan, trace: bool) -> (Result<Tally, Violation>, Vec<String>) 
 impl World {
     fn new(plan: Plan, trace: bool) -> World {
         let base = Instant::now();
-        let hosts: Vec<String> = (0..plan.servers.len()).map(|at| format!("s:{}", at + 1)).collect();
+        let names = if plan.one_name { 1 } else { plan.servers.len() };
+        let hosts: Vec<String> = (0..names).map(|at| format!("s:{}", at + 1)).collect();
         let settings = Settings {
             hosts: Hosts::parse(&format!("{}{}", hosts.join(","), plan.prefix()))
                 .unwrap_or_else(|error| panic!("{error}")),
@@ -156,7 +181,7 @@ impl World {
             limit_frame: 1 << 20,
             backoff: Backoff::default(),
         };
-        let engine = Engine::new(settings, SyncMode::Barrier, Rng::with_seed(!plan.seed), base);
+        let engine = Engine::new(settings, plan.sync_mode, Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
         let mut world = World {
             most_batches: plan.most_batches(),
@@ -164,8 +189,9 @@ impl World {
             now: 0,
             events: BTreeMap::new(),
             serial: 0,
-            ensemble: Ensemble::new(),
+            ensemble: Ensemble::new(plan.zxid),
             servers,
+            leader: 0,
             no_quorum_until: 0,
             connections: Vec::new(),
             current: None,
@@ -175,6 +201,14 @@ impl World {
             open: vec![None; plan.caches.len()],
             attempts: 0,
             unnoticed: Vec::new(),
+            blind_until: 0,
+            lost_watch: None,
+            is_calm: true,
+            has_long_paths: plan.steps.iter().any(|step| matches!(step.what, Happening::WriteOutOfSight(_))),
+            requests: 0,
+            heard: Vec::new(),
+            asleep_until: 0,
+            sleeps_behind_ping: None,
             healed_at: None,
             closed: false,
             tally: Tally::default(),
@@ -215,7 +249,7 @@ impl World {
             .map(|at| at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64);
         let next = self.events.first_key_value().map(|((at, _), _)| *at);
         match timeout {
-            Some(timeout) if next.is_none_or(|next| timeout <= next) => {
+            Some(timeout) if next.is_none_or(|next| timeout <= next && self.asleep_until < next) => {
                 self.now = self.now.max(timeout);
                 let now = self.instant();
                 self.engine.handle_timeout(now);
@@ -265,7 +299,7 @@ impl World {
         }
         let Some(connection) = self.current.map(|at| &self.connections[at]) else { return false };
         let era = self.ensemble.era();
-        connection.contact == Some(era.last())
+        connection.contact == Some(self.ensemble.now())
             && self.caches.values().all(|cache| cache.is_in_step() && !cache.is_called())
             && self.caches.values().all(|cache| {
                 cache.difference(era.newest(), self.plan.authenticates, &Excused::new()).is_none()
@@ -294,12 +328,55 @@ impl World {
         Err(Check::Live.violated("the client does not close"))
     }
 
+    fn is_asleep(&self) -> bool {
+        self.now < self.asleep_until
+    }
+
+    /// Whether an event has to do with the client's process, which stands still.
+    fn waits_for_the_client(&self, event: &Event) -> bool {
+        let is_its_own = match event {
+            Event::Connected(..) | Event::Down(..) | Event::Hangup(_) => true,
+            Event::Step(at) => {
+                matches!(
+                    self.plan.steps[*at].what,
+                    Happening::Open(_) | Happening::Close(_) | Happening::Sync(_)
+                )
+            }
+            _ => false,
+        };
+        is_its_own && self.is_asleep()
+    }
+
+    /// The client's process goes on: whoever runs the engine sees by the clock that it stood still, and says so before
+    /// it hands on what came meanwhile.
+    fn wake(&mut self, slept: u64) {
+        if self.is_asleep() {
+            return;
+        }
+        trace!(self, "the client's process goes on");
+        if slept >= PAUSE.min(self.plan.granted_timeout_ms * 1000 / 3) {
+            let now = self.instant();
+            self.engine.handle_pause(now);
+        }
+    }
+
     fn handle(&mut self, event: Event) -> Result<(), Violation> {
+        if self.waits_for_the_client(&event) {
+            if let Event::Down(id, end) = event {
+                let waited = &mut self.connections[id].waited;
+                *waited = (waited.0.max(end), self.now);
+            }
+            self.at(self.asleep_until, event);
+            return Ok(());
+        }
         match event {
             Event::Step(at) => self.step(at),
             Event::Connected(id, refused) => self.connected(id, refused),
             Event::Up(id, bytes) => {
                 self.connections[id].inbox.extend_from_slice(&bytes);
+                if self.current == Some(id) {
+                    self.apply(self.connections[id].server, true)?;
+                }
                 self.serve(id)?;
             }
             Event::Down(id, end) => self.deliver(id, end)?,
@@ -320,9 +397,11 @@ impl World {
                     self.disconnected("closed by the server");
                 }
             }
-            Event::Apply(server) => self.apply(server)?,
+            Event::Apply(server) => self.apply(server, false)?,
             Event::Resume(server) => self.resume(server)?,
             Event::Expiry(session) => self.expire_if_due(session),
+            Event::Wake(slept) => self.wake(slept),
+            Event::FallSilent(id, time) => self.connections[id].silent_until = self.now + time,
             Event::Heal => {
                 trace!(self, "no more faults");
                 self.healed_at = Some(self.now);
@@ -361,7 +440,14 @@ impl World {
                     self.caches.remove(&id);
                 }
             }
-            Happening::Fault(fault) => self.fault(fault),
+            Happening::Saturate(path, left) => self.ensemble.saturate(&path, left),
+            Happening::WriteOutOfSight(len) => {
+                let mut path = format!("{}{ROOT}{OUT_OF_SIGHT}", self.plan.prefix());
+                path.push_str(&"/a".repeat(len.saturating_sub(path.len()) / 2));
+                let at = self.ensemble.commit_out_of_sight(path.into(), self.now);
+                self.committed(at);
+            }
+            Happening::Fault(fault) => self.fault(fault, at),
             Happening::Sync(plan) => self.sync(plan),
         }
     }
@@ -369,9 +455,9 @@ impl World {
     fn sync(&mut self, plan: usize) {
         let Some(id) = self.open[plan] else { return };
         let Some(cache) = self.caches.get_mut(&id) else { return };
-        let (era, last) = (self.ensemble.eras.len() - 1, self.ensemble.era().last());
-        let ticket = cache.call(era, last);
-        trace!(self, "{id:?} is called to sync with transaction {last}, {ticket:?}");
+        let moment = self.ensemble.now();
+        let ticket = cache.call(moment);
+        trace!(self, "{id:?} is called to sync with {moment:?}, {ticket:?}");
         let now = self.instant();
         self.engine.sync(id, ticket, now);
     }
@@ -387,7 +473,7 @@ impl World {
             create_root: plan.create_root,
             limit_nodes: 0,
             limit_bytes: 0,
-            limit_path: 4096,
+            limit_path: self.plan.limit_path,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
             pace: Pace::default(),
         };
@@ -398,64 +484,6 @@ impl World {
         trace!(self, "{id:?} is opened at {root}");
         let now = self.instant();
         self.engine.open(id, root, options, now);
-    }
-
-    fn fault(&mut self, fault: Fault) {
-        trace!(self, "fault: {fault:?}");
-        match fault {
-            Fault::CutAfter(bytes) => {
-                if let Some(connection) = self.current.map(|at| &mut self.connections[at]) {
-                    connection.cut_at = Some(connection.delivered + bytes);
-                    if bytes == 0 {
-                        self.disconnected("cut");
-                    }
-                }
-            }
-            Fault::Silence(time) => {
-                if let Some(connection) = self.current.map(|at| &mut self.connections[at]) {
-                    connection.silent_until = self.now + time;
-                }
-            }
-            Fault::Stall(server, time) => self.servers[server].stalled_until = self.now + time,
-            Fault::Lag(server, time) => self.servers[server].lags_until = self.now + time,
-            Fault::Refuse(server, time, silently) => {
-                self.servers[server].refuses_until = self.now + time;
-                self.servers[server].refuses_silently = silently;
-            }
-            Fault::Fail(server, count, error) => self.servers[server].failing = (count, error),
-            Fault::Crash(server, time) => {
-                self.servers[server].down_until = self.now + time;
-                self.hang_up(|connection| connection.server == server);
-            }
-            Fault::NoQuorum(time) => {
-                self.no_quorum_until = self.now + time;
-                self.hang_up(|_| true);
-            }
-            Fault::Expire => {
-                let session = self.current.map(|at| self.connections[at].session).filter(|id| *id != 0);
-                if let Some(session) = session.filter(|id| self.ensemble.sessions.contains_key(id)) {
-                    let at = self.ensemble.end_session(session, self.now);
-                    self.committed(at);
-                }
-            }
-            Fault::Elect => {
-                self.ensemble.elect();
-                self.hang_up(|_| true);
-            }
-            Fault::Wipe => {
-                self.hang_up(|_| true);
-                self.ensemble.wipe();
-                for server in &mut self.servers {
-                    server.wipe();
-                }
-            }
-        }
-        for server in 0..self.servers.len() {
-            let until = self.servers[server].busy_until().max(self.no_quorum_until);
-            if until > self.now {
-                self.at(until, Event::Resume(server));
-            }
-        }
     }
 
     /// A transaction was decided: the servers apply it, each in its time.
@@ -496,7 +524,7 @@ impl World {
     }
 
     fn expire_if_due(&mut self, session: i64) {
-        let Some(known) = self.ensemble.sessions.get(&session) else { return };
+        let Some(known) = self.ensemble.session(session) else { return };
         let due = known.heard + known.timeout;
         if due > self.now {
             return self.at(due, Event::Expiry(session));
@@ -504,16 +532,6 @@ impl World {
         trace!(self, "session {session:#x} expires");
         let at = self.ensemble.end_session(session, self.now);
         self.committed(at);
-    }
-
-    /// Servers close connections.
-    fn hang_up(&mut self, which: impl Fn(&Connection) -> bool) {
-        let Some(id) = self.current else { return };
-        if which(&self.connections[id]) {
-            self.connections[id].is_closed = true;
-            let at = self.connections[id].arrival(self.now, &self.plan);
-            self.at(at, Event::Hangup(id));
-        }
     }
 
     fn disconnected(&mut self, reason: &str) {
@@ -527,7 +545,12 @@ impl World {
         while let Some(action) = self.engine.poll_action() {
             self.current = None;
             if let Action::Connect(host) = action {
-                self.connect(usize::from(host.port) - 1)?;
+                let count = self.servers.len();
+                let server = match self.plan.one_name {
+                    true => self.servers[0].rng.usize(..count),
+                    false => usize::from(host.port) - 1,
+                };
+                self.connect(server)?;
             }
         }
         if let Some(id) = self.current
@@ -542,7 +565,13 @@ impl World {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Cache(id, output) => self.told(id, output)?,
-                Output::Fault(fault) => trace!(self, "fault told: {:?} {}", fault.status, fault.message),
+                Output::Fault(fault) => {
+                    trace!(self, "fault told: {:?} {}", fault.status, fault.message);
+                    if fault.status == Status::Reset {
+                        self.check_reset()?;
+                        self.was_reset();
+                    }
+                }
                 Output::Connected { .. } | Output::Disconnected => {}
                 Output::Closed => self.closed = true,
             }
@@ -571,48 +600,29 @@ impl World {
             };
             trace!(self, "{id:?} {what}");
         }
-        // The era of the connection that it comes from, or came last.
-        let era = self.connections.last().map_or(0, |connection| connection.era);
+        if let Output::Fault(fault) = &output
+            && fault.status == Status::Reset
+        {
+            self.check_reset()?;
+        }
+        let era = self.contact().map_or(0, |contact| contact.era);
+        let history = &self.ensemble.eras[era];
         let excused = match &output {
             Output::Publish(version, _) if self.plan.restricted && version.is_cut => {
-                excused(&self.unnoticed, era, self.ensemble.eras[era].place(version.zxid))
+                excused(&self.unnoticed, era, history.place(version.zxid))
             }
             _ => Excused::new(),
         };
+        let is_blind = self.is_blind();
         let Some(cache) = self.caches.get_mut(&id) else {
             return Err(Check::Sound.violated(format!("{id:?} is closed and still tells something")));
         };
         if let Output::Synced(ticket, answer) = output {
             let calls = cache.take_calls(ticket)?;
-            return if answer.is_ok() { self.check_synced(id, era, &calls) } else { Ok(()) };
+            return if answer.is_ok() { self.check_synced(id, &calls) } else { Ok(()) };
         }
-        cache.told(output, self.now, &self.ensemble.eras[era], &excused, &mut self.tally)
-    }
-
-    /// *synced*: what can be read now has all that was committed when these calls were made. It need not have been
-    /// published since: it is the tree of that moment, or of one between that and what the client has heard of.
-    fn check_synced(&mut self, id: CacheId, era: usize, calls: &[Call]) -> Result<(), Violation> {
-        let history = &self.ensemble.eras[era];
-        let Some(cache) = self.caches.get(&id) else { return Ok(()) };
-        for call in calls {
-            self.tally.synced += 1;
-            Check::Synced.that(call.era == era, || {
-                format!("{id:?} answers a call for another life of the ensemble")
-            })?;
-            let heard = self.connections.last().and_then(|connection| connection.contact).unwrap_or(0);
-            let is_of = |at: usize| {
-                let excused = excused(&self.unnoticed, era, at);
-                cache.is_cut_of(history.truth(at), self.plan.authenticates, &excused)
-            };
-            Check::Synced.that((call.last..=heard).rev().any(is_of), || {
-                let Call { ticket, last, .. } = call;
-                format!(
-                    "{ticket:?} is answered, of transaction {last}, and {heard} was heard of: {}",
-                    cache.describe()
-                )
-            })?;
-        }
-        Ok(())
+        let known = Known { era, history, excused: &excused, is_blind };
+        cache.told(output, self.now, &known, &mut self.tally)
     }
 
     fn connect(&mut self, server: usize) -> Result<(), Violation> {
@@ -684,17 +694,24 @@ impl World {
             let at = self.now + connection.rng.u64(..=self.plan.latency.0);
             self.at(at, Event::Down(id, end));
         }
-        for Mark { contact, batch, paths, .. } in marks {
+        let (mut goes_back, mut shows_lost_watch) = (false, false);
+        for mark in marks {
+            shows_lost_watch |= self.shows_lost_watch(&mark);
+            let Mark { contact, header, batch, paths, .. } = mark;
+            if let Some(header) = header {
+                goes_back |= header < std::mem::replace(&mut self.connections[id].named, header);
+            }
             self.connections[id].contact = Some(contact);
+            self.heard_of(contact);
             for change in &mut self.unnoticed {
                 let shown_by = if change.of_parent { parent(&change.path) } else { &change.path };
                 let is_about = |path: &String| path == shown_by;
                 if change.read.is_none()
-                    && change.era == self.connections[id].era
-                    && change.since <= contact
+                    && change.era == contact.era
+                    && change.since <= contact.place
                     && paths.iter().any(is_about)
                 {
-                    change.read = Some(contact);
+                    change.read = Some(contact.place);
                 }
             }
             if batch {
@@ -710,62 +727,29 @@ impl World {
                 bytes.len(),
                 self.connections[id].contact
             );
-            self.connections[id].heard_at = self.now;
+            let connection = &mut self.connections[id];
+            let (waited, came) = connection.waited;
+            connection.heard_at = if to <= waited { came } else { self.now };
             let now = self.instant();
+            // The last piece of a frame may be a small one.
+            let is_timed = self.has_long_paths && end > LONG;
+            let began = if is_timed { processor_time() } else { Duration::ZERO };
             self.engine.handle_bytes(&bytes, now);
+            if is_timed {
+                self.check_time(processor_time() - began, end as usize)?;
+            }
             self.pump()?;
         }
+        if shows_lost_watch {
+            self.blind_until = 0;
+        }
+        Check::Honest.that(!goes_back || self.current != Some(id), || {
+            "a server has gone back in time, and is followed all the same".to_owned()
+        })?;
         if cut && self.current == Some(id) {
             trace!(self, "the connection is cut");
             self.disconnected("cut");
         }
         Ok(())
-    }
-
-    /// *honest*, and *fed*: what the caches say of themselves, against what the client has heard.
-    fn check_contact(&mut self) -> Result<(), Violation> {
-        let connection = self.current.map(|at| &self.connections[at]);
-        let timeout = self.plan.granted_timeout_ms * 1000;
-        for (id, cache) in &mut self.caches {
-            cache.check_fed(*id, &mut self.tally)?;
-            cache.check_suspended(*id, self.now, timeout)?;
-            Check::Live.that(connection.is_some() || !cache.is_called(), || {
-                format!("{id:?} lets a call of sync wait, and has no connection")
-            })?;
-            if !cache.says_in_step() {
-                continue;
-            }
-            let Some(connection) = connection.filter(|connection| connection.is_established) else {
-                return Err(Check::Honest.violated(format!("{id:?} is in step without a connection")));
-            };
-            let silent = self.now - connection.heard_at;
-            Check::Honest.that(silent <= timeout, || {
-                format!("{id:?} is in step, and has heard nothing for {} ms", silent / 1000)
-            })?;
-            let Some(contact) = connection.contact else { continue };
-            if cache.was_compared(connection.era, contact) {
-                continue;
-            }
-            self.tally.claims += 1;
-            let excused = excused(&self.unnoticed, connection.era, contact);
-            let truth = self.ensemble.eras[connection.era].truth(contact);
-            cache.check_claim(*id, truth, self.plan.authenticates, &excused)?;
-        }
-        Ok(())
-    }
-}
-
-/// What the session could not know of the history up to `at`.
-fn excused(unnoticed: &[Unnoticed], era: usize, at: usize) -> Excused {
-    let unknown =
-        unnoticed.iter().filter(|change| change.era == era && change.read.is_none_or(|read| read > at));
-    unknown.map(|change| (change.path.clone(), Zxid(change.since as i64))).collect()
-}
-
-fn parent(path: &str) -> &str {
-    match path.rfind('/') {
-        Some(0) => "/",
-        Some(at) => &path[..at],
-        None => "",
     }
 }

@@ -9,14 +9,22 @@ use treecache::{EventKind, State, Status};
 use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
 
 use super::Tally;
-use crate::ensemble::Era;
+use crate::ensemble::{Era, Moment};
 use crate::plan::Plan;
 
-/// A call of `sync`: the life of the ensemble it was made in, and the last transaction that had been committed then.
+/// A call of `sync`, and the last transaction that had been committed when it was made.
 pub struct Call {
     pub ticket: Ticket,
+    pub moment: Moment,
+}
+
+/// What is true where a cache tells something.
+pub struct Known<'a> {
     pub era: usize,
-    pub last: usize,
+    pub history: &'a Era,
+    pub excused: &'a Excused,
+    /// Nothing can be compared: the watch is lost, and that cannot be known yet.
+    pub is_blind: bool,
 }
 
 pub struct Watched {
@@ -40,7 +48,9 @@ pub struct Watched {
     called: Ticket,
     calls: VecDeque<Call>,
     /// What the version was compared with last.
-    compared: Option<(usize, usize)>,
+    compared: Option<Moment>,
+    /// The era of the last version.
+    era: usize,
     /// Batches of reads since the last cut.
     pub batches: u64,
     /// How many there may be; `None`: any number.
@@ -71,6 +81,7 @@ impl Watched {
             called: Ticket(0),
             calls: VecDeque::new(),
             compared: None,
+            era: 0,
             batches: 0,
             most_batches,
             root,
@@ -109,8 +120,8 @@ impl Watched {
     }
 
     /// Whether the version was compared with this moment of the history already.
-    pub fn was_compared(&mut self, era: usize, contact: usize) -> bool {
-        self.compared.replace((era, contact)) == Some((era, contact))
+    pub fn was_compared(&mut self, contact: Moment) -> bool {
+        self.compared.replace(contact) == Some(contact)
     }
 
     pub fn check_claim(
@@ -131,9 +142,9 @@ impl Watched {
     }
 
     /// Somebody calls `sync`.
-    pub fn call(&mut self, era: usize, last: usize) -> Ticket {
+    pub fn call(&mut self, moment: Moment) -> Ticket {
         self.called.0 += 1;
-        self.calls.push_back(Call { ticket: self.called, era, last });
+        self.calls.push_back(Call { ticket: self.called, moment });
         self.called
     }
 
@@ -176,12 +187,11 @@ impl Watched {
         &mut self,
         output: Output,
         now: u64,
-        era: &Era,
-        excused: &Excused,
+        known: &Known<'_>,
         tally: &mut Tally,
     ) -> Result<(), Violation> {
         match output {
-            Output::Publish(version, _) => self.published(version, era, excused, tally),
+            Output::Publish(version, _) => self.published(version, known, tally),
             Output::State(state) => {
                 let suspended = state == State::Suspended;
                 self.suspended_at = suspended.then(|| self.suspended_at.unwrap_or(now));
@@ -217,20 +227,23 @@ impl Watched {
     fn published(
         &mut self,
         version: Arc<Version>,
-        era: &Era,
-        excused: &Excused,
+        known: &Known<'_>,
         tally: &mut Tally,
     ) -> Result<(), Violation> {
         tally.versions += 1;
         self.versions += 1;
         digest(tally, version.zxid.0 as u64 ^ (version.tree.len() as u64) << 40);
-        let truth = version.is_cut.then(|| era.truth(era.place(version.zxid)));
+        let Known { era, history, excused, is_blind } = *known;
+        if std::mem::replace(&mut self.era, era) != era {
+            self.observer.moved();
+        }
+        let is_compared = version.is_cut && !is_blind;
         self.observer.published(
             &*version,
-            truth,
+            is_compared.then(|| history.truth(history.place(version.zxid))),
             self.authenticated,
             excused,
-            era.multis_near(version.zxid),
+            history.multis_near(version.zxid).filter(|_| is_compared),
         )?;
         Check::Monotonic.that(!self.version.is_complete || version.is_complete, || {
             "a version is less complete than the one before".to_owned()

@@ -4,13 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use treecache::Zxid;
 
+use crate::ensemble::Moment;
 use crate::plan::Plan;
 
 /// At this place of the stream to the client, it knows all of the history up to `contact`.
 pub struct Mark {
     pub end: u64,
-    pub contact: usize,
+    pub contact: Moment,
+    /// The zxid of a reply's header; not of a notification's, and not 0.
+    pub header: Option<Zxid>,
     /// It is the reply to a multiRead.
     pub batch: bool,
     /// What it read, where that matters.
@@ -20,11 +24,21 @@ pub struct Mark {
 /// A reply that waits until its server has applied a transaction.
 pub enum Awaited {
     Welcome,
-    Reply { xid: i32, error: i32, path: Option<String> },
+    Reply {
+        xid: i32,
+        error: i32,
+        path: Option<String>,
+    },
+    /// Of a `multi` of checks: the error of each.
+    Checked {
+        xid: i32,
+        errors: Vec<i32>,
+    },
 }
 
 pub struct Connection {
     pub server: usize,
+    /// Of the server's data.
     pub era: usize,
     pub rng: Rng,
     pub is_established: bool,
@@ -34,12 +48,16 @@ pub struct Connection {
     // The server's.
     pub inbox: Vec<u8>,
     pub awaited: Option<(usize, Awaited)>,
+    /// When the last barrier came, and when its transaction is due here.
+    pub barrier: (u64, u64),
     /// 0 before the connect request was answered.
     pub session: i64,
     pub asked_for_session: bool,
     pub authenticated: bool,
     pub watches: Vec<Arc<str>>,
     pub last_xid: i32,
+    /// The server may have forgotten the session: another database was put under this connection.
+    pub forgot: bool,
 
     // The streams.
     outbox: Vec<u8>,
@@ -52,8 +70,13 @@ pub struct Connection {
     marks: VecDeque<Mark>,
 
     // The client's.
-    pub contact: Option<usize>,
+    pub contact: Option<Moment>,
+    /// The zxid that the server has named last.
+    pub named: Zxid,
+    /// When the last bytes came that it was given.
     pub heard_at: u64,
+    /// What came while the client's process stood still: up to which place of the stream, and when.
+    pub waited: (u64, u64),
 }
 
 impl Connection {
@@ -66,11 +89,13 @@ impl Connection {
             is_closed: false,
             inbox: Vec::new(),
             awaited: None,
+            barrier: (0, 0),
             session: 0,
             asked_for_session: false,
             authenticated: false,
             watches: Vec::new(),
             last_xid: 0,
+            forgot: false,
             outbox: Vec::new(),
             delivered: 0,
             cut_at: None,
@@ -79,7 +104,9 @@ impl Connection {
             last_departure: 0,
             marks: VecDeque::new(),
             contact: None,
+            named: Zxid(0),
             heard_at: 0,
+            waited: (0, 0),
         }
     }
 
@@ -108,9 +135,10 @@ impl Connection {
         self.delivered + self.outbox.len() as u64
     }
 
-    pub fn mark(&mut self, contact: usize, batch: bool, paths: Vec<String>) {
-        let end = self.end();
-        self.marks.push_back(Mark { end, contact, batch, paths });
+    /// What was written last tells of the history up to `place`.
+    pub fn mark(&mut self, place: usize, header: Option<Zxid>, batch: bool, paths: Vec<String>) {
+        let (end, contact) = (self.end(), Moment { era: self.era, place });
+        self.marks.push_back(Mark { end, contact, header, batch, paths });
     }
 
     /// Where the next mark is; behind everything when there is none.

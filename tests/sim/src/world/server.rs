@@ -15,6 +15,8 @@ use crate::plan::Make;
 pub struct Server {
     /// How much of the history it has applied.
     pub applied: usize,
+    /// Names this zxid until it has applied a newer one.
+    pub own: Zxid,
     /// When it applies what it has not applied yet.
     due: VecDeque<u64>,
     pub rng: Rng,
@@ -32,6 +34,7 @@ impl Server {
     pub fn new(seed: u64) -> Server {
         Server {
             applied: 0,
+            own: Zxid(0),
             due: VecDeque::new(),
             rng: Rng::with_seed(seed),
             stalled_until: 0,
@@ -50,9 +53,20 @@ impl Server {
         due
     }
 
-    pub fn wipe(&mut self) {
-        self.applied = 0;
+    /// Its data are others from now on: those of `place`, and it names the zxid `own` if that is newer.
+    pub fn put_to(&mut self, place: usize, own: Zxid) {
+        (self.applied, self.own) = (place, own);
         self.due.clear();
+    }
+
+    /// Applies what is due next, if something is.
+    fn apply_next(&mut self, now: u64) -> bool {
+        let is_due = self.due.front().is_some_and(|due| *due <= now);
+        if is_due {
+            self.due.pop_front();
+            self.applied += 1;
+        }
+        is_due
     }
 
     pub fn heal(&mut self) {
@@ -62,6 +76,10 @@ impl Server {
 
     pub fn busy_until(&self) -> u64 {
         self.stalled_until.max(self.down_until).max(self.lags_until).max(self.refuses_until)
+    }
+
+    pub fn is_down(&self, now: u64) -> bool {
+        now < self.down_until
     }
 
     fn is_answering(&self, now: u64) -> bool {
@@ -94,35 +112,29 @@ impl Server {
 impl World {
     /// A server goes on after it was busy with something else.
     pub(super) fn resume(&mut self, server: usize) -> Result<(), Violation> {
-        self.apply(server)?;
+        self.apply(server, true)?;
         match self.current {
             Some(id) if self.connections[id].server == server => self.serve(id),
             _ => Ok(()),
         }
     }
 
-    /// Applies what is due, and tells those who watch.
-    pub(super) fn apply(&mut self, at: usize) -> Result<(), Violation> {
+    /// Applies what is due, and tells those who watch. `awake`: something came in that is to be answered; without
+    /// that, some versions leave a commit where it is (ZOOKEEPER-4537).
+    pub(super) fn apply(&mut self, at: usize, awake: bool) -> Result<(), Violation> {
+        let dozes = self.plan.dozes && !awake;
         let server = &mut self.servers[at];
-        if !server.is_applying(self.now) {
+        if !server.is_applying(self.now) || dozes && server.rng.u8(..4) == 0 {
             return Ok(());
         }
-        let before = server.applied;
-        while server.due.front().is_some_and(|due| *due <= self.now) {
-            server.due.pop_front();
-            server.applied += 1;
-        }
-        let applied = server.applied;
-        let Some(id) = self.current.filter(|id| {
-            let connection = &self.connections[*id];
-            connection.server == at && connection.is_established && !connection.is_closed
-        }) else {
-            return Ok(());
-        };
-        for place in before + 1..=applied {
-            self.notify(id, place);
-        }
-        if applied > before {
+        while self.servers[at].apply_next(self.now) {
+            let Some(id) = self.current.filter(|id| {
+                let connection = &self.connections[*id];
+                connection.server == at && connection.is_established && !connection.is_closed
+            }) else {
+                continue;
+            };
+            self.notify(id, self.servers[at].applied);
             self.serve(id)?;
         }
         Ok(())
@@ -153,7 +165,7 @@ impl World {
             }
         }
         if connection.end() > before {
-            connection.mark(place, false, Vec::new());
+            connection.mark(place, None, false, Vec::new());
             self.send(id);
         }
         if self.connections[id].session != 0
@@ -170,7 +182,7 @@ impl World {
         self.at(at, Event::Down(id, end));
     }
 
-    fn close(&mut self, id: usize) {
+    pub(super) fn close(&mut self, id: usize) {
         if !std::mem::replace(&mut self.connections[id].is_closed, true) {
             let at = self.connections[id].arrival(self.now, &self.plan);
             self.at(at, Event::Hangup(id));
@@ -197,6 +209,9 @@ impl World {
                     return Ok(());
                 }
                 let Some((_, awaited)) = connection.awaited.take() else { continue };
+                if matches!(awaited, Awaited::Checked { .. }) {
+                    self.check_woken(id)?;
+                }
                 self.answer_awaited(id, awaited);
                 continue;
             }
@@ -209,6 +224,7 @@ impl World {
             } else {
                 let request = protocol::request(&frame)
                     .ok_or_else(|| Check::Sound.violated(format!("no request: {frame:?}")))?;
+                self.check_requests()?;
                 self.request(id, request)?;
             }
         }
@@ -218,7 +234,11 @@ impl World {
         let asked = protocol::connect(frame)
             .ok_or_else(|| Check::Sound.violated(format!("no connect request: {frame:?}")))?;
         let server = self.connections[id].server;
-        let own = self.ensemble.era().truth(self.servers[server].applied).zxid;
+        let own = self.header(server);
+        let asks_for = Zxid(asked.last_zxid_seen);
+        Check::Live.that(self.ensemble.was_committed(asks_for), || {
+            format!("the client insists on {asks_for}, which no transaction had")
+        })?;
         if asked.last_zxid_seen > own.0 {
             trace!(self, "server {server} at {own} has not seen {:#x}", asked.last_zxid_seen);
             self.close(id);
@@ -235,7 +255,7 @@ impl World {
             self.at(self.now + timeout, Event::Expiry(session));
             return Ok(());
         }
-        match self.ensemble.sessions.get_mut(&asked.session) {
+        match self.ensemble.session(asked.session) {
             Some(session) if session.password == asked.password => {
                 (session.heard, session.connection) = (self.now, id);
                 trace!(self, "session {:#x} is resumed", asked.session);
@@ -253,11 +273,12 @@ impl World {
     }
 
     fn answer_awaited(&mut self, id: usize, awaited: Awaited) {
+        let server = self.connections[id].server;
+        let (applied, zxid) = (self.servers[server].applied, self.header(server));
         let connection = &mut self.connections[id];
-        let applied = self.servers[connection.server].applied;
         match awaited {
             Awaited::Welcome => {
-                let Some(session) = self.ensemble.sessions.get(&connection.session) else {
+                let Some(session) = self.ensemble.session(connection.session) else {
                     // It has expired before it was there.
                     return self.close(id);
                 };
@@ -265,23 +286,39 @@ impl World {
                 protocol::welcome(connection.outbox(), (session.timeout / 1000) as i32, number, &password);
             }
             Awaited::Reply { xid, error, path } => {
-                let zxid = self.ensemble.era().truth(applied).zxid;
                 let mut reply = Encoder::reply(connection.outbox(), xid, zxid, error);
                 if let Some(path) = path.filter(|_| error == protocol::OK) {
                     reply.buffer(path.as_bytes());
                 }
                 reply.finish();
-                connection.mark(applied, false, Vec::new());
+                connection.mark(applied, Some(zxid), false, Vec::new());
+            }
+            Awaited::Checked { xid, errors } => {
+                // The header's error is that of none of them (`FinalRequestProcessor`).
+                let mut reply = Encoder::reply(connection.outbox(), xid, zxid, protocol::OK);
+                for error in errors {
+                    reply.multi_header(if error == protocol::OK { 13 } else { -1 }, false, error);
+                    if error != protocol::OK {
+                        reply.int(error);
+                    }
+                }
+                reply.multi_header(-1, true, -1);
+                reply.finish();
+                connection.mark(applied, Some(zxid), false, Vec::new());
             }
         }
         self.send(id);
     }
 
     fn request(&mut self, id: usize, Request { xid, operation }: Request) -> Result<(), Violation> {
+        let server = self.connections[id].server;
+        let zxid = self.header(server);
         let connection = &mut self.connections[id];
-        let server = connection.server;
-        if let Some(session) = self.ensemble.sessions.get_mut(&connection.session) {
+        if let Some(session) = self.ensemble.session(connection.session) {
             session.heard = self.now;
+        } else if connection.forgot {
+            // The request is dropped (`ZooKeeperServer.submitRequestNow`, `MissingSessionException`).
+            return Ok(());
         } else {
             // The end of the session is under way to this server.
             self.close(id);
@@ -292,15 +329,19 @@ impl World {
             connection.last_xid = xid;
         }
         let applied = self.servers[server].applied;
-        let zxid = self.ensemble.era().truth(applied).zxid;
         let make = self.plan.servers[server];
+        let is_blind = self.now < self.blind_until;
         let is_bounded = !matches!(operation, Operation::Ping | Operation::Auth { .. } | Operation::Close);
         if is_bounded && let Some(error) = self.servers[server].takes_error() {
             trace!(self, "server {server} answers {operation:?} with {error}");
             return self.reply(id, xid, error);
         }
         match operation {
-            Operation::Ping => self.reply(id, -2, protocol::OK),
+            Operation::Ping => {
+                self.reply(id, -2, protocol::OK)?;
+                self.answered_ping(id);
+                Ok(())
+            }
             Operation::Auth { scheme, credential } => {
                 let known = scheme == "digest" && credential == SECRET.as_bytes();
                 self.connections[id].authenticated |= known;
@@ -319,7 +360,26 @@ impl World {
             Operation::Sync => {
                 let place = self.ensemble.era().last();
                 let reply = Awaited::Reply { xid, error: protocol::OK, path: Some("/".to_owned()) };
-                self.connections[id].awaited = Some((place, reply));
+                if self.is_leader(server) {
+                    // Like a read (ZOOKEEPER-1675): `ProposalRequestProcessor` hands it on, as it hands on reads.
+                    self.answer_awaited(id, reply);
+                } else {
+                    self.connections[id].awaited = Some((place, reply));
+                }
+                Ok(())
+            }
+            Operation::Check(checks) => {
+                let truth = self.ensemble.era().newest();
+                let is_there = |path: &str| truth.get(path).is_some();
+                let errors = checks
+                    .iter()
+                    .map(|check| if is_there(&check.path) { protocol::OK } else { protocol::NO_NODE })
+                    .collect();
+                let place = self.ensemble.commit(Vec::new(), 0, self.now);
+                self.committed(place);
+                let due = self.servers[server].due.back().copied().unwrap_or(self.now);
+                self.connections[id].barrier = (self.now, due);
+                self.connections[id].awaited = Some((place, Awaited::Checked { xid, errors }));
                 Ok(())
             }
             Operation::Create { path } => {
@@ -382,7 +442,7 @@ impl World {
                     reply.stat(&node.stat);
                 }
                 reply.finish();
-                connection.mark(applied, false, vec![path]);
+                connection.mark(applied, Some(zxid), false, vec![path]);
                 self.send(id);
                 Ok(())
             }
@@ -400,7 +460,7 @@ impl World {
                     reply.stat(&node.stat);
                 }
                 reply.finish();
-                connection.mark(applied, false, vec![path]);
+                connection.mark(applied, Some(zxid), false, vec![path]);
                 self.send(id);
                 Ok(())
             }
@@ -434,12 +494,12 @@ impl World {
                 }
                 reply.multi_header(-1, true, -1);
                 reply.finish();
-                let paths = if self.plan.restricted {
+                let paths = if self.plan.restricted || is_blind {
                     reads.iter().map(|read| read.path().to_owned()).collect()
                 } else {
                     Vec::new()
                 };
-                connection.mark(applied, true, paths);
+                connection.mark(applied, Some(zxid), true, paths);
                 if self.trace.is_some() {
                     let paths: Vec<&str> = reads.iter().map(Read::path).collect();
                     let line = format!("server {server} at {zxid} answers a batch of {}", paths.join(" "));
@@ -453,11 +513,11 @@ impl World {
 
     /// An answer without a body.
     fn reply(&mut self, id: usize, xid: i32, error: i32) -> Result<(), Violation> {
+        let server = self.connections[id].server;
+        let (applied, zxid) = (self.servers[server].applied, self.header(server));
         let connection = &mut self.connections[id];
-        let applied = self.servers[connection.server].applied;
-        let zxid = self.ensemble.era().truth(applied).zxid;
         Encoder::reply(connection.outbox(), xid, zxid, error).finish();
-        connection.mark(applied, false, Vec::new());
+        connection.mark(applied, Some(zxid), false, Vec::new());
         self.send(id);
         Ok(())
     }
