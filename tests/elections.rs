@@ -110,20 +110,6 @@ impl Subject {
         self.zxids.push(Zxid(0));
     }
 
-    /// Moves it to another server. It is in step there, and nothing was reset.
-    #[track_caller]
-    fn move_to(&mut self, ensemble: &Ensemble, server: usize) {
-        let before: Vec<u64> = self.caches.iter().map(|(cache, ..)| cache.stats().connections).collect();
-        self.way.lead_to(ensemble, server);
-        for ((cache, ..), before) in self.caches.iter().zip(before) {
-            eventually("it is connected again, and in step", || {
-                let stats = cache.stats();
-                stats.connections > before && stats.state == State::InStep
-            });
-        }
-        self.assert_went_on();
-    }
-
     #[track_caller]
     fn assert_went_on(&mut self) {
         for ((cache, _, faults), last) in self.caches.iter().zip(&mut self.zxids) {
@@ -139,6 +125,19 @@ impl Subject {
     fn assert_data(&self, path: &str, data: &str) {
         let node = self.caches[0].0.get_data(path).expect("a node");
         assert_eq!(String::from_utf8_lossy(node.data()), data);
+    }
+}
+
+/// Moves all to another server. They are in step there, and nothing was reset.
+#[track_caller]
+fn move_to(ensemble: &Ensemble, server: usize, subjects: &mut [Subject]) {
+    let connections = |subject: &Subject| subject.caches[0].0.stats().connections;
+    let before: Vec<u64> = subjects.iter().map(connections).collect();
+    subjects.iter().for_each(|subject| subject.way.lead_to(ensemble, server));
+    for (subject, before) in subjects.iter_mut().zip(before) {
+        eventually("it is connected again", || connections(subject) > before);
+        subject.caches.iter().for_each(|(cache, ..)| wait_for_state(cache, State::InStep));
+        subject.assert_went_on();
     }
 }
 
@@ -162,38 +161,31 @@ fn a_quiet_election_is_no_reset_for_who_comes_from_the_leader_to_a_follower() {
     }
     for election in 1..=2 {
         let (old, followers) = roles(&ensemble);
-        for subject in &mut subjects {
-            subject.move_to(&ensemble, followers[0]);
-        }
+        move_to(&ensemble, followers[0], &mut subjects);
         ensemble.kill(old);
         ensemble.wait_for_the_others(old);
         let (leader, followers) = roles(&ensemble);
         assert_eq!(ensemble.servers()[leader].zxid() & 0xFFFF_FFFF, 0, "it is not quiet");
+        move_to(&ensemble, leader, &mut subjects);
         for subject in &mut subjects {
-            subject.move_to(&ensemble, leader);
             // Loaded at a zxid that is none.
             subject.add(&format!("{root}/other"), &[]);
             subject.assert_went_on();
         }
-        for server in [followers[0], leader, followers[0]] {
-            for subject in &mut subjects {
-                subject.move_to(&ensemble, server);
-            }
+        for server in [followers[0], leader] {
+            move_to(&ensemble, server, &mut subjects);
         }
         ensemble.launch(old);
         ensemble.wait_until_all_serve();
-        for subject in &mut subjects {
-            subject.move_to(&ensemble, old);
-        }
+        move_to(&ensemble, old, &mut subjects);
 
         let data = election.to_string();
         writer(&ensemble, leader).set(&root, Some(data.as_bytes())).expect("a set");
+        move_to(&ensemble, followers[0], &mut subjects);
+        let witness = witness(&ensemble, followers[0]);
         for subject in &mut subjects {
-            for server in [followers[0], leader] {
-                subject.move_to(&ensemble, server);
-                assert_same_as_server(&subject.caches[0].0, &witness(&ensemble, server), &root);
-                subject.assert_data(&root, &data);
-            }
+            assert_same_as_server(&subject.caches[0].0, &witness, &root);
+            subject.assert_data(&root, &data);
             subject.assert_went_on();
         }
     }
