@@ -21,12 +21,16 @@ pub enum Check {
     Synced,
     /// The number of batches of reads between two cuts is bounded.
     Fed,
+    /// A reset is told only where history has changed since what the client had seen of it.
+    NoFalseAlarm,
+    /// What is held, and how long a step takes, grows with the bytes that came and no faster.
+    Bounded,
     /// No panic, no call for ever, nothing outside of the protocol.
     Sound,
 }
 
 impl Check {
-    pub const ALL: [Check; 10] = [
+    pub const ALL: [Check; 12] = [
         Check::Exact,
         Check::Monotonic,
         Check::Atomic,
@@ -36,6 +40,8 @@ impl Check {
         Check::Honest,
         Check::Synced,
         Check::Fed,
+        Check::NoFalseAlarm,
+        Check::Bounded,
         Check::Sound,
     ];
 
@@ -50,6 +56,8 @@ impl Check {
             Check::Honest => "honest",
             Check::Synced => "synced",
             Check::Fed => "fed",
+            Check::NoFalseAlarm => "no false alarm",
+            Check::Bounded => "bounded",
             Check::Sound => "sound",
         }
     }
