@@ -75,6 +75,15 @@ impl Way {
         }
     }
 
+    /// How many connections were let through to a server.
+    fn tries(&self) -> usize {
+        match self {
+            // Nobody says which were refused on the way.
+            Way::Names(_) => 0,
+            Way::OneName(proxy) => proxy.connections_total(),
+        }
+    }
+
     /// Ends the connection. The next one can be made to this server alone.
     fn lead_to(&self, ensemble: &Ensemble, server: usize) {
         match self {
@@ -132,10 +141,13 @@ impl Subject {
 #[track_caller]
 fn move_to(ensemble: &Ensemble, server: usize, subjects: &mut [Subject]) {
     let connections = |subject: &Subject| subject.caches[0].0.stats().connections;
-    let before: Vec<u64> = subjects.iter().map(connections).collect();
+    let before: Vec<_> = subjects.iter().map(|subject| (connections(subject), subject.way.tries())).collect();
     subjects.iter().for_each(|subject| subject.way.lead_to(ensemble, server));
-    for (subject, before) in subjects.iter_mut().zip(before) {
+    for (subject, (before, tries)) in subjects.iter_mut().zip(before) {
         eventually("it is connected again", || connections(subject) > before);
+        // A server that has only just been elected may not serve yet. Five refusals, and the client gives up what it has
+        // seen.
+        assert!(subject.way.tries() < tries + 4, "it was refused again and again");
         subject.caches.iter().for_each(|(cache, ..)| wait_for_state(cache, State::InStep));
         subject.assert_went_on();
     }
