@@ -145,7 +145,7 @@ fn move_to(ensemble: &Ensemble, server: usize, subjects: &mut [Subject]) {
     subjects.iter().for_each(|subject| subject.way.lead_to(ensemble, server));
     for (subject, (before, tries)) in subjects.iter_mut().zip(before) {
         eventually("it is connected again", || connections(subject) > before);
-        // A server that has only just been elected may not serve yet. Five refusals, and the client gives up what it has
+        // One that has only just been elected may not serve yet. Five refusals, and the client gives up what it has
         // seen.
         assert!(subject.way.tries() < tries + 4, "it was refused again and again");
         subject.caches.iter().for_each(|(cache, ..)| wait_for_state(cache, State::InStep));
@@ -236,7 +236,7 @@ fn a_server_that_lags_is_no_reset_however_long_it_does() {
     subject.assert_went_on();
 }
 
-/// A leader applies its commits between the reads that it answers, one at a time. So one slow read is enough to keep what
+/// A leader applies its commits between the reads that it answers, one at a time. One slow read is enough to keep what
 /// followers have long acknowledged from being applied, and who then only asks is answered in between.
 #[test]
 fn a_sync_on_a_leader_waits_for_what_is_committed_and_not_applied_there() {

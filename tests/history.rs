@@ -1,4 +1,4 @@
-//! One history: a server that has lost it, was put back in it or was given another one is found out, whatever zxid it has
+//! One history: a server that has lost it, was put back in it or was given another is found out, whatever zxid it has
 //! come to meanwhile; and nothing that happens to a healthy server is taken for that.
 
 mod common;

@@ -243,9 +243,12 @@ impl Chaos<'_> {
     fn turn(&mut self, turn: Turn) -> Result<(History, Millis), String> {
         let backups = match turn {
             Turn::PutBack => {
+                // What a server has written down and not done when it ends, servers may differ about for good.
+                self.writers.pause();
                 self.ensemble.kill_all();
                 let backups = self.ensemble.back_up();
                 self.ensemble.start_all();
+                self.writers.resume();
                 // One way on, which some have seen and others have not.
                 thread::sleep(WAY);
                 backups

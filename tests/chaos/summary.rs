@@ -17,7 +17,7 @@ pub struct Summary {
     pub histories: usize,
     pub transactions: usize,
     pub writers_connections: u64,
-    /// The longest time from the end of the faults until all were in step; in rounds that history goes on in, and in others.
+    /// The longest time from the end of the faults until all were in step; where history goes on, and where not.
     pub longest_to_be_in_step: [Duration; 2],
     /// By the names of the caches.
     pub tallies: Vec<(String, Tally)>,

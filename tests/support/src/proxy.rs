@@ -161,7 +161,7 @@ impl Proxy {
         *lock(&self.shared.upstream)
     }
 
-    /// Connects new clients to another server, as when a name comes to mean another address. Connections there are stay.
+    /// Connects new clients to another server, as when a name comes to mean another address. Those there are stay.
     pub fn redirect(&self, upstream: SocketAddr) {
         *lock(&self.shared.upstream) = upstream;
     }

@@ -310,7 +310,7 @@ impl Server {
             .unwrap_or_else(|| panic!("no zxid in {answer:?}"))
     }
 
-    /// Has the server do what no client can ask of it; `tests/support/java` says what there is. Returns when it is done.
+    /// Has the server do what no client can ask of it; `tests/support/java` says what there is. Returns when done.
     ///
     /// # Panics
     /// When it cannot be done, or the server was not made for it.
