@@ -2,6 +2,7 @@
 //! judged.
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -13,16 +14,32 @@ use treecache_test_support::{Ensemble, Server, TransactionLog, Witness};
 use crate::faults::{ServerFaults, trouble_connections};
 use crate::history::{self, History};
 use crate::judge::{Judge, Round, Tally};
-use crate::observed::{Consumer, Millis, Watched, poll, wall, watch};
+use crate::observed::{Consumer, Millis, Watched, keep_syncing, poll, wall, watch};
 use crate::summary::Summary;
-use crate::writers::Writers;
+use crate::writers::{Acknowledged, Writers};
 
 /// A round begins without faults, so that it can be seen how the caches do in fair weather.
 const FAIR: Duration = Duration::from_secs(7);
-const STORM: Duration = Duration::from_secs(24);
-/// How often a round ends with the ensemble wiped, and which is the first.
-const WIPE_EVERY: usize = 4;
-const FIRST_WIPE: usize = 1;
+const STORM: Duration = Duration::from_secs(16);
+/// How long an ensemble goes on in a way that it is then put back from, or in another one.
+const WAY: Duration = Duration::from_millis(3500);
+/// How long what servers have said before they ended may be on its way to a client.
+const LINGERS: Duration = Duration::from_millis(500);
+
+/// What becomes of the ensemble's history at the end of a round. Each of them happens once before any happens twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    GoesOn,
+    /// It begins anew at zxid 0.
+    Wiped,
+    /// It begins anew, and comes to the zxids that have been seen.
+    Overtaken,
+    /// It is put back to a backup and goes on in another way; sessions survive.
+    PutBack,
+}
+
+const TURNS: [Turn; 4] = [Turn::GoesOn, Turn::Wiped, Turn::Overtaken, Turn::PutBack];
+
 /// How long caches may take to be in step when nothing is wrong any more. Some of it is their backing off, and five
 /// rounds of refusals before they believe that an ensemble was wiped.
 const LIVE_BOUND: Duration = Duration::from_secs(90);
@@ -37,6 +54,7 @@ pub struct Course {
     lasts: Duration,
     server_faults: ServerFaults,
     random: fastrand::Rng,
+    turns: Vec<Turn>,
     summary: Summary,
 }
 
@@ -47,8 +65,17 @@ impl Course {
             lasts,
             server_faults: ServerFaults::new(seed),
             random: fastrand::Rng::with_seed(seed.wrapping_add(1)),
+            turns: Vec::new(),
             summary: Summary { seed, ..Summary::default() },
         }
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        if self.turns.is_empty() {
+            self.turns = TURNS.to_vec();
+            self.random.shuffle(&mut self.turns);
+        }
+        self.turns.pop().expect("one is left")
     }
 
     pub fn is_over(&self) -> bool {
@@ -66,16 +93,35 @@ impl Course {
 pub fn run(course: &mut Course) {
     let mut ensemble = Ensemble::start();
     let (consumers, caches) = watch(&ensemble);
-    let writers = Writers::start(&ensemble.addrs(), course.random.u64(..));
+    let acknowledged = Arc::new(Acknowledged::default());
+    let writers = Writers::start(&ensemble.addrs(), course.random.u64(..), acknowledged.clone());
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| poll(&caches, &stop));
+        let (caches, acknowledged, stop) = (&caches[..], &*acknowledged, &stop);
+        scope.spawn(move || poll(caches, acknowledged, stop));
+        for _ in 0..2 {
+            let seed = course.random.u64(..);
+            scope.spawn(move || keep_syncing(caches, acknowledged, stop, seed));
+        }
         // Also when a round panics.
-        let _stops = Stops(&stop);
+        let _stops = Stops(stop);
         let judges = caches.iter().map(|watched| Judge::new(watched.root)).collect();
-        let (ensemble, consumers, caches, writers) = (&mut ensemble, &consumers, &caches, &writers);
+        let (ensemble, consumers, writers) = (&mut ensemble, &consumers, &writers);
         let history = History::default();
-        Chaos { course, ensemble, consumers, caches, writers, judges, eras: 0, history }.play();
+        let counted = 0;
+        Chaos {
+            course,
+            ensemble,
+            consumers,
+            caches,
+            writers,
+            acknowledged,
+            judges,
+            eras: 0,
+            history,
+            counted,
+        }
+        .play();
     });
 }
 
@@ -93,11 +139,14 @@ struct Chaos<'c> {
     consumers: &'c [Consumer],
     caches: &'c [Watched],
     writers: &'c Writers,
+    acknowledged: &'c Acknowledged,
     judges: Vec<Judge>,
-    /// How many times the ensemble was wiped.
+    /// How many histories have ended.
     eras: usize,
-    /// Since it was last wiped, as of the end of the last round.
+    /// The one that the ensemble is in, as of the end of the last round, or of when it was read last.
     history: History,
+    /// How many transactions of it are counted.
+    counted: usize,
 }
 
 impl Chaos<'_> {
@@ -124,24 +173,26 @@ impl Chaos<'_> {
         for (name, tally) in names.into_iter().zip(&tallies) {
             summary.add_tally(name, tally);
         }
-        summary.ensembles += self.eras + 1;
+        summary.histories += self.eras + 1;
         summary.writers_connections += self.writers.connections();
     }
 
     fn round(&mut self) -> Result<(), String> {
+        let turn = self.course.next_turn();
         self.tell(format_args!("round {}: fair weather", self.course.summary.rounds));
         let fair = self.fair_weather();
         self.storm();
-        let wiped = self.course.summary.rounds % WIPE_EVERY == FIRST_WIPE;
-        let mut histories = Vec::new();
-        if wiped {
-            histories.push(self.wipe()?);
+        let (mut histories, mut began) = (Vec::new(), vec![Millis::MIN]);
+        if turn != Turn::GoesOn {
+            let (history, ended) = self.turn(turn)?;
+            histories.push(history);
+            began.push(ended);
         }
         let calm = Instant::now();
         self.writers.pause();
         let live = self.wait_until_in_step(calm);
         if live.is_ok() {
-            let longest = &mut self.course.summary.longest_to_be_in_step[usize::from(wiped)];
+            let longest = &mut self.course.summary.longest_to_be_in_step[usize::from(turn != Turn::GoesOn)];
             *longest = (*longest).max(calm.elapsed());
             self.tell(format_args!("all in step {:.1?} after the last fault", calm.elapsed()));
         }
@@ -150,7 +201,8 @@ impl Chaos<'_> {
         histories.push(self.settle()?);
 
         let mut violations: Vec<String> = live.err().into_iter().collect();
-        let round = Round { histories: &histories, first_era: self.eras, fair };
+        let must_be_told = turn == Turn::Wiped;
+        let round = Round { histories: &histories, began: &began, first_era: self.eras, must_be_told, fair };
         for (number, watched) in self.caches.iter().enumerate() {
             if let Err(violation) = self.judges[number].round(watched, &round) {
                 violations.push(format!("{}: {violation}", self.name(number)));
@@ -187,30 +239,65 @@ impl Chaos<'_> {
         self.course.summary.faults.add(&toll);
     }
 
-    /// Ends the ensemble and begins a new one at zxid 0. Returns the history of the one that is gone.
-    fn wipe(&mut self) -> Result<History, String> {
-        // A cache can tell that the new one is younger only by its zxids.
-        while epoch(self.ensemble) < 4 {
-            let leader = self.ensemble.leader().unwrap_or(0);
-            self.ensemble.kill(leader);
-            self.ensemble.launch(leader);
-            self.ensemble.wait_until_all_serve();
-        }
-        self.tell("all servers killed and wiped");
+    /// Ends the ensemble's history, which is returned with the time of its end, and begins another one.
+    fn turn(&mut self, turn: Turn) -> Result<(History, Millis), String> {
+        let backups = match turn {
+            Turn::PutBack => {
+                // What a server has written down and not done when it ends, servers may differ about for good.
+                self.writers.pause();
+                self.ensemble.kill_all();
+                let backups = self.ensemble.back_up();
+                self.ensemble.start_all();
+                self.writers.resume();
+                // One way on, which some have seen and others have not.
+                thread::sleep(WAY);
+                backups
+            }
+            // A cache must be told of it, and all that says so at once is the zxid.
+            Turn::Wiped => {
+                while epoch(self.ensemble) < 4 {
+                    let leader = self.ensemble.leader().unwrap_or(0);
+                    self.ensemble.kill(leader);
+                    self.ensemble.launch(leader);
+                    self.ensemble.wait_until_all_serve();
+                }
+                Vec::new()
+            }
+            Turn::Overtaken | Turn::GoesOn => Vec::new(),
+        };
+        let epoch = epoch(self.ensemble);
+        self.tell(format_args!("all servers killed: {turn:?}"));
         self.ensemble.kill_all();
+        let ended = wall(Instant::now());
         let history = self.read_history()?;
         self.note(&history);
-        self.history = History::default();
-        self.ensemble.wipe_all();
+        (self.history, self.counted) = (History::default(), 0);
+        match turn {
+            Turn::Wiped => self.ensemble.wipe_all(),
+            Turn::Overtaken => self.ensemble.wipe_all_but_epoch(epoch - 1),
+            Turn::PutBack => {
+                self.ensemble.put_back(&backups);
+                self.counted = self.read_history()?.transactions.len();
+            }
+            Turn::GoesOn => {}
+        }
+        thread::sleep(LINGERS);
+        self.acknowledged.begin_anew();
         self.ensemble.start_all();
-        self.course.summary.faults.count("ensemble wiped");
-        thread::sleep(FAIR / 2);
-        Ok(history)
+        self.course.summary.faults.count(match turn {
+            Turn::Wiped => "ensemble wiped",
+            Turn::Overtaken => "ensemble wiped and overtaken",
+            Turn::PutBack => "ensemble put back",
+            Turn::GoesOn => "nothing",
+        });
+        thread::sleep(WAY);
+        Ok((history, ended))
     }
 
-    /// Counts what a history has, and that of the last round had not.
+    /// Counts what a history has, and had not when this was done last.
     fn note(&mut self, history: &History) {
-        self.course.summary.transactions += history.transactions.len() - self.history.transactions.len();
+        self.course.summary.transactions += history.transactions.len().saturating_sub(self.counted);
+        self.counted = history.transactions.len();
     }
 
     fn read_history(&self) -> Result<History, String> {
@@ -369,8 +456,5 @@ fn disagreement(servers: &[Server]) -> Option<String> {
 
 /// The ensemble's epoch, by its newest zxid.
 fn epoch(ensemble: &Ensemble) -> i64 {
-    let answers = ensemble.servers().iter().map(|server| server.four_letter("srvr"));
-    let zxid =
-        |answer: String| i64::from_str_radix(answer.split("Zxid: 0x").nth(1)?.lines().next()?, 16).ok();
-    answers.filter_map(zxid).max().unwrap_or_default() >> 32
+    ensemble.servers().iter().map(Server::zxid).max().unwrap_or_default() >> 32
 }

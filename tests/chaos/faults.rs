@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,7 +201,7 @@ pub fn trouble_connections(
         let at = random.usize(..=proxies.len());
         let hit = proxies.get(at..=at).unwrap_or(proxies);
         let last = Duration::from_millis(random.u64(200..4000));
-        match random.u32(..4) {
+        match random.u32(..5) {
             0 => {
                 tell(format!("client {:?}: connections cut", consumer.name));
                 hit.iter().for_each(|proxy| proxy.drop_connections());
@@ -221,6 +222,11 @@ pub fn trouble_connections(
                 hit.iter().for_each(|proxy| proxy.refuse(false));
                 toll.count("connections refused");
             }
+            3 => {
+                tell(format!("all clients stopped (SIGSTOP) for {last:?}"));
+                stop_this_process(last);
+                toll.count("clients stopped");
+            }
             _ => {
                 let proxy = &proxies[random.usize(..proxies.len())];
                 let session = proxy.last_session();
@@ -234,4 +240,12 @@ pub fn trouble_connections(
         }
     }
     toll
+}
+
+/// Stops this process (SIGSTOP), with all caches and all that looks at them. The servers run on.
+fn stop_this_process(last: Duration) {
+    const STOP: &str = "kill -STOP $1; sleep $2; kill -CONT $1";
+    let [process, seconds] = [std::process::id().to_string(), last.as_secs_f64().to_string()];
+    let stopped = Command::new("sh").args(["-c", STOP, "sh", &process, &seconds]).status();
+    assert!(stopped.expect("a shell").success(), "cannot stop this process");
 }

@@ -4,10 +4,16 @@
 //!   one that was seen by asking every two milliseconds. (What came and went between two looks nobody has seen.)
 //! - *complete*, *ordered*: of every event; and what was told is what could be read, wherever it can be known that
 //!   both are of one version.
-//! - *honest*: a version that was said to be in step is a cut; it has all that another cache of the same client had
-//!   shown before the last contact; and it has all that was written [`STALE_BOUND`] before the last contact. (How
-//!   far a server was at that contact, a client cannot know: it may lag behind its leader, or have been stopped.)
+//! - *honest*: a version that was said to be in step is a cut; it is one of the history that the ensemble was in at the
+//!   last contact; it has all that another cache of the same client had shown before that contact; and it has all that
+//!   was written [`STALE_BOUND`] before it. (How far a server was at that contact, a client cannot know: it may lag
+//!   behind its leader, or have been stopped.)
+//! - *synced*: what can be read when a `sync` has been answered has all that had been answered to writers before.
+//! - *no false alarm*: a reset is told when the ensemble has lost its history or gone back in it, and not otherwise.
 //! - *fed*: in fair weather, every change is in a cut within [`FED_BOUND`].
+//!
+//! Zxids do not say of which history a version is: a new one may have come to any of them. So a cut is of the first in
+//! which it is exact, and none before those that were seen earlier.
 //!
 //! *live* is checked by whoever knows when the faults stopped.
 
@@ -17,7 +23,7 @@ use treecache::{EventKind, Snapshot, Zxid};
 use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, Violation, difference};
 
 use crate::history::History;
-use crate::observed::{Claim, Glimpse, Millis, Note, Watched};
+use crate::observed::{Claim, Glimpse, Millis, Note, Synced, Watched};
 
 /// Longer than a client stays with a silent server and a server without its leader, and than both together.
 const STALE_BOUND: Millis = 20_000;
@@ -25,12 +31,19 @@ const FED_BOUND: Millis = 5_000;
 /// So many transactions before and behind a cut are looked at for *atomic*. (*exact* looks at all of them.)
 const MULTIS: usize = 8;
 
+/// By what a version is known again: which history it is of, its zxid, whether it is a cut, and how many nodes it has.
+type Counted = (usize, Zxid, bool, usize);
+
 /// What happened in one round.
 pub struct Round<'r> {
-    /// Of each time that the ensemble began at zxid 0: the one the round began in, and those that came in it.
+    /// The one that the round began in, and, where the ensemble was begun anew or put back, the one that came then.
     pub histories: &'r [History],
+    /// When the last server of the history before each had ended.
+    pub began: &'r [Millis],
     /// How many there were before the first of these.
     pub first_era: usize,
+    /// The one that came has begun at zxid 0, and in an earlier epoch.
+    pub must_be_told: bool,
     /// When nothing was wrong, and everybody wrote; in the first of these histories.
     pub fair: (Millis, Millis),
 }
@@ -38,6 +51,11 @@ pub struct Round<'r> {
 impl Round<'_> {
     fn last_era(&self) -> usize {
         self.first_era + self.histories.len() - 1
+    }
+
+    /// In which history a server was that was heard from then.
+    fn era_at(&self, contact: Millis) -> usize {
+        self.first_era + self.began.iter().skip(1).filter(|began| **began <= contact).count()
     }
 }
 
@@ -49,6 +67,7 @@ pub struct Tally {
     pub events: u64,
     pub replayed: u64,
     pub claims: u64,
+    pub syncs: u64,
     pub suspended: u64,
     pub reconnected: u64,
     pub lost: u64,
@@ -68,6 +87,7 @@ impl Tally {
         self.events += other.events;
         self.replayed += other.replayed;
         self.claims += other.claims;
+        self.syncs += other.syncs;
         self.suspended += other.suspended;
         self.reconnected += other.reconnected;
         self.lost += other.lost;
@@ -110,6 +130,15 @@ enum Link {
     Lost,
 }
 
+/// Where a version stands.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    era: usize,
+    zxid: Zxid,
+    /// How many times versions have gone back before it.
+    backs: usize,
+}
+
 /// Judges one cache, round by round.
 pub struct Judge {
     root: &'static str,
@@ -121,9 +150,9 @@ pub struct Judge {
     in_step: bool,
     /// How many resets were told.
     resets: usize,
-    /// In which of all histories the listener is.
-    told_era: usize,
-    last_told: Zxid,
+    /// Of the version that the listener found last, and of the one that was seen last.
+    told: Place,
+    seen: Place,
     pub tally: Tally,
 }
 
@@ -137,8 +166,8 @@ impl Judge {
             initialized: false,
             in_step: false,
             resets: 0,
-            told_era: 0,
-            last_told: Zxid(0),
+            told: Place::default(),
+            seen: Place::default(),
             tally: Tally::default(),
         }
     }
@@ -147,12 +176,20 @@ impl Judge {
     pub fn round(&mut self, watched: &Watched, round: &Round<'_>) -> Result<(), Violation> {
         let (notes, glimpses) = (watched.take_notes(), watched.take_glimpses());
         // A listener may read a version of the new ensemble before it is told of the reset.
-        self.resets += notes.iter().filter(|note| matches!(note, Note::Reset)).count();
+        let resets = notes.iter().filter(|note| matches!(note, Note::Reset)).count();
+        self.resets += resets;
         self.tally.resets = self.resets as u64;
+        let changes = round.histories.len() - 1;
+        Check::NoFalseAlarm.that(resets <= changes, || {
+            format!("{}: {resets} resets were told, and history has changed {changes} times", self.root)
+        })?;
+        Check::Honest.that(resets > 0 || !round.must_be_told, || {
+            format!("{}: the ensemble was wiped, and no reset was told", self.root)
+        })?;
 
         let mut pasts: Vec<Past<'_>> = round.histories.iter().map(Past::of).collect();
         let multis: Vec<_> = round.histories.iter().map(History::multis).collect();
-        let mut checked = HashSet::new();
+        let mut counted = HashSet::new();
         for note in notes {
             match note {
                 Note::Node { told, path, node, old } => {
@@ -165,37 +202,45 @@ impl Judge {
                         self.replay.assert_equals(&snapshot)?;
                         self.tally.replayed += 1;
                     }
-                    let era = self.follow_era(snapshot.zxid(), round)? - round.first_era;
-                    if checked.insert((era, snapshot.zxid(), snapshot.is_cut(), snapshot.len())) {
+                    let place = self.place(self.told, self.told.era, &snapshot, round, &mut pasts)?;
+                    if place.era > std::mem::replace(&mut self.told, place).era {
+                        self.observer.reset();
+                    }
+                    let era = place.era - round.first_era;
+                    // What is none may be a mixture.
+                    if snapshot.is_cut() || place.era == round.last_era() {
                         let near = near(&multis[era], snapshot.zxid());
                         let truth = snapshot.is_cut().then(|| pasts[era].at(snapshot.zxid()));
                         self.observer.published(&snapshot, truth, false, &Excused::new(), near)?;
-                        self.count(&snapshot);
                     }
+                    self.count(&snapshot, era, &mut counted);
                 }
                 Note::Connection(kind) => self.connection(kind)?,
                 Note::Reset => {}
             }
         }
-        self.glimpses(&glimpses, round, &mut pasts, &mut checked)?;
+        self.glimpses(&glimpses, round, &mut pasts, &mut counted)?;
+        self.synced(&watched.take_synced(), round, &mut pasts)?;
         if let Some(last) = glimpses.last() {
             let same = self.replay.assert_equals(&last.snapshot);
             same.map_err(|violation| Violation {
                 what: format!("at rest: {}", violation.what),
                 ..violation
             })?;
-            self.last_told = last.snapshot.zxid();
         }
-        // A new ensemble may have come without an event: when all that is shown was the same before.
-        if std::mem::replace(&mut self.told_era, round.last_era()) < round.last_era() {
+        // A new history may have come without an event: when all that is shown was the same before.
+        if std::mem::replace(&mut self.told.era, round.last_era()) < round.last_era() {
             self.observer.reset();
         }
-        Check::Honest.that(self.resets >= round.last_era(), || {
-            format!("{}: the ensemble was wiped, and no reset was reported", self.root)
-        })
+        self.seen.era = round.last_era();
+        Ok(())
     }
 
-    fn count(&mut self, snapshot: &Snapshot) {
+    /// Counts a version once, whoever has found it.
+    fn count(&mut self, snapshot: &Snapshot, era: usize, counted: &mut HashSet<Counted>) {
+        if !counted.insert((era, snapshot.zxid(), snapshot.is_cut(), snapshot.len())) {
+            return;
+        }
         if snapshot.is_cut() {
             self.tally.cuts += 1;
         } else {
@@ -203,21 +248,37 @@ impl Judge {
         }
     }
 
-    /// In which of all histories a listener is that finds a version at `zxid`.
-    fn follow_era(&mut self, zxid: Zxid, round: &Round<'_>) -> Result<usize, Violation> {
-        if zxid < std::mem::replace(&mut self.last_told, zxid) {
-            self.told_era += 1;
-            self.observer.reset();
+    /// *exact*, *monotonic*: where a version stands that was found behind one at `last`, in a history not before `era`.
+    fn place(
+        &self,
+        last: Place,
+        era: usize,
+        snapshot: &Snapshot,
+        round: &Round<'_>,
+        pasts: &mut [Past<'_>],
+    ) -> Result<Place, Violation> {
+        let zxid = snapshot.zxid();
+        let went_back = zxid < last.zxid;
+        let place = Place { era: era.max(last.era), zxid, backs: last.backs + usize::from(went_back) };
+        Check::Monotonic.that(place.backs <= self.resets, || {
+            format!(
+                "{} went back from {} to {zxid}, and {} resets were told",
+                self.root, last.zxid, self.resets
+            )
+        })?;
+        if !snapshot.is_cut() {
+            let era = if went_back { round.last_era() } else { place.era };
+            return Ok(Place { era, ..place });
         }
-        self.check_era(self.told_era, zxid, round)?;
-        Ok(self.told_era)
-    }
-
-    /// Zxids go back when the ensemble did, and the cache has said so.
-    fn check_era(&self, era: usize, zxid: Zxid, round: &Round<'_>) -> Result<(), Violation> {
-        Check::Monotonic.that(era <= round.last_era().min(self.resets), || {
-            format!("{} went back to {zxid}, and {} resets were reported", self.root, self.resets)
-        })
+        let mut found = Vec::new();
+        for era in place.era..=round.last_era() {
+            let truth = pasts[era - round.first_era].at(zxid);
+            let Some(difference) = difference(snapshot, truth, self.root, false, &Excused::new()) else {
+                return Ok(Place { era, ..place });
+            };
+            found.push(format!("in history {era} {difference}"));
+        }
+        Err(Check::Exact.violated(format!("the cut of {} at {zxid}: {}", self.root, found.join("; "))))
     }
 
     fn connection(&mut self, kind: EventKind) -> Result<(), Violation> {
@@ -256,33 +317,47 @@ impl Judge {
         glimpses: &[Glimpse],
         round: &Round<'_>,
         pasts: &mut [Past<'_>],
-        checked: &mut HashSet<(usize, Zxid, bool, usize)>,
+        counted: &mut HashSet<Counted>,
     ) -> Result<(), Violation> {
         let touching: Vec<_> = round.histories.iter().map(|history| history.touching(self.root)).collect();
         for glimpse in glimpses {
             let snapshot = &glimpse.snapshot;
-            self.check_era(glimpse.era, snapshot.zxid(), round)?;
-            let era = glimpse.era - round.first_era;
-            if checked.insert((era, snapshot.zxid(), snapshot.is_cut(), snapshot.len())) {
-                self.count(snapshot);
-                if snapshot.is_cut() {
-                    let truth = pasts[era].at(snapshot.zxid());
-                    let difference = difference(snapshot, truth, self.root, false, &Excused::new());
-                    Check::Exact.that(difference.is_none(), || {
-                        format!(
-                            "the cut of {} at {}: {}",
-                            self.root,
-                            snapshot.zxid(),
-                            difference.unwrap_or_default()
-                        )
-                    })?;
-                }
-            }
+            let era = glimpse.claim.as_ref().map_or(self.seen.era, |claim| round.era_at(claim.contact));
+            self.seen = self.place(self.seen, era, snapshot, round, pasts)?;
+            let era = self.seen.era - round.first_era;
+            self.count(snapshot, era, counted);
             if let Some(claim) = &glimpse.claim {
-                self.claim(claim, snapshot, &touching[era])?;
+                // What others have shown says something of this history alone.
+                let of_this = glimpse.era == self.seen.era;
+                self.claim(claim, snapshot, &touching[era], of_this)?;
             }
         }
         self.fed(glimpses, round, &touching[0])
+    }
+
+    fn synced(
+        &mut self,
+        synced: &[Synced],
+        round: &Round<'_>,
+        pasts: &mut [Past<'_>],
+    ) -> Result<(), Violation> {
+        for Synced { era, acknowledged, snapshot } in synced.iter().filter(|synced| synced.snapshot.is_cut())
+        {
+            self.tally.syncs += 1;
+            let zxid = snapshot.zxid();
+            let at = Place { era: *era, zxid, backs: self.resets };
+            let place = self.place(at, *era, snapshot, round, pasts)?;
+            let touching = round.histories[place.era - round.first_era].touching(self.root);
+            let missing = touching.iter().map(|(at, _)| *at).find(|at| *at > zxid);
+            Check::Synced.that(missing.is_none_or(|missing| missing > *acknowledged), || {
+                format!(
+                    "{} was in sync at {zxid}, without {}, when {acknowledged} had been acknowledged",
+                    self.root,
+                    missing.unwrap_or_default()
+                )
+            })?;
+        }
+        Ok(())
     }
 
     fn claim(
@@ -290,6 +365,7 @@ impl Judge {
         claim: &Claim,
         snapshot: &Snapshot,
         touching: &[(Zxid, Millis)],
+        siblings_count: bool,
     ) -> Result<(), Violation> {
         self.tally.claims += claim.times;
         let zxid = snapshot.zxid();
@@ -299,7 +375,7 @@ impl Judge {
         // The oldest change that the version does not have.
         let missing = touching.partition_point(|(at, _)| *at <= zxid);
         let Some((missing, written)) = touching.get(missing) else { return Ok(()) };
-        Check::Honest.that(*missing > claim.sibling, || {
+        Check::Honest.that(!siblings_count || *missing > claim.sibling, || {
             format!(
                 "{} was said to be in step at {zxid}, without {missing}, when a cache of the same client had shown {}",
                 self.root, claim.sibling

@@ -11,11 +11,16 @@ use treecache::{Client, Config, Event, EventKind, Node, Snapshot, State, Status,
 use treecache_checks::Told;
 use treecache_test_support::{Ensemble, Proxy};
 
+use crate::writers::Acknowledged;
+
 /// How often the caches are asked.
 const POLL: Duration = Duration::from_millis(2);
 /// What one cache of a client has shown must be known to the others at a later contact; ages are in whole
 /// milliseconds.
 const LATER: Duration = Duration::from_millis(20);
+
+/// How long a call of `sync` may wait.
+const SYNC_BOUND: Duration = Duration::from_secs(3);
 
 /// Milliseconds since the Unix epoch, as servers write them to their logs.
 pub type Millis = i64;
@@ -39,6 +44,7 @@ pub struct Watched {
     pub cache: Arc<TreeCache>,
     tape: Arc<Mutex<Vec<Note>>>,
     glimpses: Mutex<Vec<Glimpse>>,
+    synced: Mutex<Vec<Synced>>,
 }
 
 /// What a listener was told.
@@ -62,10 +68,19 @@ pub enum Note {
 /// What somebody who asks finds, for as long as it is the same version.
 pub struct Glimpse {
     pub first_seen: Millis,
-    /// How many times zxids went back before it.
+    /// In which history the ensemble was. The version may still be of one before.
     pub era: usize,
     pub snapshot: Snapshot,
     pub claim: Option<Claim>,
+}
+
+/// What could be read when a `sync` had been answered with success.
+pub struct Synced {
+    /// In which history the ensemble was, all the time.
+    pub era: usize,
+    /// What writers had been told of before the call.
+    pub acknowledged: Zxid,
+    pub snapshot: Snapshot,
 }
 
 /// The cache said that it was in step, and this was its version.
@@ -75,12 +90,6 @@ pub struct Claim {
     pub contact: Millis,
     /// The newest cut that another cache of the client had shown some time before that contact.
     pub sibling: Zxid,
-}
-
-impl Glimpse {
-    fn is_of(&self, snapshot: &Snapshot) -> bool {
-        is_same(&self.snapshot, snapshot)
-    }
 }
 
 /// As far as it can be told from outside.
@@ -194,7 +203,7 @@ impl Watched {
         };
         cache.listen_fault(fault_listener).expect("a fault listener");
         cache.start().expect("started");
-        Watched { client: number, root, cache, tape, glimpses: Mutex::default() }
+        Watched { client: number, root, cache, tape, glimpses: Mutex::default(), synced: Mutex::default() }
     }
 
     /// What was told since this was called last.
@@ -206,13 +215,27 @@ impl Watched {
     pub fn take_glimpses(&self) -> Vec<Glimpse> {
         mem::take(&mut *lock(&self.glimpses))
     }
+
+    /// The calls of `sync` that were answered since this was called last.
+    pub fn take_synced(&self) -> Vec<Synced> {
+        mem::take(&mut *lock(&self.synced))
+    }
 }
 
-/// What the one who asks remembers of a cache.
-#[derive(Default, Clone)]
-struct Memory {
-    zxid: Zxid,
-    era: usize,
+/// Calls `sync` of one cache after the other until `stop`.
+pub fn keep_syncing(caches: &[Watched], acknowledged: &Acknowledged, stop: &AtomicBool, seed: u64) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    while !stop.load(Ordering::Relaxed) {
+        let watched = &caches[random.usize(..caches.len())];
+        let (era, newest) = acknowledged.newest();
+        if watched.cache.sync(Some(SYNC_BOUND)).is_ok() {
+            let snapshot = watched.cache.snapshot().expect("the cache is open");
+            if acknowledged.era() == era {
+                lock(&watched.synced).push(Synced { era, acknowledged: newest, snapshot });
+            }
+        }
+        thread::sleep(Duration::from_millis(random.u64(..60)));
+    }
 }
 
 /// A cut that a cache of a client has shown.
@@ -223,54 +246,52 @@ struct Shown {
 }
 
 /// Asks all caches again and again until `stop`.
-pub fn poll(caches: &[Watched], stop: &AtomicBool) {
-    let mut memories = vec![Memory::default(); caches.len()];
+pub fn poll(caches: &[Watched], acknowledged: &Acknowledged, stop: &AtomicBool) {
+    let mut lasts: Vec<Option<(u64, Snapshot)>> = caches.iter().map(|_| None).collect();
     let mut shown: Vec<Vec<Shown>> = PLANS.iter().map(|_| Vec::new()).collect();
     while !stop.load(Ordering::Relaxed) {
-        for (watched, memory) in caches.iter().zip(&mut memories) {
-            glimpse(watched, memory, &mut shown[watched.client]);
+        for (watched, last) in caches.iter().zip(&mut lasts) {
+            glimpse(watched, acknowledged.era(), last, &mut shown[watched.client]);
         }
         thread::sleep(POLL);
     }
 }
 
-fn glimpse(watched: &Watched, memory: &mut Memory, shown: &mut Vec<Shown>) {
+/// `last`: what was found the last time, and how many versions there had been.
+fn glimpse(watched: &Watched, era: usize, last: &mut Option<(u64, Snapshot)>, shown: &mut Vec<Shown>) {
     let cache = &watched.cache;
     let snapshot = || cache.snapshot().expect("the cache is open");
     // In this order: what was told of the contact had been told when the state was asked for. And what is said to
     // be in step is the version there was at that moment, so only one that was there before and after.
     let asked = Instant::now();
     let contact = cache.state().1.and_then(|age| asked.checked_sub(age));
+    let versions = cache.stats().versions;
     let before = snapshot();
     let state = cache.state().0;
     let after = snapshot();
 
-    if after.zxid() < memory.zxid {
-        memory.era += 1;
-    }
-    memory.zxid = after.zxid();
     let is_claim = state == State::InStep && is_same(&before, &after);
     let contact = contact.filter(|_| is_claim);
+    let known = |cut: &&Shown| cut.era == era;
     let sibling = contact.and_then(|contact| {
-        let known = |cut: &&Shown| cut.era == memory.era && cut.at + LATER < contact;
-        shown.iter().filter(known).map(|cut| cut.zxid).max()
+        let earlier = |cut: &&Shown| cut.at + LATER < contact;
+        shown.iter().filter(known).filter(earlier).map(|cut| cut.zxid).max()
     });
-    if after.is_cut() {
-        let newest = shown.iter().filter(|cut| cut.era == memory.era).map(|cut| cut.zxid).max();
-        if newest < Some(after.zxid()) {
-            shown.push(Shown { at: Instant::now(), era: memory.era, zxid: after.zxid() });
-            // Contacts are seldom older than these.
-            if shown.len() > 64 {
-                shown.remove(0);
-            }
+
+    let is_new = !last.as_ref().is_some_and(|(count, last)| *count == versions && is_same(last, &after));
+    *last = Some((versions, after.clone()));
+    let newest = shown.iter().filter(known).map(|cut| cut.zxid).max();
+    if after.is_cut() && is_new && newest < Some(after.zxid()) {
+        shown.push(Shown { at: Instant::now(), era, zxid: after.zxid() });
+        // Contacts are seldom older than these.
+        if shown.len() > 64 {
+            shown.remove(0);
         }
     }
-
     let mut glimpses = lock(&watched.glimpses);
-    let is_known = glimpses.last().is_some_and(|last| last.era == memory.era && last.is_of(&after));
-    if !is_known {
+    if is_new || glimpses.last().is_none_or(|last| last.era != era) {
         let first_seen = wall(asked);
-        glimpses.push(Glimpse { first_seen, era: memory.era, snapshot: after, claim: None });
+        glimpses.push(Glimpse { first_seen, era, snapshot: after, claim: None });
     }
     let (Some(contact), Some(glimpse)) = (contact, glimpses.last_mut()) else { return };
     let claim = glimpse.claim.get_or_insert(Claim { times: 0, contact: Millis::MIN, sibling: Zxid(0) });

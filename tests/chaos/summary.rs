@@ -14,11 +14,10 @@ pub struct Summary {
     /// Rounds that say nothing, as servers have contradicted each other.
     pub void: usize,
     pub faults: Toll,
-    /// Of how many ensembles, each from zxid 0.
-    pub ensembles: usize,
+    pub histories: usize,
     pub transactions: usize,
     pub writers_connections: u64,
-    /// The longest time from the end of the faults until all were in step; in rounds without a wipe, and with one.
+    /// The longest time from the end of the faults until all were in step; where history goes on, and where not.
     pub longest_to_be_in_step: [Duration; 2],
     /// By the names of the caches.
     pub tallies: Vec<(String, Tally)>,
@@ -43,11 +42,11 @@ impl fmt::Display for Summary {
         writeln!(f, "faults: {}", self.faults)?;
         writeln!(
             f,
-            "{} transactions in {} ensembles, by {} connections of writers",
-            self.transactions, self.ensembles, self.writers_connections
+            "{} transactions in {} histories, by {} connections of writers",
+            self.transactions, self.histories, self.writers_connections
         )?;
-        let [ordinary, wiped] = self.longest_to_be_in_step;
-        writeln!(f, "longest until all were in step: {ordinary:.1?}, behind a wiped ensemble {wiped:.1?}")?;
+        let [ordinary, other] = self.longest_to_be_in_step;
+        writeln!(f, "longest until all were in step: {ordinary:.1?}, in another history {other:.1?}")?;
         writeln!(f, "{HEADING}")?;
         let mut total = Tally::default();
         for (name, tally) in &self.tallies {
@@ -59,12 +58,12 @@ impl fmt::Display for Summary {
 }
 
 const HEADING: &str = "
-     versions seen |  replayed were  | said to be in step,  | the connection was | resets | changes waited
-     cuts   others |  events versions|   times  behind, ms  |   gone  lost  back |        |  times for ms";
+     versions seen |  replayed were  | said to be in step,  | in sync | the connection was | resets | changes waited
+     cuts   others |  events versions|   times  behind, ms  |   times |   gone  lost  back |        |  times for ms";
 
 fn line(f: &mut fmt::Formatter<'_>, tally: &Tally, name: &str) -> fmt::Result {
     write!(f, "{:9} {:8} | {:7} {:7} ", tally.cuts, tally.others, tally.events, tally.replayed)?;
-    write!(f, "| {:8} {:10}  ", tally.claims, tally.stalest)?;
+    write!(f, "| {:8} {:10}  | {:7} ", tally.claims, tally.stalest, tally.syncs)?;
     write!(f, "| {:6} {:5} {:5} | {:6} ", tally.suspended, tally.lost, tally.reconnected, tally.resets)?;
     writeln!(f, "| {:6} {:6}  {name}", tally.waits, tally.longest_wait)
 }

@@ -1,11 +1,12 @@
 //! Those who write, whatever happens to the ensemble. What comes of a write they need not know: the log tells.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use treecache::Zxid;
 use treecache_test_support::zookeeper::{Acl, CreateMode, ZkError, ZooKeeper};
 use treecache_test_support::{Op, Witness, Writer};
 
@@ -20,11 +21,41 @@ const QUIET_BOUND: Duration = Duration::from_secs(90);
 /// What ends a step early: the connection is of no more use.
 struct Lost;
 
+/// The newest transaction that was answered to anybody who writes, in the history that the ensemble is in.
+#[derive(Default)]
+pub struct Acknowledged(Mutex<(usize, Zxid)>);
+
+impl Acknowledged {
+    /// In which history that is, counted from 0, and the transaction; zxid 0 before the first.
+    pub fn newest(&self) -> (usize, Zxid) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn era(&self) -> usize {
+        self.newest().0
+    }
+
+    /// `era` was the one before the writer wrote.
+    fn note(&self, era: usize, zxid: Zxid) {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.0 == era {
+            newest.1 = newest.1.max(zxid);
+        }
+    }
+
+    /// Another history begins: no server of the last one is left, and none of the next is there yet.
+    pub fn begin_anew(&self) {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = (newest.0 + 1, Zxid(0));
+    }
+}
+
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     paused: AtomicBool,
     connections: AtomicU64,
+    acknowledged: Arc<Acknowledged>,
 }
 
 /// Writers on threads of their own. They end when this is dropped.
@@ -34,8 +65,9 @@ pub struct Writers {
 }
 
 impl Writers {
-    pub fn start(servers: &[SocketAddr], seed: u64) -> Writers {
-        let shared = Arc::new(Shared { paused: AtomicBool::new(true), ..Shared::default() });
+    pub fn start(servers: &[SocketAddr], seed: u64, acknowledged: Arc<Acknowledged>) -> Writers {
+        let paused = AtomicBool::new(true);
+        let shared = Arc::new(Shared { paused, acknowledged, ..Shared::default() });
         let mut writers = Writers { shared, threads: Vec::new() };
         for number in 0..4 {
             let mut pen = Pen::new(servers, seed.wrapping_add(number));
@@ -136,12 +168,14 @@ impl Pen {
     }
 
     fn write(&mut self, shared: &Shared) {
+        let era = shared.acknowledged.era();
         let connected = match self.writer.take() {
             Some(writer) => Ok(writer),
             None => self.connect(shared, Duration::from_secs(6)),
         };
         let written = connected.and_then(|mut writer| {
             self.burst(&mut writer)?;
+            shared.acknowledged.note(era, Zxid(writer.newest_zxid()));
             Ok(writer)
         });
         match written {

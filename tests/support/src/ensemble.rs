@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::port::Port;
-use crate::{Proxy, Server, ServerBuilder};
+use crate::{Backup, Proxy, Server, ServerBuilder};
 
 const SERVERS: usize = 3;
 
@@ -123,6 +123,25 @@ impl Ensemble {
     pub fn wipe_all(&mut self) {
         for server in &mut self.servers {
             server.wipe();
+        }
+    }
+
+    /// As [`wipe_all`](Self::wipe_all), but they start again in the epoch behind `epoch`.
+    pub fn wipe_all_but_epoch(&mut self, epoch: i64) {
+        for server in &mut self.servers {
+            server.wipe_all_but_epoch(epoch);
+        }
+    }
+
+    /// Keeps copies of the data of all servers, which must be down.
+    pub fn back_up(&self) -> Vec<Backup> {
+        self.servers.iter().map(Server::back_up).collect()
+    }
+
+    /// Puts copies in place of the data of all servers, which must be down.
+    pub fn put_back(&mut self, backups: &[Backup]) {
+        for (server, backup) in self.servers.iter_mut().zip(backups) {
+            server.put_back(backup);
         }
     }
 

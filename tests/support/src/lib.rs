@@ -1,7 +1,8 @@
 //! What the integration tests stand on: real ZooKeeper servers, a proxy that misbehaves on command, and clients
 //! that owe nothing to the library under test.
 //!
-//! - [`Server`]: a ZooKeeper server that can be killed, restarted, paused and wiped;
+//! - [`Server`]: a ZooKeeper server that can be killed, restarted, paused, wiped and put back, or does on command what
+//!   no client can ask of it;
 //! - [`Ensemble`]: three of them that are one, and can be kept from each other;
 //! - [`TransactionLog`]: what a server has written down, read from its files;
 //! - [`Proxy`]: stands between a client and a server, delays, cuts and swallows, frame by frame if need be;
@@ -28,7 +29,7 @@ pub use acl::{Acl, digest_id};
 pub use bank::{Bank, OPENING_BALANCE, Trade};
 pub use ensemble::{Ensemble, Partition};
 pub use proxy::{Proxy, ReplyFrame, RequestFrame, Verdict};
-pub use server::{Server, ServerBuilder, Version, shared};
+pub use server::{Backup, Server, ServerBuilder, Version, shared};
 pub use tls::{Ca, Identity};
 pub use transaction_log::{Logged, LoggedChange, TransactionLog};
 pub use witness::{TruthNode, TruthStat, Witness};

@@ -64,7 +64,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    upstream: SocketAddr,
+    upstream: Mutex<SocketAddr>,
     /// The bytes are ZooKeeper's client protocol.
     frames: bool,
     ending: AtomicBool,
@@ -130,7 +130,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
         let addr = listener.local_addr().expect("the port's number");
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: Mutex::new(upstream),
             frames,
             ending: AtomicBool::new(false),
             refuse: AtomicBool::new(false),
@@ -158,7 +158,12 @@ impl Proxy {
 
     /// Where it connects its clients to.
     pub fn upstream(&self) -> SocketAddr {
-        self.shared.upstream
+        *lock(&self.shared.upstream)
+    }
+
+    /// Connects new clients to another server, as when a name comes to mean another address. Those there are stay.
+    pub fn redirect(&self, upstream: SocketAddr) {
+        *lock(&self.shared.upstream) = upstream;
     }
 
     /// The connect string: `127.0.0.1:port`.
@@ -264,7 +269,8 @@ impl Shared {
     }
 
     fn serve(self: &Arc<Self>, number: usize, client: TcpStream) {
-        let Ok(server) = TcpStream::connect_timeout(&self.upstream, Duration::from_secs(5)) else { return };
+        let upstream = *lock(&self.upstream);
+        let Ok(server) = TcpStream::connect_timeout(&upstream, Duration::from_secs(5)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (to_client, to_server) = (Pipe::default(), Pipe::default());
         let connection = Arc::new(Connection { number, client, server, to_client, to_server });
@@ -629,10 +635,13 @@ mod tests {
     }
 
     #[test]
-    fn a_client_finds_a_server_that_is_not_there_closed() {
+    fn a_client_finds_a_server_that_is_not_there_closed_until_the_way_leads_to_another() {
         let nobody =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a port");
         let proxy = Proxy::start(nobody);
         assert_eq!(Writer::connect(proxy.addr(), Duration::from_secs(10)).err(), Some(-4));
+        proxy.redirect(shared().addr());
+        assert_eq!(proxy.upstream(), shared().addr());
+        writer(&proxy).ping().expect("an answer");
     }
 }

@@ -78,6 +78,7 @@ pub struct ServerBuilder {
     sasl: Vec<(String, String)>,
     /// `myid`, of a member of an ensemble.
     id: Option<usize>,
+    commanded: bool,
 }
 
 impl ServerBuilder {
@@ -124,6 +125,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Lets the server do what [`Server::command`] says. Needs a JDK.
+    pub fn commanded(mut self) -> Self {
+        self.commanded = true;
+        self
+    }
+
     /// Starts the server and waits until it serves.
     ///
     /// # Panics
@@ -146,7 +153,9 @@ impl ServerBuilder {
         let folder = tempfile::Builder::new().prefix("treecache-zookeeper-").tempdir();
         let folder = folder.expect("a folder for the server").keep();
         let secure_port = self.tls.is_some().then(Port::reserve);
-        let server = Server { port: Port::reserve(), secure_port, folder, builder: self, process: None };
+        let command_port = self.commanded.then(Port::reserve);
+        let server =
+            Server { port: Port::reserve(), secure_port, command_port, folder, builder: self, process: None };
         server.configure();
         server
     }
@@ -157,6 +166,7 @@ impl ServerBuilder {
 pub struct Server {
     port: Port,
     secure_port: Option<Port>,
+    command_port: Option<Port>,
     folder: PathBuf,
     builder: ServerBuilder,
     process: Option<Process>,
@@ -201,6 +211,7 @@ impl Server {
             tls: None,
             sasl: Vec::new(),
             id: None,
+            commanded: false,
         }
     }
 
@@ -262,6 +273,57 @@ impl Server {
     pub fn wipe(&mut self) {
         assert!(self.process.is_none(), "kill the server before wiping its data");
         fs::remove_dir_all(self.data()).expect("the server's data removed");
+    }
+
+    /// Keeps a copy of the data of a server that is down.
+    pub fn back_up(&self) -> Backup {
+        assert!(self.process.is_none(), "kill the server before its data are copied");
+        let folder = tempfile::Builder::new().prefix("backup-").tempdir_in(&self.folder);
+        let folder = folder.expect("a folder for the copy");
+        copy_folder(&self.data(), folder.path());
+        Backup { folder }
+    }
+
+    /// Puts a copy in place of the data of a server that is down. It may be that of another server.
+    pub fn put_back(&mut self, backup: &Backup) {
+        if self.data().exists() {
+            self.wipe();
+        }
+        copy_folder(backup.folder.path(), &self.data());
+    }
+
+    /// Deletes the data but the epoch: an ensemble whose servers are all down begins anew in the one behind
+    /// `epoch`, as if it had had that many elections.
+    pub fn wipe_all_but_epoch(&mut self, epoch: i64) {
+        self.wipe();
+        fs::create_dir_all(self.history()).expect("a folder for the data");
+        for file in ["acceptedEpoch", "currentEpoch"] {
+            fs::write(self.history().join(file), epoch.to_string()).expect("the epoch written");
+        }
+    }
+
+    /// The zxid of the last transaction, or what the server takes for one.
+    pub fn zxid(&self) -> i64 {
+        let answer = self.four_letter("srvr");
+        let hex = answer.split("Zxid: 0x").nth(1).and_then(|rest| rest.lines().next());
+        hex.and_then(|hex| i64::from_str_radix(hex, 16).ok())
+            .unwrap_or_else(|| panic!("no zxid in {answer:?}"))
+    }
+
+    /// Has the server do what no client can ask of it; `tests/support/java` says what there is. Returns when done.
+    ///
+    /// # Panics
+    /// When it cannot be done, or the server was not made for it.
+    #[track_caller]
+    pub fn command(&self, command: &str) {
+        let port = self.command_port.as_ref().expect("a server that can be commanded").number;
+        let answer = four_letter((Ipv4Addr::LOCALHOST, port).into(), &format!("{command}\n"), START_BOUND);
+        assert_eq!(answer.expect("an answer").trim_end(), "ok", "{}", self.log());
+    }
+
+    /// A path within the server's folder, for [`command`](Self::command). Nothing is made there.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().expect("a path in UTF-8").to_owned()
     }
 
     /// What the server is: `standalone`, `leader` or `follower`; `None` while it does not serve.
@@ -387,10 +449,12 @@ impl Server {
         }
         command.args(["-cp", &self.builder.version.classpath()]);
         command.arg(match self.builder.id {
-            None => "org.apache.zookeeper.server.ZooKeeperServerMain",
-            Some(_) => "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+            _ if self.builder.commanded => self.write_file("CommandedServer.java", COMMANDED_SERVER),
+            None => "org.apache.zookeeper.server.ZooKeeperServerMain".into(),
+            Some(_) => "org.apache.zookeeper.server.quorum.QuorumPeerMain".into(),
         });
         command.arg(self.folder.join("zoo.cfg"));
+        command.args(self.command_port.as_ref().map(|port| port.number.to_string()));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // Its own process group: what ends the test process by its group must leave the shell to clean up.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -444,6 +508,27 @@ pub fn shared() -> &'static Server {
     SHARED.get_or_init(Server::start)
 }
 
+/// The data of a server as they were. It is within the server's folder, and gone with it or when this is dropped.
+pub struct Backup {
+    folder: tempfile::TempDir,
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder's entries") {
+        let from = entry.expect("a folder's entry").path();
+        let to = to.join(from.file_name().expect("a name"));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("a copy");
+        }
+    }
+}
+
+/// Java compiles it when it starts it.
+const COMMANDED_SERVER: &str = include_str!("../java/CommandedServer.java");
+
 /// Where a server finds its users.
 const JAAS: &str = "jaas.conf";
 
@@ -494,6 +579,57 @@ mod tests {
         assert!(!Witness::connect(&server.hosts()).exists("/kept"));
         drop(server);
         assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_server_that_is_put_back_has_what_it_had() {
+        let mut server = Server::start();
+        Witness::connect(&server.hosts()).create("/kept", b"data");
+        server.kill();
+        let backup = server.back_up();
+        server.restart();
+        let zxid = server.zxid();
+        let witness = Witness::connect(&server.hosts());
+        witness.set("/kept", b"later");
+        witness.create("/late", b"");
+        server.kill();
+        server.put_back(&backup);
+        server.restart();
+        assert_eq!(server.zxid(), zxid);
+        let witness = Witness::connect(&server.hosts());
+        assert_eq!(witness.get("/kept").expect("/kept").0, b"data");
+        assert!(!witness.exists("/late"));
+    }
+
+    #[test]
+    fn a_server_does_what_it_is_told() {
+        let server = Server::builder().commanded().start();
+        let mut writer = Writer::connect(server.addr(), Duration::from_secs(20)).expect("a session");
+        let witness = Witness::connect(&server.hosts());
+        writer.create("/a", Some(b"1"), 0).expect("a node");
+        let folder = server.path("snapshot");
+        server.command(&format!("snapshot {folder}"));
+        let zxid = writer.set("/a", Some(b"2")).expect("a set");
+        server.command(&format!("restore {folder}"));
+        assert_eq!(server.zxid(), zxid - 1);
+        assert_eq!(witness.get("/a").expect("/a").0, b"1");
+        assert_eq!(writer.set("/a", Some(b"3")), Ok(zxid + 1));
+
+        server.command(&format!("cversion /a {}", i32::MAX));
+        let before = witness.stat("/a").expect("/a");
+        writer.create("/a/b", None, 0).expect("a node");
+        let after = witness.stat("/a").expect("/a");
+        assert_eq!((after.cversion, after.pzxid), (before.cversion - 1, before.pzxid));
+
+        server.command("hold /a");
+        writer.send_set("/a", Some(b"held")).expect("a set");
+        thread::scope(|scope| {
+            let held = scope.spawn(|| writer.drain());
+            thread::sleep(Duration::from_millis(300));
+            assert!(!held.is_finished());
+            server.command("release");
+            held.join().expect("no panic").expect("a set");
+        });
     }
 
     #[test]

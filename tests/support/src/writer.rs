@@ -93,6 +93,7 @@ pub struct Writer {
     passwd: [u8; 16],
     timeout: Duration,
     next_xid: i32,
+    newest: i64,
     /// What was sent and is not answered yet, in order: the xid, and whether it was a transaction.
     pending: VecDeque<(i32, bool)>,
 }
@@ -122,6 +123,7 @@ impl Writer {
             passwd: [0; 16],
             timeout: Duration::ZERO,
             next_xid: 1,
+            newest: 0,
             pending: VecDeque::new(),
         };
         let mut request = Encoder::default();
@@ -161,6 +163,11 @@ impl Writer {
     /// The session timeout that the server granted.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// The newest transaction that was answered: of what was written, or was tried in vain. 0 before the first.
+    pub fn newest_zxid(&self) -> i64 {
+        self.newest
     }
 
     /// Applies all of `ops` or none, and returns the zxid. The error is that of the operation that failed.
@@ -297,6 +304,9 @@ impl Writer {
         let header = (|| Some((reply.int()?, reply.long()?, reply.int()?)))();
         let (xid, zxid, error) = header.ok_or(CONNECTION_LOSS)?;
         assert_eq!(xid, expected, "an answer out of order");
+        if xid > 0 {
+            self.newest = self.newest.max(zxid);
+        }
         if error != 0 {
             return Err(error);
         }
