@@ -66,6 +66,20 @@ fn a_new_session_says_nothing_of_what_happened_before_it() {
 }
 
 #[test]
+fn what_is_believed_of_the_same_session_is_not_believed_of_another() {
+    // The server was put back to behind the newest change of the tree, and the change since is of none of the anchors.
+    let mut world = World::in_step_with(&wide(200));
+    for number in 0..40 {
+        world.write(&[set(&format!("/{}", 100 + number), 3)]);
+    }
+    world.write(&[]);
+    world.sync(1);
+    world.rest();
+    put_back(&mut world, false, 1, &[set("/7", 3)]);
+    assert_eq!(world.progress.resyncs, 1);
+}
+
+#[test]
 fn what_no_single_history_can_hold_is_told_and_all_is_read_anew() {
     for (what, by, writes) in [
         ("one zxid with two times of creation", 2, vec![create("/big"), set("/big", 9000), set("/a", 1)]),
@@ -121,19 +135,24 @@ fn what_a_notification_took_out_of_the_tree_was_seen_all_the_same() {
 
 #[test]
 fn other_children_of_the_same_number_are_found_though_no_number_shows_them() {
-    // The session is another one, and the branches differ in names alone.
-    let mut world = World::in_step_with(&[create(""), create("/dir")]);
-    world.write(&[create("/dir/a")]);
-    world.rest();
-    world.disconnect();
-    world.resumes = false;
-    world.server.put_back(Zxid(world.server.zxid.0 - 1));
-    world.write(&[create("/dir/b")]);
-    world.write(&[]);
-    world.connect();
-    world.rest();
-    world.assert_in_step();
-    assert!(world.version().tree.get("dir/b").is_some());
+    // Where that is evidence, and where nothing is.
+    for (chroot, resets) in [("/", 1), ("/zookeeper", 0)] {
+        let mut world = World::below(chroot, options(), 1);
+        world.write(&[create(""), create("/dir")]);
+        world.connect();
+        world.rest();
+        world.write(&[create("/dir/a")]);
+        world.rest();
+        world.disconnect();
+        world.server.put_back(Zxid(world.server.zxid.0 - 1));
+        world.write(&[create("/dir/b")]);
+        world.write(&[]);
+        world.connect();
+        world.rest();
+        world.assert_in_step();
+        assert!(world.version().tree.get("dir/b").is_some());
+        assert_eq!(world.resets(), resets);
+    }
 }
 
 #[test]

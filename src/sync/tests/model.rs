@@ -324,11 +324,16 @@ pub fn path(path: &str) -> NodePath {
 
 impl World {
     pub fn new(options: Options, seed: u64) -> World {
+        World::below("/", options, seed)
+    }
+
+    /// With that chroot, of which nothing shows here but what the cache makes of it.
+    pub fn below(chroot: &str, options: Options, seed: u64) -> World {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(seed);
         World {
             server: Server::default(),
-            cache: Synchroniser::new(path(ROOT), &NodePath::root(), options, rng, now),
+            cache: Synchroniser::new(path(ROOT), &path(chroot), options, rng, now),
             now,
             connected: false,
             resumes: false,
