@@ -671,7 +671,8 @@ impl World {
             return Ok(());
         }
         let connection = &mut self.connections[id];
-        if connection.silent_until > self.now {
+        // What has waited for the client is through already.
+        if connection.silent_until > self.now && end > connection.waited.0 {
             let until = connection.silent_until;
             self.at(until, Event::Down(id, end));
             return Ok(());
