@@ -64,6 +64,8 @@ enum Event {
     Expiry(i64),
     /// The client's process goes on, after so long.
     Wake(u64),
+    /// Somebody looks at what the caches say of themselves.
+    Look,
     /// Nothing passes on a connection for so long.
     FallSilent(usize, u64),
     Heal,
@@ -401,6 +403,7 @@ impl World {
             Event::Resume(server) => self.resume(server)?,
             Event::Expiry(session) => self.expire_if_due(session),
             Event::Wake(slept) => self.wake(slept),
+            Event::Look => {}
             Event::FallSilent(id, time) => self.connections[id].silent_until = self.now + time,
             Event::Heal => {
                 trace!(self, "no more faults");
@@ -668,7 +671,8 @@ impl World {
             return Ok(());
         }
         let connection = &mut self.connections[id];
-        if connection.silent_until > self.now {
+        // What has waited for the client is through already.
+        if connection.silent_until > self.now && end > connection.waited.0 {
             let until = connection.silent_until;
             self.at(until, Event::Down(id, end));
             return Ok(());

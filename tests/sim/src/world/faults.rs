@@ -85,6 +85,9 @@ impl World {
     fn sleep(&mut self, time: u64) {
         self.asleep_until = self.asleep_until.max(self.now + time);
         self.at(self.asleep_until, Event::Wake(time));
+        for tenths in 1..=10 {
+            self.at(self.asleep_until + self.plan.granted_timeout_ms * 100 * tenths, Event::Look);
+        }
         self.stay_blind(time);
     }
 
