@@ -143,13 +143,7 @@ fn other_children_of_the_same_number_are_found_though_no_number_shows_them() {
         world.rest();
         world.write(&[create("/dir/a")]);
         world.rest();
-        world.disconnect();
-        world.server.put_back(Zxid(world.server.zxid.0 - 1));
-        world.write(&[create("/dir/b")]);
-        world.write(&[]);
-        world.connect();
-        world.rest();
-        world.assert_in_step();
+        put_back(&mut world, false, 1, &[create("/dir/b"), set("", 3)]);
         assert!(world.version().tree.get("dir/b").is_some());
         assert_eq!(world.resets(), resets);
     }
