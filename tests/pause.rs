@@ -105,18 +105,17 @@ fn plant(witness: &Witness) -> [String; 2] {
     roots
 }
 
-#[test]
-fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
-    const NAME: &str = "nobody_is_in_step_by_what_waited_while_the_process_was_stopped";
+/// Runs the test again as a child with this session timeout, and stops it. A word of the server's about another tree waits
+/// in the socket's buffer meanwhile; the change that matters does not get through, be it behind the pause.
+fn paused(test: &str, timeout: &str) -> (Paused, Proxy) {
     if let Ok(told) = std::env::var(CHILD) {
         watch(&told);
     }
     let (witness, proxy) = (Witness::connect(&shared().hosts()), Proxy::start(shared().addr()));
     let roots = plant(&witness);
-    let paused = Paused::start(NAME, "30000", &proxy.hosts(), &roots);
+    let paused = Paused::start(test, timeout, &proxy.hosts(), &roots);
     paused.wait_for("ready");
     paused.signal(libc::SIGSTOP);
-    // A word of the server's about another tree waits in the socket's buffer, and the one that matters is on its way.
     let before = proxy.bytes_to_client();
     witness.set(&roots[1], b"new");
     eventually("a notification", || proxy.bytes_to_client() > before);
@@ -124,6 +123,12 @@ fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
     witness.set(&roots[0], b"new");
     thread::sleep(PAUSE);
     paused.signal(libc::SIGCONT);
+    (paused, proxy)
+}
+
+#[test]
+fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
+    let (paused, proxy) = paused("nobody_is_in_step_by_what_waited_while_the_process_was_stopped", "30000");
     paused.wait_for("CatchingUp old");
     thread::sleep(Duration::from_secs(1));
     proxy.blackhole(false);
@@ -132,23 +137,8 @@ fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
 
 #[test]
 fn a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives() {
-    const NAME: &str = "a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives";
-    if let Ok(told) = std::env::var(CHILD) {
-        watch(&told);
-    }
-    let (witness, proxy) = (Witness::connect(&shared().hosts()), Proxy::start(shared().addr()));
-    let roots = plant(&witness);
-    let paused = Paused::start(NAME, "2000", &proxy.hosts(), &roots);
-    paused.wait_for("ready");
-    paused.signal(libc::SIGSTOP);
-    let before = proxy.bytes_to_client();
-    witness.set(&roots[1], b"new");
-    eventually("a notification", || proxy.bytes_to_client() > before);
-    // Neither the change nor the end of the connection gets through.
-    proxy.blackhole(true);
-    witness.set(&roots[0], b"new");
-    thread::sleep(PAUSE);
-    paused.signal(libc::SIGCONT);
+    let (paused, proxy) =
+        paused("a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives", "2000");
     paused.wait_for("Suspended old");
     proxy.blackhole(false);
     paused.wait_for("InStep new");
