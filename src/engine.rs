@@ -4,7 +4,7 @@
 //! on a connection and the time, and hands out bytes, socket actions and what the caches have to tell.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
@@ -111,6 +111,11 @@ impl Engine {
         if self.is_news && (was_proven || self.session.is_proven()) {
             self.heard = now;
         }
+    }
+
+    /// For how long the caller must not have run to tell a pause.
+    pub fn shortest_pause(&self) -> Duration {
+        self.session.shortest_pause()
     }
 
     /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
@@ -262,7 +267,6 @@ mod tests {
     use crate::state::State;
     use crate::sync::Pace;
     use crate::wire::ServerError;
-    use std::time::Duration;
 
     fn engine(now: Instant) -> Engine {
         engine_with(None, now)

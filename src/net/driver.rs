@@ -27,11 +27,6 @@ pub(super) const SOCKET: Token = Token(1);
 /// How much is read at a time; between two reads everybody else gets a turn.
 const READ_BYTES: usize = 64 << 10;
 
-/// A turn that took so long was a pause: the process was stopped, or the machine slept.
-const PAUSE: Duration = Duration::from_secs(2);
-/// The longest that the thread waits, so that a pause is the longer part of a turn.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
 pub(super) struct Driver {
     poll: Poll,
     commands: Receiver<Command>,
@@ -118,7 +113,7 @@ impl Driver {
     /// The time. A pause since it was last asked for is noticed here, before anything that waited meanwhile is handed on.
     fn now(&mut self) -> Instant {
         let now = clock::now();
-        if now - self.looked >= PAUSE {
+        if now - self.looked >= self.engine.shortest_pause() {
             self.engine.handle_pause(now);
         }
         self.looked = now;
@@ -133,11 +128,13 @@ impl Driver {
         let tls = self.tls.as_ref().and_then(Renewal::poll_timeout);
         let due =
             [self.engine.poll_timeout(), self.connector.poll_timeout(), tls].into_iter().flatten().min();
-        let Some(due) = due else { return LONGEST_WAIT };
+        // So that a pause is the longer part of a turn that is none.
+        let longest = self.engine.shortest_pause() / 2;
+        let Some(due) = due else { return longest };
         // Rounded up, as `poll` rounds down to milliseconds and would be called again too early.
         match due.saturating_duration_since(clock::now()) {
             Duration::ZERO => Duration::ZERO,
-            patience => LONGEST_WAIT.min(patience + Duration::from_millis(1)),
+            patience => longest.min(patience + Duration::from_millis(1)),
         }
     }
 

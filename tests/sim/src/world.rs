@@ -38,8 +38,6 @@ use crate::plan::{Happening, OUT_OF_SIGHT, Plan, ROOT};
 const LIVE_WITHIN: u64 = 120_000_000;
 /// Steps of a run; more, and it spins.
 const MOST_EVENTS: usize = 2_000_000;
-/// So long the client's process stands still before that is noticed, or a third of the session's timeout.
-const PAUSE: u64 = 2_000_000;
 /// Behind so many bytes of a connection it is measured how long they take, where paths are long.
 const LONG: u64 = 10_000;
 /// Of the writers, whose ephemeral nodes go together.
@@ -356,7 +354,7 @@ impl World {
             return;
         }
         trace!(self, "the client's process goes on");
-        if slept >= PAUSE.min(self.plan.granted_timeout_ms * 1000 / 3) {
+        if Duration::from_micros(slept) >= self.engine.shortest_pause() {
             let now = self.instant();
             self.engine.handle_pause(now);
         }
