@@ -200,7 +200,9 @@ impl Engine {
                 let Some((xid, purpose)) = self.purposes.pop_front() else { return };
                 debug_assert_eq!(xid, reply.xid);
                 match self.group.handle_reply(purpose, reply.zxid, reply.error, reply.body(), now) {
-                    Ok(()) => {}
+                    Ok(()) if reply.zxid.is_transaction() => {}
+                    // The header does not say how far the server is, but what was read may.
+                    Ok(()) => self.session.saw_transaction(self.group.undated_newest()),
                     Err(Breach::Malformed(malformed)) => self.session.handle_malformed(malformed, now),
                     Err(Breach::OtherHistory(evidence)) => self.session.handle_other_history(evidence, now),
                     Err(Breach::NoRecursiveWatches(error)) => self.session.handle_no_watches(error, now),

@@ -298,7 +298,9 @@ fn stats_tell_how_the_cache_stands_and_what_was_done() {
     wait_for_state(&cache, State::InStep);
     let back = cache.stats();
     assert_eq!((back.connections, back.resyncs, back.bytes), (2, 1, 48));
-    assert_eq!((back.server, back.reads), (Some(proxy.hosts()), loaded.reads + 10));
+    assert_eq!(back.server, Some(proxy.hosts()));
+    // All of them once; those that were read with the watch before the verification began, twice.
+    assert!((loaded.reads + 10..=loaded.reads + 20).contains(&back.reads), "{} reads", back.reads);
     assert!(back.versions > loaded.versions && back.zxid > loaded.zxid);
 
     cache.close();

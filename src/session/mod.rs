@@ -746,11 +746,18 @@ impl Session {
             self.last_zxid = Zxid(0);
         }
         self.saw_zxid(header.zxid)?;
+        // The transaction that was made may have lifted a server that had lost some to just the zxid that was seen.
+        self.is_resumed = false;
         if let Phase::Connected { readiness, .. } = &mut self.phase {
             *readiness = Readiness::Ready;
         }
         self.ready();
         Ok(())
+    }
+
+    /// A transaction was seen of which no header was needed to know.
+    pub fn saw_transaction(&mut self, zxid: Zxid) {
+        self.last_zxid = self.last_zxid.max(zxid);
     }
 
     /// Takes in what a header names. Authentication replies carry 0, and error replies of old servers -1. A server that
@@ -904,10 +911,14 @@ impl Session {
     /// What was handed out cannot be of the history that was seen before: the ensemble has lost that.
     pub fn handle_other_history(&mut self, evidence: String, now: Instant) {
         self.drop_what_was_said();
-        if self.is_ready() {
-            self.fail(SessionError::OtherHistory { host: self.host.to_string(), evidence }, now);
-            self.events.push_back(Event::Reset);
+        let error = SessionError::OtherHistory { host: self.host.to_string(), evidence };
+        match self.phase {
+            Phase::Connected { .. } => self.fail(error, now),
+            // What came behind it has ended the connection already.
+            Phase::Waiting { .. } => self.events.push_back(Event::Fault(error)),
+            Phase::Connecting { .. } | Phase::Closing { .. } | Phase::Closed => return,
         }
+        self.events.push_back(Event::Reset);
     }
 
     /// The server has no recursive watches, and answered with `error`. The next one may have.

@@ -741,7 +741,7 @@ fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
     let sync = lab.heard().remove(0);
     lab.say(&reply(number(&sync), 7, 0));
     let reset = SessionError::Reset { seen: Zxid(100), now: Zxid(7) };
-    assert_eq!(lab.events(), [Event::Fault(reset), Event::Reset, Event::Connected { resumed: true }]);
+    assert_eq!(lab.events(), [Event::Fault(reset), Event::Reset, Event::Connected { resumed: false }]);
     lab.exchange(8);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 8);
@@ -774,7 +774,7 @@ fn an_ensemble_that_had_only_lost_its_quorum_is_no_other_one() {
     lab.say(&welcome(TIMEOUT_MS, 1));
     let sync = lab.heard().remove(0);
     lab.say(&reply(number(&sync), 100, 0));
-    assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 100);
 }
@@ -817,7 +817,7 @@ fn a_probe_that_is_no_transaction_says_nothing_of_a_reset() {
         lab.say(&welcome(TIMEOUT_MS, 1));
         let probe = lab.heard().remove(0);
         lab.say(&reply(number(&probe), 101, -102));
-        assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
+        assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
     }
 }
 
@@ -899,6 +899,20 @@ fn what_came_behind_that_which_shows_another_history_is_not_handed_out() {
 }
 
 #[test]
+fn another_history_is_told_though_something_behind_it_ended_the_connection_first() {
+    let mut lab = Lab::connected();
+    let xid = lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    // One read: the reply that shows it, and a frame that is none.
+    lab.say(&[&reply(xid, 9, 0)[..], &(-1i32).to_be_bytes()].concat());
+    assert!(matches!(lab.session.poll_event(), Some(Event::Reply(_))));
+    lab.session.handle_other_history("what shows it".to_owned(), lab.now);
+    let events = lab.events();
+    let is_told = |event: &Event| matches!(event, Event::Fault(SessionError::OtherHistory { .. }));
+    assert!(matches!(events[0], Event::Suspended { .. }) && is_told(&events[2]), "{events:?}");
+    assert_eq!(events.last(), Some(&Event::Reset));
+}
+
+#[test]
 fn another_history_ends_the_connection_and_is_told_before_the_next_one() {
     let mut lab = Lab::connected();
     lab.exchange(100);
@@ -908,8 +922,6 @@ fn another_history_ends_the_connection_and_is_told_before_the_next_one() {
     let fault = SessionError::OtherHistory { host, evidence: "what shows it".to_owned() };
     assert!(fault.to_string().contains("what shows it"));
     assert_eq!(lab.events(), [Event::Suspended { last_zxid: None }, Event::Fault(fault), Event::Reset]);
-    lab.session.handle_other_history("told once".to_owned(), lab.now);
-    assert_eq!(lab.events(), []);
     lab.dial();
     lab.say(&welcome(TIMEOUT_MS, 1));
     assert_eq!(lab.events(), [Event::Connected { resumed: true }]);

@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 
-use crate::stat::Stat;
+use crate::stat::{Stat, Zxid};
 use crate::tree::Tree;
 
 /// Anchors of a tree at most: the newest ones, then ranks that double.
@@ -16,13 +16,26 @@ const NEWEST: usize = 16;
 /// How many children an anchor may have whose list is read along.
 const MOST_LISTED: i32 = 256;
 
-/// The anchors of a tree, by their paths in it, in the order of a walk; at least the root, be it there or not.
-pub fn of(tree: &Tree) -> Vec<String> {
+/// The anchors of a tree, by their paths in it, in the order of a walk; at least the root, be it there or not. `None`
+/// where the newest change does not show in any: a child was deleted from a list that is too long to be read along.
+pub fn of(tree: &Tree) -> Option<Vec<String>> {
     let mut ranked = Vec::with_capacity(tree.len());
     let (mut walk, mut place) = (tree.preorder(), 0u32);
+    let (mut newest, mut shows) = (Zxid(0), true);
     while let Some((_, entry)) = walk.next() {
-        ranked.extend(entry.node.as_ref().map(|node| (Reverse(node.stat().newest()), place)));
+        if let Some(node) = &entry.node {
+            let stat = node.stat();
+            ranked.push((Reverse(stat.newest()), place));
+            if stat.newest() > newest {
+                (newest, shows) = (stat.newest(), false);
+            }
+            shows |=
+                stat.newest() == newest && (stat.czxid == newest || stat.mzxid == newest || is_listed(stat));
+        }
         place += 1;
+    }
+    if !shows {
+        return None;
     }
     ranked.sort_unstable();
     let mut chosen: Vec<u32> = ranks().map_while(|rank| ranked.get(rank)).map(|(_, place)| *place).collect();
@@ -40,7 +53,7 @@ pub fn of(tree: &Tree) -> Vec<String> {
     if anchors.is_empty() {
         anchors.push(String::new());
     }
-    anchors
+    Some(anchors)
 }
 
 /// Whether an anchor shows itself in its child list: the newest that happened to it is that a child came or went, and
@@ -58,7 +71,6 @@ fn ranks() -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stat::{Stat, Zxid};
     use crate::tree::Node;
     use std::sync::Arc;
 
@@ -74,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_newest_nodes_are_asked_for_the_root_and_some_of_the_rest() {
-        let paths = |nodes| of(&tree(nodes));
+        let paths = |nodes| of(&tree(nodes)).expect("anchors");
         assert_eq!(paths(0), [""]);
         assert_eq!(paths(1), [""]);
         assert_eq!(paths(20).len(), 18, "16 of the newest, rank 16, and the root");
@@ -87,6 +99,21 @@ mod tests {
         );
         let old = of_many.iter().filter(|path| ***path < *"025000").count();
         assert!(old >= 1, "{old} of the older half");
+    }
+
+    #[test]
+    fn there_are_none_where_the_newest_change_is_a_deletion_from_a_long_list() {
+        let with_root = |pzxid, num_children| {
+            let mut tree = tree(3);
+            let stat =
+                Stat { czxid: Zxid(1), mzxid: Zxid(1), pzxid: Zxid(pzxid), num_children, ..Stat::default() };
+            assert!(tree.put("", Some(Arc::new(Node::new(Arc::from([]), stat)))));
+            of(&tree)
+        };
+        assert_eq!(with_root(9, MOST_LISTED + 1), None);
+        assert!(with_root(9, MOST_LISTED).is_some(), "the list is read");
+        assert!(with_root(3, MOST_LISTED + 1).is_some(), "a node has that zxid, too, with its time");
+        assert!(with_root(2, MOST_LISTED + 1).is_some(), "another one is newer");
     }
 
     #[test]

@@ -181,6 +181,12 @@ impl Group {
         self.outputs.pop_front()
     }
 
+    /// The newest transaction that has been seen without being named by a header: what a new leader shows before its
+    /// first one. A server that has not seen it lags.
+    pub fn undated_newest(&self) -> Zxid {
+        self.caches.values().map(Synchroniser::undated_newest).max().unwrap_or_default()
+    }
+
     /// How many servers have refused since one had recursive watches.
     pub fn refusals(&self) -> usize {
         self.refusals

@@ -58,6 +58,8 @@ pub struct Want {
     pub suspect: bool,
     /// A child was found missing that stood in the list which the Stat in the tree speaks of.
     pub lost_child: bool,
+    /// It was wanted on an earlier connection already.
+    pub is_carried: bool,
     pub history: History,
 }
 
@@ -170,7 +172,7 @@ impl Unread {
         self.wants.retain(|_, want| want.suspect);
         (self.nodes, self.lists) = (VecDeque::new(), VecDeque::new());
         for (path, want) in &mut self.wants {
-            want.in_flight = false;
+            (want.in_flight, want.lost_child, want.is_carried) = (false, false, true);
             want.children |= std::mem::take(&mut want.history).has_changes();
             let queue = if want.children { &mut self.lists } else { &mut self.nodes };
             queue.push_back(path.clone());

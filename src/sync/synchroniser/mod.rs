@@ -143,6 +143,8 @@ pub struct Synchroniser {
     exact_at: Option<Zxid>,
     /// The server is at no zxid that is a transaction's, so that no cut can be dated.
     undated: bool,
+    /// The newest transaction that a Stat has named where the header of its reply named none.
+    undated_newest: Zxid,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
     /// A pass of the audit begins, before which the watch is to be set again.
@@ -215,6 +217,7 @@ impl Synchroniser {
             sizes: SizeGuess::new(),
             exact_at: None,
             undated: false,
+            undated_newest: Zxid(0),
             lost_watch: false,
             renews_watch: false,
             evidence: None,
@@ -316,8 +319,10 @@ impl Synchroniser {
     /// The watch was asked for: what is read from now on is read behind it.
     pub fn handle_watch_asked(&mut self) {
         if self.exact_at.is_some() && self.unread.suspects() == 0 && !planted::is(Defect::AnchorsLeftOut) {
-            self.verification = Verification::OfAnchors;
-            self.want_anchors();
+            match self.want_anchors() {
+                true => self.verification = Verification::OfAnchors,
+                false => self.exact_at = None,
+            }
         }
     }
 
@@ -396,6 +401,10 @@ impl Synchroniser {
     /// What comes from now on is news again.
     pub fn handle_heard(&mut self) {
         self.paused = None;
+        let is_settled = self.is_clean() && !self.amid && self.published.tree.is(&self.tree);
+        if is_settled && self.published.is_cut && self.published.is_complete && !self.announce_initialized {
+            self.tell_in_step();
+        }
         self.tell_state();
     }
 
@@ -435,6 +444,7 @@ impl Synchroniser {
         self.unread = Unread::default();
         self.exact_at = None;
         self.evidence = None;
+        self.undated_newest = Zxid(0);
         self.begun = false;
         self.rebuilding = !self.published.tree.is_empty();
         (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
@@ -450,10 +460,15 @@ impl Synchroniser {
         }
     }
 
+    /// The newest transaction that has been seen without being named by a header.
+    pub fn undated_newest(&self) -> Zxid {
+        self.undated_newest
+    }
+
     /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
     /// where it is.
     pub fn takes_renewal(&mut self) -> bool {
-        self.link == Link::Watching && std::mem::take(&mut self.renews_watch)
+        self.link == Link::Watching && !self.stopped && std::mem::take(&mut self.renews_watch)
     }
 
     /// Why the load cannot succeed at present; `None`: it may again.

@@ -64,9 +64,10 @@ impl Synchroniser {
     /// When a version is to be published that is no cut, unless a cut comes before.
     pub(super) fn publish_at(&self) -> Option<Instant> {
         let finishes = self.rebuilding || !self.complete || self.announce_initialized;
-        let finish = self.loaded_at.filter(|_| finishes).map(|at| at + CUT_PATIENCE);
+        let is_dated = self.published.zxid > Zxid(0);
+        let finish = self.loaded_at.filter(|_| finishes && is_dated).map(|at| at + CUT_PATIENCE);
         let patience = if self.complete { CUT_PATIENCE } else { GROWTH_INTERVAL };
-        let is_shown = !self.rebuilding && self.published.zxid > Zxid(0);
+        let is_shown = !self.rebuilding && is_dated;
         let progress = self.edited_at.filter(|_| is_shown).map(|at| at + patience);
         [finish, progress].into_iter().flatten().min()
     }
@@ -112,7 +113,15 @@ impl Synchroniser {
         if is_finished && std::mem::take(&mut self.announce_initialized) {
             self.event(EventKind::Initialized);
         }
-        if is_finished && cut.is_some() && std::mem::take(&mut self.announce_in_step) {
+        // What waited in a pause is no word of the server's.
+        if is_finished && cut.is_some() && self.paused.is_none() {
+            self.tell_in_step();
+        }
+    }
+
+    /// Once, behind each connection.
+    pub(super) fn tell_in_step(&mut self) {
+        if std::mem::take(&mut self.announce_in_step) {
             self.event(EventKind::InStep);
         }
     }

@@ -30,16 +30,28 @@ impl Synchroniser {
         });
     }
 
-    /// Has the nodes read that show whether the history is still the one that the tree was read in.
-    pub(super) fn want_anchors(&mut self) {
-        for path in anchors::of(&self.tree) {
+    /// Has the nodes read that show whether the history is still the one that the tree was read in. False where none
+    /// do.
+    pub(super) fn want_anchors(&mut self) -> bool {
+        let Some(anchors) = anchors::of(&self.tree) else { return false };
+        for path in anchors {
             let path = self.root.absolute(&path);
             self.unread.update(&path, |want| (want.suspect, want.discovered) = (true, true));
+        }
+        true
+    }
+
+    /// The anchors have been read, or are gone as was notified, and nothing was found: nothing happened in between.
+    pub(super) fn conclude_anchors(&mut self) {
+        let is_read = self.link == Link::Watching && self.unread.backlog() == 0;
+        if self.verification == Verification::OfAnchors && is_read {
+            self.verification = Verification::Done;
         }
     }
 
     /// The next reads, if there are any and this is the time for them.
     pub fn poll_flight(&mut self, now: Instant) -> Option<Flight> {
+        self.conclude_anchors();
         let most = if self.is_following() { 1 } else { self.options.pace.flights };
         let is_open = match self.link {
             Link::Watching => true,
@@ -80,7 +92,8 @@ impl Synchroniser {
             self.list_what_is_new(&mut flight);
             self.fill_from_verification(&mut flight);
         }
-        if flight.is_empty() && self.outstanding == 0 && self.is_clean() && !self.is_told() && !self.undated {
+        let is_to_be_told = self.is_clean() && !self.is_told() && !self.undated && self.paused.is_none();
+        if flight.is_empty() && self.outstanding == 0 && is_to_be_told {
             // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
             // reply tells at which zxid the tree is exact.
             self.read_again(&mut flight, &self.root.clone());

@@ -31,8 +31,20 @@ impl Synchroniser {
             // What is deleted from now on stays deleted.
             self.root_creation = RootCreation::Off;
         }
+        if let (Found::Node { stat, .. } | Found::Stat { stat, .. }, false) = (&found, zxid.is_transaction())
+            && stat.newest() < zxid
+        {
+            self.undated_newest = self.undated_newest.max(stat.newest());
+        }
         let known = self.tree.get(relative).map(|entry| entry.node.clone());
-        if (!want.suspect || self.verification == Verification::OfAnchors) && !is_as_known(&found, &known) {
+        let is_anchor = self.verification == Verification::OfAnchors;
+        let has_other_children = || match &found {
+            Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
+                is_anchor && self.lacks_known_child(relative, names, &want)
+            }
+            _ => false,
+        };
+        if (!want.suspect || is_anchor) && (!is_as_known(&found, &known) || has_other_children()) {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
@@ -185,10 +197,20 @@ impl Synchroniser {
             None if stat.num_children == 0 && old.is_none() => {}
             None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
             None if is_list_known => {}
-            None => self.unread.update(path, |again| {
-                *again =
-                    Want { children: true, suspect: true, discovered: want.discovered, ..Want::default() };
-            }),
+            None => {
+                if !want.discovered {
+                    // Something was hidden from the session, and the candidates rest on what was known.
+                    self.candidates.clear();
+                }
+                self.unread.update(path, |again| {
+                    *again = Want {
+                        children: true,
+                        suspect: true,
+                        discovered: want.discovered,
+                        ..Want::default()
+                    };
+                });
+            }
         }
         self.check_limits(self.tree.len());
     }
@@ -250,15 +272,17 @@ impl Synchroniser {
         let was_there = self.tree.remove(relative);
         self.edits += usize::from(was_there);
         if was_there || want.suspect {
-            // Nothing notified of it: neither the parent's Stat is known nor its list, whatever the Stat says. For there
-            // may be another child in the place of this one. (While all known children are there, and as many as the
-            // Stat counts, there is no other.)
+            // Nothing notified of it: the parent's Stat is not known, and where the child is of a list that was read on
+            // another connection, nor is its list, whatever the Stat says. For there may be another child in the place of
+            // this one. (While all known children are there, and as many as the Stat counts, there is no other.) One of a
+            // list that was read behind the watch went behind that, or a server has it in its lists and nowhere else.
+            let is_of_old_list = was_there || want.is_carried;
             if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
                 self.evidence.get_or_insert_with(|| format!("{path} is missing"));
             }
             self.child_changed(path, now, |parent| {
                 parent.lost_child |= was_there && !parent.children && !parent.history.has_changes();
-                parent.children |= !planted::is(Defect::LostChildIgnored);
+                parent.children |= is_of_old_list && !planted::is(Defect::LostChildIgnored);
             });
         }
         if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
@@ -329,9 +353,7 @@ impl Synchroniser {
         // Where the connection ends for what was found, that comes first.
         let is_of_use = self.evidence.is_none() && !self.lost_watch;
         if self.link == Link::Watching && !self.stopped && is_of_use {
-            if self.verification == Verification::OfAnchors && self.unread.backlog() == 0 {
-                self.verification = Verification::Done;
-            }
+            self.conclude_anchors();
             self.note_edits(now);
             // Some servers do not say at which zxid a request failed.
             if zxid > Zxid(0) {

@@ -368,3 +368,79 @@ fn a_notification_with_a_long_path_is_looked_at_once() {
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::InStep));
 }
+
+#[test]
+fn anchors_that_are_answered_before_the_watch_is_there_count_and_none_is_waited_for() {
+    // The first watch is throttled, and the anchors behind it come late.
+    let mut world = shop();
+    world.disconnect();
+    world.connect();
+    let zxid = world.server.zxid;
+    assert!(world.serve_throttled_watch());
+    world.cache.handle_watch_asked();
+    while world.serve() || world.deliver() {}
+    world.cache.handle_watching(Some(zxid), world.now);
+    world.advance(Duration::ZERO);
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.progress.resyncs, 0);
+}
+
+#[test]
+fn anchors_that_are_deleted_before_they_are_read_are_not_waited_for() {
+    let mut world = World::in_step_with(&[create(""), create("/a")]);
+    world.disconnect();
+    world.connect();
+    // The watch is there; the anchors are not answered yet.
+    world.throttled = 0;
+    assert!(world.serve() && world.deliver());
+    world.throttled = 1;
+    while world.serve() || world.deliver() {}
+    world.write(&[delete("/a")]);
+    world.write(&[delete("")]);
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn a_child_that_a_server_lists_and_does_not_have_is_asked_for_once() {
+    let mut world = World::new(options(), 1);
+    world.strict = false;
+    world.write(&[create(""), create("/a"), create("/b")]);
+    world.server.lists_only(&format!("{ROOT}/b"));
+    world.connect();
+    world.rest();
+    assert_eq!(world.state, State::InStep);
+    assert!(world.asked.nodes < 10, "{} nodes", world.asked.nodes);
+}
+
+#[test]
+fn in_step_is_not_told_by_what_waited_in_a_pause() {
+    let mut world = shop();
+    world.disconnect();
+    world.write(&[set("/a", 3)]);
+    world.connect();
+    let told = |world: &World| world.events.iter().filter(|event| **event == EventKind::InStep).count();
+    assert_eq!(told(&world), 1);
+    world.cache.handle_paused(world.heard);
+    world.rest();
+    assert_eq!((told(&world), world.state), (1, State::CatchingUp));
+    world.cache.handle_heard();
+    world.advance(Duration::ZERO);
+    world.assert_in_step();
+    assert_eq!(told(&world), 2);
+}
+
+#[test]
+fn what_was_found_at_a_leader_without_a_transaction_is_seen_all_the_same() {
+    let mut world = shop();
+    world.disconnect();
+    world.write(&[set("/a", 3)]);
+    let newest = world.server.zxid;
+    world.server.zxid = Zxid(1 << 32);
+    world.drop_barriers = true;
+    world.connect();
+    world.rest();
+    assert_eq!(world.cache.undated_newest(), newest);
+    assert!(world.versions.iter().all(|version| version.zxid < newest), "nothing of it has a date");
+}

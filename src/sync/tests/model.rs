@@ -45,6 +45,8 @@ pub struct Server {
     /// In ms; it goes on where the history is another one.
     pub time: i64,
     pub nodes: Nodes,
+    /// A name that is listed, of a node that is not there.
+    phantom: Option<String>,
     history: Vec<(Zxid, Nodes)>,
 }
 
@@ -53,10 +55,17 @@ impl Server {
         self.nodes.get(path).is_some_and(|node| node.stat.num_children > 0)
     }
 
+    /// Its node is gone, and its name is not.
+    pub fn lists_only(&mut self, path: &str) {
+        self.nodes.remove(path);
+        self.phantom = Some(path.to_owned());
+    }
+
     fn children(&self, path: &str) -> Vec<String> {
         let below = format!("{path}/");
         let names = self.nodes.range(below.clone()..).map_while(|(path, _)| path.strip_prefix(&below));
-        names.filter(|name| !name.contains('/')).map(str::to_owned).collect()
+        let phantom = self.phantom.as_ref().and_then(|path| path.strip_prefix(&below));
+        names.filter(|name| !name.contains('/')).chain(phantom).map(str::to_owned).collect()
     }
 
     /// One transaction; writes that are not possible are left out. Returns what is notified of.
@@ -439,6 +448,12 @@ impl World {
         (self.last_zxid, self.seen) = (Zxid(0), Zxid(0));
         self.cache.handle_reset();
         self.pump();
+    }
+
+    /// The watch that was asked for last is not set, as the server is too busy; it is asked for again.
+    pub fn serve_throttled_watch(&mut self) -> bool {
+        let at = self.sent.iter().position(|sent| matches!(sent, Sent::Watch));
+        at.and_then(|at| self.sent.remove(at)).is_some()
     }
 
     /// The server answers one request.
