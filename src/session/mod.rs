@@ -59,9 +59,7 @@ const NUDGE_AFTER: Duration = Duration::from_millis(50);
 /// For all that is sent at first: credentials, a watch and the first reads.
 const ROOM: usize = 16 << 10;
 
-/// A pause goes unnoticed that is shorter, as any thread may wait so long for its turn; one that is longer does not,
-/// whatever the session's timeout is.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// A longer pause does not go unnoticed, whatever the session's timeout is.
 const LONGEST_UNNOTICED_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a clean close waits for the server's word.
@@ -822,7 +820,7 @@ impl Session {
     /// For how long the caller must not have run to tell a pause: so much less than the timeout that a silent server is
     /// noticed in time.
     pub fn shortest_pause(&self) -> Duration {
-        self.ping_interval().clamp(SHORTEST_PAUSE, LONGEST_UNNOTICED_PAUSE)
+        self.ping_interval().min(LONGEST_UNNOTICED_PAUSE)
     }
 
     /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything

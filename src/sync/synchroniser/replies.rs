@@ -198,7 +198,7 @@ impl Synchroniser {
             None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
             None if is_list_known => {}
             None => {
-                if !want.discovered {
+                if !want.discovered && !stat.is_saturated() {
                     // Something was hidden from the session, and the candidates rest on what was known.
                     self.candidates.clear();
                 }
