@@ -38,8 +38,10 @@ pub enum Purpose {
         root: NodePath,
         serial: u64,
     },
-    /// The watch is set already, as far as is known.
-    WatchAgain,
+    /// The watch of a cache, which is set already, as far as is known.
+    WatchAgain {
+        cache: CacheId,
+    },
     Unwatch,
     /// One multiRead of a cache.
     Nodes {
@@ -235,7 +237,7 @@ impl Group {
         }
         for (id, cache) in &mut self.caches {
             if cache.takes_renewal() {
-                return Some((Request::AddWatch(cache.root().clone()), Purpose::WatchAgain));
+                return Some((Request::AddWatch(cache.root().clone()), Purpose::WatchAgain { cache: *id }));
             }
             if let Some(mode) = cache.take_sync(self.sync_mode) {
                 let request = match mode {
@@ -391,11 +393,11 @@ impl Group {
                     self.watch_answered(&root, zxid, error, now)?;
                 }
             }
-            Purpose::WatchAgain => {
-                if !error.is_ok() && error != ServerError::THROTTLED {
-                    return Err(Malformed { what: "reply, it refuses a watch that was set before" }.into());
-                }
-            }
+            Purpose::WatchAgain { cache: id } => match error {
+                ServerError::OK => {}
+                ServerError::THROTTLED => self.with(id, |cache| cache.renew_later(now)),
+                _ => return Err(Malformed { what: "reply, it refuses a watch that was set before" }.into()),
+            },
             Purpose::Unwatch => {
                 if !error.is_ok() && error != ServerError::NO_WATCHER {
                     log::debug!("a watch could not be removed: {error}");

@@ -468,7 +468,14 @@ impl Synchroniser {
     /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
     /// where it is.
     pub fn takes_renewal(&mut self) -> bool {
-        self.link == Link::Watching && !self.stopped && std::mem::take(&mut self.renews_watch)
+        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
+        is_ready && std::mem::take(&mut self.renews_watch)
+    }
+
+    /// The server was too busy to set the watch again.
+    pub fn renew_later(&mut self, now: Instant) {
+        self.renews_watch = true;
+        self.retry_later(now);
     }
 
     /// Why the load cannot succeed at present; `None`: it may again.

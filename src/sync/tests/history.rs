@@ -1,7 +1,7 @@
 //! One history: what shows that a server has another one than the tree was read in, what only looks like it, and
 //! what has no date.
 
-use super::model::{ROOT, World, Write, options};
+use super::model::{ROOT, World, Write, options, path};
 use super::*;
 use crate::sync::Breach;
 
@@ -443,4 +443,26 @@ fn what_was_found_at_a_leader_without_a_transaction_is_seen_all_the_same() {
     world.rest();
     assert_eq!(world.cache.undated_newest(), newest);
     assert!(world.versions.iter().all(|version| version.zxid < newest), "nothing of it has a date");
+}
+
+#[test]
+fn a_watch_that_a_busy_server_does_not_set_again_is_asked_for_again() {
+    let mut line = Line::new();
+    let audited = Options { audit_interval: Duration::from_secs(1), ..options() };
+    line.group.open(CacheId(1), path("/a"), audited, line.now);
+    line.answer_all();
+    let renewals =
+        |asked: &[Request]| asked.iter().filter(|request| **request == Request::AddWatch(path("/a"))).count();
+    for error in [ServerError::THROTTLED, ServerError::THROTTLED, ServerError::OK] {
+        line.now = line.group.poll_timeout().expect("the audit, or another try");
+        line.group.handle_timeout(line.now);
+        let asked = line.asks();
+        assert_eq!(renewals(&asked), 1, "{asked:?}");
+        assert!(matches!(line.asked.front(), Some((Request::AddWatch(_), _))));
+        line.answer(error);
+        assert_eq!(line.asks(), [], "not at once");
+        while !line.asked.is_empty() {
+            line.answer(ServerError::OK);
+        }
+    }
 }
