@@ -63,6 +63,14 @@ pub struct Want {
     pub history: History,
 }
 
+impl Want {
+    /// Whether something told, or may have told, that the data is another: a notification of it, or a connection that
+    /// was gone. Not so where a child came or went, or where an audit reads.
+    pub fn is_data_in_doubt(&self) -> bool {
+        self.data || self.discovered || self.is_carried
+    }
+}
+
 /// All wants, with their queues. Nodes are read before child lists, so that few paths are known but unread at a
 /// time, and in the order in which they were queued, so that a parent is read before its children.
 #[derive(Default)]

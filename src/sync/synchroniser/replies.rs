@@ -44,7 +44,8 @@ impl Synchroniser {
             }
             _ => false,
         };
-        if (!want.suspect || is_anchor) && (!is_as_known(&found, &known) || has_other_children()) {
+        let was_known = !want.suspect || is_anchor || known.is_some();
+        if was_known && (!is_as_known(&found, &known) || has_other_children()) {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
@@ -80,7 +81,7 @@ impl Synchroniser {
         self.put(path, relative, node, old, children, want);
     }
 
-    /// A read found something else than what is in the tree, of what was thought to be known.
+    /// A read found something else than what is in the tree, or than what was thought not to be there.
     fn found_unexpected(
         &mut self,
         path: &NodePath,
@@ -96,23 +97,22 @@ impl Synchroniser {
                 self.verify(now);
             }
         }
-        if want.suspect {
-            return;
+        if !want.suspect {
+            // It was hidden from the session, and the candidates rest on what was known.
+            self.candidates.clear();
         }
-        // It was hidden from the session, and the candidates rest on what was known.
-        self.candidates.clear();
         match (found, known) {
             (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
                 // Only an ACL hides a change of data. Where that is what it was, the change was not hidden, but not told.
                 let is_same_acl = stat.is_same_node(known.stat()) && stat.aversion == known.stat().aversion;
-                let is_told = !is_same_acl || stat.has_same_data(known.stat()) || self.is_zookeepers;
-                if !is_told && !planted::is(Defect::LostWatchIgnored) {
+                let is_told = want.is_data_in_doubt() || !is_same_acl || stat.has_same_data(known.stat());
+                if !is_told && !self.is_zookeepers && !planted::is(Defect::LostWatchIgnored) {
                     log::warn!("{path} has changed, and no notification told of it: the watch is lost");
                     self.lost_watch = true;
                 }
             }
             // Nor is it in the list of its parent.
-            (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable, None) => {
+            (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable, None) if !want.suspect => {
                 self.child_changed(path, now, |parent| parent.children = true);
             }
             _ => {}

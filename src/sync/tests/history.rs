@@ -466,3 +466,17 @@ fn a_watch_that_a_busy_server_does_not_set_again_is_asked_for_again() {
         }
     }
 }
+
+#[test]
+fn a_change_of_data_that_shows_with_one_of_the_children_tells_of_the_lost_watch_too() {
+    let mut world = World::in_step_with(&[create(""), create("/a")]);
+    world.strict = false;
+    world.forget_watches();
+    world.write(&[set("/a", 3)]);
+    // Another watch, set since, tells of what is below.
+    world.watch_again();
+    world.write(&[create("/a/b")]);
+    world.rest();
+    world.assert_in_step();
+    assert!(matches!(world.breaches[..], [Breach::Malformed(_)]), "{:?}", world.breaches);
+}

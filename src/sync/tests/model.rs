@@ -430,6 +430,11 @@ impl World {
         (self.watching, self.forgetful) = (false, true);
     }
 
+    /// A watch of another cache is set, which tells of this tree, too.
+    pub fn watch_again(&mut self) {
+        self.watching = true;
+    }
+
     /// Somebody calls `sync`.
     pub fn sync(&mut self, ticket: u64) {
         self.cache.sync(Ticket(ticket));
