@@ -12,6 +12,9 @@ use super::connection::Awaited;
 use super::{Event, SECRET, World, trace};
 use crate::plan::Make;
 
+/// How long a client waits at most before it asks a server again that could not answer.
+const ASKED_AGAIN_WITHIN: u64 = 750_000;
+
 pub struct Server {
     /// How much of the history it has applied.
     pub applied: usize,
@@ -334,6 +337,8 @@ impl World {
         let is_bounded = !matches!(operation, Operation::Ping | Operation::Auth { .. } | Operation::Close);
         if is_bounded && let Some(error) = self.servers[server].takes_error() {
             trace!(self, "server {server} answers {operation:?} with {error}");
+            // It is asked again behind that, and so is the watch.
+            self.stay_blind(ASKED_AGAIN_WITHIN);
             return self.reply(id, xid, error);
         }
         match operation {
