@@ -31,7 +31,8 @@ impl History {
         let (cversion, num_children) = match old {
             _ if planted::is(Defect::ChildListTrusted) => return true,
             Some(old) if planted::is(Defect::ListDatedByPzxid) && old.pzxid == new.pzxid => return true,
-            Some(old) if !self.has_changes() && old.has_same_children(new) => return true,
+            // In another history the numbers may be the same, and the list not.
+            Some(old) if !self.has_changes() => return old.has_same_children(new),
             // Creations are not counted any more, so that a hidden one would not show.
             Some(_) if new.is_saturated() => return false,
             Some(old) => (old.cversion, old.num_children),
@@ -215,6 +216,7 @@ mod tests {
         assert!(!history.explains(Some(&old), &stat(5, 14, 5)), "a hidden change");
         assert!(!history.explains(Some(&old), &stat(5, 15, 5)), "a hidden creation and deletion");
         assert!(History::default().explains(Some(&old), &stat(1, 10, 4)));
+        assert!(!History::default().explains(Some(&old), &stat(2, 10, 4)), "of another history");
         assert!(History::default().explains(None, &stat(1, 0, 0)));
         assert!(!History::default().explains(None, &stat(1, 2, 2)));
         let born = History { born: true, created: 3, deleted: 1 };

