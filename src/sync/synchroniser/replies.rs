@@ -272,17 +272,17 @@ impl Synchroniser {
         let was_there = self.tree.remove(relative);
         self.edits += usize::from(was_there);
         if was_there || want.suspect {
-            // Nothing notified of it: the parent's Stat is not known, and where the child is of a list that was read on
-            // another connection, nor is its list, whatever the Stat says. For there may be another child in the place of
-            // this one. (While all known children are there, and as many as the Stat counts, there is no other.) One of a
-            // list that was read behind the watch went behind that, or a server has it in its lists and nowhere else.
-            let is_of_old_list = was_there || want.is_carried;
+            // Nothing notified of it: the parent's Stat is not known. Nor is its list, whatever the Stat says, for there may
+            // be another child in the place of this one. (While all known children are there, and as many as the Stat
+            // counts, there is no other.) Only one that was just found in a list, read behind the watch, went behind that,
+            // or a server has it in its lists and nowhere else.
+            let was_just_listed = want.discovered && !want.is_carried && !want.history.born && !was_there;
             if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
                 self.evidence.get_or_insert_with(|| format!("{path} is missing"));
             }
             self.child_changed(path, now, |parent| {
                 parent.lost_child |= was_there && !parent.children && !parent.history.has_changes();
-                parent.children |= is_of_old_list && !planted::is(Defect::LostChildIgnored);
+                parent.children |= !was_just_listed && !planted::is(Defect::LostChildIgnored);
             });
         }
         if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
