@@ -9,6 +9,7 @@ use treecache_checks::{Check, Excused, Kind, Violation};
 
 use super::cache::{Call, Watched};
 use super::connection::Mark;
+use super::server::Server;
 use super::{Tally, World};
 use crate::ensemble::Moment;
 
@@ -42,7 +43,11 @@ impl World {
 
     /// The watches are gone, and no notification says so: until the audit has been by, nobody can know.
     pub(super) fn lose_sight(&mut self) {
-        let noticed = self.now + NOTICED_WITHIN * self.plan.audit_ms * 1000;
+        // Nor where nothing gets through at present.
+        let silent_until = self.current.map_or(0, |id| self.connections[id].silent_until);
+        let busy_until = self.servers.iter().map(Server::busy_until).max().unwrap_or(0);
+        let begins = self.now.max(silent_until).max(busy_until);
+        let noticed = begins + NOTICED_WITHIN * self.plan.audit_ms * 1000;
         self.blind_until = self.blind_until.max(noticed);
     }
 
