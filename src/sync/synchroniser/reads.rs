@@ -195,18 +195,22 @@ impl Synchroniser {
     /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them.
     fn fill_from_audit(&mut self, flight: &mut Flight) {
         // A pass begins with the root, which may have appeared unnoticed, and after the last node the next one begins.
-        let behind = std::mem::take(&mut self.audit.behind);
+        let mut behind = std::mem::take(&mut self.audit.behind);
         if behind.is_empty() {
             self.read_again(flight, &self.root.clone());
         }
         let tree = self.tree.clone();
         let mut walk = tree.preorder_after(&behind);
         for _ in 0..AUDIT_STEP {
-            let next = walk.next().filter(|_| !flight.is_full());
-            let Some((relative, _)) = next else { return };
-            self.audit.behind = relative.to_owned();
+            if flight.is_full() {
+                break;
+            }
+            // At the end the next step begins anew, and not with nothing.
+            let Some((relative, _)) = walk.next() else { return };
+            behind = relative.to_owned();
             self.read_again(flight, &self.root.absolute(relative));
         }
+        self.audit.behind = behind;
     }
 
     /// Adds a read of a path whose value is known as far as notifications go.
