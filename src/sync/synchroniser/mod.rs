@@ -294,7 +294,12 @@ impl Synchroniser {
         }
         if matches!(self.verification, Verification::Due(at) if now >= at) {
             let root = self.root.clone();
-            self.unread.update(&root, |want| (want.suspect, want.discovered) = (true, true));
+            // Where a child is left out by rule, that all known ones are there says nothing of the list.
+            let hides = self.hides_zookeeper;
+            self.unread.update(&root, |want| {
+                (want.suspect, want.discovered) = (true, true);
+                want.children |= hides;
+            });
             self.verification = Verification::Behind(String::new());
             self.progress.resyncs += 1;
         }
