@@ -71,7 +71,15 @@ impl World {
         }
         let history = &self.ensemble.eras[lost.era];
         let since = || (lost.place + 1..=mark.contact.place).flat_map(|place| history.happened(place));
-        mark.paths.iter().any(|path| {
+        // What a watch that was set since tells of is not untold.
+        let watches = self.current.map_or(&[][..], |id| &self.connections[id].watches);
+        let is_told = |path: &str| {
+            let below = |root: &str| {
+                path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            watches.iter().any(|root| &**root == "/" || below(root))
+        };
+        mark.paths.iter().filter(|path| !is_told(path)).any(|path| {
             let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
             of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
         })
