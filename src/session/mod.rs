@@ -673,7 +673,6 @@ impl Session {
 
     fn ready(&mut self) {
         self.suspended = None;
-        self.refusals = 0;
         self.attempts.succeeded();
         self.events.push_back(Event::Connected { resumed: self.is_resumed });
     }
@@ -962,6 +961,10 @@ impl Session {
         let is_dated = self.named.is_transaction() && self.named == self.last_zxid && !is_broken;
         self.disconnect();
         if was_ready {
+            if !matches!(error, SessionError::NoRecursiveWatches { .. }) {
+                // It was of use. (One that cannot serve us says nothing of what the others refuse.)
+                self.refusals = 0;
+            }
             self.suspended = Some((now, false));
             self.events.push_back(Event::Suspended { last_zxid: is_dated.then_some(self.last_zxid) });
         }
