@@ -367,10 +367,8 @@ impl Session {
             Phase::Waiting { until } => *until,
             Phase::Connecting { deadline, .. } | Phase::Closing { deadline } => *deadline,
             Phase::Connected { last_received, last_sent, .. } => {
-                let nudge_at = self.catching_up.as_ref().map(|waits| waits.ping_at);
-                let ping_at =
-                    (*last_sent + self.ping_interval()).min(nudge_at.unwrap_or(*last_sent + self.timeout));
-                (*last_received + self.silence()).min(ping_at)
+                let own = (*last_received + self.silence()).min(*last_sent + self.ping_interval());
+                self.catching_up.as_ref().map_or(own, |waits| waits.ping_at.min(own))
             }
             Phase::Closed => return None,
         };

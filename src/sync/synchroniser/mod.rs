@@ -406,8 +406,8 @@ impl Synchroniser {
     /// What comes from now on is news again.
     pub fn handle_heard(&mut self) {
         self.paused = None;
-        let is_settled = self.is_clean() && !self.amid && self.published.tree.is(&self.tree);
-        if is_settled && self.published.is_cut && self.published.is_complete && !self.announce_initialized {
+        let is_initialized = self.published.is_complete && !self.announce_initialized;
+        if is_initialized && self.is_clean() && self.is_published() {
             self.tell_in_step();
         }
         self.tell_state();

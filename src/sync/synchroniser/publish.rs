@@ -17,12 +17,16 @@ const GROWTH_INTERVAL: Duration = Duration::from_millis(100);
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Synchroniser {
-    /// The tree is published, as a cut, and all that there is to announce has been.
-    pub(super) fn is_told(&self) -> bool {
+    /// The tree is published, as a cut, and no part of a transaction is known to be missing.
+    pub(super) fn is_published(&self) -> bool {
         self.published.is_cut
             && self.published.tree.is(&self.tree)
-            && !self.announce_in_step
             && (!self.amid || planted::is(Defect::PartTakenForWhole))
+    }
+
+    /// It is published, and all that there is to announce has been.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_published() && !self.announce_in_step
     }
 
     /// After a reply with `zxid`: publishes what is exact now.
