@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::*;
-use treecache::planted::{Defect, plant};
 use treecache::State;
+use treecache::planted::{Defect, plant};
 use treecache_test_support::{Writer, shared, unique_root};
 
 const DATA: usize = 200_000;
