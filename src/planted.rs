@@ -128,6 +128,8 @@ defects! {
     ListDatedByPzxid = "child list dated by its pzxid",
     /// A known child that is missing puts its parent's Stat in doubt, and not its list.
     LostChildIgnored = "lost child ignored",
+    /// What is notified is counted on top of what was read on an earlier connection.
+    OtherHistoryCounted = "counted on top of another history",
     /// Whatever shows that the history is another one is taken for a change like others.
     EvidenceIgnored = "evidence of another history ignored",
     /// A parent that was read before its child is taken for evidence of another history.

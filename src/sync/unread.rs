@@ -59,8 +59,8 @@ pub struct Want {
     pub suspect: bool,
     /// A child was found missing that stood in the list which the Stat in the tree speaks of.
     pub lost_child: bool,
-    /// It was wanted on an earlier connection already.
-    pub is_carried: bool,
+    /// What is known of it was read on an earlier connection: the server may have another history.
+    pub unverified: bool,
     pub history: History,
 }
 
@@ -68,7 +68,16 @@ impl Want {
     /// Whether something told, or may have told, that the data is another: a notification of it, or a connection that
     /// was gone. Not so where a child came or went, or where an audit reads.
     pub fn is_data_in_doubt(&self) -> bool {
-        self.data || self.discovered || self.is_carried
+        self.data || self.discovered || self.unverified
+    }
+
+    /// Whether the child list that is known is the one that `new` speaks of; `old` is the node's Stat as it is known.
+    pub fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
+        // What is notified goes on from what the same server has shown. In another history the numbers may fit by chance.
+        let is_of_this_history =
+            old.is_none() || !self.unverified || planted::is(Defect::OtherHistoryCounted);
+        let is_gapless = is_of_this_history || !self.history.has_changes();
+        !self.children && is_gapless && self.history.explains(old, new)
     }
 }
 
@@ -181,7 +190,7 @@ impl Unread {
         self.wants.retain(|_, want| want.suspect);
         (self.nodes, self.lists) = (VecDeque::new(), VecDeque::new());
         for (path, want) in &mut self.wants {
-            (want.in_flight, want.lost_child, want.is_carried) = (false, false, true);
+            (want.in_flight, want.lost_child, want.unverified) = (false, false, true);
             want.children |= std::mem::take(&mut want.history).has_changes();
             let queue = if want.children { &mut self.lists } else { &mut self.nodes };
             queue.push_back(path.clone());

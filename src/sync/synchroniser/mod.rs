@@ -297,7 +297,7 @@ impl Synchroniser {
             // Where a child is left out by rule, that all known ones are there says nothing of the list.
             let hides = self.hides_zookeeper;
             self.unread.update(&root, |want| {
-                (want.suspect, want.discovered) = (true, true);
+                (want.suspect, want.discovered, want.unverified) = (true, true, true);
                 want.children |= hides;
             });
             self.verification = Verification::Behind(String::new());
@@ -504,6 +504,15 @@ impl Synchroniser {
             && self.verification == Verification::Done
             && self.unread.backlog() == 0
             && !self.is_creating_root()
+    }
+
+    /// Whether what is known of a path was read on an earlier connection, and was not read again on this one.
+    fn is_unverified(&self, relative: &str) -> bool {
+        match &self.verification {
+            Verification::Done => false,
+            Verification::OfAnchors | Verification::Due(_) => true,
+            Verification::Behind(cursor) => relative.split('/').gt(cursor.split('/')),
+        }
     }
 
     fn is_creating_root(&self) -> bool {

@@ -120,8 +120,10 @@ impl Synchroniser {
         if self.unread.suspects() == 0 {
             self.exact_until = now;
         }
+        let unverified = self.root.relative(path.as_str()).is_some_and(|path| self.is_unverified(path));
         self.unread.update(path, |want| {
             want.suspect = true;
+            want.unverified |= unverified;
             change(want);
         });
         self.hot.insert(path.clone(), now);

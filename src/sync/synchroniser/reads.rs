@@ -36,7 +36,9 @@ impl Synchroniser {
         let Some(anchors) = anchors::of(&self.tree) else { return false };
         for path in anchors {
             let path = self.root.absolute(&path);
-            self.unread.update(&path, |want| (want.suspect, want.discovered) = (true, true));
+            self.unread.update(&path, |want| {
+                (want.suspect, want.discovered, want.unverified) = (true, true, true);
+            });
         }
         true
     }
@@ -162,7 +164,13 @@ impl Synchroniser {
             let path = self.root.absolute(relative);
             last = Some(relative.to_owned());
             if !self.unread.contains(path.as_str()) {
-                let want = Want { in_flight: true, suspect: true, discovered: true, ..Want::default() };
+                let want = Want {
+                    in_flight: true,
+                    suspect: true,
+                    discovered: true,
+                    unverified: true,
+                    ..Want::default()
+                };
                 self.unread.update(&path, |new| *new = want);
                 Self::add(flight, &self.tree, self.sizes.get(), path, relative, &want);
             }

@@ -190,7 +190,7 @@ impl Synchroniser {
             }
             self.edits += 1;
         }
-        let is_list_known = !want.children && want.history.explains(old.as_deref().map(Node::stat), &stat);
+        let is_list_known = want.explains(old.as_deref().map(Node::stat), &stat);
         match children {
             Some(names) => self.found_children(path, relative, names),
             // Nothing is below a node that is new.
@@ -276,7 +276,7 @@ impl Synchroniser {
             // be another child in the place of this one. (While all known children are there, and as many as the Stat
             // counts, there is no other.) Only one that was just found in a list, read behind the watch, went behind that,
             // or a server has it in its lists and nowhere else.
-            let was_just_listed = want.discovered && !want.is_carried && !want.history.born && !was_there;
+            let was_just_listed = want.discovered && !want.unverified && !want.history.born && !was_there;
             if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
                 self.evidence.get_or_insert_with(|| format!("{path} is missing"));
             }

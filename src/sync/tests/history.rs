@@ -150,6 +150,30 @@ fn other_children_of_the_same_number_are_found_though_no_number_shows_them() {
 }
 
 #[test]
+fn what_is_notified_in_a_verification_explains_no_list_of_another_history() {
+    // Notified before the verification begins, and while the root is being read for it.
+    for is_read in [false, true] {
+        let mut world = World::in_step_with(&[create("")]);
+        let shared = world.server.zxid;
+        world.write(&[create("/a")]);
+        world.rest();
+        world.disconnect();
+        world.resumes = false;
+        world.server.put_back(shared);
+        world.write(&[create("/b")]);
+        world.connect();
+        assert!(world.serve() && world.deliver(), "the watch");
+        if is_read {
+            world.advance(Duration::from_millis(1));
+        }
+        // One child more by one creation: so the numbers say.
+        world.write(&[create("/a")]);
+        world.rest();
+        world.assert_in_step();
+    }
+}
+
+#[test]
 fn what_a_healthy_ensemble_does_is_no_other_history() {
     let audited = || Options { audit_interval: Duration::from_secs(1), ..options() };
     // Deleted and made again while the cache is away; and while it is there.
