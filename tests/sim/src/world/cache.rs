@@ -9,6 +9,7 @@ use treecache::{EventKind, State, Status};
 use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
 
 use super::Tally;
+use super::checks::is_below;
 use crate::ensemble::{Era, Moment};
 use crate::plan::Plan;
 
@@ -86,6 +87,11 @@ impl Watched {
             most_batches,
             root,
         }
+    }
+
+    /// Whether a node at `path` is in its tree.
+    pub fn holds(&self, path: &str) -> bool {
+        is_below(path, &self.root)
     }
 
     pub fn says_in_step(&self) -> bool {
@@ -234,7 +240,8 @@ impl Watched {
         self.versions += 1;
         digest(tally, version.zxid.0 as u64 ^ (version.tree.len() as u64) << 40);
         let Known { era, history, excused, is_blind } = *known;
-        if std::mem::replace(&mut self.era, era) != era {
+        // A history that changed under the connection is noticed node by node.
+        if std::mem::replace(&mut self.era, era) != era || is_blind {
             self.observer.moved();
         }
         let is_compared = version.is_cut && !is_blind;

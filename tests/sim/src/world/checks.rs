@@ -30,6 +30,12 @@ pub(super) struct Unnoticed {
     pub(super) read: Option<usize>,
 }
 
+/// Whether `path` is `root`, or below it.
+pub(super) fn is_below(path: &str, root: &str) -> bool {
+    let below = || path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    root == "/" || below()
+}
+
 impl World {
     /// What the client has heard of: of its connection, or of the last one that told it something.
     pub(super) fn contact(&self) -> Option<Moment> {
@@ -43,10 +49,10 @@ impl World {
 
     /// The watches are gone, and no notification says so: until the audit has been by, nobody can know.
     pub(super) fn lose_sight(&mut self) {
-        // Nor where nothing gets through at present.
+        // Nor where nothing gets through at present, or the client stands still.
         let silent_until = self.current.map_or(0, |id| self.connections[id].silent_until);
         let busy_until = self.servers.iter().map(Server::busy_until).max().unwrap_or(0);
-        let begins = self.now.max(silent_until).max(busy_until);
+        let begins = self.now.max(silent_until).max(busy_until).max(self.asleep_until);
         // The audit reads 64 nodes in 100 ms at most.
         let nodes = self.ensemble.era().newest().subtree("/").count() as u64;
         let pass = (self.plan.audit_ms * 1000).max(nodes.div_ceil(64) * 100_000);
@@ -76,13 +82,10 @@ impl World {
         let since = || (lost.place + 1..=mark.contact.place).flat_map(|place| history.happened(place));
         // What a watch that was set since tells of is not untold.
         let watches = self.current.map_or(&[][..], |id| &self.connections[id].watches);
-        let is_told = |path: &str| {
-            let below = |root: &str| {
-                path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            watches.iter().any(|root| &**root == "/" || below(root))
-        };
-        mark.paths.iter().filter(|path| !is_told(path)).any(|path| {
+        let is_told = |path: &str| watches.iter().any(|root| is_below(path, root));
+        // Nor is there anybody to notice it where the cache that asked is closed.
+        let is_asked = |path: &str| self.caches.values().any(|cache| cache.holds(path));
+        mark.paths.iter().filter(|path| !is_told(path) && is_asked(path)).any(|path| {
             let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
             of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
         })

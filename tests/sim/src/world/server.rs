@@ -8,6 +8,7 @@ use treecache::Zxid;
 use treecache_checks::{Access, Change, Check, Kind, Violation};
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
+use super::checks::is_below;
 use super::connection::Awaited;
 use super::{Event, SECRET, World, trace};
 use crate::plan::Make;
@@ -156,14 +157,8 @@ impl World {
                 Kind::AclChanged => continue,
             };
             let may_know = !self.plan.hides || happened.access.allows(connection.authenticated);
-            let is_below = |root: &Arc<str>| {
-                &**root == "/"
-                    || happened
-                        .path
-                        .strip_prefix(&**root)
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            };
-            if may_know && connection.watches.iter().any(is_below) {
+            let is_told = connection.watches.iter().any(|root| is_below(&happened.path, root));
+            if may_know && is_told {
                 protocol::notification(connection.outbox(), zxid, kind, &happened.path);
             }
         }
