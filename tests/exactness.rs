@@ -3,13 +3,13 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use treecache::{Snapshot, Stat, Walk, Zxid};
 use treecache_test_support::{Op, Proxy, Witness, Writer, shared, unique_root};
 
-use common::{Recorder, assert_same_as_server, client, replay, started};
+use common::{BOUND, Recorder, assert_same_as_server, client, replay, started};
 
 /// What a node is according to the transactions that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,6 +200,10 @@ fn check_cuts(log: &[(i64, Vec<Change>)], cuts: &[Snapshot], root: &str) {
     }
 }
 
+/// Cuts that a test sees at least, so that it is about them.
+const LEAST_CUTS: usize = 10;
+
+/// So many transactions, and more where the cache has not been quick enough for some cuts between them.
 fn scribble(name: &str, seed: u64, transactions: usize, delay: Duration) {
     let server = shared();
     let root = unique_root(name);
@@ -211,7 +215,7 @@ fn scribble(name: &str, seed: u64, transactions: usize, delay: Duration) {
 
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("connected");
     let mut scribbler = Scribbler::new(&root, seed);
-    let done = AtomicBool::new(false);
+    let (done, seen) = (AtomicBool::new(false), AtomicUsize::new(0));
     let cuts = std::thread::scope(|scope| {
         let collecting = scope.spawn(|| {
             let mut cuts: Vec<Snapshot> = Vec::new();
@@ -219,18 +223,23 @@ fn scribble(name: &str, seed: u64, transactions: usize, delay: Duration) {
                 let snapshot = cache.snapshot().expect("the cache is open");
                 if snapshot.is_cut() && cuts.last().is_none_or(|last| last.zxid() < snapshot.zxid()) {
                     cuts.push(snapshot);
+                    seen.store(cuts.len(), Ordering::Relaxed);
                 }
             }
             cuts
         });
-        for _ in 0..transactions {
+        let patience = Instant::now() + BOUND;
+        while scribbler.log.len() < transactions
+            || seen.load(Ordering::Relaxed) < LEAST_CUTS && Instant::now() < patience
+        {
             scribbler.transact(&mut writer);
         }
         done.store(true, Ordering::Relaxed);
         collecting.join().expect("the collector does not panic")
     });
-    println!("{name}: {} cuts of {} transactions, {} nodes", cuts.len(), transactions, scribbler.paths.len());
-    assert!(cuts.len() > 10, "only {} cuts", cuts.len());
+    let transactions = scribbler.log.len();
+    println!("{name}: {} cuts of {transactions} transactions, {} nodes", cuts.len(), scribbler.paths.len());
+    assert!(cuts.len() >= LEAST_CUTS, "only {} cuts", cuts.len());
     check_cuts(&scribbler.log, &cuts, &root);
 
     let witness = Witness::connect(&server.hosts());
