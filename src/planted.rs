@@ -130,6 +130,8 @@ defects! {
     LostChildIgnored = "lost child ignored",
     /// What is notified is counted on top of what was read on an earlier connection.
     OtherHistoryCounted = "counted on top of another history",
+    /// That notifications explain a Stat is enough, however many children are known.
+    ChildrenNotCounted = "children not counted",
     /// Whatever shows that the history is another one is taken for a change like others.
     EvidenceIgnored = "evidence of another history ignored",
     /// A parent that was read before its child is taken for evidence of another history.

@@ -596,6 +596,46 @@ fn an_audit_finds_what_was_hidden() {
     assert_eq!(world.version().tree.len(), 1);
 }
 
+/// The root is made, filled and emptied where everybody sees it, and made again where nobody does; the changes that were
+/// notified would explain the list that the new one has, if it were the old one's.
+fn root_replaced_in_secret() -> Vec<Write> {
+    let path = |name: &str| format!("{ROOT}{name}");
+    let seen =
+        [create(""), create("/a"), Write::Open(path("/a"), false), delete("/a"), create("/a"), delete("/a")];
+    let hidden = [
+        Write::Open(path(""), false),
+        delete(""),
+        Write::CreatePrivate(path("")),
+        Write::CreatePrivate(path("/b")),
+        Write::CreatePrivate(path("/c")),
+        delete("/c"),
+        Write::Open(path(""), true),
+    ];
+    seen.into_iter().chain(hidden).collect()
+}
+
+#[test]
+fn notifications_explain_no_list_that_has_more_children_than_are_known() {
+    let mut world = World::new(Options { audit_interval: Duration::ZERO, ..options() }, 1);
+    world.connect();
+    world.rest();
+    world.write(&root_replaced_in_secret());
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn the_audit_counts_the_children_that_are_known() {
+    let mut world = World::new(Options { audit_interval: Duration::from_secs(1), ..options() }, 1);
+    world.strict = false;
+    world.connect();
+    world.rest();
+    // While one child more is to be read, nobody can say how many there are.
+    world.write(&root_replaced_in_secret().into_iter().chain([create("/d")]).collect::<Vec<_>>());
+    world.rest();
+    world.assert_in_step();
+}
+
 #[test]
 fn a_node_that_is_hidden_and_being_read_is_not_left_out_of_its_parents_list() {
     let mut world = World::new(options(), 1);
