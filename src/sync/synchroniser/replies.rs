@@ -121,8 +121,8 @@ impl Synchroniser {
 
     /// The node as it was published, where a notification or the replacement of an ancestor took it out of the tree.
     fn seen_before(&self, relative: &str) -> Option<&Arc<Node>> {
-        let is_of_this_history = self.complete && !self.rebuilding;
-        let published = is_of_this_history.then(|| self.published.tree.get(relative))?;
+        // What is published while all is read anew is of the history before.
+        let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
         published?.node.as_ref()
     }
 

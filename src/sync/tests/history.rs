@@ -134,6 +134,31 @@ fn what_a_notification_took_out_of_the_tree_was_seen_all_the_same() {
 }
 
 #[test]
+fn what_was_shown_of_a_load_that_was_not_over_was_seen_too() {
+    let mut world = World::new(options(), 1);
+    (0..5).for_each(|_| world.write(&[]));
+    world.write(&wide(600));
+    world.connect();
+    // A part of the tree is shown while the rest is being read.
+    while world.told_nothing() {
+        assert!(world.serve() && world.deliver(), "there is more to read");
+        world.advance(Duration::from_millis(60));
+    }
+    assert!(!world.version().is_complete && world.version().tree.get("").is_some());
+    world.write(&(0..600).map(|n| delete(&format!("/{n}"))).chain([delete("")]).collect::<Vec<_>>());
+    while world.deliver() {}
+    world.disconnect();
+    world.resumes = false;
+    world.server.put_back(Zxid(2));
+    world.write(&[create("")]);
+    (0..20).for_each(|_| world.write(&[]));
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.resets(), 1, "the root is older than the one that was shown");
+}
+
+#[test]
 fn other_children_of_the_same_number_are_found_though_no_number_shows_them() {
     // Where that is evidence, and where nothing is.
     for (chroot, resets) in [("/", 1), ("/zookeeper", 0)] {

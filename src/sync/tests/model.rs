@@ -662,6 +662,11 @@ impl World {
         self.versions.last().cloned().unwrap_or_default()
     }
 
+    /// Whether nothing was published yet that has a node in it.
+    pub fn told_nothing(&self) -> bool {
+        self.versions.last().is_none_or(|version| version.tree.is_empty())
+    }
+
     pub fn faults(&self) -> usize {
         self.faults
     }
