@@ -203,7 +203,9 @@ impl Judge {
                         self.tally.replayed += 1;
                     }
                     let place = self.place(self.told, self.told.era, &snapshot, round, &mut pasts)?;
-                    if place.era > std::mem::replace(&mut self.told, place).era {
+                    let before = std::mem::replace(&mut self.told, place);
+                    // Right where it was put back to, both histories are the same.
+                    if place.era > before.era || place.backs > before.backs {
                         self.observer.reset();
                     }
                     let era = place.era - round.first_era;
