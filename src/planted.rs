@@ -130,6 +130,8 @@ defects! {
     LostChildIgnored = "lost child ignored",
     /// What is notified is counted on top of what was read on an earlier connection.
     OtherHistoryCounted = "counted on top of another history",
+    /// A candidate outlives a version that is no cut, and that may have shown what is newer.
+    OlderCutShown = "older cut shown",
     /// That notifications explain a Stat is enough, however many children are known.
     ChildrenNotCounted = "children not counted",
     /// Whatever shows that the history is another one is taken for a change like others.

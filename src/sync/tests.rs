@@ -596,6 +596,34 @@ fn an_audit_finds_what_was_hidden() {
     assert_eq!(world.version().tree.len(), 1);
 }
 
+#[test]
+fn behind_a_version_that_is_no_cut_comes_no_cut_that_is_older() {
+    let mut world =
+        World::in_step_with(&[create(""), create("/a"), create("/b"), create("/big"), set("/big", 9000)]);
+    let serve = |world: &mut World| assert!(world.serve());
+    world.write(&[set("/a", 1)]);
+    assert!(world.deliver());
+    // A candidate, which lacks the Stat of /big; /a is hot, and read again.
+    world.write(&[create("/big/x")]);
+    serve(&mut world);
+    world.advance(Duration::from_millis(10));
+    while world.deliver() {}
+    world.write(&[set("/a", 2)]);
+    world.write(&[set("/b", 1)]);
+    serve(&mut world);
+    while world.deliver() {}
+    world.advance(Duration::from_secs(2));
+    let newest =
+        |world: &World| world.version().tree.get("a").and_then(|a| a.node.clone()).expect("/a").stat().mzxid;
+    let shown = newest(&world);
+    assert!(!world.version().is_cut, "a version is shown that is no cut");
+    while world.serve() || world.deliver() {
+        assert!(newest(&world) >= shown, "/a went back");
+    }
+    world.rest();
+    world.assert_in_step();
+}
+
 /// The root is made, filled and emptied where everybody sees it, and made again where nobody does; the changes that were
 /// notified would explain the list that the new one has, if it were the old one's.
 fn root_replaced_in_secret() -> Vec<Write> {

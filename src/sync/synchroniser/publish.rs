@@ -94,6 +94,9 @@ impl Synchroniser {
             self.published.zxid = cut.zxid;
             self.exact_until = now;
             self.progress.current_at = self.progress.current_at.max(Some(cut.at));
+        } else if !planted::is(Defect::OlderCutShown) {
+            // They may be older than what is shown now.
+            self.candidates.clear();
         }
         let is_upgrade =
             (cut.is_some() && !self.published.is_cut) || (self.complete && !self.published.is_complete);
