@@ -302,12 +302,18 @@ impl Server {
         }
     }
 
-    /// The zxid of the last transaction, or what the server takes for one.
+    /// The zxid of the last transaction, or what the server takes for one. Waits for one that looks for a leader.
     pub fn zxid(&self) -> i64 {
-        let answer = self.four_letter("srvr");
-        let hex = answer.split("Zxid: 0x").nth(1).and_then(|rest| rest.lines().next());
-        hex.and_then(|hex| i64::from_str_radix(hex, 16).ok())
-            .unwrap_or_else(|| panic!("no zxid in {answer:?}"))
+        let deadline = Instant::now() + START_BOUND;
+        loop {
+            let answer = self.four_letter("srvr");
+            let hex = answer.split("Zxid: 0x").nth(1).and_then(|rest| rest.lines().next());
+            if let Some(zxid) = hex.and_then(|hex| i64::from_str_radix(hex, 16).ok()) {
+                return zxid;
+            }
+            assert!(Instant::now() < deadline, "no zxid in {answer:?}");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Has the server do what no client can ask of it; `tests/support/java` says what there is. Returns when done.
