@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::client::ClientShared;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
@@ -15,6 +14,7 @@ use crate::events::{Event, EventQueue, Feed, ListenerId, on_dispatcher_thread};
 use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
+use crate::shared::ClientShared;
 use crate::snapshot::{self, ChildList, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
@@ -347,11 +347,13 @@ impl TreeCache {
         }
     }
 
+    #[cfg(feature = "ffi")]
     pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
     /// After a panic in a call: the cache is of no use any more, and its fault listeners are told, once.
+    #[cfg(feature = "ffi")]
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
             self.shared.update(|_| {});
@@ -476,9 +478,9 @@ mod tests {
     use super::*;
     use crate::client::Client;
     use crate::client::tests::{HEARD_AGO, Hand, client};
+    use crate::snapshot::tests::node;
     use crate::stat::Zxid;
     use crate::tree::Tree;
-    use crate::tree::tests::node;
     use std::sync::mpsc;
 
     fn version(paths: &[&str], is_complete: bool) -> Arc<Version> {

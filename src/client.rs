@@ -3,66 +3,17 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use crate::cache::TreeCache;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Capacity, Dispatcher, Feed, ListenerId};
+use crate::events::{Capacity, Dispatcher, ListenerId};
 use crate::health::Health;
-use crate::net::{CacheSink, Connection, IoThread};
+use crate::net::IoThread;
 use crate::path::NodePath;
 use crate::session::Hosts;
-use crate::sync::{CacheId, Options, Ticket};
-
-/// What a client needs of the I/O thread. A seam: the unit tests of this layer drive caches by hand.
-pub(crate) trait Io: Send + Sync {
-    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>);
-    fn close(&self, id: CacheId);
-    fn sync(&self, id: CacheId, ticket: Ticket);
-    /// When a server was last heard.
-    fn heard(&self) -> Option<Instant>;
-    fn connection(&self) -> Connection;
-    fn shut_down(&self);
-    /// Another thread of the client panicked, and said this.
-    fn fail(&self, message: String);
-    /// In the child of a fork.
-    fn abandon(&self);
-}
-
-impl Io for IoThread {
-    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
-        IoThread::open(self, id, root, options, sink);
-    }
-
-    fn close(&self, id: CacheId) {
-        IoThread::close(self, id);
-    }
-
-    fn sync(&self, id: CacheId, ticket: Ticket) {
-        IoThread::sync(self, id, ticket);
-    }
-
-    fn heard(&self) -> Option<Instant> {
-        self.contact().heard()
-    }
-
-    fn connection(&self) -> Connection {
-        self.contact().connection()
-    }
-
-    fn shut_down(&self) {
-        IoThread::shut_down(self);
-    }
-
-    fn fail(&self, message: String) {
-        IoThread::fail(self, message);
-    }
-
-    fn abandon(&self) {
-        IoThread::abandon(self);
-    }
-}
+use crate::shared::{ClientShared, Io};
+use crate::sync::CacheId;
 
 /// One session with a ZooKeeper ensemble. It connects by itself, in the background, and makes a new session when
 /// one is lost. Dropping it ends the session; its caches stay readable.
@@ -71,24 +22,6 @@ impl Io for IoThread {
 pub struct Client {
     health: Health,
     shared: Arc<ClientShared>,
-}
-
-/// What a client and its caches hold in common. The I/O thread holds none of it, so that the last one to let go is
-/// never that thread.
-pub(crate) struct ClientShared {
-    /// Of the threads.
-    pub(crate) health: Arc<Health>,
-    pub(crate) io: Arc<dyn Io>,
-    pub(crate) dispatcher: Dispatcher,
-    faults: Arc<Feed>,
-    closed: AtomicBool,
-    last_cache: AtomicU64,
-}
-
-impl ClientShared {
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
-    }
 }
 
 impl Client {
@@ -189,11 +122,13 @@ impl Client {
         Ok(TreeCache::new(self.shared.clone(), id, root, config))
     }
 
+    #[cfg(feature = "ffi")]
     pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
     /// After a panic in a call: the client is of no use any more, and its fault listeners are told, once.
+    #[cfg(feature = "ffi")]
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
             self.shared.faults.fault(fault);
@@ -230,9 +165,11 @@ impl Drop for Client {
 pub(crate) mod tests {
     use super::*;
     use crate::clock;
+    use crate::net::{CacheSink, Connection};
     use crate::state::{EventKind, State};
+    use crate::sync::{Options, Ticket};
     use std::sync::{Mutex, mpsc};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     /// How long ago the server was heard that a test plays.
     pub(crate) const HEARD_AGO: Duration = Duration::from_secs(5);

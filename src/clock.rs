@@ -1,5 +1,7 @@
 //! The time, as ages and timeouts count it: it goes on while the machine sleeps, where the system has such a clock.
 
+#![expect(unsafe_code, reason = "the system's clock")]
+
 use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::escape::Escaped;
 use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
+use crate::random;
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
 use crate::sync::{Options, Pace, SyncMode};
 
@@ -396,7 +397,7 @@ impl Config {
     fn sasl(&self) -> Result<Option<Sasl>, Error> {
         match (self.sasl_mechanism, self.sasl_username.clone(), self.sasl_password.clone()) {
             (Some(Mechanism::DigestMd5), Some(username), Some(password)) => {
-                Ok(Some(Sasl { username, password }))
+                Ok(Some(Sasl { username, password, nonce: random::nonce }))
             }
             (None, None, None) => Ok(None),
             (mechanism, username, _) => {
@@ -611,8 +612,8 @@ mod tests {
         let auth: Vec<_> =
             settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();
         assert_eq!(auth, [("digest", "user:pass:word"), ("ip", "")]);
-        let bob = Sasl { username: "bob".to_owned(), password: Secret::new("hunter2") };
-        assert_eq!(settings.sasl, Some(bob));
+        let sasl = settings.sasl.map(|sasl| (sasl.username, sasl.password.expose().to_owned()));
+        assert_eq!(sasl, Some(("bob".to_owned(), "hunter2".to_owned())));
         let options = config.options();
         assert!(!options.create_root);
         assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));

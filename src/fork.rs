@@ -1,11 +1,11 @@
 //! Notices that the process was forked. The child has what the parent made, but not the threads that work on it, and
 //! whatever they held they hold there for ever.
 
+#![expect(unsafe_code, reason = "the handler of forks")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use once_cell::sync::Lazy;
-
-use crate::logging;
 
 /// How many forks lie between the process that loaded the library and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -19,7 +19,8 @@ static WATCHED: Lazy<()> = Lazy::new(|| {
 
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-    logging::after_fork();
+    #[cfg(feature = "ffi")]
+    crate::logging::after_fork();
 }
 
 /// In which process something was made.

@@ -37,25 +37,19 @@
 //! | [`net`] | the thread that does the I/O |
 //! | [`events`] | listeners, and the thread that calls them |
 //! | [`client`], [`cache`], [`snapshot`], [`stats`] | the Rust API |
-//! | [`ffi`] | the C API, declared in `include/treecache.h` |
+//! | `ffi` | the C API, declared in `include/treecache.h`; with the feature of this name |
 
-// What every layer speaks.
-pub mod error;
-mod escape;
-pub mod path;
-pub mod stat;
-pub mod state;
+// Where there is unsafe code, the module says so, and what it needs it for.
+#![deny(unsafe_code)]
+#![warn(missing_docs, unreachable_pub)]
 
-// The layers, from the bytes up.
-pub mod wire;
-
-pub mod session;
-
-pub mod sync;
-
-pub mod tree;
-
-pub mod engine;
+// Without I/O: the crate in `core/`.
+use treecache_core::escape;
+#[cfg(feature = "planted")]
+pub use treecache_core::planted;
+#[cfg(not(feature = "planted"))]
+use treecache_core::planted;
+pub use treecache_core::{engine, error, path, session, stat, state, sync, tree, wire};
 
 pub mod net;
 
@@ -66,15 +60,15 @@ pub mod cache;
 pub mod client;
 mod clock;
 pub mod config;
+#[cfg(feature = "ffi")]
 pub mod ffi;
 mod fork;
 mod health;
+#[cfg(feature = "ffi")]
 mod logging;
 mod panics;
-#[cfg(feature = "planted")]
-pub mod planted;
-#[cfg(not(feature = "planted"))]
-mod planted;
+mod random;
+mod shared;
 pub mod snapshot;
 pub mod stats;
 mod thread;

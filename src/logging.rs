@@ -64,9 +64,14 @@ pub(crate) fn after_fork() {
     }
 }
 
+/// Whether a line is of this library.
+fn is_ours(target: &str) -> bool {
+    matches!(target.split("::").next(), Some("treecache" | "treecache_core"))
+}
+
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !STUCK.load(Ordering::Relaxed) && metadata.target().split("::").next() == Some("treecache")
+        !STUCK.load(Ordering::Relaxed) && is_ours(metadata.target())
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -36,6 +36,7 @@ impl Snapshot {
         self.version.tree.len()
     }
 
+    /// Whether no node can be read.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -113,10 +114,12 @@ pub struct ChildList {
 }
 
 impl ChildList {
+    /// How many there are, those included that the session may not read.
     pub fn len(&self) -> usize {
         self.children.as_ref().map_or(0, |children| children.len())
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.children.is_none()
     }
@@ -132,6 +135,7 @@ impl ChildList {
     }
 
     /// The names, each with a NUL as its last byte.
+    #[cfg(feature = "ffi")]
     pub(crate) fn names_with_nul(&self) -> impl Iterator<Item = &str> {
         self.children.iter().flat_map(|children| children.names_with_nul())
     }
@@ -203,11 +207,16 @@ fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::error::Status;
+    use crate::stat::Stat;
     use crate::tree::Tree;
-    use crate::tree::tests::node;
+
+    pub(crate) fn node(czxid: i64, mzxid: i64) -> Option<Arc<Node>> {
+        let stat = Stat { czxid: Zxid(czxid), mzxid: Zxid(mzxid), ..Stat::default() };
+        Some(Arc::new(Node::new(Arc::from(mzxid.to_string().as_bytes()), stat)))
+    }
 
     fn snapshot(root: &str, nodes: &[&str], opaque: &[&str], is_complete: bool) -> Snapshot {
         let mut tree = Tree::default();

@@ -9,6 +9,7 @@ use crate::state::State;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
+    /// How the cache stands to the server.
     pub state: State,
     /// Since the last word from a server; `None` before the first.
     pub contact_age: Option<Duration>,

@@ -1,5 +1,7 @@
 //! Threads of the library: named, and deaf to signals, which belong to the program that uses it.
 
+#![expect(unsafe_code, reason = "the signal mask")]
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;

@@ -1,6 +1,8 @@
 //! A descriptor that can be polled for, and is level-triggered: readable for as long as it is
 //! [set](Descriptor::set) so.
 
+#![expect(unsafe_code, reason = "a descriptor that can be polled")]
+
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 

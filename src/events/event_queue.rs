@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::queue::Queue;
 use super::{Capacity, Event, Feed, ListenerId, Told};
-use crate::error::{Error, Fault, Status};
+use crate::error::{Error, Fault};
 use crate::health::Health;
 use crate::stat::Zxid;
 use crate::state::EventKind;
@@ -27,14 +27,22 @@ pub struct EventQueue {
 /// An event or a fault that was taken out of a queue.
 #[derive(Debug, Clone)]
 pub enum Item {
+    /// Something happened to the cache. Its fields are those of [`Event`].
     Event {
+        /// What happened.
         kind: EventKind,
+        /// No more events of this version follow.
         last_of_version: bool,
+        /// The node's absolute path; `None` unless this is a node event.
         path: Option<String>,
+        /// The node as it was behind this event; the last known one when it was removed.
         node: Option<Arc<Node>>,
+        /// The node as it was before an update; `None` for all other events.
         old: Option<Arc<Node>>,
+        /// That of the version which the event belongs to; 0 for events of the connection.
         zxid: Zxid,
     },
+    /// Something went wrong in the background. Only in a queue that was made for faults, too.
     Fault(Fault),
 }
 
@@ -142,14 +150,16 @@ impl EventQueue {
         }
     }
 
+    #[cfg(feature = "ffi")]
     pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
     /// After a panic in a call: the queue is of no use any more, also to those who wait.
+    #[cfg(feature = "ffi")]
     pub(crate) fn fail(&self) {
         self.health.ruin();
-        self.queue.end(Status::Panic);
+        self.queue.end(crate::error::Status::Panic);
     }
 }
 

@@ -436,9 +436,9 @@ pub(super) mod tests {
     use crate::events::Dispatcher;
     use crate::events::backlog::tests::room;
     use crate::events::queue::MOST_FAULTS;
+    use crate::snapshot::tests::node;
     use crate::stat::Zxid;
     use crate::tree::Tree;
-    use crate::tree::tests::node;
     use std::collections::BTreeMap;
     use std::sync::atomic::AtomicUsize;
     use std::sync::mpsc;
@@ -756,6 +756,7 @@ pub(super) mod tests {
     }
 
     #[test]
+    #[expect(unsafe_code, reason = "the signal mask")]
     fn the_dispatcher_blocks_signals_and_ends_from_its_own_thread_too() {
         let dispatcher = Dispatcher::spawn(drop).unwrap();
         let mut author = Author::new(&dispatcher, 1000);

@@ -38,13 +38,16 @@ pub(crate) use feed::Feed;
 /// What a consumer is told, lent to it.
 #[derive(Debug, Clone, Copy)]
 pub enum Told<'a> {
+    /// Something happened to the cache.
     Event(&'a Event<'a>),
+    /// Something went wrong in the background. Only for those who asked for faults.
     Fault(&'a Fault),
 }
 
 /// Something that happened to a cache, lent.
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
+    /// What happened.
     pub kind: EventKind,
     /// No more events of this version follow: what came since the last one with this flag may be applied as one.
     pub last_of_version: bool,

@@ -395,6 +395,7 @@ mod tests {
         std::iter::from_fn(|| taken(queue).ok()).collect()
     }
 
+    #[expect(unsafe_code, reason = "poll")]
     fn is_readable(queue: &EventQueue) -> bool {
         let mut poll = libc::pollfd { fd: queue.fd().unwrap(), events: libc::POLLIN, revents: 0 };
         // SAFETY: there is one descriptor to look at.

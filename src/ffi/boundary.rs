@@ -13,6 +13,7 @@ use crate::planted::{self, Defect};
 /// A function that ends the life of a `user` pointer; NULL when nothing is to be done. It is called exactly once,
 /// after the last call of the callback it came with, also when the registration fails. It may be called on any
 /// thread that uses the library, and may call what a callback may call.
+#[expect(unreachable_pub, reason = "it is in the header")]
 pub type tc_user_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 // --- Ownership: a type has one of these traits, or is only ever lent and has neither ------------------------------
@@ -121,7 +122,8 @@ pub(super) unsafe fn with<H: Handle>(
 fn run(body: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, String> {
     catch(|| {
         planted::panic_if(Defect::PanicInCall);
-        planted::misuse_memory();
+        #[cfg(feature = "planted")]
+        super::misuse::misuse_memory();
         body()
     })
 }

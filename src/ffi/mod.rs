@@ -3,12 +3,15 @@
 //!
 //! `tests/header.rs` generates the header from these files, in the order of the modules below.
 #![allow(non_camel_case_types, reason = "the names are those of the C API")]
+#![expect(unsafe_code, reason = "pointers come from C, and go there")]
 #![allow(
     clippy::missing_safety_doc,
     reason = "the header's opening states what callers promise, once for all"
 )]
 
 mod boundary;
+#[cfg(feature = "planted")]
+mod misuse;
 
 pub mod cache;
 pub mod children;

@@ -44,6 +44,7 @@ impl Contact {
         self.lock().server = None;
     }
 
+    /// As it is now.
     pub fn connection(&self) -> Connection {
         self.lock().clone()
     }

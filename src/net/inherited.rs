@@ -1,6 +1,8 @@
 //! The descriptors of an I/O thread, as the child of a fork sees them: they are open there, without the thread that
 //! would close them.
 
+#![expect(unsafe_code, reason = "descriptors that another process has too")]
+
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;

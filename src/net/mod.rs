@@ -45,11 +45,13 @@ pub trait CacheSink: Send + Sync {
     fn set_state(&self, state: State);
     /// A connection event, `Initialized` or `InStep`; goes out behind the events of what was published before.
     fn event(&self, kind: EventKind);
+    /// A fault of this cache, or of the whole client: the caches are told of those one by one.
     fn fault(&self, fault: Fault);
     /// `Some`: the first load cannot succeed as things stand, waiting for it is in vain. `None`: it may again.
     fn set_failure(&self, failure: Option<Status>);
     /// The answer to this call of `sync` and to all before it that had none yet. Comes behind the version it is about.
     fn synced(&self, ticket: Ticket, answer: Result<(), Status>);
+    /// All that was done so far, in place of what was told before.
     fn set_progress(&self, progress: Progress);
 }
 
@@ -115,6 +117,7 @@ impl IoThread {
         })
     }
 
+    /// What is known of the connection, for whoever wants to read it. Stays when the thread has ended.
     pub fn contact(&self) -> &Arc<Contact> {
         &self.contact
     }

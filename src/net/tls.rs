@@ -37,7 +37,9 @@ pub struct TlsFiles {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", Escaped(&file.to_string_lossy()))]
 pub struct InvalidFile {
+    /// One of those that [`TlsFiles`] names.
     pub file: PathBuf,
+    /// What is wrong with it, in words that go behind a colon.
     pub reason: String,
 }
 

@@ -23,7 +23,7 @@ use treecache::{EventKind, Snapshot, Zxid};
 use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, Violation, difference};
 
 use crate::history::History;
-use crate::observed::{Claim, Glimpse, Millis, Note, Synced, Watched};
+use crate::observed::{Claim, Glimpse, Millis, Note, Synced, Taken, Watched};
 
 /// Longer than a client stays with a silent server and a server without its leader, and than both together.
 const STALE_BOUND: Millis = 20_000;
@@ -199,7 +199,7 @@ impl Judge {
                 Note::EndOfVersion { zxid, snapshot } => {
                     self.replay.end_version();
                     if self.in_step && snapshot.is_cut() && snapshot.zxid() == zxid {
-                        self.replay.assert_equals(&snapshot)?;
+                        self.replay.assert_equals(&Taken(&snapshot))?;
                         self.tally.replayed += 1;
                     }
                     let place = self.place(self.told, self.told.era, &snapshot, round, &mut pasts)?;
@@ -213,7 +213,7 @@ impl Judge {
                     if snapshot.is_cut() || place.era == round.last_era() {
                         let near = near(&multis[era], snapshot.zxid());
                         let truth = snapshot.is_cut().then(|| pasts[era].at(snapshot.zxid()));
-                        self.observer.published(&snapshot, truth, false, &Excused::new(), near)?;
+                        self.observer.published(&Taken(&snapshot), truth, false, &Excused::new(), near)?;
                     }
                     self.count(&snapshot, era, &mut counted);
                 }
@@ -224,7 +224,7 @@ impl Judge {
         self.glimpses(&glimpses, round, &mut pasts, &mut counted)?;
         self.synced(&watched.take_synced(), round, &mut pasts)?;
         if let Some(last) = glimpses.last() {
-            let same = self.replay.assert_equals(&last.snapshot);
+            let same = self.replay.assert_equals(&Taken(&last.snapshot));
             same.map_err(|violation| Violation {
                 what: format!("at rest: {}", violation.what),
                 ..violation
@@ -275,7 +275,8 @@ impl Judge {
         let mut found = Vec::new();
         for era in place.era..=round.last_era() {
             let truth = pasts[era - round.first_era].at(zxid);
-            let Some(difference) = difference(snapshot, truth, self.root, false, &Excused::new()) else {
+            let Some(difference) = difference(&Taken(snapshot), truth, self.root, false, &Excused::new())
+            else {
                 return Ok(Place { era, ..place });
             };
             found.push(format!("in history {era} {difference}"));

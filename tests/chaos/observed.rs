@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use treecache::{Client, Config, Event, EventKind, Node, Snapshot, State, Status, TreeCache, Zxid};
-use treecache_checks::Told;
+use treecache::{Client, Config, Event, EventKind, Node, Snapshot, State, Status, TreeCache, Walk, Zxid};
+use treecache_checks::{Published, Told};
 use treecache_test_support::{Ensemble, Proxy};
 
 use crate::writers::Acknowledged;
@@ -90,6 +90,27 @@ pub struct Claim {
     pub contact: Millis,
     /// The newest cut that another cache of the client had shown some time before that contact.
     pub sibling: Zxid,
+}
+
+/// A snapshot, for the checks.
+pub struct Taken<'a>(pub &'a Snapshot);
+
+impl Published for Taken<'_> {
+    fn zxid(&self) -> Zxid {
+        self.0.zxid()
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.is_cut()
+    }
+
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>)) {
+        // Fails only where there is no root, and nothing to visit.
+        let _ = self.0.walk(root, |path, node| {
+            visit(path, Some(node));
+            Walk::Continue
+        });
+    }
 }
 
 /// As far as it can be told from outside.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use treecache::tree::Version;
-use treecache::{Node, Snapshot, Stat, Walk, Zxid};
+use treecache_core::tree::Version;
+use treecache_core::{Node, Stat, Zxid};
 
 use crate::truth::parent;
 use crate::{Check, Truth, Violation};
@@ -41,24 +41,6 @@ impl Published for Version {
             }
             visit(&path, entry.node.as_ref());
         }
-    }
-}
-
-impl Published for Snapshot {
-    fn zxid(&self) -> Zxid {
-        Snapshot::zxid(self)
-    }
-
-    fn is_cut(&self) -> bool {
-        Snapshot::is_cut(self)
-    }
-
-    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>)) {
-        // Fails only where there is no root, and nothing to visit.
-        let _ = self.walk(root, |path, node| {
-            visit(path, Some(node));
-            Walk::Continue
-        });
     }
 }
 
@@ -257,7 +239,7 @@ fn atomic(
 mod tests {
     use super::*;
     use crate::{Access, Change, Transaction};
-    use treecache::tree::Tree;
+    use treecache_core::tree::Tree;
 
     fn truth(changes: &[(i64, Change)]) -> Truth {
         let mut truth = Truth::default();

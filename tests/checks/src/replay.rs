@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use treecache::Node;
+use treecache_core::Node;
 
 use crate::truth::parent;
 use crate::{Check, Published, Violation};

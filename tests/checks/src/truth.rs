@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use treecache::{Stat, Zxid};
+use treecache_core::{Stat, Zxid};
 
 /// Who may read a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use treecache::session::Backoff;
-use treecache::sync::Pace;
+use treecache_core::session::Backoff;
+use treecache_core::sync::Pace;
 
 use crate::capacity::{BATCH, Capacity};
 use crate::chart::{Figure, Panel, Series, number};

@@ -17,6 +17,7 @@ pub mod capacity;
 mod chart;
 pub mod experiments;
 mod load;
+#[cfg(feature = "measure")]
 pub mod measure;
 pub mod measured;
 pub mod report;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use treecache_herd::experiments::Experiments;
-use treecache_herd::measure::measure;
 use treecache_herd::measured::Measured;
 use treecache_herd::report::fill;
 
@@ -18,7 +17,8 @@ fn main() -> ExitCode {
     let done = match given[..] {
         [] => simulate(1),
         ["--seed", seed] => seed.parse().map_err(|_| USAGE.to_owned()).and_then(simulate),
-        ["--measure"] => write(&measured_file(), &measure().to_text()),
+        #[cfg(feature = "measure")]
+        ["--measure"] => write(&measured_file(), &treecache_herd::measure::measure().to_text()),
         _ => Err(USAGE.to_owned()),
     };
     match done {

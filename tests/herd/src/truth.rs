@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use treecache::{Stat, Zxid};
+use treecache_core::{Stat, Zxid};
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
 use crate::measured::Tree;

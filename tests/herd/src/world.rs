@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use treecache::engine::{Engine, Output};
-use treecache::session::{Action, Backoff, Hosts, Settings, TransportError};
-use treecache::sync::{self, CacheId, Options, Pace, SyncMode};
-use treecache::{NodePath, State};
+use treecache_core::engine::{Engine, Output};
+use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
+use treecache_core::sync::{self, CacheId, Options, Pace, SyncMode};
+use treecache_core::{NodePath, State};
 use treecache_test_protocol as protocol;
 
 use self::server::{Server, Session};

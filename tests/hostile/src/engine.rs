@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use treecache::engine::{Engine, Output};
-use treecache::session::Action;
-use treecache::sync::{CacheId, Options, Pace, SyncMode};
-use treecache::wire::Reader;
+use treecache_core::engine::{Engine, Output};
+use treecache_core::session::Action;
+use treecache_core::sync::{CacheId, Options, Pace, SyncMode};
+use treecache_core::wire::Reader;
 
 use crate::input::Input;
 use crate::liar::{self, Asked, AskedRead, Liar};
@@ -212,7 +212,7 @@ impl Stage {
             match output {
                 Output::Cache(id, output) => self.caches.check(id, output),
                 Output::Fault(fault) => {
-                    if fault.status == treecache::Status::Reset {
+                    if fault.status == treecache_core::Status::Reset {
                         self.caches.reset();
                     }
                 }

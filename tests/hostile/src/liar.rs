@@ -1,7 +1,7 @@
 //! A server that answers what it is asked, in the right form or nearly so, and with anything in it.
 
-use treecache::path::NodePath;
-use treecache::wire::{Read, Request};
+use treecache_core::path::NodePath;
+use treecache_core::wire::{Read, Request};
 
 use crate::input::Input;
 

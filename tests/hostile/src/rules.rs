@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use treecache::error::Status;
-use treecache::path::NodePath;
-use treecache::state::{EventKind, State};
-use treecache::sync::{CacheId, Options, Output, Ticket};
-use treecache::tree::{Change, Differences, Tree, Version};
-use treecache::wire::{Read, Request};
+use treecache_core::error::Status;
+use treecache_core::path::NodePath;
+use treecache_core::state::{EventKind, State};
+use treecache_core::sync::{CacheId, Options, Output, Ticket};
+use treecache_core::tree::{Change, Differences, Tree, Version};
+use treecache_core::wire::{Read, Request};
 
 /// What ZooKeeper takes of a request (`jute.maxbuffer`).
 const LONGEST_REQUEST: usize = 1_048_575;

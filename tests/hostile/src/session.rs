@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use treecache::path::NodePath;
-use treecache::session::{
+use treecache_core::path::NodePath;
+use treecache_core::session::{
     Action, Auth, Backoff, Event, Hosts, Leg, Sasl, Secret, Session, Settings, TransportError, Xid,
 };
-use treecache::wire::Request;
+use treecache_core::wire::Request;
 
 use crate::input::Input;
 use crate::liar;
@@ -69,7 +69,8 @@ pub fn session(data: &[u8]) -> usize {
 pub fn settings(input: &mut Input<'_>) -> Settings {
     let flags = input.byte();
     let auth = Auth { scheme: "digest".to_owned(), credential: Secret::new("user:password") };
-    let sasl = Sasl { username: "user".to_owned(), password: Secret::new("password") };
+    let sasl =
+        Sasl { username: "user".to_owned(), password: Secret::new("password"), nonce: || Some([7; 16]) };
     Settings {
         hosts: Hosts::parse(if flags & 1 > 0 { "a,b,c/c" } else { "a" }).expect("valid hosts"),
         session_timeout: Duration::from_secs(10),

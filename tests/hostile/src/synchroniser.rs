@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use treecache::path::NodePath;
-use treecache::stat::Zxid;
-use treecache::state::State;
-use treecache::sync::{Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
-use treecache::wire::{Notification, Request, ServerError};
+use treecache_core::path::NodePath;
+use treecache_core::stat::Zxid;
+use treecache_core::state::State;
+use treecache_core::sync::{Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
+use treecache_core::wire::{Notification, Request, ServerError};
 
 use crate::input::Input;
 use crate::liar::{self, Asked, Liar};

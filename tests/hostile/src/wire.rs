@@ -1,6 +1,6 @@
 //! Bytes for the decoders.
 
-use treecache::wire::{
+use treecache_core::wire::{
     ConnectResponse, FrameDecoder, MultiReadResults, Notification, ReadResult, ReplyHeader,
     children_with_stat, stat_reply,
 };

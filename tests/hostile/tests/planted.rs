@@ -5,7 +5,7 @@ mod play;
 use std::panic::catch_unwind;
 
 use play::{ENGINE, SESSION, SYNCHRONISER, Target, WIRE};
-use treecache::planted::{Defect, plant};
+use treecache_core::planted::{Defect, plant};
 
 #[test]
 fn every_planted_defect_is_found() {

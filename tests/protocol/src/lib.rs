@@ -1,7 +1,7 @@
 //! The server's side of ZooKeeper's protocol, by an encoder and decoder of its own: the library is not checked with
 //! its own words.
 
-use treecache::{Stat, Zxid};
+use treecache_core::{Stat, Zxid};
 
 pub const OK: i32 = 0;
 pub const UNIMPLEMENTED: i32 = -6;

@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use treecache::Zxid;
 use treecache_checks::{Change, Happened, Kind, Transaction, Truth};
+use treecache_core::Zxid;
 
 /// So much later each era is than the one before, in ms: nobody loses data and is back within the same millisecond.
 const BETWEEN_ERAS: i64 = 60_000;

@@ -23,7 +23,7 @@ pub use world::{Tally, run};
 #[cfg(test)]
 mod tests {
     use super::*;
-    use treecache::planted::{Defect, plant};
+    use treecache_core::planted::{Defect, plant};
 
     /// One test, as what is planted is planted in the whole process.
     #[test]

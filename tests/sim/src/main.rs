@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use treecache::planted::{Defect, plant};
 use treecache_checks::{Check, Violation};
+use treecache_core::planted::{Defect, plant};
 use treecache_sim::plan::without::KINDS;
 use treecache_sim::{Plan, Tally, run, shrink};
 

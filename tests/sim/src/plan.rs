@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache::sync::SyncMode;
 use treecache_checks::{Access, Change};
+use treecache_core::sync::SyncMode;
 
 pub use self::timetable::OUT_OF_SIGHT;
 use self::timetable::{Planner, caches, magnitude};

@@ -20,11 +20,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use treecache::engine::{Engine, Output};
-use treecache::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache::sync::{CacheId, Options, Pace};
-use treecache::{NodePath, Status};
 use treecache_checks::{Check, Excused, Kind, Violation};
+use treecache_core::engine::{Engine, Output};
+use treecache_core::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
+use treecache_core::sync::{CacheId, Options, Pace};
+use treecache_core::{NodePath, Status};
 
 use self::cache::{Known, Watched};
 use self::checks::{Unnoticed, excused, parent, processor_time};
@@ -580,8 +580,8 @@ impl World {
         Ok(())
     }
 
-    fn told(&mut self, id: CacheId, output: treecache::sync::Output) -> Result<(), Violation> {
-        use treecache::sync::Output;
+    fn told(&mut self, id: CacheId, output: treecache_core::sync::Output) -> Result<(), Violation> {
+        use treecache_core::sync::Output;
         if self.trace.is_some() {
             let what = match &output {
                 Output::Publish(version, _) => format!(

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
-use treecache::NodePath;
-use treecache::wire::{self, ConnectRequest, Request};
+use treecache_core::NodePath;
+use treecache_core::wire::{self, ConnectRequest, Request};
 use treecache_test_support::{Server, Writer};
 
 use super::{ROOT, fill};
@@ -187,7 +187,7 @@ impl Connection {
         };
         let mut hello = Vec::new();
         let asked = ConnectRequest {
-            last_zxid_seen: treecache::Zxid(0),
+            last_zxid_seen: treecache_core::Zxid(0),
             timeout_ms: 30_000,
             session_id: session,
             password,

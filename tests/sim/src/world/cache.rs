@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use treecache::sync::{CacheId, Output, Progress, Ticket};
-use treecache::tree::{Change, Differences, Version};
-use treecache::{EventKind, State, Status};
 use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
+use treecache_core::sync::{CacheId, Output, Progress, Ticket};
+use treecache_core::tree::{Change, Differences, Version};
+use treecache_core::{EventKind, State, Status};
 
 use super::Tally;
 use super::checks::is_below;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use treecache::Zxid;
-use treecache::sync::{CacheId, SyncMode};
 use treecache_checks::{Check, Excused, Kind, Violation};
+use treecache_core::Zxid;
+use treecache_core::sync::{CacheId, SyncMode};
 
 use super::cache::{Call, Watched};
 use super::connection::Mark;

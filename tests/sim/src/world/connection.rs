@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache::Zxid;
+use treecache_core::Zxid;
 
 use crate::ensemble::Moment;
 use crate::plan::Plan;

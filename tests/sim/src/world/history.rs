@@ -1,6 +1,6 @@
 //! What becomes of the ensemble's data: leaders come and go, data are lost, made again, put back.
 
-use treecache::Zxid;
+use treecache_core::Zxid;
 
 use super::{Event, Unnoticed, WRITER, World, trace};
 use crate::ensemble::Moment;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache::Zxid;
 use treecache_checks::{Access, Change, Check, Kind, Violation};
+use treecache_core::Zxid;
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
 use super::checks::is_below;

@@ -1,0 +1,461 @@
+//! A session and the caches that live on it, joined, still without I/O, threads or clocks.
+//!
+//! [`Engine`] is what the I/O thread drives, and what a simulation can drive in its stead: it takes what happened
+//! on a connection and the time, and hands out bytes, socket actions and what the caches have to tell.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::error::{Fault, Status};
+use crate::path::NodePath;
+use crate::session::{Action, Event, Leg, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
+use crate::sync::{Breach, CacheId, Group, Options, Purpose, SyncMode, Ticket};
+use crate::wire::Notification;
+
+/// How many bytes may wait to be sent before nothing more is asked for. What may be in flight is less, with paths of
+/// the usual limit; more piles up only where a server answers what it has not read.
+const MOST_UNSENT: usize = 16 << 20;
+
+/// What an engine has to tell.
+pub enum Output {
+    /// What one of the caches has to tell.
+    Cache(CacheId, crate::sync::Output),
+    /// Of the whole client; its caches tell of it too.
+    Fault(Fault),
+    /// Before its caches tell of it.
+    Connected {
+        /// `host:port`, as it was named.
+        server: String,
+        /// ZooKeeper's id of the session, be it a new one or the one that there was before.
+        session_id: i64,
+    },
+    /// There is no connection any more; also told before [`Closed`](Self::Closed). Before its caches tell of it.
+    Disconnected,
+    /// The session has ended, after [`Engine::shut_down`].
+    Closed,
+}
+
+/// One client without I/O: a session, and all the caches that live on it.
+pub struct Engine {
+    session: Session,
+    /// How many are named.
+    servers: usize,
+    group: Group,
+    /// What the requests without a reply are for.
+    purposes: VecDeque<(Xid, Purpose)>,
+    /// When the server's last word had been taken in.
+    heard: Instant,
+    /// What comes is a word of the server's: it cannot have waited in a pause, and belongs to a connection that is there.
+    is_news: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl Engine {
+    /// Begins with the first attempt at a connection, and without caches. What is left to chance comes from `rng`.
+    pub fn new(settings: Settings, sync_mode: SyncMode, mut rng: fastrand::Rng, now: Instant) -> Engine {
+        let group = Group::new(settings.hosts.chroot.clone(), sync_mode, rng.fork());
+        Engine {
+            servers: settings.hosts.servers.len(),
+            session: Session::new(settings, rng, now),
+            group,
+            purposes: VecDeque::new(),
+            heard: now,
+            is_news: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Starts a cache of the subtree at `root`, which is relative to the chroot. No other one may have that `id`.
+    pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
+        self.group.open(id, root, options, now);
+        self.pump(now);
+    }
+
+    /// Ends a cache. What it told before, and [`poll_output`](Self::poll_output) has not handed out yet, still comes.
+    pub fn close(&mut self, id: CacheId, now: Instant) {
+        self.group.close(id);
+        self.pump(now);
+    }
+
+    /// A call of `sync` on a cache; [`Synced`](crate::sync::Output::Synced) answers it.
+    pub fn sync(&mut self, id: CacheId, ticket: Ticket, now: Instant) {
+        self.group.sync(id, ticket);
+        self.pump(now);
+    }
+
+    /// Ends the session; [`Output::Closed`] follows.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.session.handle_close(now);
+        self.pump(now);
+    }
+
+    /// How far the caller is on its way to a connection.
+    pub fn handle_leg(&mut self, leg: Leg, now: Instant) {
+        self.session.handle_leg(leg, now);
+    }
+
+    /// The transport that [`Action::Connect`] asked for is there, with TLS where that is spoken.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.is_news = true;
+        self.session.handle_connected();
+        self.pump(now);
+    }
+
+    /// The transport is gone, or could not be had. Not to be told of one that [`Action::Disconnect`] ended.
+    pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
+        self.session.handle_disconnected(reason, now);
+        self.pump(now);
+    }
+
+    /// Something about the transport that it comes over by itself.
+    pub fn handle_transport_fault(&mut self, error: &TransportError) {
+        self.tell_fault(Fault::new(error.status(), error.to_string()));
+    }
+
+    /// Bytes from the server, cut as the transport happens to cut them.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        let was_proven = self.session.is_proven();
+        self.session.handle_bytes(bytes, now);
+        self.pump(now);
+        // Who may be anybody is no server.
+        if self.is_news && (was_proven || self.session.is_proven()) {
+            self.heard = now;
+        }
+    }
+
+    /// For how long the caller must not have run to tell a pause.
+    pub fn shortest_pause(&self) -> Duration {
+        self.session.shortest_pause()
+    }
+
+    /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
+    /// that came meanwhile: that may have waited, so that until the server has answered a ping no cache is in step.
+    pub fn handle_pause(&mut self, now: Instant) {
+        self.session.handle_pause(now);
+        self.pump(now);
+    }
+
+    /// When the server's last word had been taken in that was none from before a pause.
+    pub fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Time has passed: to be called at the time of [`poll_timeout`](Self::poll_timeout), or later. Too early is no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now);
+        self.group.handle_timeout(now);
+        self.pump(now);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` where nothing waits for the time. Any
+    /// other call may change it.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.session.poll_timeout(), self.group.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// What is to be done with the socket; to be called until nothing is left, after every other call.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.session.poll_action()
+    }
+
+    /// Bytes to be sent; the caller drains what it has sent.
+    pub fn transmit(&mut self) -> &mut Vec<u8> {
+        self.session.transmit()
+    }
+
+    /// What is to be told, in this order; to be called until nothing is left, after every other call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Moves events up, requests down, and outputs out.
+    fn pump(&mut self, now: Instant) {
+        while let Some(event) = self.session.poll_event() {
+            self.handle_event(event, now);
+            self.collect();
+        }
+        while self.session.is_ready()
+            && self.session.transmit().len() < MOST_UNSENT
+            && let Some((request, purpose)) = self.group.poll_request(now)
+            && let Some(xid) = self.session.request(&request, now)
+        {
+            self.purposes.push_back((xid, purpose));
+        }
+        self.collect();
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Connected { resumed } => {
+                let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
+                self.outputs.push_back(Output::Connected { server, session_id });
+                self.group.handle_connected(resumed);
+            }
+            Event::Suspended { last_zxid } => {
+                self.is_news = false;
+                self.purposes.clear();
+                self.outputs.push_back(Output::Disconnected);
+                self.group.handle_suspended(last_zxid, self.heard);
+            }
+            Event::Paused => {
+                self.is_news = false;
+                self.group.handle_paused(self.heard);
+            }
+            Event::Heard => {
+                self.is_news = true;
+                self.group.handle_heard();
+            }
+            Event::Lost => self.group.handle_lost(),
+            Event::Reset => self.group.handle_reset(),
+            Event::Notification(body) => match Notification::decode(&body) {
+                Ok(notification) => self.group.handle_notification(&notification, now),
+                Err(malformed) => self.session.handle_malformed(malformed, now),
+            },
+            Event::Reply(reply) => {
+                let Some((xid, purpose)) = self.purposes.pop_front() else { return };
+                debug_assert_eq!(xid, reply.xid);
+                match self.group.handle_reply(purpose, reply.zxid, reply.error, reply.body(), now) {
+                    Ok(()) if reply.zxid.is_transaction() => {}
+                    // The header does not say how far the server is, but what was read may.
+                    Ok(()) => self.session.saw_transaction(self.group.undated_newest()),
+                    Err(Breach::Malformed(malformed)) => self.session.handle_malformed(malformed, now),
+                    Err(Breach::OtherHistory(evidence)) => self.session.handle_other_history(evidence, now),
+                    Err(Breach::NoRecursiveWatches(error)) => self.session.handle_no_watches(error, now),
+                }
+            }
+            Event::Fault(error) => self.tell_fault(fault_of(&error)),
+            Event::Closed => {
+                self.outputs.push_back(Output::Disconnected);
+                self.group.handle_closed(self.heard);
+                self.collect();
+                self.outputs.push_back(Output::Closed);
+            }
+        }
+    }
+
+    fn tell_fault(&mut self, fault: Fault) {
+        log::warn!("{}", fault.message);
+        let is_failure = match fault.status {
+            Status::Auth => true,
+            // As long as there may be another server that can do what a cache needs, it is waited for.
+            Status::Unsupported => self.group.refusals() >= self.servers,
+            _ => false,
+        };
+        let failure = is_failure.then_some(fault.status);
+        self.group.handle_fault(&fault, failure);
+        self.collect();
+        self.outputs.push_back(Output::Fault(fault));
+    }
+
+    fn collect(&mut self) {
+        while let Some((id, output)) = self.group.poll_output() {
+            self.outputs.push_back(Output::Cache(id, output));
+        }
+    }
+}
+
+impl TransportError {
+    fn status(&self) -> Status {
+        match self {
+            TransportError::Connection(_) | TransportError::Closed => Status::Connection,
+            TransportError::Tls(_) => Status::Tls,
+        }
+    }
+}
+
+/// The one place where a session's errors become status codes.
+fn fault_of(error: &SessionError) -> Fault {
+    let (status, code) = match error {
+        SessionError::Connection { reason, .. } => (reason.status(), 0),
+        SessionError::Protocol { .. } | SessionError::FrameTooLong { .. } => (Status::Protocol, 0),
+        SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
+        SessionError::Sasl { reason: SaslFailure::Rejected(error), .. } => (Status::Auth, error.0),
+        SessionError::Sasl { .. } => (Status::Auth, 0),
+        SessionError::NoRecursiveWatches { error, .. } => (Status::Unsupported, error.0),
+        SessionError::Reset { .. } | SessionError::OtherHistory { .. } => (Status::Reset, 0),
+    };
+    Fault::new(status, error.to_string()).server_error(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Backoff, Hosts, Sasl, Secret};
+    use crate::state::State;
+    use crate::sync::Pace;
+    use crate::wire::ServerError;
+
+    fn engine(now: Instant) -> Engine {
+        engine_with(None, now)
+    }
+
+    fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
+        let settings = Settings {
+            hosts: Hosts::parse("a").unwrap(),
+            session_timeout: Duration::from_secs(10),
+            resolve_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::from_secs(3),
+            sasl,
+            auth: Vec::new(),
+            limit_frame: 1 << 20,
+            backoff: Backoff::default(),
+        };
+        let mut engine = Engine::new(settings, SyncMode::default(), fastrand::Rng::with_seed(1), now);
+        engine.handle_connected(now);
+        let welcome =
+            [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();
+        engine.handle_bytes(&[&welcome[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat(), now);
+        engine
+    }
+
+    fn options() -> Options {
+        Options {
+            create_root: false,
+            limit_nodes: 0,
+            limit_bytes: 0,
+            limit_path: 4096,
+            audit_interval: Duration::ZERO,
+            pace: Pace::default(),
+        }
+    }
+
+    /// The xids of what was said behind the connect request, pings left out.
+    fn asked(mut said: &[u8]) -> Vec<i32> {
+        let number = |bytes: &[u8]| i32::from_be_bytes(bytes[..4].try_into().unwrap());
+        let mut xids = Vec::new();
+        while !said.is_empty() {
+            let (frame, rest) = said[4..].split_at(number(said) as usize);
+            xids.push(number(frame));
+            said = rest;
+        }
+        xids.into_iter().skip(1).filter(|xid| *xid > 0).collect()
+    }
+
+    #[test]
+    fn a_server_that_answers_without_listening_does_not_make_requests_pile_up() {
+        let mut now = Instant::now();
+        let mut engine = engine(now);
+        engine.open(CacheId(1), NodePath::root(), options(), now);
+        let reply = |xid: i32, error: i32, body: &[u8]| {
+            let len = (16 + body.len() as i32).to_be_bytes();
+            [&len[..], &xid.to_be_bytes(), &5i64.to_be_bytes(), &error.to_be_bytes(), body].concat()
+        };
+        // The watch, and a root with 250 children of long names.
+        let mut root = [&4i32.to_be_bytes()[..], &[0; 9], &[0; 56], &250i32.to_be_bytes(), &[0; 8]].concat();
+        root.extend([&8i32.to_be_bytes()[..], &[0; 5], &250i32.to_be_bytes()].concat());
+        for n in 0..250 {
+            root.extend([&4000i32.to_be_bytes()[..], format!("{n:04000}").as_bytes()].concat());
+        }
+        root.extend([&(-1i32).to_be_bytes()[..], &[1], &[0; 4]].concat());
+        engine.handle_bytes(&reply(1, 0, &[]), now);
+        engine.handle_bytes(&reply(2, 0, &root), now);
+        let mut answered = 2;
+        for _ in 0..1000 {
+            let throttled = ServerError::THROTTLED.0;
+            for xid in &asked(engine.transmit())[answered..] {
+                engine.handle_bytes(&reply(*xid, throttled, &[]), now);
+                answered += 1;
+            }
+            now += Duration::from_secs(1);
+            // As for a ping: a silent server would be left.
+            engine.handle_bytes(&reply(-2, 0, &[]), now);
+            engine.handle_timeout(now);
+        }
+        let unsent = engine.transmit().len();
+        let is_at_the_limit = (MOST_UNSENT..MOST_UNSENT + (1 << 20)).contains(&unsent);
+        assert!(is_at_the_limit, "{unsent} bytes of {answered} requests");
+        // All goes on as soon as the server listens.
+        engine.transmit().clear();
+        engine.handle_timeout(now + Duration::from_secs(1));
+        assert!(!engine.transmit().is_empty());
+    }
+
+    #[test]
+    fn no_cache_is_in_step_by_what_waited_in_a_pause() {
+        let (mut now, mut engine) = (Instant::now(), engine(Instant::now()));
+        let reply = |xid: i32, zxid: i64, body: &[u8]| {
+            let len = (16 + body.len() as i32).to_be_bytes();
+            [&len[..], &xid.to_be_bytes(), &zxid.to_be_bytes(), &[0; 4], body].concat()
+        };
+        // The root alone: its data, its Stat, no child.
+        let stat = [&1i64.to_be_bytes()[..], &1i64.to_be_bytes(), &[0; 52]].concat();
+        let data = [&4i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes(), &stat].concat();
+        let children = [&8i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes()].concat();
+        let end = [&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()].concat();
+        let root = |children: &[u8]| [&data[..], children, &end].concat();
+        let states = |engine: &mut Engine| -> Vec<State> {
+            let outputs = std::iter::from_fn(|| engine.poll_output());
+            let states = outputs.filter_map(|output| match output {
+                Output::Cache(_, crate::sync::Output::State(state)) => Some(state),
+                _ => None,
+            });
+            states.collect()
+        };
+        engine.open(CacheId(1), NodePath::root(), options(), now);
+        engine.handle_bytes(&reply(1, 5, &[]), now);
+        engine.handle_bytes(&reply(2, 5, &root(&children)), now);
+        assert_eq!(states(&mut engine).last(), Some(&State::InStep));
+        let heard = now;
+        now += Duration::from_secs(3);
+        engine.handle_pause(now);
+        assert_eq!(states(&mut engine), [State::CatchingUp]);
+        // A change that waited; what is read of it, too, is heard before the ping's answer.
+        let changed = [&[0; 3], &[3u8][..], &3i32.to_be_bytes(), &1i32.to_be_bytes(), b"/"].concat();
+        engine.handle_bytes(&reply(-1, -1, &changed), now);
+        engine.handle_bytes(&reply(3, 6, &root(&[])), now);
+        assert_eq!((states(&mut engine), engine.heard()), (vec![], heard));
+        let second = CacheId(2);
+        engine.open(second, NodePath::root(), options(), now);
+        engine.handle_bytes(&reply(4, 6, &root(&children)), now);
+        assert!(!states(&mut engine).contains(&State::InStep), "a cache that is opened meanwhile");
+        engine.handle_bytes(&reply(-2, 6, &[]), now);
+        assert_eq!((states(&mut engine), engine.heard()), (vec![State::InStep, State::InStep], now));
+    }
+
+    #[test]
+    fn a_server_that_has_not_proven_itself_is_not_heard() {
+        let sasl = Some(Sasl {
+            username: "bob".to_owned(),
+            password: Secret::new("hunter2"),
+            nonce: || Some([7; 16]),
+        });
+        let (start, bytes) =
+            (Instant::now(), [&16i32.to_be_bytes()[..], &1i32.to_be_bytes(), &[0; 12]].concat());
+        for (sasl, heard) in [(sasl, false), (None, true)] {
+            let mut engine = engine_with(sasl, start);
+            let now = start + Duration::from_secs(1);
+            engine.handle_bytes(&bytes[..5], now);
+            assert_eq!(engine.heard() == now, heard);
+        }
+    }
+
+    #[test]
+    fn what_waited_in_a_pause_in_which_the_session_may_have_ended_is_no_word_at_all() {
+        let start = Instant::now();
+        let mut engine = engine(start);
+        assert_eq!(engine.heard(), start);
+        let now = start + Duration::from_secs(7);
+        engine.handle_pause(now);
+        engine.handle_bytes(&[&16i32.to_be_bytes()[..], &(-2i32).to_be_bytes(), &[0; 12]].concat(), now);
+        assert_eq!(engine.heard(), start);
+    }
+
+    #[test]
+    fn an_engine_is_shut_down_while_a_cache_still_has_something_to_ask() {
+        let now = Instant::now();
+        let mut engine = engine(now);
+        engine.shut_down(now);
+        let sent = engine.transmit().len();
+        engine.open(CacheId(1), NodePath::root(), options(), now);
+        assert_eq!(engine.transmit().len(), sent, "nothing follows the end of the session");
+        engine.handle_disconnected(TransportError::Connection("closed".to_owned()), now);
+        let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();
+        assert!(matches!(outputs.last(), Some(Output::Closed)));
+        let state = outputs.iter().rev().find_map(|output| match output {
+            Output::Cache(_, crate::sync::Output::State(state)) => Some(*state),
+            _ => None,
+        });
+        assert_eq!(state, Some(State::Lost));
+        assert_eq!(engine.poll_timeout(), None);
+    }
+}

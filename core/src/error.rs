@@ -1,0 +1,224 @@
+//! Status codes, errors and faults: what the API answers, and what it tells listeners.
+//!
+//! Each layer has an error enum of its own; the functions here are the one place where they become a [`Status`].
+
+use crate::escape::Escaped;
+use crate::path::{InvalidPath, NodePath};
+
+/// The C API's status codes. Negative numbers are errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(i32)]
+pub enum Status {
+    /// Done. No error and no fault has it.
+    Ok = 0,
+    /// NULL, not UTF-8, or a malformed path, connection string, key or value.
+    InvalidArgument = -1,
+    /// There is no such node.
+    NoNode = -2,
+    /// The path is not below the cache's root.
+    OutOfTree = -3,
+    /// The first load is not complete, and the node has not been seen yet.
+    NotReady = -4,
+    /// Started twice, or not started. Also in the child of a fork, for what the parent made.
+    State = -5,
+    /// The cache, its client or the queue is closed.
+    Closed = -6,
+    /// The time to wait is over.
+    Timeout = -7,
+    /// Waiting in a callback would wait for itself.
+    WouldDeadlock = -8,
+    /// The server has no persistent recursive watches (`addWatch`, ZooKeeper 3.6).
+    Unsupported = -9,
+    /// The server refused the credentials, or wants some; or SASL failed, on either side.
+    Auth = -10,
+    /// A defect in this library, behind which what it happened to is of no use any more; or a panic in a listener.
+    Panic = -11,
+    /// The session may not read the node, or one above it; or it may not create the root.
+    NoPermission = -12,
+    /// No connection, or no means to make one: a thread or a descriptor. Also where a server could not catch up for a
+    /// `sync`.
+    Connection = -13,
+    /// The server sent what ZooKeeper's protocol does not allow, or an error code that nothing explains.
+    Protocol = -14,
+    /// TLS failed: no trust between the two ends, or no common language.
+    Tls = -15,
+    /// The ensemble has lost what was seen of it: it was reset or restored.
+    Reset = -16,
+    /// The tree is beyond one of the limits of [`Options`](crate::sync::Options); the cache has stopped.
+    Limit = -17,
+    /// A wait at a queue was ended by its wake.
+    Interrupted = -18,
+}
+
+impl Status {
+    /// All of them, in the order of their numbers, from 0 down.
+    pub const ALL: [Status; 19] = [
+        Status::Ok,
+        Status::InvalidArgument,
+        Status::NoNode,
+        Status::OutOfTree,
+        Status::NotReady,
+        Status::State,
+        Status::Closed,
+        Status::Timeout,
+        Status::WouldDeadlock,
+        Status::Unsupported,
+        Status::Auth,
+        Status::Panic,
+        Status::NoPermission,
+        Status::Connection,
+        Status::Protocol,
+        Status::Tls,
+        Status::Reset,
+        Status::Limit,
+        Status::Interrupted,
+    ];
+
+    /// The number that the C API has for it.
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+
+    /// The status of that number; `None` where none has it.
+    pub fn from_code(code: i32) -> Option<Status> {
+        Status::ALL.into_iter().find(|status| status.code() == code)
+    }
+}
+
+/// Why a call failed. The text names the offending value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// An argument is not usable: NULL or not UTF-8 in C, a malformed connection string, an unknown listener, snapshots
+    /// of different roots, a path beyond the limit. The text says which, and why.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// What is wrong with a configuration, and which key it is about.
+    #[error("{message}")]
+    Setting {
+        /// The key at fault, known or not: the one that was set, or the one that others need and that is missing.
+        key: String,
+        /// For people. It names the value, unless that may be a secret.
+        message: String,
+    },
+    /// The path is none by ZooKeeper's rules.
+    #[error(transparent)]
+    InvalidPath(#[from] InvalidPath),
+    /// The tree is complete, and has no node at this path.
+    #[error("no such node: {}", Escaped(.0))]
+    NoNode(String),
+    /// The path is valid, but neither the root of the cache nor below it.
+    #[error("{} is outside of the tree {}", Escaped(path), Escaped(root))]
+    OutOfTree {
+        /// The one that was asked for.
+        path: String,
+        /// That of the cache.
+        root: String,
+    },
+    /// There is no node at this path so far. It may still be found by the first load.
+    #[error("the first load is not complete, and {} has not been seen yet", Escaped(.0))]
+    NotReady(String),
+    /// Not in this state: the cache was started before or not at all, the process has another logger, or it is the child
+    /// of a fork. The text says which.
+    #[error("{0}")]
+    State(&'static str),
+    /// The cache, its client or the queue is closed, maybe while the call waited.
+    #[error("closed")]
+    Closed,
+    /// What was waited for did not happen in the time that was given.
+    #[error("timed out")]
+    Timeout,
+    /// The queue was woken, so that whoever waits at it looks after something else.
+    #[error("woken")]
+    Interrupted,
+    /// A call waits in a callback for what only comes behind that, or changes the log in the log's sink.
+    #[error("waiting in a callback would wait for itself")]
+    WouldDeadlock,
+    /// The path of the node that the session may not read: the one that was asked for, or one above it.
+    #[error("the session may not read {}", Escaped(.0))]
+    NoPermission(String),
+    /// The cache or client has failed for a reason it has reported as a [`Fault`].
+    #[error("failed: {0:?}")]
+    Failed(Status),
+}
+
+impl Error {
+    /// An [`Error::Setting`] about `key`. The message must not name a value that may be a secret.
+    pub fn setting(key: &str, message: impl Into<String>) -> Error {
+        Error::Setting { key: key.to_owned(), message: message.into() }
+    }
+
+    /// An [`Error::InvalidArgument`] about the bytes that were given for `argument`; they are shown, escaped.
+    pub fn not_utf8(argument: &str, bytes: &[u8]) -> Error {
+        let bytes = bytes.escape_ascii().to_string();
+        Error::InvalidArgument(format!("{argument} is not UTF-8: \"{}\"", Escaped(&bytes)))
+    }
+
+    /// The configuration key that it is about, if it is about one.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Error::Setting { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The node's path that it is about, if it is about one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Error::InvalidPath(invalid) => Some(&invalid.path),
+            Error::NoNode(path) | Error::NotReady(path) | Error::NoPermission(path) => Some(path),
+            Error::OutOfTree { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// What the C API answers in its place.
+    pub fn status(&self) -> Status {
+        match self {
+            Error::InvalidArgument(_) | Error::Setting { .. } | Error::InvalidPath(_) => {
+                Status::InvalidArgument
+            }
+            Error::NoNode(_) => Status::NoNode,
+            Error::OutOfTree { .. } => Status::OutOfTree,
+            Error::NotReady(_) => Status::NotReady,
+            Error::State(_) => Status::State,
+            Error::Closed => Status::Closed,
+            Error::Timeout => Status::Timeout,
+            Error::Interrupted => Status::Interrupted,
+            Error::WouldDeadlock => Status::WouldDeadlock,
+            Error::NoPermission(_) => Status::NoPermission,
+            Error::Failed(status) => *status,
+        }
+    }
+}
+
+/// Something went wrong in the background; told to fault listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What kind of fault it is.
+    pub status: Status,
+    /// ZooKeeper's error code, or 0.
+    pub server_error: i32,
+    /// The node that it is about, or the root of the cache; `None` where it concerns the whole client.
+    pub path: Option<NodePath>,
+    /// What happened, for people.
+    pub message: String,
+}
+
+impl Fault {
+    /// One that is about no node and comes from no error code of the server's.
+    pub fn new(status: Status, message: impl Into<String>) -> Fault {
+        Fault { status, server_error: 0, path: None, message: message.into() }
+    }
+
+    /// The same, about the node at `path`.
+    pub fn at(mut self, path: &NodePath) -> Fault {
+        self.path = Some(path.clone());
+        self
+    }
+
+    /// The same, with the error code that the server gave ([`ServerError`](crate::wire::ServerError)); 0 for none.
+    pub fn server_error(mut self, code: i32) -> Fault {
+        self.server_error = code;
+        self
+    }
+}

@@ -1,0 +1,1054 @@
+//! One ZooKeeper session, without I/O: connecting, negotiating, pinging, matching replies to requests, noticing
+//! silence, and coming back.
+//!
+//! [`Session`] is a state machine. The caller owns sockets and time. It tells what happened through the `handle_*`
+//! methods, and after each of them takes what is to be done from the `poll_*` methods and [`Session::transmit`]
+//! until nothing is left. It knows wire formats and servers; it does not know what requests are for.
+
+mod attempts;
+mod hosts;
+mod pings;
+mod sasl;
+mod secret;
+mod servers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use zeroize::{Zeroize, Zeroizing};
+
+pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
+pub use sasl::{Sasl, SaslError};
+pub use secret::Secret;
+pub use servers::Backoff;
+
+use self::attempts::Attempts;
+use self::pings::{Answer, Pings};
+use self::sasl::Proof;
+use self::servers::Servers;
+use crate::escape::Escaped;
+use crate::planted::{self, Defect};
+use crate::stat::Zxid;
+use crate::wire::{
+    self, ConnectRequest, ConnectResponse, FrameDecoder, FrameTooLong, Malformed, Notification, ReplyHeader,
+    Request, ServerError,
+};
+
+/// After how many rounds of refusals the client stops insisting on the zxid it has seen, and asks whether the
+/// ensemble has lost it.
+const REFUSED_ROUNDS: usize = 5;
+
+/// A server that negotiates less is not pinged any faster.
+const MIN_TIMEOUT: Duration = Duration::from_millis(30);
+
+/// How many times what was asked for a server may grant, as it has a `minSessionTimeout`, and what it may grant in any
+/// case: five times the default of that, two ticks of 2 s. By a longer timeout a silent server would go unnoticed.
+const MOST_GRANTED: u32 = 4;
+const GRANTED_IN_ANY_CASE: Duration = Duration::from_secs(20);
+
+/// A connection that lasted so long was of use. One that ended earlier, though the server said yes to it, is not
+/// made again at once and for ever.
+const OF_USE_AFTER: Duration = Duration::from_secs(1);
+
+/// After how long without an answer a server that is to catch up is pinged, and again after twice as long each time:
+/// one may not come to a commit before it gets another request (ZOOKEEPER-4537).
+const NUDGE_AFTER: Duration = Duration::from_millis(50);
+
+/// For all that is sent at first: credentials, a watch and the first reads.
+const ROOM: usize = 16 << 10;
+
+/// A longer pause does not go unnoticed, whatever the session's timeout is.
+const LONGEST_UNNOTICED_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long a clean close waits for the server's word.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Credentials that are replayed on every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// ZooKeeper's name of the scheme, such as `digest`.
+    pub scheme: String,
+    /// What the scheme takes, sent as it is; `user:password` for `digest`.
+    pub credential: Secret,
+}
+
+/// What a session is made with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The servers to be tried, and the chroot that the paths of requests are relative to.
+    pub hosts: Hosts,
+    /// What is asked for. A server may grant another one, of which at most four times as much counts, or 20 s
+    /// where that is more.
+    pub session_timeout: Duration,
+    /// For one look-up of a server's name.
+    pub resolve_timeout: Duration,
+    /// For one connection attempt, from the first packet to the server's answer, SASL included. It grows while
+    /// attempts fail by it.
+    pub connect_timeout: Duration,
+    /// Comes before all of `auth`.
+    pub sasl: Option<Sasl>,
+    /// Sent on every connection, in this order, before any request.
+    pub auth: Vec<Auth>,
+    /// The longest frame that is taken.
+    pub limit_frame: usize,
+    /// How far attempts to connect again are spread.
+    pub backoff: Backoff,
+}
+
+/// What the caller is to do with its socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Connect; answer with `handle_connected` or `handle_disconnected`, and say on the way what takes time, with
+    /// `handle_leg`.
+    Connect(Host),
+    /// Close the socket, or stop connecting; no answer.
+    Disconnect,
+}
+
+/// What the caller is at, on the way to a connection. One that says nothing else has an address and connects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leg {
+    /// The host's name is being looked up.
+    Resolving,
+    /// There is an address: from here on the bound of the attempt counts.
+    Connecting,
+    /// TCP is there, and TLS is being agreed on.
+    Securing,
+}
+
+/// Names a request until its reply.
+pub type Xid = i32;
+
+/// What the server answers to a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// What [`Session::request`] named the request. Replies come in the order of the requests.
+    pub xid: Xid,
+    /// The header's: the newest transaction that the server had applied. Not positive where it does not say.
+    pub zxid: Zxid,
+    /// The header's; a `multi` of which an operation failed has none.
+    pub error: ServerError,
+    /// The frame, header included.
+    frame: Vec<u8>,
+}
+
+impl Reply {
+    /// What follows the header: as a rule nothing, where that has an error.
+    pub fn body(&self) -> &[u8] {
+        &self.frame[ReplyHeader::LEN..]
+    }
+}
+
+/// What happened, in the order of the connection's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Requests are taken from now on. Watches of an earlier connection are gone. `resumed`: the session is the one
+    /// that there was before.
+    Connected {
+        /// False also where the ensemble had to be asked whether it has lost what was seen: the answer may hide that.
+        resumed: bool,
+    },
+    /// The connection is gone, and with it the requests that had no reply yet. `last_zxid` is the transaction that the
+    /// server named last: every notification up to it has been handed out. `None` where what it named is no
+    /// transaction, or where it broke the protocol: then it is not known up to where it was heard.
+    Suspended {
+        /// The newest transaction that was seen at all, where this server has named it last.
+        last_zxid: Option<Zxid>,
+    },
+    /// The session is gone: the server said so, or it was disconnected for longer than the timeout.
+    Lost,
+    /// The ensemble has lost what this client has seen of it. Comes before `Connected`.
+    Reset,
+    /// The reply to the oldest request that had none.
+    Reply(Reply),
+    /// About a path from the server's root.
+    Notification(Vec<u8>),
+    /// The caller did not run for a while: what comes from now on may have waited, and is no word of the server's.
+    Paused,
+    /// The server has answered something that was asked after the pause: what follows is news again.
+    Heard,
+    /// A fault that the session itself comes over, if that is possible at all.
+    Fault(SessionError),
+    /// After [`Session::handle_close`]: the end.
+    Closed,
+}
+
+/// Why the transport is gone, or could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// It could not be made, or it broke; says why. Also where the server did not answer in time.
+    #[error("{0}")]
+    Connection(String),
+    /// The server ended it: the stream is over, or was reset.
+    #[error("the server closed the connection")]
+    Closed,
+    /// There is no trust between the two ends, or no common language for it.
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// Why a connection failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SessionError {
+    /// There is no connection, or none any more.
+    #[error("{host}: {reason}")]
+    Connection {
+        /// `host:port`, as it was named.
+        host: String,
+        /// Why.
+        reason: TransportError,
+    },
+    /// The server sent what ZooKeeper's protocol does not allow.
+    #[error("{host} broke the protocol: {malformed}")]
+    Protocol {
+        /// `host:port`, as it was named.
+        host: String,
+        /// The record that is malformed, or what is wrong with it.
+        malformed: Malformed,
+    },
+    /// A reply or notification is longer than what is taken, or its length is negative.
+    #[error("{host} sent a frame of {len} bytes; limit.frame.bytes={limit}")]
+    FrameTooLong {
+        /// `host:port`, as it was named.
+        host: String,
+        /// In bytes, as its prefix claims.
+        len: i32,
+        /// [`Settings::limit_frame`].
+        limit: usize,
+    },
+    /// The server did not take one of [`Settings::auth`].
+    #[error("{host} rejected the credentials: {error}")]
+    AuthFailed {
+        /// `host:port`, as it was named.
+        host: String,
+        /// What it answered: as a rule `AUTHFAILED` (-115).
+        error: ServerError,
+    },
+    /// The two ends did not come to trust each other by SASL.
+    #[error("{host}: SASL DIGEST-MD5 as {:?} failed: {reason}", Escaped(username))]
+    Sasl {
+        /// `host:port`, as it was named.
+        host: String,
+        /// [`Sasl::username`].
+        username: String,
+        /// On which side, and why.
+        reason: SaslFailure,
+    },
+    /// The server cannot do what caches need. Another one of the ensemble may.
+    #[error("{host} has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed")]
+    NoRecursiveWatches {
+        /// `host:port`, as it was named.
+        host: String,
+        /// What it answered to `addWatch`: `UNIMPLEMENTED` (-6) or `MARSHALLINGERROR` (-5).
+        error: ServerError,
+    },
+    /// The ensemble, when it was asked for its newest transaction, named one before what was seen of it.
+    #[error("the ensemble has gone back from zxid {seen} to {now}")]
+    Reset {
+        /// The newest transaction that was seen.
+        seen: Zxid,
+        /// The ensemble's newest one.
+        now: Zxid,
+    },
+    /// What was read cannot have followed from what was seen before.
+    #[error("{host}: the ensemble has another history than the one that was seen: {evidence}")]
+    OtherHistory {
+        /// `host:port`, as it was named.
+        host: String,
+        /// What shows that, in words.
+        evidence: String,
+    },
+}
+
+/// Why SASL failed: what the server said, or what is wrong with that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SaslFailure {
+    /// A step was answered with this code: as a rule `AUTHFAILED` (-115).
+    #[error("the server rejected it: {0}")]
+    Rejected(ServerError),
+    /// The server went on, but with what cannot be answered or does not prove that it is one of ours.
+    #[error(transparent)]
+    NotUnderstood(#[from] SaslError),
+}
+
+enum Phase {
+    /// Before the next attempt.
+    Waiting {
+        until: Instant,
+    },
+    /// On the way to a connection.
+    Connecting {
+        deadline: Instant,
+        step: Step,
+    },
+    Connected {
+        since: Instant,
+        last_received: Instant,
+        last_sent: Instant,
+        readiness: Readiness,
+    },
+    Closing {
+        deadline: Instant,
+    },
+    Closed,
+}
+
+/// What an attempt waits for.
+enum Step {
+    /// The caller connects, and is that far.
+    Transport(Leg),
+    /// The server answers the connect request.
+    Answer,
+    /// The server sends its challenge.
+    Challenge(Xid, Grant),
+    /// The server accepts the answer to it.
+    Proof(Xid, Grant, Proof),
+}
+
+/// What a server says that the session is. It counts when that server is known to be one of ours: with SASL, when it
+/// has proven that it knows the password.
+#[derive(Clone)]
+struct Grant {
+    session_id: i64,
+    password: Zeroizing<Vec<u8>>,
+    timeout: Duration,
+}
+
+/// Whether requests are taken on this connection.
+#[derive(PartialEq, Eq)]
+enum Readiness {
+    Ready,
+    /// Waits for a barrier, to learn whether an ensemble that refused our zxid has lost it.
+    Probing(Xid),
+}
+
+/// A request at which a server is to catch up, until its reply.
+struct CatchingUp {
+    xid: Xid,
+    /// When it is pinged, and how long it waits for the ping behind that one.
+    ping_at: Instant,
+    then_after: Duration,
+}
+
+/// What a session has that the server does not know yet.
+fn no_password() -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(vec![0; 16])
+}
+
+/// One ZooKeeper session, or one after the other, and the connection that it is on or looks for.
+pub struct Session {
+    settings: Settings,
+    servers: Servers,
+    attempts: Attempts,
+    phase: Phase,
+    /// Of the connection or attempt under way.
+    host: Host,
+    /// 0: none.
+    session_id: i64,
+    /// The server went on with the session that it was asked for.
+    is_resumed: bool,
+    password: Zeroizing<Vec<u8>>,
+    /// As negotiated with a server that is known to be one of ours; as asked for, before.
+    timeout: Duration,
+    /// The newest transaction that a server has named.
+    last_zxid: Zxid,
+    /// What the server of this connection has named last, be it a transaction or not.
+    named: Zxid,
+    catching_up: Option<CatchingUp>,
+    /// Attempts at which a server closed the connection without a word, since requests were taken last.
+    refusals: usize,
+    /// Since when there is no connection, if there was one; and whether the session was reported lost since.
+    suspended: Option<(Instant, bool)>,
+    next_xid: Xid,
+    pending: VecDeque<Xid>,
+    pings: Pings,
+    frames: FrameDecoder,
+    transmit: Zeroizing<Vec<u8>>,
+    /// Credentials went through `transmit`, and are still in its memory.
+    exposed: bool,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+}
+
+impl CatchingUp {
+    /// The server is pinged now, however late that is.
+    fn again(&mut self, now: Instant) {
+        self.ping_at = now + self.then_after;
+        self.then_after *= 2;
+    }
+}
+
+impl Session {
+    /// Begins with the first attempt at a connection. `rng` decides on the order of the servers, and on delays.
+    pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session {
+        let mut session = Session {
+            servers: Servers::new(settings.hosts.servers.clone(), settings.backoff, rng),
+            attempts: Attempts::new(&settings),
+            phase: Phase::Closed,
+            host: settings.hosts.servers[0].clone(),
+            session_id: 0,
+            is_resumed: false,
+            password: no_password(),
+            timeout: settings.session_timeout,
+            last_zxid: Zxid(0),
+            named: Zxid(0),
+            catching_up: None,
+            refusals: 0,
+            suspended: None,
+            next_xid: 1,
+            pending: VecDeque::new(),
+            pings: Pings::default(),
+            frames: FrameDecoder::default(),
+            transmit: Zeroizing::default(),
+            exposed: false,
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            settings,
+        };
+        session.connect(now);
+        session
+    }
+
+    /// What is to be done with the socket.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes to be sent; the caller drains what it has sent.
+    pub fn transmit(&mut self) -> &mut Vec<u8> {
+        if self.exposed && self.transmit.is_empty() {
+            self.transmit.zeroize();
+            self.exposed = false;
+        }
+        &mut self.transmit
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let lost_at = match self.suspended {
+            Some((since, false)) => Some(since + self.timeout),
+            _ => None,
+        };
+        let own = match &self.phase {
+            Phase::Waiting { until } => *until,
+            Phase::Connecting { deadline, .. } | Phase::Closing { deadline } => *deadline,
+            Phase::Connected { last_received, last_sent, .. } => {
+                let own = (*last_received + self.silence()).min(*last_sent + self.ping_interval());
+                self.catching_up.as_ref().map_or(own, |waits| waits.ping_at.min(own))
+            }
+            Phase::Closed => return None,
+        };
+        Some(lost_at.map_or(own, |lost_at| lost_at.min(own)))
+    }
+
+    /// How long a server may be silent: so much less than the timeout that another can be found in time.
+    fn silence(&self) -> Duration {
+        if planted::is(Defect::SilenceUnnoticed) { self.timeout * 1000 } else { self.timeout * 2 / 3 }
+    }
+
+    fn ping_interval(&self) -> Duration {
+        self.timeout / 3
+    }
+
+    /// Whether requests are taken: between `Connected` and `Suspended`, and not behind a close.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Connected { readiness: Readiness::Ready, .. })
+    }
+
+    /// Whether the server of the connection is known to be one of ours.
+    pub fn is_proven(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. } | Phase::Closing { .. })
+    }
+
+    /// The server of the connection or attempt under way, or of the last one.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// 0 while there is none.
+    pub fn session_id(&self) -> i64 {
+        self.session_id
+    }
+
+    /// Sends a request, and names it; `None` where none are taken.
+    pub fn request(&mut self, request: &Request, now: Instant) -> Option<Xid> {
+        match &mut self.phase {
+            Phase::Connected { last_sent, readiness: Readiness::Ready, .. } => {
+                *last_sent = now;
+                Some(self.send(request, now))
+            }
+            _ => None,
+        }
+    }
+
+    fn send(&mut self, request: &Request, now: Instant) -> Xid {
+        let xid = self.new_xid();
+        if matches!(request, Request::Sync | Request::Barrier(_)) && !planted::is(Defect::NoNudge) {
+            self.catching_up = Some(CatchingUp { xid, ping_at: now + NUDGE_AFTER, then_after: NUDGE_AFTER });
+        }
+        request.encode(xid, &self.settings.hosts.chroot, &mut self.transmit);
+        self.pending.push_back(xid);
+        xid
+    }
+
+    fn new_xid(&mut self) -> Xid {
+        let xid = self.next_xid;
+        self.next_xid = xid.checked_add(1).unwrap_or(1);
+        xid
+    }
+
+    /// How far the caller is on its way to a connection.
+    pub fn handle_leg(&mut self, leg: Leg, now: Instant) {
+        let Phase::Connecting { deadline, step: Step::Transport(at) } = &mut self.phase else { return };
+        *at = leg;
+        match leg {
+            Leg::Resolving => *deadline = now + self.settings.resolve_timeout,
+            Leg::Connecting => *deadline = now + self.attempts.bound(),
+            Leg::Securing => {}
+        }
+    }
+
+    /// The transport is there.
+    pub fn handle_connected(&mut self) {
+        let Phase::Connecting { step, .. } = &mut self.phase else { return };
+        *step = Step::Answer;
+        wire::connect(
+            &ConnectRequest {
+                last_zxid_seen: match self.gave_up_zxid() || planted::is(Defect::LaggardAccepted) {
+                    true => Zxid(0),
+                    false => self.last_zxid,
+                },
+                timeout_ms: self.settings.session_timeout.as_millis().try_into().unwrap_or(i32::MAX),
+                session_id: self.session_id,
+                password: &self.password,
+            },
+            &mut self.transmit,
+        );
+    }
+
+    /// The transport is gone, or could not be had.
+    pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
+        match &self.phase {
+            Phase::Connecting { step, .. } => {
+                if let (Step::Answer, TransportError::Connection(_) | TransportError::Closed) =
+                    (step, &reason)
+                {
+                    // What a server without quorum does, and one that has not seen our last zxid.
+                    self.refusals += 1;
+                }
+                let reason = match (step, reason) {
+                    (Step::Transport(_) | Step::Answer, TransportError::Closed) => {
+                        attempts::refused(self.last_zxid)
+                    }
+                    (_, reason) => reason,
+                };
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+            }
+            Phase::Connected { .. } => {
+                self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+            }
+            Phase::Closing { .. } => self.finish(),
+            Phase::Waiting { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Bytes from the server.
+    pub fn handle_bytes(&mut self, mut bytes: &[u8], now: Instant) {
+        if let Phase::Connected { last_received, .. } = &mut self.phase {
+            *last_received = now;
+        }
+        // What follows the end of a connection belongs to no other.
+        while self.is_open() {
+            let longest = match self.phase {
+                Phase::Connecting { step: Step::Answer, .. } => wire::MAX_CONNECT_RESPONSE,
+                Phase::Connecting { .. } => wire::MAX_SASL_REPLY,
+                _ => self.settings.limit_frame,
+            };
+            let frame = match self.frames.next(&mut bytes, longest) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(too_long) => return self.frame_too_long(too_long, now),
+            };
+            let handled = match self.phase {
+                Phase::Connecting { step: Step::Answer, .. } => {
+                    self.handle_connect_response(&Zeroizing::new(frame), now)
+                }
+                Phase::Connecting { .. } => self.handle_sasl_reply(&frame, now),
+                Phase::Connected { .. } => self.handle_frame(frame, now),
+                // Replies may still come before the one to the close; the server then closes the connection.
+                _ => Ok(()),
+            };
+            if let Err(malformed) = handled {
+                return self.protocol_error(malformed, now);
+            }
+        }
+    }
+
+    /// Whether there is a connection that bytes can come from.
+    fn is_open(&self) -> bool {
+        match self.phase {
+            Phase::Connecting { ref step, .. } => !matches!(step, Step::Transport(_)),
+            Phase::Connected { .. } | Phase::Closing { .. } => true,
+            Phase::Waiting { .. } | Phase::Closed => false,
+        }
+    }
+
+    fn handle_connect_response(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
+        let response = ConnectResponse::decode(frame)?;
+        if response.timeout_ms <= 0 {
+            if self.session_id == 0 {
+                return Err(Malformed { what: "connect response, it ends a session that was not there" });
+            }
+            // Expired. The server closes the connection; a new session needs a new one.
+            self.session_id = 0;
+            self.password = no_password();
+            // Who has not proven itself is believed so far that there is no use in asking for that session again.
+            if self.settings.sasl.is_none() || planted::is(Defect::UnprovenBelieved) {
+                self.report_lost();
+            }
+            self.disconnect();
+            // It would have served: the next one may not, and the one behind that may say the same again.
+            self.connect_to(self.host.clone(), now);
+            return Ok(());
+        }
+        let grant = Grant {
+            session_id: response.session_id,
+            password: response.password.to_vec().into(),
+            timeout: self.granted(Duration::from_millis(response.timeout_ms.unsigned_abs().into())),
+        };
+        match self.settings.sasl {
+            None => self.begin(grant, now),
+            // The server speaks first, in answer to nothing.
+            Some(_) => {
+                if planted::is(Defect::UnprovenBelieved) {
+                    self.timeout = grant.timeout;
+                }
+                let xid = self.send_sasl(&[]);
+                self.next_step(Step::Challenge(xid, grant));
+            }
+        }
+        Ok(())
+    }
+
+    /// The timeout that a server grants, as far as it counts.
+    fn granted(&self, timeout: Duration) -> Duration {
+        let most = (self.settings.session_timeout * MOST_GRANTED).max(GRANTED_IN_ANY_CASE);
+        if timeout <= most || planted::is(Defect::AnyTimeoutTaken) {
+            return timeout.max(MIN_TIMEOUT);
+        }
+        log::warn!(
+            "{} grants a session timeout of {} ms, where {} ms were asked for; {} ms count",
+            self.host,
+            timeout.as_millis(),
+            self.settings.session_timeout.as_millis(),
+            most.as_millis()
+        );
+        most
+    }
+
+    fn next_step(&mut self, next: Step) {
+        if let Phase::Connecting { step, .. } = &mut self.phase {
+            *step = next;
+        }
+    }
+
+    fn send_sasl(&mut self, token: &[u8]) -> Xid {
+        let xid = self.new_xid();
+        wire::sasl(xid, token, &mut self.transmit);
+        xid
+    }
+
+    fn handle_sasl_reply(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
+        let Phase::Connecting {
+            step: step @ (Step::Challenge(xid, grant) | Step::Proof(xid, grant, _)), ..
+        } = &self.phase
+        else {
+            return Ok(());
+        };
+        let Some(sasl) = &self.settings.sasl else { return Ok(()) };
+        let header = ReplyHeader::decode(frame)?;
+        if header.xid != *xid {
+            return Err(Malformed { what: "xid, it is not that of the step of SASL" });
+        }
+        let answered = match header.error.is_ok() {
+            false => Err(SaslFailure::Rejected(header.error)),
+            true => {
+                let token = wire::sasl_reply(&frame[ReplyHeader::LEN..])?;
+                match step {
+                    Step::Proof(.., proof) => proof.check(token).map(|()| None),
+                    _ => sasl::respond(token, sasl).map(Some),
+                }
+                .map_err(SaslFailure::from)
+            }
+        };
+        let grant = grant.clone();
+        match answered {
+            Ok(Some((answer, proof))) => {
+                let xid = self.send_sasl(&answer);
+                self.next_step(Step::Proof(xid, grant, proof));
+            }
+            Ok(None) => self.begin(grant, now),
+            Err(reason) => {
+                let (host, username) = (self.host.to_string(), sasl.username.clone());
+                self.fail(SessionError::Sasl { host, username, reason }, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// What begins once the server has let us in, and is known to be one of ours.
+    fn begin(&mut self, grant: Grant, now: Instant) {
+        self.is_resumed = self.session_id != 0 && self.session_id == grant.session_id;
+        if !self.is_resumed {
+            // The one before is forgotten, so it is gone, whoever said so.
+            self.report_lost();
+        }
+        (self.session_id, self.password, self.timeout) = (grant.session_id, grant.password, grant.timeout);
+        log::info!(
+            "connected to {}, session {:#x}, timeout {} ms",
+            self.host,
+            self.session_id,
+            self.timeout.as_millis()
+        );
+        let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
+        if !self.settings.auth.is_empty() {
+            self.exposed = true;
+            // Where it grows, it leaves behind what it had.
+            self.transmit.reserve(ROOM);
+        }
+        for auth in self.settings.auth.iter().filter(|_| !forgets) {
+            wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
+        }
+        let readiness = match self.gave_up_zxid() {
+            true => Readiness::Probing(self.send(&Request::Barrier(None), now)),
+            false => Readiness::Ready,
+        };
+        let ready = readiness == Readiness::Ready;
+        self.phase = Phase::Connected { since: now, last_received: now, last_sent: now, readiness };
+        if ready {
+            self.ready();
+        }
+    }
+
+    /// Whether the servers have refused so often that the last zxid is not insisted on any more.
+    fn gave_up_zxid(&self) -> bool {
+        self.refusals >= REFUSED_ROUNDS * self.servers.len()
+    }
+
+    fn ready(&mut self) {
+        self.suspended = None;
+        self.attempts.succeeded();
+        self.events.push_back(Event::Connected { resumed: self.is_resumed });
+    }
+
+    fn handle_frame(&mut self, frame: Vec<u8>, now: Instant) -> Result<(), Malformed> {
+        let header = ReplyHeader::decode(&frame)?;
+        match header.xid {
+            ReplyHeader::XID_NOTIFICATION => {
+                // Checked here, so that whoever takes it can rely on it.
+                Notification::decode(&frame[ReplyHeader::LEN..])?;
+                if self.is_ready() {
+                    self.events.push_back(Event::Notification(frame[ReplyHeader::LEN..].to_vec()));
+                }
+            }
+            ReplyHeader::XID_PING => {
+                self.saw_zxid(header.zxid)?;
+                if self.pings.answered() == Answer::FirstSincePause {
+                    self.events.push_back(Event::Heard);
+                }
+            }
+            ReplyHeader::XID_AUTH => {
+                if !header.error.is_ok() {
+                    let error = SessionError::AuthFailed { host: self.host.to_string(), error: header.error };
+                    self.fail(error, now);
+                }
+            }
+            xid => {
+                if self.pending.pop_front() != Some(xid) && !planted::is(Defect::TakeRepliesOutOfTurn) {
+                    return Err(Malformed { what: "xid, it is not that of the next request" });
+                }
+                self.catching_up.take_if(|waits| waits.xid == xid);
+                match &self.phase {
+                    Phase::Connected { readiness: Readiness::Probing(probe), .. } if *probe == xid => {
+                        self.handle_probe(header, now)?;
+                    }
+                    _ => {
+                        if header.error.is_ok()
+                            && header.zxid < self.last_zxid.max(Zxid(1))
+                            && !planted::is(Defect::LaggardAccepted)
+                        {
+                            return Err(Malformed { what: "zxid, it is older than one before" });
+                        }
+                        self.saw_zxid(header.zxid)?;
+                        self.events.push_back(Event::Reply(Reply {
+                            xid,
+                            zxid: header.zxid,
+                            error: header.error,
+                            frame,
+                        }));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest transaction of the ensemble: older than one that was seen only where that was lost. (What a server
+    /// says without a quorum would be no proof: it may lag, or have been deposed.)
+    fn handle_probe(&mut self, header: ReplyHeader, now: Instant) -> Result<(), Malformed> {
+        if !header.is_barrier() || header.zxid.0 <= 0 {
+            self.lose(format!("no transaction was possible there: {}", header.error), now);
+            return Ok(());
+        }
+        if header.zxid < self.last_zxid {
+            self.events
+                .push_back(Event::Fault(SessionError::Reset { seen: self.last_zxid, now: header.zxid }));
+            self.events.push_back(Event::Reset);
+            self.last_zxid = Zxid(0);
+        }
+        self.saw_zxid(header.zxid)?;
+        // The transaction that was made may have lifted a server that had lost some to just the zxid that was seen.
+        self.is_resumed = false;
+        if let Phase::Connected { readiness, .. } = &mut self.phase {
+            *readiness = Readiness::Ready;
+        }
+        self.ready();
+        Ok(())
+    }
+
+    /// A transaction was seen of which no header was needed to know.
+    pub fn saw_transaction(&mut self, zxid: Zxid) {
+        self.last_zxid = self.last_zxid.max(zxid);
+    }
+
+    /// Takes in what a header names. Authentication replies carry 0, and error replies of old servers -1. A server that
+    /// has named a newer one before has another database now, and has forgotten the watches with the old one
+    /// (`ZooKeeperServer.restoreFromSnapshot`).
+    fn saw_zxid(&mut self, zxid: Zxid) -> Result<(), Malformed> {
+        if zxid.0 <= 0 {
+            return Ok(());
+        }
+        if zxid < self.named
+            && !planted::is(Defect::LaggardAccepted)
+            && !planted::is(Defect::RestoreUnnoticed)
+        {
+            return Err(Malformed { what: "zxid, it is older than one before" });
+        }
+        self.named = zxid;
+        if zxid.is_transaction() {
+            self.last_zxid = self.last_zxid.max(zxid);
+        }
+        Ok(())
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some((since, false)) = self.suspended
+            && now >= since + self.timeout
+        {
+            self.report_lost();
+        }
+        match &mut self.phase {
+            Phase::Waiting { until } if now >= *until => self.connect(now),
+            Phase::Connecting { deadline, step } if now >= *deadline => {
+                let reason = self.attempts.timed_out(step);
+                self.lose(reason, now);
+            }
+            Phase::Connected { last_received, last_sent, .. } => {
+                let (silent, quiet) = (now - *last_received, now - *last_sent);
+                let nudge = self.catching_up.as_mut().filter(|waits| now >= waits.ping_at);
+                let is_nudged = nudge.map(|waits| waits.again(now)).is_some();
+                if silent >= self.silence() {
+                    self.lose(format!("silent for {} ms", silent.as_millis()), now);
+                } else if is_nudged || quiet >= self.ping_interval() {
+                    self.ping(now);
+                }
+            }
+            Phase::Closing { deadline } if now >= *deadline => {
+                self.disconnect();
+                self.finish();
+            }
+            _ => {}
+        }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        if let Phase::Connected { last_sent, .. } = &mut self.phase {
+            *last_sent = now;
+        }
+        self.pings.sent();
+        wire::ping(&mut self.transmit);
+    }
+
+    /// For how long the caller must not have run to tell a pause: so much less than the timeout that a silent server is
+    /// noticed in time.
+    pub fn shortest_pause(&self) -> Duration {
+        self.ping_interval().min(LONGEST_UNNOTICED_PAUSE)
+    }
+
+    /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
+    /// that came meanwhile. A connection that may still live is pinged: until the answer to that, nothing is news.
+    pub fn handle_pause(&mut self, now: Instant) {
+        if !self.is_ready() || planted::is(Defect::PauseUnnoticed) {
+            return;
+        }
+        let Phase::Connected { last_received, .. } = &mut self.phase else { return };
+        let silent = now - *last_received;
+        if silent >= self.timeout {
+            return self.lose(format!("paused, and nothing was heard for {} ms", silent.as_millis()), now);
+        }
+        if !self.pings.is_paused() {
+            // It could not be heard: it gets the time that it takes to answer. Once, or pauses would hide its silence.
+            *last_received = now;
+            self.events.push_back(Event::Paused);
+        }
+        self.ping(now);
+        self.pings.pause();
+    }
+
+    /// Ends the session, telling the server if there is a connection. `Closed` is the last event.
+    pub fn handle_close(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Connected { .. } => {
+                let xid = self.new_xid();
+                wire::close_session(xid, &mut self.transmit);
+                self.phase = Phase::Closing { deadline: now + CLOSE_TIMEOUT };
+            }
+            Phase::Connecting { .. } => {
+                self.disconnect();
+                self.finish();
+            }
+            Phase::Waiting { .. } => self.finish(),
+            Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    fn finish(&mut self) {
+        self.phase = Phase::Closed;
+        self.events.push_back(Event::Closed);
+    }
+
+    fn connect(&mut self, now: Instant) {
+        let next = self.servers.next();
+        self.connect_to(next, now);
+    }
+
+    fn connect_to(&mut self, host: Host, now: Instant) {
+        self.host = host;
+        self.phase = Phase::Connecting {
+            deadline: now + self.attempts.bound(),
+            step: Step::Transport(Leg::Connecting),
+        };
+        self.actions.push_back(Action::Connect(self.host.clone()));
+    }
+
+    /// Forgets what belongs to the connection, and has the caller close it.
+    fn disconnect(&mut self) {
+        self.frames.clear();
+        self.transmit.clear();
+        self.pending.clear();
+        (self.named, self.catching_up) = (Zxid(0), None);
+        self.pings = Pings::default();
+        self.actions.push_back(Action::Disconnect);
+    }
+
+    fn frame_too_long(&mut self, too_long: FrameTooLong, now: Instant) {
+        match self.phase {
+            Phase::Connected { .. } => {
+                let (host, len) = (self.host.to_string(), too_long.len);
+                let limit = self.settings.limit_frame;
+                self.fail(SessionError::FrameTooLong { host, len, limit }, now);
+            }
+            _ => self.protocol_error(Malformed { what: "connect response, it is too long" }, now),
+        }
+    }
+
+    /// What was handed out turned out not to be what the protocol says.
+    pub fn handle_malformed(&mut self, malformed: Malformed, now: Instant) {
+        self.drop_what_was_said();
+        self.protocol_error(malformed, now);
+    }
+
+    /// What was handed out cannot be of the history that was seen before: the ensemble has lost that.
+    pub fn handle_other_history(&mut self, evidence: String, now: Instant) {
+        self.drop_what_was_said();
+        let error = SessionError::OtherHistory { host: self.host.to_string(), evidence };
+        match self.phase {
+            Phase::Connected { .. } => self.fail(error, now),
+            // What came behind it has ended the connection already.
+            Phase::Waiting { .. } => self.events.push_back(Event::Fault(error)),
+            Phase::Connecting { .. } | Phase::Closing { .. } | Phase::Closed => return,
+        }
+        self.events.push_back(Event::Reset);
+    }
+
+    /// The server has no recursive watches, and answered with `error`. The next one may have.
+    pub fn handle_no_watches(&mut self, error: ServerError, now: Instant) {
+        if self.is_ready() && !planted::is(Defect::RefusalTakenForLast) {
+            self.fail(SessionError::NoRecursiveWatches { host: self.host.to_string(), error }, now);
+        }
+    }
+
+    /// What came behind that in one read is believed no more.
+    fn drop_what_was_said(&mut self) {
+        self.events.retain(|event| !matches!(event, Event::Reply(_) | Event::Notification(_)));
+    }
+
+    fn protocol_error(&mut self, malformed: Malformed, now: Instant) {
+        match self.phase {
+            Phase::Closing { .. } => {
+                self.disconnect();
+                self.finish();
+            }
+            Phase::Connecting { .. } | Phase::Connected { .. } => {
+                self.fail(SessionError::Protocol { host: self.host.to_string(), malformed }, now);
+            }
+            Phase::Waiting { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Gives the connection up that the transport still has.
+    fn lose(&mut self, reason: String, now: Instant) {
+        let reason = TransportError::Connection(reason);
+        self.fail(SessionError::Connection { host: self.host.to_string(), reason }, now);
+    }
+
+    /// Gives the connection up, or the attempt, and goes on to the next server after a while.
+    fn fail(&mut self, error: SessionError, now: Instant) {
+        let was_ready = self.is_ready();
+        if let Phase::Connected { since, .. } = self.phase
+            && now - since >= OF_USE_AFTER
+        {
+            self.servers.reset_backoff();
+        }
+        let is_broken = matches!(error, SessionError::Protocol { .. } | SessionError::OtherHistory { .. });
+        let is_dated = self.named.is_transaction() && self.named == self.last_zxid && !is_broken;
+        self.disconnect();
+        if was_ready {
+            if !matches!(error, SessionError::NoRecursiveWatches { .. }) {
+                // It was of use. (One that cannot serve us says nothing of what the others refuse.)
+                self.refusals = 0;
+            }
+            self.suspended = Some((now, false));
+            self.events.push_back(Event::Suspended { last_zxid: is_dated.then_some(self.last_zxid) });
+        }
+        self.events.push_back(Event::Fault(error));
+        self.phase = Phase::Waiting { until: now + self.servers.backoff() };
+    }
+
+    fn report_lost(&mut self) {
+        if let Some((_, lost @ false)) = &mut self.suspended {
+            *lost = true;
+            if !planted::is(Defect::LossNotReported) {
+                self.events.push_back(Event::Lost);
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! One round of reads: bounded in count and bytes, so that no batch holds up the server or the other caches.
+
+use crate::path::NodePath;
+use crate::stat::Stat;
+use crate::wire::ServerError;
+
+/// The most reads in one multiRead: the server commits nothing while it works on one.
+pub(super) const MOST_READS: usize = 256;
+/// The most reads in a multiRead of paths that are written so fast that no cut has come for long.
+pub(super) const MOST_HOT_READS: usize = 4096;
+/// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
+/// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
+/// limit of a frame, which is 128 MiB by default. (Twice as many would save the server a fifth of its work on a load, but
+/// it does not get through such a reply in time.)
+const MOST_UNCERTAIN: usize = 120;
+/// The most reads of a flight that is sparse: what is in it takes less time than the round trip.
+const MOST_SPARSE: usize = 8;
+/// How many bytes of reply a flight aims at.
+const REPLY_BYTES: usize = 256 << 10;
+/// How many bytes of request a flight aims at.
+const REQUEST_BYTES: usize = 512 << 10;
+/// How many there may be at most; a server closes the connection on a request of 1 MiB (`jute.maxbuffer`).
+const MOST_REQUEST_BYTES: usize = 1000 << 10;
+/// Above this size data is not fetched again for a Stat alone.
+pub(super) const LARGE_DATA: usize = 4 << 10;
+/// Bytes of a result besides the data.
+const RESULT_OVERHEAD: usize = 100;
+/// Bytes of a read in a request besides the path.
+const READ_OVERHEAD: usize = 14;
+/// Bytes of a name in a child list.
+const NAME_BYTES: usize = 32;
+
+/// What is read of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    pub path: NodePath,
+    pub children: bool,
+}
+
+/// Reads that go out together.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// Data, and child lists where asked for: one multiRead, one zxid.
+    pub nodes: Vec<Read>,
+    /// Stats, and child lists where asked for: a request each.
+    pub stats: Vec<Read>,
+    /// About how many bytes of reply will come.
+    pub expected: usize,
+    request_bytes: usize,
+    reads: usize,
+    most_reads: usize,
+    /// Nodes whose data may be larger than expected.
+    uncertain: usize,
+    most_uncertain: usize,
+    /// Bytes of a read in the request besides the path.
+    read_overhead: usize,
+}
+
+impl Flight {
+    /// For paths that get `chroot` bytes in front of them on their way.
+    pub(super) fn new(chroot: usize) -> Flight {
+        Flight {
+            nodes: Vec::new(),
+            stats: Vec::new(),
+            expected: 0,
+            request_bytes: 0,
+            reads: 0,
+            most_reads: MOST_READS,
+            uncertain: 0,
+            most_uncertain: usize::MAX,
+            read_overhead: READ_OVERHEAD + chroot,
+        }
+    }
+
+    /// One of a load or verification, where what is known of sizes is least.
+    pub(super) fn into_the_unknown(chroot: usize) -> Flight {
+        Flight { most_uncertain: MOST_UNCERTAIN, ..Flight::new(chroot) }
+    }
+
+    /// A larger one, of hot paths, for when a cut has been overdue for long.
+    pub(super) fn for_a_cut(chroot: usize) -> Flight {
+        Flight { most_reads: MOST_HOT_READS, ..Flight::new(chroot) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.stats.is_empty()
+    }
+
+    /// Whether another read would be too much.
+    pub(super) fn is_full(&self) -> bool {
+        let reply_bytes = REPLY_BYTES * self.most_reads.div_ceil(MOST_READS);
+        self.reads >= self.most_reads
+            || self.uncertain >= self.most_uncertain
+            || self.expected >= reply_bytes
+            || self.request_bytes >= REQUEST_BYTES
+    }
+
+    /// Whether so many more small nodes can be read with the same zxid.
+    pub(super) fn has_room_for(&self, reads: usize) -> bool {
+        self.reads + reads <= self.most_reads && !self.is_full()
+    }
+
+    /// Whether all of these can be read with the same zxid, beyond what a flight aims at.
+    pub(super) fn takes(&self, paths: &[NodePath]) -> bool {
+        let bytes = paths.iter().map(|path| path.as_str().len() + self.read_overhead).sum::<usize>();
+        self.request_bytes + bytes <= MOST_REQUEST_BYTES
+    }
+
+    /// Whether it has a few reads only, for want of more to read.
+    pub(super) fn is_sparse(&self) -> bool {
+        !self.is_full() && self.nodes.len() <= MOST_SPARSE
+    }
+
+    /// `children`: the list is wanted too, and has about so many names. They count as reads, as each will be one in
+    /// its turn: few paths should be known but unread at a time.
+    pub(super) fn add(&mut self, path: NodePath, children: Option<usize>, stat_only: bool, data: usize) {
+        let operations = 1 + usize::from(children.is_some());
+        let names = children.unwrap_or(0);
+        self.reads += operations.max(names);
+        self.expected += RESULT_OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
+        self.request_bytes += (path.as_str().len() + self.read_overhead) * operations;
+        // A list is read of a node that was read just before.
+        self.uncertain += usize::from(!stat_only && children.is_none());
+        let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
+        reads.push(Read { path, children: children.is_some() });
+    }
+}
+
+/// What a read found.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    Node {
+        data: &'a [u8],
+        stat: Stat,
+        children: Option<Vec<&'a str>>,
+    },
+    Stat {
+        stat: Stat,
+        children: Option<Vec<&'a str>>,
+    },
+    /// Nothing there.
+    Missing,
+    /// A node that the session may not read.
+    Unreadable,
+    /// The server could not say.
+    Failed(ServerError),
+}
+
+impl Found<'_> {
+    pub(super) fn error(error: ServerError) -> Self {
+        match error {
+            ServerError::NO_NODE => Found::Missing,
+            ServerError::NO_AUTH => Found::Unreadable,
+            error => Found::Failed(error),
+        }
+    }
+}
+
+/// Guesses how much more data a node has than is known of it, by what was read last. Of a node that was not read yet
+/// nothing is known.
+pub(super) struct SizeGuess {
+    guess: usize,
+    largest: usize,
+    nodes: usize,
+}
+
+impl SizeGuess {
+    pub(super) fn new() -> SizeGuess {
+        // Two unknown nodes in the first flight; more as soon as they turn out to be small.
+        SizeGuess { guess: REPLY_BYTES / 2, largest: 0, nodes: 0 }
+    }
+
+    pub(super) fn get(&self) -> usize {
+        self.guess
+    }
+
+    /// A node was read, and has so many bytes more than were known of.
+    pub(super) fn learn(&mut self, bytes: usize) {
+        self.largest = self.largest.max(bytes);
+        self.nodes += 1;
+    }
+
+    /// At the end of a reply: one large node counts at once, small ones step by step, the more the faster. The largest
+    /// and not the mean, as neighbours are often alike: behind the first large one there may be nothing else.
+    pub(super) fn settle(&mut self) {
+        if self.nodes > 0 {
+            self.guess = self.largest.max(self.guess / (self.nodes + 1).min(4));
+            (self.largest, self.nodes) = (0, 0);
+        }
+    }
+}

@@ -1,0 +1,609 @@
+//! All caches of one session: their watches, counted; their requests, within one budget; the routing of what comes
+//! back.
+//!
+//! The caller tells of the session through `handle_*`, sends what [`Group::poll_request`] hands out, and keeps the
+//! [`Purpose`] of each request until its reply.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use super::flight::{Flight, Found, Read};
+use super::synchroniser::{Synchroniser, Ticket};
+use super::{Breach, Options, Output, SyncMode};
+use crate::error::{Fault, Status};
+use crate::escape::Escaped;
+use crate::path::NodePath;
+use crate::planted::{self, Defect};
+use crate::stat::Zxid;
+use crate::wire::{
+    self, Malformed, MultiReadResults, Notification, NotificationKind, ReadResult, Request, ServerError,
+};
+
+/// What may be in flight for all caches together: bounded, so that pings and small caches are not held up.
+const MOST_READS: usize = 2048;
+const MOST_BYTES: usize = 4 << 20;
+/// How long to wait before a watch is asked for again, when the server could not set it.
+const WATCH_RETRY: Duration = Duration::from_secs(1);
+
+/// Names a cache of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CacheId(pub u64);
+
+/// What a request is for, until its reply.
+#[derive(Debug)]
+pub enum Purpose {
+    /// `serial` tells apart the requests for one watch that was dropped and wanted again.
+    Watch {
+        /// The path that is watched, with all below it.
+        root: NodePath,
+        /// Counts the watches that were asked for. The answer to any but the newest for this root says nothing.
+        serial: u64,
+    },
+    /// The watch of a cache, which is set already, as far as is known.
+    WatchAgain {
+        /// The one that has its watch renewed.
+        cache: CacheId,
+    },
+    /// Removes a watch that no cache needs any more.
+    Unwatch,
+    /// One multiRead of a cache.
+    Nodes {
+        /// The one that reads.
+        cache: CacheId,
+        /// What is read, in the order of the results.
+        reads: Vec<Read>,
+        /// About how many bytes of reply it was reckoned with, which are free again with the reply.
+        expected: usize,
+    },
+    /// One `exists` or `getChildren2` of a cache.
+    Stat {
+        /// The one that reads.
+        cache: CacheId,
+        /// What is read: with the child list it is a `getChildren2`, else an `exists`.
+        read: Read,
+    },
+    /// What has the server catch up, for a cache.
+    Sync {
+        /// The one that waits for it.
+        cache: CacheId,
+        /// How it is done here. A cache may need a barrier whatever the setting is.
+        mode: SyncMode,
+    },
+    /// One of the requests that create a cache's root; `last` for the root itself.
+    Create {
+        /// The one whose root it is, or is to be.
+        cache: CacheId,
+        /// True for the root itself, false for a node above it, which may be there already.
+        last: bool,
+    },
+}
+
+/// A watch on this connection, shared by the caches with this root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// To be asked for, from this moment on (`None`: at once).
+    Wanted(Option<Instant>),
+    Asked {
+        serial: u64,
+    },
+    Set,
+    /// The server has no such watches; the next one may have, and is to be asked.
+    Refused,
+}
+
+/// What is known of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Up,
+    /// The client is closed.
+    Closed,
+}
+
+/// All caches of one session, with what they share: the connection, watches, and the budget of what is in flight.
+pub struct Group {
+    chroot: NodePath,
+    sync_mode: SyncMode,
+    /// The session may not read the server's root, so that barriers are about the roots of caches: a refusal may be
+    /// written to the server's log.
+    spares_root: bool,
+    rng: fastrand::Rng,
+    link: Link,
+    /// In a pause and behind it, until the server is heard: when it was heard before.
+    paused: Option<Instant>,
+    caches: BTreeMap<CacheId, Synchroniser>,
+    watches: BTreeMap<NodePath, Watch>,
+    watch_serial: u64,
+    requests: VecDeque<(Request, Purpose)>,
+    /// Reads without a reply, and about how many bytes of replies are still to come.
+    reads: usize,
+    bytes: usize,
+    /// Whose turn it was last.
+    served: CacheId,
+    /// How many servers had no recursive watches, one after the other.
+    refusals: usize,
+    outputs: VecDeque<(CacheId, Output)>,
+}
+
+impl Group {
+    /// Without caches, and without a connection. `rng` spreads verifications, audits and retries.
+    pub fn new(chroot: NodePath, sync_mode: SyncMode, rng: fastrand::Rng) -> Group {
+        Group {
+            chroot,
+            sync_mode,
+            spares_root: false,
+            rng,
+            link: Link::Down,
+            paused: None,
+            caches: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            watch_serial: 0,
+            requests: VecDeque::new(),
+            reads: 0,
+            bytes: 0,
+            served: CacheId(0),
+            refusals: 0,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Starts a cache.
+    pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
+        let mut cache = Synchroniser::new(root.clone(), &self.chroot, options, self.rng.fork(), now);
+        match self.link {
+            Link::Up => {
+                cache.handle_connected(false);
+                self.paused.into_iter().for_each(|heard| cache.handle_paused(heard));
+            }
+            Link::Down => {}
+            Link::Closed => cache.handle_closed(now),
+        }
+        self.caches.insert(id, cache);
+        match self.watches.get(&root) {
+            None => _ = self.watches.insert(root, Watch::Wanted(None)),
+            // Not what is known of a connection that is gone.
+            Some(Watch::Set) if self.link == Link::Up => {
+                self.with(id, |cache| cache.handle_watching(None, now));
+            }
+            Some(Watch::Wanted(_) | Watch::Asked { .. } | Watch::Set | Watch::Refused) => {}
+        }
+        self.collect(id);
+    }
+
+    /// Ends a cache; the watch goes with the last one that has its root.
+    pub fn close(&mut self, id: CacheId) {
+        if let Some(cache) = self.caches.remove(&id) {
+            self.outputs.retain(|(of, _)| *of != id);
+            self.drop_watch(cache.root().clone());
+        }
+    }
+
+    /// A call of `sync` on a cache.
+    pub fn sync(&mut self, id: CacheId, ticket: Ticket) {
+        self.with(id, |cache| cache.sync(ticket));
+    }
+
+    fn drop_watch(&mut self, root: NodePath) {
+        let is_used = self.caches.values().any(|cache| *cache.root() == root && !cache.is_stopped());
+        if (!is_used || planted::is(Defect::SharedWatchRemoved))
+            && let Some(Watch::Set | Watch::Asked { .. }) = self.watches.remove(&root)
+            && self.link == Link::Up
+        {
+            self.requests.push_back((Request::RemoveWatches(root), Purpose::Unwatch));
+        }
+    }
+
+    /// What the caches have to tell. The outputs of one cache come in their order.
+    pub fn poll_output(&mut self) -> Option<(CacheId, Output)> {
+        self.outputs.pop_front()
+    }
+
+    /// The newest transaction that has been seen without being named by a header: what a new leader shows before its
+    /// first one. A server that has not seen it lags.
+    pub fn undated_newest(&self) -> Zxid {
+        self.caches.values().map(Synchroniser::undated_newest).max().unwrap_or_default()
+    }
+
+    /// How many servers have refused since one had recursive watches.
+    pub fn refusals(&self) -> usize {
+        self.refusals
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` where nothing waits for the time.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let watches = self.watches.values().filter_map(|watch| match watch {
+            Watch::Wanted(at) if self.link == Link::Up => *at,
+            _ => None,
+        });
+        self.caches.values().filter_map(Synchroniser::poll_timeout).chain(watches).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for watch in self.watches.values_mut() {
+            if matches!(watch, Watch::Wanted(Some(at)) if now >= *at) {
+                *watch = Watch::Wanted(None);
+            }
+        }
+        self.each(|cache| cache.handle_timeout(now));
+    }
+
+    /// The next request to be sent. Its purpose is to be given back with the reply.
+    pub fn poll_request(&mut self, now: Instant) -> Option<(Request, Purpose)> {
+        if self.link != Link::Up {
+            return None;
+        }
+        if let Some(next) = self.requests.pop_front() {
+            return Some(next);
+        }
+        let watches = self.watches.len() as u64;
+        for (root, watch) in &mut self.watches {
+            if *watch == Watch::Wanted(None) {
+                self.watch_serial += 1;
+                let serial = self.watch_serial;
+                *watch = Watch::Asked { serial };
+                let request = match planted::is(Defect::WatchNotSetAgain) && serial > watches {
+                    true => Request::Sync,
+                    false => Request::AddWatch(root.clone()),
+                };
+                let with_it =
+                    self.caches.values_mut().filter(|cache| cache.root() == root && !cache.is_stopped());
+                with_it.for_each(Synchroniser::handle_watch_asked);
+                return Some((request, Purpose::Watch { root: root.clone(), serial }));
+            }
+        }
+        for (id, cache) in &mut self.caches {
+            if cache.takes_renewal() {
+                return Some((Request::AddWatch(cache.root().clone()), Purpose::WatchAgain { cache: *id }));
+            }
+            if let Some(mode) = cache.take_sync(self.sync_mode) {
+                let request = match mode {
+                    SyncMode::Sync => Request::Sync,
+                    SyncMode::Barrier => Request::Barrier(self.spares_root.then(|| cache.root().clone())),
+                };
+                return Some((request, Purpose::Sync { cache: *id, mode }));
+            }
+        }
+        if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
+            return None;
+        }
+        let behind = (Bound::Excluded(self.served), Bound::Unbounded);
+        let ids: Vec<CacheId> =
+            self.caches.range(behind).chain(self.caches.range(..=self.served)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(cache) = self.caches.get_mut(&id) else { continue };
+            if let Some(flight) = cache.poll_flight(now) {
+                self.served = id;
+                self.take_off(id, flight);
+                self.collect(id);
+                return self.requests.pop_front();
+            }
+        }
+        None
+    }
+
+    /// Makes requests of a flight.
+    fn take_off(&mut self, cache: CacheId, flight: Flight) {
+        if !flight.nodes.is_empty() {
+            let mut reads = Vec::with_capacity(flight.nodes.len());
+            for read in &flight.nodes {
+                reads.push(wire::Read::Data(read.path.clone()));
+                if read.children {
+                    reads.push(wire::Read::Children(read.path.clone()));
+                }
+            }
+            self.reads += flight.nodes.len();
+            self.bytes += flight.expected;
+            let purpose = Purpose::Nodes { cache, reads: flight.nodes, expected: flight.expected };
+            self.requests.push_back((Request::MultiRead(reads), purpose));
+        }
+        self.reads += flight.stats.len();
+        for read in flight.stats {
+            let request = match read.children {
+                true => Request::ChildrenWithStat(read.path.clone()),
+                false => Request::Exists(read.path.clone()),
+            };
+            self.requests.push_back((request, Purpose::Stat { cache, read }));
+        }
+    }
+
+    /// The connection is there; `resumed`: with the session that there was before.
+    pub fn handle_connected(&mut self, resumed: bool) {
+        self.link = Link::Up;
+        self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
+        self.each(|cache| cache.handle_connected(resumed));
+    }
+
+    /// The connection is gone, and with it all requests. `last_zxid` is the transaction that the server had named last
+    /// (`None` where nothing can be compared with what it named), `heard` the time of its last word.
+    pub fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
+        (self.link, self.paused) = (Link::Down, None);
+        self.requests.clear();
+        (self.reads, self.bytes) = (0, 0);
+        self.each(|cache| cache.handle_suspended(last_zxid, heard));
+    }
+
+    /// What comes from now on may have waited in a pause; `heard` is the time of the server's last word before it.
+    pub fn handle_paused(&mut self, heard: Instant) {
+        self.paused = Some(heard);
+        self.each(|cache| cache.handle_paused(heard));
+    }
+
+    /// What comes from now on is news again.
+    pub fn handle_heard(&mut self) {
+        self.paused = None;
+        self.each(Synchroniser::handle_heard);
+    }
+
+    /// The session is gone. The connection went before it.
+    pub fn handle_lost(&mut self) {
+        self.each(Synchroniser::handle_lost);
+    }
+
+    /// The ensemble has lost what was seen of it: caches forget what they know, and go on showing what is published until
+    /// they are loaded again. There is no connection at this time.
+    pub fn handle_reset(&mut self) {
+        self.each(Synchroniser::handle_reset);
+    }
+
+    /// The client is closed; `heard` is the time of the server's last word.
+    pub fn handle_closed(&mut self, heard: Instant) {
+        self.link = Link::Closed;
+        self.each(|cache| cache.handle_closed(heard));
+    }
+
+    /// What concerns the whole session; `failure` where no load can succeed as things stand.
+    pub fn handle_fault(&mut self, fault: &Fault, failure: Option<Status>) {
+        self.each(|cache| {
+            cache.fault(fault.clone());
+            if failure.is_some() {
+                cache.set_failure(failure);
+            }
+        });
+    }
+
+    /// A notification, with the path from the server's root.
+    pub fn handle_notification(&mut self, notification: &Notification<'_>, now: Instant) {
+        if let NotificationKind::Other(kind) = notification.kind {
+            log::debug!("notification of kind {kind} about {:?} ignored", Escaped(notification.path));
+            return;
+        }
+        let path = match self.chroot.relative(notification.path) {
+            _ if self.chroot.is_root() => NodePath::of_server(notification.path),
+            Some("") => Some(NodePath::root()),
+            Some(_) => NodePath::of_server(&notification.path[self.chroot.as_str().len()..]),
+            None => None,
+        };
+        match path {
+            Some(path) => {
+                let mut stopped = Vec::new();
+                for (id, cache) in &mut self.caches {
+                    if cache.root().relative(path.as_str()).is_some() && !cache.is_stopped() {
+                        cache.handle_notification(notification.kind, &path, now);
+                        drain(*id, cache, &mut self.outputs);
+                        stopped.extend(cache.is_stopped().then(|| cache.root().clone()));
+                    }
+                }
+                for root in stopped {
+                    self.drop_watch(root);
+                }
+            }
+            None => {
+                log::warn!("notification about {:?} ignored: no such path can be", Escaped(notification.path))
+            }
+        }
+    }
+
+    /// A reply to a request that was sent for `purpose`.
+    ///
+    /// # Errors
+    /// What it shows may be that the connection is of no use any more. The caller then ends it, and has all caches
+    /// forget what they know ([`handle_reset`](Self::handle_reset)) if it is of another history.
+    pub fn handle_reply(
+        &mut self,
+        purpose: Purpose,
+        zxid: Zxid,
+        error: ServerError,
+        body: &[u8],
+        now: Instant,
+    ) -> Result<(), Breach> {
+        match purpose {
+            Purpose::Watch { root, serial } => {
+                if self.watches.get(&root) == Some(&Watch::Asked { serial }) {
+                    self.watch_answered(&root, zxid, error, now)?;
+                }
+            }
+            Purpose::WatchAgain { cache: id } => match error {
+                ServerError::OK => {}
+                ServerError::THROTTLED => self.with(id, |cache| cache.renew_later(now)),
+                _ => return Err(Malformed { what: "reply, it refuses a watch that was set before" }.into()),
+            },
+            Purpose::Unwatch => {
+                if !error.is_ok() && error != ServerError::NO_WATCHER {
+                    log::debug!("a watch could not be removed: {error}");
+                }
+            }
+            Purpose::Nodes { cache: id, reads, expected } => {
+                self.reads = self.reads.saturating_sub(reads.len());
+                self.bytes = self.bytes.saturating_sub(expected);
+                if let Some(cache) = self.caches.get_mut(&id) {
+                    let handled = nodes_answered(cache, &reads, zxid, error, body, now);
+                    if handled.is_ok() {
+                        cache.handle_reply(zxid, now);
+                    }
+                    self.after_reads(id)?;
+                    handled?;
+                }
+            }
+            Purpose::Stat { cache: id, read } => {
+                self.reads = self.reads.saturating_sub(1);
+                if let Some(cache) = self.caches.get_mut(&id) {
+                    let found = match (error.is_ok(), read.children) {
+                        (false, _) => Found::error(error),
+                        (true, false) => Found::Stat { stat: wire::stat_reply(body)?, children: None },
+                        (true, true) => {
+                            let (children, stat) = wire::children_with_stat(body)?;
+                            Found::Stat { stat, children: Some(children) }
+                        }
+                    };
+                    cache.handle_found(&read.path, found, zxid, now);
+                    cache.handle_reply(zxid, now);
+                    self.after_reads(id)?;
+                }
+            }
+            Purpose::Sync { cache: id, mode } => {
+                let is_refused =
+                    mode == SyncMode::Barrier && wire::barrier_check(error, body) == ServerError::NO_AUTH;
+                self.spares_root |= is_refused;
+                let error = if is_refused { ServerError::OK } else { error };
+                self.with(id, |cache| cache.handle_synced(zxid, error, now));
+            }
+            Purpose::Create { cache: id, last } => {
+                self.with(id, |cache| cache.handle_created(error, last, now))
+            }
+        }
+        Ok(())
+    }
+
+    /// What reads may have led to, besides outputs: a root to be created, a limit that was hit, or the end of the
+    /// connection.
+    fn after_reads(&mut self, id: CacheId) -> Result<(), Breach> {
+        let Some(cache) = self.caches.get_mut(&id) else { return Ok(()) };
+        let breach = cache.take_breach();
+        if cache.take_root_creation() {
+            let root = cache.root().as_str().strip_prefix('/').unwrap_or_default();
+            let path = self.chroot.absolute(root);
+            let names = path.as_str().char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
+            for end in names.chain([path.as_str().len()]) {
+                let Some(ancestor) = NodePath::of_server(&path.as_str()[..end]) else { continue };
+                let purpose = Purpose::Create { cache: id, last: end == path.as_str().len() };
+                self.requests.push_back((Request::CreateFromServerRoot(ancestor), purpose));
+            }
+        }
+        let stopped = cache.is_stopped().then(|| cache.root().clone());
+        self.collect(id);
+        if let Some(root) = stopped {
+            self.drop_watch(root);
+        }
+        breach.map_or(Ok(()), Err)
+    }
+
+    fn watch_answered(
+        &mut self,
+        root: &NodePath,
+        zxid: Zxid,
+        error: ServerError,
+        now: Instant,
+    ) -> Result<(), Breach> {
+        let ids: Vec<CacheId> = self
+            .caches
+            .iter()
+            .filter(|(_, cache)| cache.root() == root && !cache.is_stopped())
+            .map(|(id, _)| *id)
+            .collect();
+        let watch = match error {
+            ServerError::OK => {
+                for id in ids {
+                    self.with(id, |cache| cache.handle_watching(Some(zxid), now));
+                }
+                self.refusals = 0;
+                Watch::Set
+            }
+            // Older than 3.6, or with a watch manager that has no recursive watches.
+            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
+                // None of the caches can have one on this connection, asked for or not.
+                self.watches.values_mut().for_each(|watch| *watch = Watch::Refused);
+                self.refusals += 1;
+                return Err(Breach::NoRecursiveWatches(error));
+            }
+            error => {
+                if error != ServerError::THROTTLED {
+                    let status = match error {
+                        // The server wants to know who asks, and closes the connection.
+                        ServerError::SESSION_CLOSED_REQUIRE_SASL => Status::Auth,
+                        _ => Status::Protocol,
+                    };
+                    let message = format!("the server could not watch {root}: {error}");
+                    let fault = Fault::new(status, message).at(root).server_error(error.0);
+                    for id in ids {
+                        self.with(id, |cache| {
+                            cache.fault(fault.clone());
+                            if status == Status::Auth {
+                                cache.set_failure(Some(status));
+                            }
+                        });
+                    }
+                }
+                Watch::Wanted(Some(now + WATCH_RETRY))
+            }
+        };
+        self.watches.insert(root.clone(), watch);
+        Ok(())
+    }
+
+    fn with(&mut self, id: CacheId, change: impl FnOnce(&mut Synchroniser)) {
+        if let Some(cache) = self.caches.get_mut(&id) {
+            change(cache);
+            drain(id, cache, &mut self.outputs);
+        }
+    }
+
+    /// Changes all caches but those that a limit has ended: nothing concerns them any more.
+    fn each(&mut self, mut change: impl FnMut(&mut Synchroniser)) {
+        for (id, cache) in self.caches.iter_mut().filter(|(_, cache)| !cache.is_stopped()) {
+            change(cache);
+            drain(*id, cache, &mut self.outputs);
+        }
+    }
+
+    fn collect(&mut self, id: CacheId) {
+        self.with(id, |_| {});
+    }
+}
+
+fn drain(id: CacheId, cache: &mut Synchroniser, outputs: &mut VecDeque<(CacheId, Output)>) {
+    while let Some(output) = cache.poll_output() {
+        outputs.push_back((id, output));
+    }
+}
+
+/// Hands the results of a multiRead to the cache, one for each read.
+fn nodes_answered(
+    cache: &mut Synchroniser,
+    reads: &[Read],
+    zxid: Zxid,
+    error: ServerError,
+    body: &[u8],
+    now: Instant,
+) -> Result<(), Malformed> {
+    if !error.is_ok() {
+        for read in reads {
+            let found = match planted::is(Defect::RefusalTakenForAbsence) {
+                true => Found::Missing,
+                false => Found::Failed(error),
+            };
+            cache.handle_found(&read.path, found, zxid, now);
+        }
+        return Ok(());
+    }
+    let malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
+    let mut results = MultiReadResults::new(body);
+    for read in reads {
+        let node = results.next()?.ok_or(malformed.clone())?;
+        let children = if read.children { Some(results.next()?.ok_or(malformed.clone())?) } else { None };
+        let found = match (node, children) {
+            (ReadResult::Data(data, stat), None) => Found::Node { data, stat, children: None },
+            (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
+                Found::Node { data, stat, children: Some(children) }
+            }
+            (ReadResult::Error(error), _) | (_, Some(ReadResult::Error(error))) => Found::error(error),
+            _ => return Err(malformed),
+        };
+        cache.handle_found(&read.path, found, zxid, now);
+    }
+    match results.next()? {
+        None => Ok(()),
+        Some(_) => Err(malformed),
+    }
+}

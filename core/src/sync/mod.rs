@@ -1,0 +1,139 @@
+//! The synchroniser, without I/O: one subtree, what to read next, what a reply or notification changes, and when
+//! the tree is a consistent cut.
+//!
+//! `Synchroniser` keeps one cache's tree; [`Group`] is all caches of one session:
+//! it routes notifications, counts watches and shares what may be in flight. Both are state machines that take
+//! inputs and the time through `handle_*` and hand out requests and outputs through `poll_*`. They rest on one
+//! fact: a connection is one totally ordered stream, in which a notification for a change at zxid `z` stands before
+//! any reply whose header zxid is `z` or more. They do not know how a session is kept alive, nor threads.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `synchroniser` | load, follow, verify, audit, publish: one subtree |
+//! | `unread` | the paths whose value at the server is not known, and what is known of their history |
+//! | `anchors` | the few nodes that show whether a server still has the history that a tree was read in |
+//! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
+//! | `evidence` | what shows that an ensemble has another history than the one that a node was read in |
+//! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
+//! | `group` | all caches of a session: watches, requests, budget |
+//!
+//! The way described here needs persistent recursive watches and multiRead (ZooKeeper 3.6). Another way, for older
+//! servers, would be a sibling of `synchroniser`, chosen by `group` when `addWatch` is refused.
+
+mod anchors;
+mod candidate;
+mod evidence;
+mod flight;
+mod group;
+mod synchroniser;
+#[cfg(test)]
+mod tests;
+mod unread;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use group::{CacheId, Group, Purpose};
+pub use synchroniser::Ticket;
+
+use crate::error::{Fault, Status};
+use crate::state::{EventKind, State};
+use crate::tree::Version;
+use crate::wire::{Malformed, ServerError};
+
+/// What a cache is made with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Create the root and its parents when they are missing at the start.
+    pub create_root: bool,
+    /// Most nodes; 0 for no limit.
+    pub limit_nodes: usize,
+    /// Most bytes of data; 0 for no limit.
+    pub limit_bytes: usize,
+    /// Longest path of a node, in bytes.
+    pub limit_path: usize,
+    /// One pass of the audit over the tree takes about this long; zero switches it off.
+    pub audit_interval: Duration,
+    /// How fast it is read as a whole.
+    pub pace: Pace,
+}
+
+/// How a server is made to catch up for a call of `sync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SyncMode {
+    /// With a transaction that changes nothing: ordered behind all that was committed, on whatever server.
+    #[default]
+    Barrier,
+    /// With ZooKeeper's `sync`: without a transaction, and on a leader without a promise.
+    Sync,
+}
+
+/// How fast a tree is read as a whole. No setting for users: what is right is right for all clients of an ensemble
+/// together, and simulated (`docs/scaling.md`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// A verification waits for a random part of this time per node, so that the clients of a server that comes back
+    /// do not all read their trees at once.
+    pub spread_per_node: Duration,
+    /// Flights at a time during a load or verification.
+    pub flights: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { spread_per_node: Duration::from_micros(1), flights: 8 }
+    }
+}
+
+/// What a cache has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Versions published.
+    pub versions: u64,
+    /// Of them, those that are cuts.
+    pub cuts: u64,
+    /// Nodes asked for.
+    pub reads: u64,
+    /// Requests they were asked with.
+    pub batches: u64,
+    /// Verifications of the tree after a connection was gone.
+    pub resyncs: u64,
+    /// When the cut that was published last was last known to be the server's tree, by a reply or a notification.
+    /// While the cache is in step, it is so at each word of the server's.
+    pub current_at: Option<Instant>,
+}
+
+/// Why a connection is of no use any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Breach {
+    /// The server broke the protocol.
+    Malformed(Malformed),
+    /// The ensemble has lost what was seen of it; what shows that. All that is known is to be forgotten.
+    OtherHistory(String),
+    /// The server has no recursive watches, and answered with this. The next one may have.
+    NoRecursiveWatches(ServerError),
+}
+
+impl From<Malformed> for Breach {
+    fn from(malformed: Malformed) -> Breach {
+        Breach::Malformed(malformed)
+    }
+}
+
+/// What a cache has to tell, in this order.
+pub enum Output {
+    /// The version to be read from now on. About this many nodes differ from the one before.
+    Publish(Arc<Version>, usize),
+    /// What the state has become. Comes before the event that tells of the same.
+    State(State),
+    /// A connection event, `Initialized` or `InStep`.
+    Event(EventKind),
+    /// Of this cache, or of the whole client.
+    Fault(Fault),
+    /// `Some`: the first load cannot succeed as things stand. `None`: it may again.
+    Failure(Option<Status>),
+    /// The answer to this call of `sync` and to all before it that had none yet.
+    Synced(Ticket, Result<(), Status>),
+    /// All that was done so far. Comes before whatever else is new, so that who is told that finds it.
+    Progress(Progress),
+}

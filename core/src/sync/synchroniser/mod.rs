@@ -1,0 +1,569 @@
+//! One subtree: load, follow, verify, audit, and publish what is exact.
+//!
+//! Inputs, in the order of the connection's stream: [`handle_connected`](Synchroniser::handle_connected), then
+//! [`handle_watching`](Synchroniser::handle_watching) once the watch is there; then, in any order,
+//! [`handle_notification`](Synchroniser::handle_notification), and for each reply one
+//! [`handle_found`](Synchroniser::handle_found) per read followed by one
+//! [`handle_reply`](Synchroniser::handle_reply); last [`handle_suspended`](Synchroniser::handle_suspended). After
+//! each of them, [`poll_flight`](Synchroniser::poll_flight) says what to read, [`poll_output`] what to tell, and
+//! [`poll_timeout`](Synchroniser::poll_timeout) when to call [`handle_timeout`](Synchroniser::handle_timeout).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod` | the state, and what the connection does to it |
+//! | `notifications` | what changes at the server |
+//! | `replies` | what reads find |
+//! | `reads` | what to read next: load, verification, hot paths, audit |
+//! | `publish` | versions, cuts, events, the state |
+//! | `syncs` | ZooKeeper's `sync`, for those who wait for it |
+//!
+//! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
+//! everything that is not a suspect in `unread` is as it was at the server at the zxid of that reply. *The child
+//! list of a known node is the one its Stat speaks of*: where the two do not fit together, the node is in `unread`
+//! with `children` set.
+//!
+//! [`poll_output`]: Synchroniser::poll_output
+
+mod notifications;
+mod publish;
+mod reads;
+mod replies;
+mod syncs;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+pub use self::syncs::Ticket;
+
+use self::syncs::Syncs;
+use super::candidate::Candidates;
+use super::flight::SizeGuess;
+use super::unread::Unread;
+use super::{Breach, Options, Output, Progress};
+use crate::error::{Fault, Status};
+use crate::path::NodePath;
+use crate::planted::{self, Defect};
+use crate::stat::Zxid;
+use crate::state::{EventKind, State};
+use crate::tree::Tree;
+use crate::wire::{Malformed, ServerError};
+
+/// How the cache stands to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// No connection yet since the cache was opened.
+    Never,
+    /// Connected, without the watch.
+    Connected,
+    /// The watch is there: whatever changes is notified.
+    Watching,
+    Suspended,
+    Lost,
+}
+
+/// A pass over what is in the tree, after a connection that was gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Verification {
+    Done,
+    /// Of the anchors alone, which is enough where the zxid has not moved and they are what they were.
+    OfAnchors,
+    Due(Instant),
+    /// All up to and including this path has been read or is in `unread`; "" is the root.
+    Behind(String),
+}
+
+/// The slow pass over what is in the tree, for what nothing notifies of.
+struct Audit {
+    /// All up to and including this path was read in this pass; "" is the root.
+    behind: String,
+    next: AuditStep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AuditStep {
+    Off,
+    At(Instant),
+    /// With the next flight that has nothing better to do.
+    Due,
+}
+
+/// How the creation of a missing root stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RootCreation {
+    /// Not wanted, or not wanted any more.
+    Off,
+    WhenMissing,
+    /// It is missing.
+    Due,
+    /// Asked for, not answered; the first error so far.
+    Asked(ServerError),
+}
+
+pub(super) struct Synchroniser {
+    root: NodePath,
+    /// How many bytes the chroot puts in front of each path on the wire.
+    chroot: usize,
+    /// The root is the server's `/`, whose `/zookeeper` is left out.
+    hides_zookeeper: bool,
+    /// The root is in `/zookeeper`, where each server has times of its own, and some nodes change in place.
+    is_zookeepers: bool,
+    options: Options,
+    rng: fastrand::Rng,
+
+    link: Link,
+    /// What comes may have waited in a pause: when the server was heard before that.
+    paused: Option<Instant>,
+    /// Reading has begun: the root is known, or in `unread`.
+    begun: bool,
+    /// The first load is complete.
+    complete: bool,
+    /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
+    rebuilding: bool,
+    stopped: bool,
+    root_creation: RootCreation,
+
+    tree: Tree,
+    unread: Unread,
+    verification: Verification,
+    candidates: Candidates,
+    /// Paths that notifications named, and when last.
+    hot: HashMap<NodePath, Instant>,
+    audit: Audit,
+    /// Replies that are still to come.
+    outstanding: usize,
+    /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
+    /// rest has come too.
+    amid: bool,
+    /// When the tree was last known to be exact: at the last cut, or when the first notification behind it came.
+    exact_until: Instant,
+    retry_at: Option<Instant>,
+    sizes: SizeGuess,
+    /// The zxid of the last reply with nothing outstanding before the connection was lost, while the session that saw
+    /// it may still be resumed.
+    exact_at: Option<Zxid>,
+    /// The server is at no zxid that is a transaction's, so that no cut can be dated.
+    undated: bool,
+    /// The newest transaction that a Stat has named where the header of its reply named none.
+    undated_newest: Zxid,
+    /// A change was found that a watch would have told of.
+    lost_watch: bool,
+    /// A pass of the audit begins, before which the watch is to be set again.
+    renews_watch: bool,
+    /// What shows that the ensemble has another history than the one that the tree was read in.
+    evidence: Option<String>,
+
+    published: Published,
+    /// About how many nodes changed since then, and since when some have.
+    edits: usize,
+    edited_at: Option<Instant>,
+    /// Since when nothing is left of the load or verification.
+    loaded_at: Option<Instant>,
+    /// To be told with the next version after which it holds.
+    announce_initialized: bool,
+    announce_in_step: bool,
+    told_state: State,
+    failure: Option<Status>,
+    syncs: Syncs,
+    progress: Progress,
+    told_progress: Progress,
+    outputs: VecDeque<Output>,
+}
+
+struct Published {
+    tree: Tree,
+    zxid: Zxid,
+    is_cut: bool,
+    is_complete: bool,
+}
+
+/// Whether a path from the server's root is ZooKeeper's own.
+fn is_zookeepers(path: &str) -> bool {
+    path.strip_prefix("/zookeeper").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Synchroniser {
+    pub(super) fn new(
+        root: NodePath,
+        chroot: &NodePath,
+        options: Options,
+        rng: fastrand::Rng,
+        now: Instant,
+    ) -> Self {
+        let root_creation = if options.create_root { RootCreation::WhenMissing } else { RootCreation::Off };
+        let mut synchroniser = Synchroniser {
+            hides_zookeeper: root.is_root() && chroot.is_root(),
+            is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
+            root,
+            chroot: if chroot.is_root() { 0 } else { chroot.as_str().len() },
+            options,
+            rng,
+            link: Link::Never,
+            paused: None,
+            begun: false,
+            complete: false,
+            rebuilding: false,
+            stopped: false,
+            root_creation,
+            tree: Tree::default(),
+            unread: Unread::default(),
+            verification: Verification::Done,
+            candidates: Candidates::default(),
+            hot: HashMap::new(),
+            audit: Audit { behind: String::new(), next: AuditStep::Off },
+            outstanding: 0,
+            amid: false,
+            exact_until: now,
+            retry_at: None,
+            sizes: SizeGuess::new(),
+            exact_at: None,
+            undated: false,
+            undated_newest: Zxid(0),
+            lost_watch: false,
+            renews_watch: false,
+            evidence: None,
+            published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
+            edits: 0,
+            edited_at: None,
+            loaded_at: None,
+            announce_initialized: true,
+            announce_in_step: true,
+            told_state: State::Latent,
+            failure: None,
+            syncs: Syncs::default(),
+            progress: Progress::default(),
+            told_progress: Progress::default(),
+            outputs: VecDeque::new(),
+        };
+        synchroniser.tell_state();
+        synchroniser
+    }
+
+    pub(super) fn root(&self) -> &NodePath {
+        &self.root
+    }
+
+    /// Whether a limit has ended it.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Whether the root is to be created now: ask the server for it and its parents, and answer with
+    /// [`handle_created`](Self::handle_created) for each.
+    pub(super) fn take_root_creation(&mut self) -> bool {
+        let is_due = self.root_creation == RootCreation::Due;
+        if is_due {
+            self.root_creation = RootCreation::Asked(ServerError::OK);
+        }
+        is_due
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        if self.told_progress != self.progress {
+            self.told_progress = self.progress;
+            // First, so that whoever is told the rest finds it.
+            return Some(Output::Progress(self.progress));
+        }
+        self.outputs.pop_front()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        if self.link != Link::Watching || self.stopped {
+            return None;
+        }
+        let verification = match self.verification {
+            Verification::Due(at) => Some(at),
+            _ => None,
+        };
+        let audit = match self.audit.next {
+            AuditStep::At(at) => Some(at),
+            _ => None,
+        };
+        [verification, audit, self.retry_at, self.publish_at()].into_iter().flatten().min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.link != Link::Watching || self.stopped {
+            return;
+        }
+        if self.retry_at.is_some_and(|at| now >= at) && !planted::is(Defect::RetryForEver) {
+            self.retry_at = None;
+        }
+        if matches!(self.audit.next, AuditStep::At(at) if now >= at) {
+            self.audit.next = AuditStep::Due;
+            self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
+        }
+        if matches!(self.verification, Verification::Due(at) if now >= at) {
+            let root = self.root.clone();
+            // Where a child is left out by rule, that all known ones are there says nothing of the list.
+            let hides = self.hides_zookeeper;
+            self.unread.update(&root, |want| {
+                (want.suspect, want.discovered, want.unverified) = (true, true, true);
+                want.children |= hides;
+            });
+            self.verification = Verification::Behind(String::new());
+            self.progress.resyncs += 1;
+        }
+        self.publish_when_due(now);
+        self.tell_state();
+    }
+
+    /// A connection is there; `resumed`: with the session that there was before.
+    pub(super) fn handle_connected(&mut self, resumed: bool) {
+        let is_back = matches!(self.link, Link::Suspended | Link::Lost);
+        self.link = Link::Connected;
+        if !resumed && !planted::is(Defect::ShortcutBehindExpiry) {
+            // A new session is a transaction, which may have lifted a server that lost all to just that zxid.
+            self.exact_at = None;
+        }
+        if is_back {
+            self.event(EventKind::ConnectionReconnected);
+        }
+        self.tell_state();
+    }
+
+    /// The watch was asked for: what is read from now on is read behind it.
+    pub(super) fn handle_watch_asked(&mut self) {
+        if self.exact_at.is_some() && self.unread.suspects() == 0 && !planted::is(Defect::AnchorsLeftOut) {
+            match self.want_anchors() {
+                true => self.verification = Verification::OfAnchors,
+                false => self.exact_at = None,
+            }
+        }
+    }
+
+    /// The watch is there. `zxid` is that of the reply which said so; `None` where another cache's watch serves.
+    pub(super) fn handle_watching(&mut self, zxid: Option<Zxid>, now: Instant) {
+        self.link = Link::Watching;
+        self.set_failure(None);
+        let is_as_left = self.exact_at.take().is_some_and(|exact_at| zxid == Some(exact_at));
+        if !self.begun {
+            self.begun = true;
+            self.want_root();
+        } else if is_as_left && planted::is(Defect::AnchorsLeftOut)
+            || planted::is(Defect::VerificationSkipped)
+        {
+            self.settle(zxid.unwrap_or_default(), now);
+        } else if !is_as_left || self.verification != Verification::OfAnchors {
+            self.verify(now);
+        }
+        self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
+        if self.audit.next == AuditStep::Off {
+            self.schedule_audit(now);
+        }
+        self.tell_state();
+    }
+
+    /// All is to be read again.
+    fn verify(&mut self, now: Instant) {
+        let spread = self.options.pace.spread_per_node * self.tree.len().try_into().unwrap_or(u32::MAX);
+        self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
+    }
+
+    /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` where nothing can be
+    /// compared with what it named), and `heard` the time of its last word.
+    pub(super) fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
+        self.note_current(heard);
+        if self.link == Link::Watching {
+            self.exact_at = last_zxid.filter(|_| self.is_clean() && !self.amid && !self.lost_watch);
+        }
+        (self.undated, self.lost_watch, self.renews_watch) = (false, false, false);
+        match self.exact_at {
+            // The anchors that were not looked at yet.
+            Some(_) => self.unread = Unread::default(),
+            None => self.unread.restart(),
+        }
+        self.candidates.clear();
+        self.hot.clear();
+        self.verification = Verification::Done;
+        (self.loaded_at, self.edited_at) = (None, None);
+        // Replies that were larger than expected may have been the reason.
+        self.sizes = SizeGuess::new();
+        self.outstanding = 0;
+        self.amid = false;
+        self.paused = None;
+        self.retry_at = None;
+        if self.is_creating_root() {
+            self.root_creation = RootCreation::WhenMissing;
+            self.want_root();
+        }
+        if self.link != Link::Never {
+            self.link = Link::Suspended;
+            self.announce_in_step = true;
+            self.event(EventKind::ConnectionSuspended);
+        }
+        self.fail_syncs();
+        self.tell_state();
+    }
+
+    /// What comes from now on may have waited in a pause: it is applied, and is no news. `heard` is the time of the
+    /// server's last word before that.
+    pub(super) fn handle_paused(&mut self, heard: Instant) {
+        self.note_current(heard);
+        self.paused = Some(heard);
+        self.tell_state();
+    }
+
+    /// What comes from now on is news again.
+    pub(super) fn handle_heard(&mut self) {
+        self.paused = None;
+        let is_initialized = self.published.is_complete && !self.announce_initialized;
+        if is_initialized && self.is_clean() && self.is_published() {
+            self.tell_in_step();
+        }
+        self.tell_state();
+    }
+
+    pub(super) fn handle_lost(&mut self) {
+        if self.link == Link::Suspended {
+            self.link = Link::Lost;
+            self.announce_initialized = true;
+            self.event(EventKind::ConnectionLost);
+            self.tell_state();
+        }
+    }
+
+    /// The client is closed: what is known stays, and will not change any more. `heard` is the time of the server's
+    /// last word.
+    pub(super) fn handle_closed(&mut self, heard: Instant) {
+        if self.stopped {
+            return;
+        }
+        self.note_current(heard);
+        let was_lost = self.link == Link::Lost;
+        self.link = Link::Lost;
+        self.set_failure(Some(Status::Closed));
+        if !was_lost {
+            self.event(EventKind::ConnectionLost);
+        }
+        self.tell_state();
+    }
+
+    /// The ensemble has another history than the one that the tree was read in: nothing that is known can be compared
+    /// with. There is no connection at this time.
+    pub(super) fn handle_reset(&mut self) {
+        if planted::is(Defect::ResetIgnored) {
+            return;
+        }
+        // Not a new one: what it lets go is counted.
+        self.tree.remove("");
+        self.unread = Unread::default();
+        self.exact_at = None;
+        self.evidence = None;
+        self.undated_newest = Zxid(0);
+        self.begun = false;
+        self.rebuilding = !self.published.tree.is_empty();
+        (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
+    }
+
+    /// Why the connection is of no use any more, if what was read shows that.
+    pub(super) fn take_breach(&mut self) -> Option<Breach> {
+        match self.evidence.take() {
+            Some(evidence) => Some(Breach::OtherHistory(evidence)),
+            None => self.lost_watch.then_some(Breach::Malformed(Malformed {
+                what: "stream of notifications, one is missing of a change that was found",
+            })),
+        }
+    }
+
+    /// The newest transaction that has been seen without being named by a header.
+    pub(super) fn undated_newest(&self) -> Zxid {
+        self.undated_newest
+    }
+
+    /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
+    /// where it is.
+    pub(super) fn takes_renewal(&mut self) -> bool {
+        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
+        is_ready && std::mem::take(&mut self.renews_watch)
+    }
+
+    /// The server was too busy to set the watch again.
+    pub(super) fn renew_later(&mut self, now: Instant) {
+        self.renews_watch = true;
+        self.retry_later(now);
+    }
+
+    /// Why the load cannot succeed at present; `None`: it may again.
+    pub(super) fn set_failure(&mut self, failure: Option<Status>) {
+        if self.failure != failure {
+            self.failure = failure;
+            self.outputs.push_back(Output::Failure(failure));
+            if failure.is_some() {
+                self.fail_syncs();
+            }
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.outputs.push_back(Output::Fault(fault));
+    }
+
+    /// Nothing is left of a load or a verification.
+    fn is_following(&self) -> bool {
+        self.begun
+            && self.verification == Verification::Done
+            && self.unread.backlog() == 0
+            && !self.is_creating_root()
+    }
+
+    /// Whether what is known of a path was read on an earlier connection, and was not read again on this one.
+    fn is_unverified(&self, relative: &str) -> bool {
+        match &self.verification {
+            Verification::Done => false,
+            Verification::OfAnchors | Verification::Due(_) => true,
+            Verification::Behind(cursor) => relative.split('/').gt(cursor.split('/')),
+        }
+    }
+
+    fn is_creating_root(&self) -> bool {
+        matches!(self.root_creation, RootCreation::Due | RootCreation::Asked(_))
+    }
+
+    /// Nothing is known to be outstanding.
+    fn is_clean(&self) -> bool {
+        let nothing_unread = self.unread.suspects() == 0 || planted::is(Defect::UnreadTakenForKnown);
+        self.link == Link::Watching && self.is_following() && nothing_unread
+    }
+
+    fn is_hidden(&self, relative: &str) -> bool {
+        self.hides_zookeeper && (relative == "zookeeper" || relative.starts_with("zookeeper/"))
+    }
+
+    fn check_limits(&mut self, nodes: usize) {
+        let exceeded = |limit: usize, value: usize| limit > 0 && value > limit;
+        let message = if exceeded(self.options.limit_nodes, nodes) {
+            format!("{} has more than limit.nodes={} nodes", self.root, self.options.limit_nodes)
+        } else if exceeded(self.options.limit_bytes, self.tree.bytes()) {
+            format!("{} has more than limit.bytes={} bytes of data", self.root, self.options.limit_bytes)
+        } else {
+            return;
+        };
+        self.stop(message);
+    }
+
+    /// Whether a path of so many bytes is beyond the limit, which ends the cache.
+    fn is_too_long(&mut self, path: usize) -> bool {
+        let limit = self.options.limit_path;
+        let is_too_long = path > limit;
+        if is_too_long {
+            self.stop(format!("{} has a path of {path} bytes; limit.path.bytes={limit}", self.root));
+        }
+        is_too_long
+    }
+
+    fn stop(&mut self, message: String) {
+        if self.stopped {
+            return;
+        }
+        self.stopped = true;
+        self.tree = Tree::default();
+        self.unread = Unread::default();
+        self.candidates.clear();
+        self.hot.clear();
+        self.published.tree = Tree::default();
+        let root = self.root.clone();
+        self.fault(Fault::new(Status::Limit, message).at(&root));
+        self.set_failure(Some(Status::Limit));
+        self.tell_state();
+    }
+}

@@ -1,0 +1,144 @@
+//! What changes at the server, as notifications tell it.
+
+use std::time::Instant;
+
+use super::reads::HOT_FOR;
+use super::{Link, Synchroniser};
+use crate::path::NodePath;
+use crate::planted::{self, Defect};
+use crate::sync::flight::MOST_HOT_READS;
+use crate::sync::unread::{History, Want};
+use crate::wire::NotificationKind;
+
+impl Synchroniser {
+    /// A notification about `path`, which is in this tree.
+    pub(crate) fn handle_notification(&mut self, kind: NotificationKind, path: &NodePath, now: Instant) {
+        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        if self.link != Link::Watching || self.stopped || self.is_hidden(relative) {
+            return;
+        }
+        self.note_current(now);
+        match kind {
+            NotificationKind::Created => self.created(path, relative, now),
+            NotificationKind::Deleted => self.deleted(path, relative, now),
+            NotificationKind::DataChanged => {
+                if self.tree.get(relative).is_some() || self.unread.contains(path.as_str()) {
+                    self.suspect(path, now, |want| want.data = true);
+                } else {
+                    self.look_for_hidden_ancestor(path.as_str());
+                }
+            }
+            NotificationKind::Other(_) => {}
+        }
+        // A server that notifies and never answers fills no tree, but memory.
+        self.check_limits(self.unread.suspects());
+        self.note_edits(now);
+        self.tell_state();
+    }
+
+    fn created(&mut self, path: &NodePath, relative: &str, now: Instant) {
+        if self.is_too_long(path.as_str().len()) {
+            return;
+        }
+        if let Some(parent) = self.parent_in_tree(path) {
+            let is_known = match self.root.relative(parent).and_then(|parent| self.tree.get(parent)) {
+                Some(entry) if entry.node.is_none() => return, // below an opaque node there is nothing
+                Some(_) => true,
+                None => self.unread.contains(parent),
+            };
+            if !is_known {
+                return self.look_for_hidden_ancestor(parent);
+            }
+            self.child_changed(path, now, |parent| parent.history.created += 1);
+        }
+        // Where there still is a node, its deletion was hidden. What is read below the new one, maybe before that
+        // itself is, must not end below the old one.
+        if !planted::is(Defect::OldNodeKept) && self.tree.remove(relative) {
+            self.edits += 1;
+        }
+        self.suspect(path, now, |want| {
+            want.data = true;
+            want.history = History { born: true, ..History::default() };
+        });
+    }
+
+    fn deleted(&mut self, path: &NodePath, relative: &str, now: Instant) {
+        self.amid = true;
+        if self.tree.remove(relative) {
+            self.edits += 1;
+        }
+        self.unread.forget(path);
+        self.candidates.read(path, relative, None);
+        self.hot.remove(path.as_str());
+        self.child_changed(path, now, |parent| parent.history.deleted += 1);
+    }
+
+    /// The parent's path, where the parent is in this tree too.
+    pub(super) fn parent_in_tree<'p>(&self, path: &'p NodePath) -> Option<&'p str> {
+        path.parent().filter(|parent| self.root.relative(parent).is_some())
+    }
+
+    /// A child was created or deleted: the parent's Stat has changed.
+    pub(super) fn child_changed(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
+        let Some(parent) = self.parent_in_tree(path) else { return };
+        if planted::is(Defect::ParentForgotten) {
+            return;
+        }
+        let in_tree = self
+            .root
+            .relative(parent)
+            .and_then(|parent| self.tree.get(parent))
+            .is_some_and(|entry| entry.node.is_some());
+        if in_tree || self.unread.contains(parent) {
+            let Some(parent) = NodePath::of_server(parent) else { return };
+            self.suspect(&parent, now, change);
+        }
+    }
+
+    /// A node was created below one that is not known. Where the nearest known ancestor is still to be read, or what is
+    /// right below it, that will find it; otherwise what is in between was hidden from the session, and the ancestor's
+    /// children show it. Where not even the root is known, it is the root that appeared unnoticed.
+    fn look_for_hidden_ancestor(&mut self, path: &str) {
+        let Some(relative) = self.root.relative(path) else { return };
+        // One walk down the tree: what comes off the wire may be long, and is looked at once.
+        let (ancestor, below) = match self.tree.deepest(relative) {
+            Some((_, entry)) if entry.node.is_none() => return,
+            Some((ancestor, _)) => (ancestor, first_below(relative, ancestor)),
+            None => ("", None),
+        };
+        let ancestor = self.root.absolute(ancestor);
+        let is_to_be_read = |path: &NodePath| self.unread.contains(path.as_str());
+        if is_to_be_read(&ancestor) || below.is_some_and(|below| is_to_be_read(&self.root.absolute(below))) {
+            return;
+        }
+        self.unread.update(&ancestor, |want| (want.suspect, want.children) = (true, true));
+    }
+
+    /// The value of `path` in the tree is not, or may not be, the one at the server.
+    pub(super) fn suspect(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
+        self.amid = true;
+        if self.unread.suspects() == 0 {
+            self.exact_until = now;
+        }
+        let unverified = self.root.relative(path.as_str()).is_some_and(|path| self.is_unverified(path));
+        self.unread.update(path, |want| {
+            want.suspect = true;
+            want.unverified |= unverified;
+            change(want);
+        });
+        self.hot.insert(path.clone(), now);
+        if self.hot.len() > 2 * MOST_HOT_READS {
+            self.hot.retain(|_, at| now - *at < HOT_FOR);
+            if self.hot.len() > 2 * MOST_HOT_READS {
+                self.hot.clear();
+            }
+        }
+    }
+}
+
+/// The path that is one name longer than `ancestor` on the way to `path`; both are relative to a root.
+fn first_below<'p>(path: &'p str, ancestor: &str) -> Option<&'p str> {
+    let behind = if ancestor.is_empty() { 0 } else { ancestor.len() + 1 };
+    let rest = path.get(behind..).filter(|rest| !rest.is_empty())?;
+    Some(&path[..behind + rest.find('/').unwrap_or(rest.len())])
+}

@@ -1,0 +1,392 @@
+//! What reads find.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Link, RootCreation, Synchroniser, Verification};
+use crate::error::{Fault, Status};
+use crate::path::{NodePath, is_name};
+use crate::planted::{self, Defect};
+use crate::stat::{Stat, Zxid};
+use crate::sync::evidence;
+use crate::sync::flight::Found;
+use crate::sync::unread::Want;
+use crate::tree::Node;
+use crate::wire::ServerError;
+
+/// How long to wait after a server could not answer.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
+
+impl Synchroniser {
+    /// The result of one read of a flight; `zxid` is the one in the reply's header.
+    pub(crate) fn handle_found(&mut self, path: &NodePath, found: Found<'_>, zxid: Zxid, now: Instant) {
+        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        if self.stopped {
+            return;
+        }
+        let Some(mut want) = self.unread.remove(path.as_str()) else { return };
+        want.in_flight = false;
+        let is_there = !matches!(found, Found::Missing | Found::Failed(_));
+        if relative.is_empty() && is_there && self.root_creation == RootCreation::WhenMissing {
+            // What is deleted from now on stays deleted.
+            self.root_creation = RootCreation::Off;
+        }
+        if let (Found::Node { stat, .. } | Found::Stat { stat, .. }, false) = (&found, zxid.is_transaction())
+            && stat.newest() < zxid
+        {
+            self.undated_newest = self.undated_newest.max(stat.newest());
+        }
+        let known = self.tree.get(relative).map(|entry| entry.node.clone());
+        let is_anchor = self.verification == Verification::OfAnchors;
+        let has_other_children = || match &found {
+            Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
+                is_anchor && self.lacks_known_child(relative, names, &want)
+            }
+            _ => false,
+        };
+        let was_known = !want.suspect || is_anchor || known.is_some();
+        if was_known && (!is_as_known(&found, &known) || has_other_children()) {
+            self.found_unexpected(path, &found, &known, &want, now);
+        }
+        let old = known.flatten();
+        let seen = old.as_ref().or_else(|| self.seen_before(relative)).map(|node| *node.stat());
+        if let Some(seen) = seen {
+            self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
+        }
+        let (node, children) = match found {
+            Found::Node { data, stat, children } => {
+                self.sizes.learn(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
+                let node = match &old {
+                    Some(old) if old.data() == data => Self::with_stat(old, stat),
+                    _ => Arc::new(Node::new(Arc::from(data), stat)),
+                };
+                (node, children)
+            }
+            Found::Stat { stat, children } => match &old {
+                Some(old) if Self::says_the_same_of_data(old.stat(), &stat) => {
+                    (Self::with_stat(old, stat), children)
+                }
+                _ => {
+                    self.candidates.read(path, relative, None);
+                    return self
+                        .unread
+                        .update(path, |again| *again = Want { data: true, suspect: true, ..want });
+                }
+            },
+            Found::Missing => return self.found_missing(path, relative, want, now),
+            Found::Unreadable => return self.found_unreadable(path, relative, want),
+            Found::Failed(error) => return self.found_failed(path, error, want, now),
+        };
+        self.candidates.read(path, relative, Some(&node));
+        self.put(path, relative, node, old, children, want);
+    }
+
+    /// A read found something else than what is in the tree, or than what was thought not to be there.
+    fn found_unexpected(
+        &mut self,
+        path: &NodePath,
+        found: &Found<'_>,
+        known: &Option<Option<Arc<Node>>>,
+        want: &Want,
+        now: Instant,
+    ) {
+        if self.verification == Verification::OfAnchors {
+            // It is not as it was left.
+            self.exact_at = None;
+            if self.link == Link::Watching {
+                self.verify(now);
+            }
+        }
+        if !want.suspect {
+            // It was hidden from the session, and the candidates rest on what was known.
+            self.candidates.clear();
+        }
+        match (found, known) {
+            (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
+                // Only an ACL hides a change of data. Where that is what it was, the change was not hidden, but not told.
+                let is_same_acl = stat.is_same_node(known.stat()) && stat.aversion == known.stat().aversion;
+                let is_told = want.is_data_in_doubt() || !is_same_acl || stat.has_same_data(known.stat());
+                if !is_told && !self.is_zookeepers && !planted::is(Defect::LostWatchIgnored) {
+                    log::warn!("{path} has changed, and no notification told of it: the watch is lost");
+                    self.lost_watch = true;
+                }
+            }
+            // Nor is it in the list of its parent.
+            (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable, None) if !want.suspect => {
+                self.child_changed(path, now, |parent| parent.children = true);
+            }
+            _ => {}
+        }
+    }
+
+    /// The node as it was published, where a notification or the replacement of an ancestor took it out of the tree.
+    fn seen_before(&self, relative: &str) -> Option<&Arc<Node>> {
+        // What is published while all is read anew is of the history before.
+        let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
+        published?.node.as_ref()
+    }
+
+    /// Notes it where no single history can hold what was known and what was found.
+    fn look_for_another_history(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        known: &Stat,
+        found: &Found<'_>,
+        zxid: Zxid,
+        want: &Want,
+    ) {
+        let (Found::Node { stat, children, .. } | Found::Stat { stat, children }) = found else { return };
+        if self.is_zookeepers || self.evidence.is_some() || planted::is(Defect::EvidenceIgnored) {
+            return;
+        }
+        let lost_child = || {
+            let is_found = want.lost_child && self.tree.get(relative).is_some();
+            is_found || children.as_ref().is_some_and(|names| self.lacks_known_child(relative, names, want))
+        };
+        let evidence = evidence::of_another_history(known, stat, zxid, lost_child);
+        self.evidence = evidence.map(|what| format!("{path}: {what}"));
+    }
+
+    /// Whether a child is not in a list that stands for certain in the one that is known.
+    fn lacks_known_child(&self, relative: &str, names: &[&str], want: &Want) -> bool {
+        let is_known = !want.children && !want.history.has_changes();
+        let known = self.tree.get(relative).and_then(|entry| entry.children.as_deref()).filter(|_| is_known);
+        known.is_some_and(|known| known.iter().any(|(name, _)| !names.contains(&name)))
+    }
+
+    /// The node with another Stat; itself when it is the same one.
+    fn with_stat(node: &Arc<Node>, stat: Stat) -> Arc<Node> {
+        if node.stat() == &stat { node.clone() } else { Arc::new(node.with_stat(stat)) }
+    }
+
+    /// Whether the data that belongs to `known` is still the node's, and may still be read.
+    fn says_the_same_of_data(known: &Stat, stat: &Stat) -> bool {
+        (known.has_same_data(stat) || known.is_same_node(stat) && planted::is(Defect::LargeDataKept))
+            && known.aversion == stat.aversion
+    }
+
+    /// Puts a node that was read into the tree, and sees to it that its child list is the one its Stat speaks of.
+    fn put(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        node: Arc<Node>,
+        old: Option<Arc<Node>>,
+        children: Option<Vec<&str>>,
+        want: Want,
+    ) {
+        let stat = *node.stat();
+        let old = old.filter(|old| {
+            let same = old.is_same_node(&node);
+            if !same {
+                self.tree.remove(relative);
+            }
+            same
+        });
+        if !old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) {
+            if !self.tree.put(relative, Some(node)) {
+                return self.put_off(path, want);
+            }
+            self.edits += 1;
+        }
+        let is_list_known = want.explains(old.as_deref().map(Node::stat), &stat)
+            && !self.misses_children(relative, &stat, &want);
+        match children {
+            Some(names) => self.found_children(path, relative, names),
+            // Nothing is below a node that is new.
+            None if stat.num_children == 0 && old.is_none() => {}
+            None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
+            None if is_list_known => {}
+            None => {
+                if !want.discovered && !stat.is_saturated() {
+                    // Something was hidden from the session, and the candidates rest on what was known.
+                    self.candidates.clear();
+                }
+                self.unread.update(path, |again| {
+                    *again = Want {
+                        children: true,
+                        suspect: true,
+                        discovered: want.discovered,
+                        ..Want::default()
+                    };
+                });
+            }
+        }
+        self.check_limits(self.tree.len());
+    }
+
+    /// Whether fewer children, or more, are known than the Stat counts, whatever explains the Stat: the node that was
+    /// notified of may have been replaced where the session could not see it. Only where no child is still to be read; and
+    /// not each time, as a server may list a child that it does not have.
+    fn misses_children(&self, relative: &str, stat: &Stat, want: &Want) -> bool {
+        let is_counted = want.history.has_changes() || !want.suspect;
+        if !is_counted || self.unread.suspects() > 0 || planted::is(Defect::ChildrenNotCounted) {
+            return false;
+        }
+        // Of a root that hides one, the list is read in each verification.
+        let hides = relative.is_empty() && self.hides_zookeeper;
+        let children = self.tree.get(relative).and_then(|entry| entry.children.as_ref());
+        let known = children.map_or(0, |children| children.len());
+        !hides && usize::try_from(stat.num_children).is_ok_and(|count| count != known)
+    }
+
+    /// A node whose parent is not there was read while the parent was replaced: it is read again behind its parent, and
+    /// so with its child list: nodes alone go before lists, and the parent may wait for its own. Without a parent that is
+    /// being read it is out of reach.
+    fn put_off(&mut self, path: &NodePath, want: Want) {
+        if self.parent_in_tree(path).is_some_and(|parent| self.unread.contains(parent)) {
+            self.unread.update(path, |again| {
+                *again = Want { data: true, children: true, suspect: true, ..want };
+            });
+        }
+    }
+
+    /// A child list, at the zxid of the Stat that came with it.
+    fn found_children(&mut self, path: &NodePath, relative: &str, names: Vec<&str>) {
+        let mut names: Vec<&str> = names
+            .into_iter()
+            .filter(|name| is_name(name) && !(relative.is_empty() && self.is_hidden(name)))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        self.check_limits(names.len());
+        if self.stopped {
+            return;
+        }
+        let known = self.tree.get(relative).and_then(|entry| entry.children.clone());
+        if let Some(known) = &known {
+            for (name, _) in known.iter() {
+                if names.binary_search(&name).is_err() {
+                    let child = path.absolute(name);
+                    self.tree.remove(self.root.relative(child.as_str()).unwrap_or_default());
+                    self.unread.forget(&child);
+                    self.edits += 1;
+                }
+            }
+        }
+        let mut buffer = String::new();
+        for name in names {
+            if known.as_ref().is_some_and(|known| known.get(name).is_some()) {
+                continue;
+            }
+            let child = path.absolute_in(name, &mut buffer);
+            if self.is_too_long(child.as_str().len()) {
+                return;
+            }
+            self.unread.update(&child, |want| {
+                // A read under way of what was deleted is no suspect: its creation was hidden then.
+                if !want.suspect {
+                    (want.suspect, want.discovered, want.data) = (true, true, true);
+                }
+            });
+        }
+    }
+
+    fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
+        self.candidates.read(path, relative, None);
+        let was_there = self.tree.remove(relative);
+        self.edits += usize::from(was_there);
+        if was_there || want.suspect {
+            // Nothing notified of it: the parent's Stat is not known. Nor is its list, whatever the Stat says, for there may
+            // be another child in the place of this one. (While all known children are there, and as many as the Stat
+            // counts, there is no other.) Only one that was just found in a list, read behind the watch, went behind that,
+            // or a server has it in its lists and nowhere else.
+            let was_just_listed = want.discovered && !want.unverified && !want.history.born && !was_there;
+            if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
+                self.evidence.get_or_insert_with(|| format!("{path} is missing"));
+            }
+            self.child_changed(path, now, |parent| {
+                parent.lost_child |= was_there && !parent.children && !parent.history.has_changes();
+                parent.children |= !was_just_listed && !planted::is(Defect::LostChildIgnored);
+            });
+        }
+        if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
+            self.root_creation = RootCreation::Due;
+        }
+    }
+
+    fn found_unreadable(&mut self, path: &NodePath, relative: &str, want: Want) {
+        self.candidates.read(path, relative, None);
+        if self.tree.get(relative).is_some_and(|entry| entry.node.is_none()) {
+            return;
+        }
+        if !self.tree.put(relative, None) {
+            return self.put_off(path, want);
+        }
+        self.edits += 1;
+        if relative.is_empty() {
+            let message = format!("the session may not read the root {path}");
+            self.fault(
+                Fault::new(Status::NoPermission, message).at(path).server_error(ServerError::NO_AUTH.0),
+            );
+        } else {
+            log::debug!("the session may not read {path}");
+        }
+    }
+
+    fn found_failed(&mut self, path: &NodePath, error: ServerError, want: Want, now: Instant) {
+        self.unread.update(path, |again| *again = Want { suspect: true, ..want });
+        self.candidates.read(path, self.root.relative(path.as_str()).unwrap_or_default(), None);
+        if self.retry_at.is_none() && error != ServerError::THROTTLED {
+            let message = format!("the server could not read {path}: {error}");
+            self.fault(Fault::new(Status::Protocol, message).at(path).server_error(error.0));
+        }
+        self.retry_later(now);
+    }
+
+    pub(super) fn retry_later(&mut self, now: Instant) {
+        self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
+    }
+
+    /// A reply to one of the requests that were to create the root; `last` for the root itself.
+    pub(crate) fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
+        let RootCreation::Asked(first_error) = self.root_creation else { return };
+        let is_there = error.is_ok() || error == ServerError::NODE_EXISTS;
+        let first_error = if first_error.is_ok() && !is_there { error } else { first_error };
+        if !last {
+            self.root_creation = RootCreation::Asked(first_error);
+            return;
+        }
+        self.root_creation = RootCreation::Off;
+        if first_error == ServerError::THROTTLED {
+            self.root_creation = RootCreation::WhenMissing;
+            self.retry_later(now);
+        } else if !is_there {
+            let root = self.root.clone();
+            let status =
+                if first_error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
+            let message = format!("the root {root} could not be created: {first_error}");
+            self.fault(Fault::new(status, message).at(&root).server_error(first_error.0));
+        }
+        self.want_root();
+    }
+
+    /// A reply is through; `zxid` is the one in its header.
+    pub(crate) fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
+        self.outstanding = self.outstanding.saturating_sub(1);
+        self.sizes.settle();
+        // Where the connection ends for what was found, that comes first.
+        let is_of_use = self.evidence.is_none() && !self.lost_watch;
+        if self.link == Link::Watching && !self.stopped && is_of_use {
+            self.conclude_anchors();
+            self.note_edits(now);
+            // Some servers do not say at which zxid a request failed.
+            if zxid > Zxid(0) {
+                self.settle(zxid, now);
+            }
+        }
+        self.tell_state();
+    }
+}
+
+/// Whether a read found what is in the tree already; aversion aside.
+fn is_as_known(found: &Found<'_>, known: &Option<Option<Arc<Node>>>) -> bool {
+    match (found, known) {
+        (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
+            *stat == Stat { aversion: stat.aversion, ..*known.stat() }
+        }
+        (Found::Missing, None) | (Found::Unreadable, Some(None)) | (Found::Failed(_), _) => true,
+        _ => false,
+    }
+}

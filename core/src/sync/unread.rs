@@ -1,0 +1,267 @@
+//! The paths whose value at the server is not known: queued for a read, or with a read in flight.
+
+use std::collections::{HashMap, HashSet, VecDeque, hash_map};
+
+use crate::path::NodePath;
+use crate::planted::{self, Defect};
+use crate::stat::Stat;
+
+/// What notifications have told of a node's child list since its Stat was last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct History {
+    /// The node's creation was among them: it began without children.
+    pub born: bool,
+    pub created: u32,
+    pub deleted: u32,
+}
+
+impl History {
+    pub(super) fn has_changes(&self) -> bool {
+        self.created > 0 || self.deleted > 0
+    }
+
+    /// Whether the notifications explain all that happened to the child list between `old` and `new`, so that the
+    /// list they led to is the one that `new` speaks of. ZooKeeper counts every creation and deletion of a child in
+    /// `cversion`; a change that was hidden from the session (by an ACL, or by a lost connection) shows as a
+    /// difference. `None`: the node was not known.
+    ///
+    /// The list may be of another history all the same, with as many changes: that shows in the children that are known
+    /// and not there (see `Synchroniser::found_missing`).
+    pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
+        let (cversion, num_children) = match old {
+            _ if planted::is(Defect::ChildListTrusted) => return true,
+            Some(old) if planted::is(Defect::ListDatedByPzxid) && old.pzxid == new.pzxid => return true,
+            // In another history the numbers may be the same, and the list not.
+            Some(old) if !self.has_changes() => return old.has_same_children(new),
+            // Creations are not counted any more, so that a hidden one would not show.
+            Some(_) if new.is_saturated() => return false,
+            Some(old) => (old.cversion, old.num_children),
+            None if self.born => (0, 0),
+            None => return new.num_children == 0,
+        };
+        let (created, deleted) = (self.created as i32, self.deleted as i32);
+        new.cversion == cversion.wrapping_add(created).wrapping_add(deleted)
+            && new.num_children == num_children.wrapping_add(created).wrapping_sub(deleted)
+    }
+}
+
+/// What is to be learnt of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Want {
+    pub in_flight: bool,
+    /// The child list too.
+    pub children: bool,
+    /// The data too: a Stat would not do, even if the data is large.
+    pub data: bool,
+    /// Found by reading, in a load or a verification, which is not complete before it was read.
+    pub discovered: bool,
+    /// The value in the tree may be wrong. Not so for what is read again for an audit or a cut.
+    pub suspect: bool,
+    /// A child was found missing that stood in the list which the Stat in the tree speaks of.
+    pub lost_child: bool,
+    /// What is known of it was read on an earlier connection: the server may have another history.
+    pub unverified: bool,
+    pub history: History,
+}
+
+impl Want {
+    /// Whether something told, or may have told, that the data is another: a notification of it, or a connection that
+    /// was gone. Not so where a child came or went, or where an audit reads.
+    pub(super) fn is_data_in_doubt(&self) -> bool {
+        self.data || self.discovered || self.unverified
+    }
+
+    /// Whether the child list that is known is the one that `new` speaks of; `old` is the node's Stat as it is known.
+    pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
+        // What is notified goes on from what the same server has shown. In another history the numbers may fit by chance.
+        let is_of_this_history =
+            old.is_none() || !self.unverified || planted::is(Defect::OtherHistoryCounted);
+        let is_gapless = is_of_this_history || !self.history.has_changes();
+        !self.children && is_gapless && self.history.explains(old, new)
+    }
+}
+
+/// All wants, with their queues. Nodes are read before child lists, so that few paths are known but unread at a
+/// time, and in the order in which they were queued, so that a parent is read before its children.
+#[derive(Default)]
+pub(super) struct Unread {
+    wants: HashMap<NodePath, Want>,
+    nodes: VecDeque<NodePath>,
+    lists: VecDeque<NodePath>,
+    suspects: usize,
+    backlog: usize,
+}
+
+impl Unread {
+    pub(super) fn get(&self, path: &str) -> Option<&Want> {
+        self.wants.get(path)
+    }
+
+    pub(super) fn contains(&self, path: &str) -> bool {
+        self.wants.contains_key(path)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// How many paths may have another value in the tree than at the server, as far as is known.
+    pub(super) fn suspects(&self) -> usize {
+        self.suspects
+    }
+
+    /// How many of them a load or verification still waits for.
+    pub(super) fn backlog(&self) -> usize {
+        self.backlog
+    }
+
+    /// The suspects, with their histories.
+    pub(super) fn suspected(&self) -> impl Iterator<Item = (&NodePath, History)> {
+        self.wants.iter().filter(|(_, want)| want.suspect).map(|(path, want)| (path, want.history))
+    }
+
+    /// Changes what is wanted of `path`, which may be nothing so far, and queues it unless it is in flight.
+    pub(super) fn update(&mut self, path: &NodePath, change: impl FnOnce(&mut Want)) {
+        let (before, want) = match self.wants.entry(path.clone()) {
+            hash_map::Entry::Occupied(known) => (Some(*known.get()), known.into_mut()),
+            hash_map::Entry::Vacant(new) => (None, new.insert(Want::default())),
+        };
+        change(want);
+        let want = *want;
+        self.count(before, Some(want));
+        let is_queued = before.is_some_and(|before| !before.in_flight && before.children == want.children);
+        if !want.in_flight && !is_queued {
+            let queue = if want.children { &mut self.lists } else { &mut self.nodes };
+            queue.push_back(path.clone());
+            // What was taken back stays in the queue until its turn; it must not pile up.
+            if queue.len() > 2 * self.wants.len() + 64 {
+                let mut seen = HashSet::new();
+                let wants = &self.wants;
+                queue.retain(|path| wants.contains_key(path) && seen.insert(path.clone()));
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, path: &str) -> Option<Want> {
+        let want = self.wants.remove(path);
+        self.count(want, None);
+        want
+    }
+
+    /// Nothing is there any more: a reply that is still to come says the same, unless a node is created again, which is
+    /// notified.
+    pub(super) fn forget(&mut self, path: &NodePath) {
+        match self.wants.get(path) {
+            Some(want) if want.in_flight => {
+                self.update(path, |want| *want = Want { in_flight: true, ..Want::default() });
+            }
+            _ => _ = self.remove(path.as_str()),
+        }
+    }
+
+    fn count(&mut self, before: Option<Want>, after: Option<Want>) {
+        for (want, sign) in [(before, -1isize), (after, 1)] {
+            let Some(want) = want else { continue };
+            self.suspects = self.suspects.wrapping_add_signed(if want.suspect { sign } else { 0 });
+            self.backlog = self.backlog.wrapping_add_signed(if want.discovered { sign } else { 0 });
+        }
+    }
+
+    /// The path whose turn it is, which is in flight from now on, and what is wanted of it.
+    pub(super) fn take_off(&mut self) -> Option<(NodePath, Want)> {
+        for (queue, children) in [(&mut self.nodes, false), (&mut self.lists, true)] {
+            while let Some(path) = queue.pop_front() {
+                match self.wants.get_mut(&path) {
+                    Some(want) if !want.in_flight && want.children == children => {
+                        want.in_flight = true;
+                        return Some((path, *want));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    /// The connection is gone: what was in flight must be read again, and what notifications told of children counts
+    /// no more. A node may have been replaced since, and the next server may not have heard yet of what the last one
+    /// notified: where there was such a notification, the list is read.
+    pub(super) fn restart(&mut self) {
+        self.wants.retain(|_, want| want.suspect);
+        (self.nodes, self.lists) = (VecDeque::new(), VecDeque::new());
+        for (path, want) in &mut self.wants {
+            (want.in_flight, want.lost_child, want.unverified) = (false, false, true);
+            want.children |= std::mem::take(&mut want.history).has_changes();
+            let queue = if want.children { &mut self.lists } else { &mut self.nodes };
+            queue.push_back(path.clone());
+        }
+        // Parents first.
+        self.nodes.make_contiguous().sort();
+        self.lists.make_contiguous().sort();
+        self.backlog = self.wants.values().filter(|want| want.discovered).count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stat::Zxid;
+
+    fn path(path: &str) -> NodePath {
+        NodePath::new(path).unwrap()
+    }
+
+    #[test]
+    fn a_history_explains_a_child_list_only_without_gaps() {
+        let stat = |pzxid, cversion, num_children| Stat {
+            pzxid: Zxid(pzxid),
+            cversion,
+            num_children,
+            ..Stat::default()
+        };
+        let old = stat(1, 10, 4);
+        let history = History { born: false, created: 2, deleted: 1 };
+        assert!(history.explains(Some(&old), &stat(5, 13, 5)));
+        assert!(!history.explains(Some(&old), &stat(5, 14, 5)), "a hidden change");
+        assert!(!history.explains(Some(&old), &stat(5, 15, 5)), "a hidden creation and deletion");
+        assert!(History::default().explains(Some(&old), &stat(1, 10, 4)));
+        assert!(!History::default().explains(Some(&old), &stat(2, 10, 4)), "of another history");
+        assert!(History::default().explains(None, &stat(1, 0, 0)));
+        assert!(!History::default().explains(None, &stat(1, 2, 2)));
+        let born = History { born: true, created: 3, deleted: 1 };
+        assert!(born.explains(None, &stat(1, 4, 2)));
+        assert!(!born.explains(None, &stat(1, 6, 2)));
+    }
+
+    #[test]
+    fn nodes_come_before_lists_and_each_once() {
+        let mut unread = Unread::default();
+        unread
+            .update(&path("/l"), |want| (want.children, want.suspect, want.discovered) = (true, true, true));
+        unread.update(&path("/a"), |want| want.suspect = true);
+        unread.update(&path("/a"), |want| want.data = true);
+        unread.update(&path("/b"), |want| want.suspect = true);
+        assert_eq!((unread.suspects(), unread.backlog()), (3, 1));
+        unread.remove("/b");
+        let mut order = Vec::new();
+        while let Some((path, _)) = unread.take_off() {
+            order.push(path.to_string());
+        }
+        assert_eq!(order, ["/a", "/l"]);
+        unread.restart();
+        assert_eq!(unread.take_off().map(|(path, _)| path.to_string()).as_deref(), Some("/a"));
+        assert_eq!((unread.suspects(), unread.backlog()), (2, 1));
+    }
+
+    #[test]
+    fn what_is_queued_and_taken_back_again_and_again_does_not_pile_up() {
+        let mut unread = Unread::default();
+        for n in 0..10_000 {
+            let path = path(&format!("/{}", n % 7));
+            unread.update(&path, |want| want.suspect = true);
+            unread.remove(path.as_str());
+        }
+        assert!(unread.nodes.len() <= 128, "{} queued", unread.nodes.len());
+        assert_eq!(unread.suspects(), 0);
+    }
+}

@@ -1,0 +1,201 @@
+//! What a client sends.
+
+use super::codec::Writer;
+use super::records::{ConnectRequest, ReplyHeader};
+use crate::path::NodePath;
+
+pub(super) const CREATE: i32 = 1;
+pub(super) const EXISTS: i32 = 3;
+pub(super) const GET_DATA: i32 = 4;
+pub(super) const GET_CHILDREN: i32 = 8;
+pub(super) const SYNC: i32 = 9;
+pub(super) const PING: i32 = 11;
+pub(super) const GET_CHILDREN_2: i32 = 12;
+pub(super) const CHECK: i32 = 13;
+pub(super) const MULTI: i32 = 14;
+pub(super) const REMOVE_WATCHES: i32 = 18;
+pub(super) const MULTI_READ: i32 = 22;
+pub(super) const AUTH: i32 = 100;
+pub(super) const SASL: i32 = 102;
+pub(super) const ADD_WATCH: i32 = 106;
+pub(super) const CLOSE_SESSION: i32 = -11;
+
+/// `AddWatchMode.PERSISTENT_RECURSIVE`
+const PERSISTENT_RECURSIVE: i32 = 1;
+/// `Watcher.WatcherType.Any`
+const WATCHER_TYPE_ANY: i32 = 3;
+/// `ZooDefs.Perms.ALL`
+const PERMS_ALL: i32 = 31;
+
+/// A read within a multiRead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// `getData`: the data and the Stat.
+    Data(NodePath),
+    /// `getChildren`: the names of the children, without a Stat.
+    Children(NodePath),
+}
+
+/// A request that has a reply. Paths are relative to the chroot, except where said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `multiRead`: any number of reads, answered by one reply with one zxid. No part of it fails the others.
+    MultiRead(Vec<Read>),
+    /// `exists`: the Stat alone, however large the data is.
+    Exists(NodePath),
+    /// `getChildren2`: the child list and the Stat, without the data.
+    ChildrenWithStat(NodePath),
+    /// A persistent recursive watch.
+    AddWatch(NodePath),
+    /// Of whatever kind.
+    RemoveWatches(NodePath),
+    /// Creates an empty persistent node, open to the world. The path is from the server's root, as the chroot
+    /// itself may have to be created.
+    CreateFromServerRoot(NodePath),
+    /// Makes a server that follows catch up with its leader. About the server's root. A leader answers it like a read
+    /// (ZOOKEEPER-1675), so that it promises nothing there.
+    Sync,
+    /// A transaction that changes nothing: a `multi` that checks nothing of this node (`None`: of the server's root).
+    /// Its reply stands behind all that was committed before, on a leader too, and its header names the transaction.
+    /// (A bare `check` is another matter: it can do harm, ZOOKEEPER-2623.)
+    Barrier(Option<NodePath>),
+}
+
+impl Request {
+    /// Appends the request as a frame to `out`.
+    pub fn encode(&self, xid: i32, chroot: &NodePath, out: &mut Vec<u8>) {
+        let chroot = chroot.as_str();
+        let mut frame = Writer::frame(out);
+        frame.i32(xid);
+        match self {
+            Request::MultiRead(reads) => {
+                frame.i32(MULTI_READ);
+                for read in reads {
+                    let (operation, path) = match read {
+                        Read::Data(path) => (GET_DATA, path),
+                        Read::Children(path) => (GET_CHILDREN, path),
+                    };
+                    multi_header(&mut frame, operation, false);
+                    frame.path(chroot, path.as_str());
+                    frame.bool(false); // watch
+                }
+                multi_header(&mut frame, -1, true);
+            }
+            Request::Exists(path) => read(&mut frame, EXISTS, chroot, path),
+            Request::ChildrenWithStat(path) => read(&mut frame, GET_CHILDREN_2, chroot, path),
+            Request::AddWatch(path) => {
+                frame.i32(ADD_WATCH);
+                frame.path(chroot, path.as_str());
+                frame.i32(PERSISTENT_RECURSIVE);
+            }
+            Request::RemoveWatches(path) => {
+                frame.i32(REMOVE_WATCHES);
+                frame.path(chroot, path.as_str());
+                frame.i32(WATCHER_TYPE_ANY);
+            }
+            Request::CreateFromServerRoot(path) => {
+                frame.i32(CREATE);
+                frame.string(path.as_str());
+                frame.buffer(b"");
+                frame.i32(1); // one entry in the ACL
+                frame.i32(PERMS_ALL);
+                frame.string("world");
+                frame.string("anyone");
+                frame.i32(0); // flags: persistent
+            }
+            Request::Sync => {
+                frame.i32(SYNC);
+                frame.string("/");
+            }
+            Request::Barrier(node) => {
+                frame.i32(MULTI);
+                multi_header(&mut frame, CHECK, false);
+                match node {
+                    Some(path) => frame.path(chroot, path.as_str()),
+                    None => frame.string("/"),
+                }
+                frame.i32(-1); // any version
+                multi_header(&mut frame, -1, true);
+            }
+        }
+        frame.finish();
+    }
+}
+
+fn read(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePath) {
+    frame.i32(operation);
+    frame.path(chroot, path.as_str());
+    frame.bool(false); // watch
+}
+
+fn multi_header(frame: &mut Writer<'_>, operation: i32, done: bool) {
+    frame.i32(operation);
+    frame.bool(done);
+    frame.i32(-1); // error
+}
+
+/// Appends the connect request.
+pub fn connect(request: &ConnectRequest<'_>, out: &mut Vec<u8>) {
+    let mut frame = Writer::frame(out);
+    frame.i32(0); // protocol version
+    frame.i64(request.last_zxid_seen.0);
+    frame.i32(request.timeout_ms);
+    frame.i64(request.session_id);
+    frame.buffer(request.password);
+    frame.bool(false); // read-only
+    frame.finish();
+}
+
+/// Appends a ping; its reply has [`ReplyHeader::XID_PING`].
+pub fn ping(out: &mut Vec<u8>) {
+    let mut frame = Writer::frame(out);
+    frame.i32(ReplyHeader::XID_PING);
+    frame.i32(PING);
+    frame.finish();
+}
+
+/// Appends an authentication; its reply has [`ReplyHeader::XID_AUTH`].
+pub fn set_auth(scheme: &str, credential: &[u8], out: &mut Vec<u8>) {
+    let mut frame = Writer::frame(out);
+    frame.i32(ReplyHeader::XID_AUTH);
+    frame.i32(AUTH);
+    frame.i32(0); // type
+    frame.string(scheme);
+    frame.buffer(credential);
+    frame.finish();
+}
+
+/// Appends a step of SASL; its reply has that xid.
+pub fn sasl(xid: i32, token: &[u8], out: &mut Vec<u8>) {
+    let mut frame = Writer::frame(out);
+    frame.i32(xid);
+    frame.i32(SASL);
+    frame.buffer(token);
+    frame.finish();
+}
+
+/// Appends the end of the session.
+pub fn close_session(xid: i32, out: &mut Vec<u8>) {
+    let mut frame = Writer::frame(out);
+    frame.i32(xid);
+    frame.i32(CLOSE_SESSION);
+    frame.finish();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_put_below_the_chroot() {
+        let encoded = |chroot: &str, path: &str| {
+            let mut out = Vec::new();
+            let (chroot, path) = (NodePath::new(chroot).unwrap(), NodePath::new(path).unwrap());
+            Request::Exists(path).encode(7, &chroot, &mut out);
+            out
+        };
+        assert_eq!(encoded("/", "/a/b"), encoded("/a", "/b"));
+        assert_eq!(encoded("/", "/a"), encoded("/a", "/"));
+        assert_eq!(encoded("/", "/a"), b"\0\0\0\x0f\0\0\0\x07\0\0\0\x03\0\0\0\x02/a\0");
+    }
+}

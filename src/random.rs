@@ -1,0 +1,20 @@
+//! Numbers that nobody can guess.
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// For a challenge; `None` where the system has none.
+pub(crate) fn nonce() -> Option<[u8; 16]> {
+    let mut nonce = [0; 16];
+    SystemRandom::new().fill(&mut nonce).ok()?;
+    Some(nonce)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_another_one() {
+        assert_ne!(nonce().expect("random numbers"), nonce().expect("random numbers"));
+    }
+}

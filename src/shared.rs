@@ -1,0 +1,79 @@
+//! What a client and its caches hold in common, and what they need of the I/O thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::events::{Dispatcher, Feed};
+use crate::health::Health;
+use crate::net::{CacheSink, Connection, IoThread};
+use crate::path::NodePath;
+use crate::sync::{CacheId, Options, Ticket};
+
+/// What a client and its caches hold in common. The I/O thread holds none of it, so that the last one to let go is
+/// never that thread.
+pub(crate) struct ClientShared {
+    /// Of the threads.
+    pub(crate) health: Arc<Health>,
+    pub(crate) io: Arc<dyn Io>,
+    pub(crate) dispatcher: Dispatcher,
+    /// Those of the client itself.
+    pub(crate) faults: Arc<Feed>,
+    pub(crate) closed: AtomicBool,
+    pub(crate) last_cache: AtomicU64,
+}
+
+impl ClientShared {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+}
+
+/// What a client needs of the I/O thread. A seam: the unit tests of this layer drive caches by hand.
+pub(crate) trait Io: Send + Sync {
+    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>);
+    fn close(&self, id: CacheId);
+    fn sync(&self, id: CacheId, ticket: Ticket);
+    /// When a server was last heard.
+    fn heard(&self) -> Option<Instant>;
+    fn connection(&self) -> Connection;
+    fn shut_down(&self);
+    /// Another thread of the client panicked, and said this.
+    fn fail(&self, message: String);
+    /// In the child of a fork.
+    fn abandon(&self);
+}
+
+impl Io for IoThread {
+    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
+        IoThread::open(self, id, root, options, sink);
+    }
+
+    fn close(&self, id: CacheId) {
+        IoThread::close(self, id);
+    }
+
+    fn sync(&self, id: CacheId, ticket: Ticket) {
+        IoThread::sync(self, id, ticket);
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        self.contact().heard()
+    }
+
+    fn connection(&self) -> Connection {
+        self.contact().connection()
+    }
+
+    fn shut_down(&self) {
+        IoThread::shut_down(self);
+    }
+
+    fn fail(&self, message: String) {
+        IoThread::fail(self, message);
+    }
+
+    fn abandon(&self) {
+        IoThread::abandon(self);
+    }
+}
