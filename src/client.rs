@@ -29,8 +29,8 @@ impl Client {
     /// `config` names for TLS.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when `hosts` is malformed, keys of `config` lack others that they need, or one of its
-    /// files cannot be used; [`Error::Failed`] when the system has no thread or file descriptor left, with the reason
+    /// [`Error::InvalidArgument`] when `hosts` is malformed; [`Error::Setting`] when keys of `config` lack others that they
+    /// need, or one of its files cannot be used; [`Error::Failed`] when the system has no thread or file descriptor left, with the reason
     /// in the log.
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Status codes, errors and faults: what the API answers, and what it tells listeners.
 //!
-//! Each layer has an error enum of its own; the functions here are the one place where they become a [`Status`].
+//! Each layer has an error enum of its own. What a call answers becomes a [`Status`] in [`Error::status`]; what goes wrong in
+//! the background, where a [`Fault`] is made of it.
 
 use crate::escape::Escaped;
 use crate::path::{InvalidPath, NodePath};

@@ -2,7 +2,7 @@
 //!
 //! A [`NodePath`] is absolute, has no empty, `.` or `..` component and no character that ZooKeeper refuses, so
 //! whoever holds one need not check again. It knows nothing of servers: where a client has a chroot, paths are
-//! relative to it, and `session` adds and strips the chroot at the wire.
+//! relative to it, and `sync::group` adds and strips the chroot.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -43,19 +43,6 @@ impl NodePath {
     pub fn of_server(path: &str) -> Option<NodePath> {
         let names = path.strip_prefix('/')?;
         (names.is_empty() || names.split('/').all(is_name)).then(|| NodePath(Arc::from(path)))
-    }
-
-    /// The child `name` of this node; `None` when no node can have that name.
-    pub fn child(&self, name: &str) -> Option<NodePath> {
-        if !is_name(name) {
-            return None;
-        }
-        let base = if self.is_root() { "" } else { self.as_str() };
-        let mut path = String::with_capacity(base.len() + 1 + name.len());
-        path.push_str(base);
-        path.push('/');
-        path.push_str(name);
-        Some(NodePath(Arc::from(path)))
     }
 
     /// The path as it is, unescaped.
@@ -214,13 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn parents_and_children_are_inverse() {
-        let a = NodePath::root().child("a").unwrap();
-        let b = a.child("b").unwrap();
-        assert_eq!((a.as_str(), b.as_str()), ("/a", "/a/b"));
-        assert_eq!((b.parent(), a.parent(), NodePath::root().parent()), (Some("/a"), Some("/"), None));
-        assert_eq!(a.child("x/y"), None);
-        assert_eq!(a.child(""), None);
+    fn a_path_has_a_parent_but_the_root() {
+        let parent = |path: &str| NodePath::new(path).unwrap().parent().map(str::to_owned);
+        assert_eq!(parent("/a/b").as_deref(), Some("/a"));
+        assert_eq!(parent("/a").as_deref(), Some("/"));
+        assert_eq!(parent("/"), None);
     }
 
     #[test]

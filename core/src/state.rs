@@ -20,19 +20,6 @@ pub enum State {
     Closed = 6,
 }
 
-impl State {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [State; 7] = [
-        State::Latent,
-        State::Loading,
-        State::InStep,
-        State::CatchingUp,
-        State::Suspended,
-        State::Lost,
-        State::Closed,
-    ];
-}
-
 /// Kinds of events. The numbers are the C API's `TC_EVENT_*`, 0 to 6 as in kazoo's `TreeEvent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(i32)]

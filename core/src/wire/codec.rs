@@ -27,11 +27,6 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    /// Whether all bytes have been read.
-    pub fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or_else(|| self.malformed())?;
         self.rest = rest;
