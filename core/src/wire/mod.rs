@@ -6,6 +6,7 @@
 mod codec;
 mod error;
 mod frame;
+mod opcode;
 mod records;
 mod request;
 

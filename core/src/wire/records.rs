@@ -1,7 +1,7 @@
 //! What a server sends.
 
 use super::codec::Reader;
-use super::{Malformed, ServerError};
+use super::{Malformed, ServerError, opcode};
 use crate::stat::{Stat, Zxid};
 
 /// The first thing a client says on a connection.
@@ -156,8 +156,8 @@ impl<'a> MultiReadResults<'a> {
         self.reader.i32()?; // the error, which is repeated in the result
         Ok(Some(match kind {
             _ if done => return Ok(None),
-            super::request::GET_DATA => ReadResult::Data(self.reader.buffer()?, self.reader.stat()?),
-            super::request::GET_CHILDREN => ReadResult::Children(self.reader.strings()?),
+            opcode::GET_DATA => ReadResult::Data(self.reader.buffer()?, self.reader.stat()?),
+            opcode::GET_CHILDREN => ReadResult::Children(self.reader.strings()?),
             -1 => ReadResult::Error(ServerError(self.reader.i32()?)),
             _ => return Err(self.reader.malformed()),
         }))
