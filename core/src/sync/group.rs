@@ -268,19 +268,17 @@ impl Group {
         if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
             return None;
         }
+        // In turns: those behind the one that was served last, and then from the first on.
+        let asks = |(id, cache): (&CacheId, &mut Synchroniser)| Some((*id, cache.poll_flight(now)?));
         let behind = (Bound::Excluded(self.served), Bound::Unbounded);
-        let ids: Vec<CacheId> =
-            self.caches.range(behind).chain(self.caches.range(..=self.served)).map(|(id, _)| *id).collect();
-        for id in ids {
-            let Some(cache) = self.caches.get_mut(&id) else { continue };
-            if let Some(flight) = cache.poll_flight(now) {
-                self.served = id;
-                self.take_off(id, flight);
-                self.collect(id);
-                return self.requests.pop_front();
-            }
-        }
-        None
+        let (id, flight) = match self.caches.range_mut(behind).find_map(asks) {
+            None => self.caches.range_mut(..=self.served).find_map(asks)?,
+            Some(found) => found,
+        };
+        self.served = id;
+        self.take_off(id, flight);
+        self.collect(id);
+        self.requests.pop_front()
     }
 
     /// Makes requests of a flight.
