@@ -665,6 +665,20 @@ fn the_audit_counts_the_children_that_are_known() {
 }
 
 #[test]
+fn a_pass_of_the_audit_takes_no_longer_where_few_nodes_fit_a_flight() {
+    let mut world = World::new(Options { audit_interval: Duration::from_secs(10), ..options() }, 1);
+    world.write(&wide(40));
+    world.connect();
+    world.rest();
+    world.write(&[set("/1", 300_000)]);
+    world.rest_for(Duration::from_millis(10));
+    // Nodes are taken to be as large as the one that was a surprise.
+    world.asked = Asked::default();
+    world.rest_for(Duration::from_secs(30));
+    assert!(world.asked.nodes > 2 * 40, "{} reads in two passes and more", world.asked.nodes);
+}
+
+#[test]
 fn a_node_that_is_hidden_and_being_read_is_not_left_out_of_its_parents_list() {
     let mut world = World::new(options(), 1);
     world.strict = false;

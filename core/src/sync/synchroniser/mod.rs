@@ -35,6 +35,7 @@ use std::time::Instant;
 
 pub use self::syncs::Ticket;
 
+use self::reads::AUDIT_STEP;
 use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::SizeGuess;
@@ -348,7 +349,7 @@ impl Synchroniser {
         }
         self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
         if self.audit.next == AuditStep::Off {
-            self.schedule_audit(now);
+            self.schedule_audit(AUDIT_STEP, now);
         }
         self.tell_state();
     }

@@ -19,7 +19,7 @@ pub(super) const HOT_FOR: Duration = Duration::from_millis(100);
 /// How much larger than known an anchor is taken to be: four of them fill a flight, and all of them go out at once.
 const ANCHOR_GROWTH: usize = 64 << 10;
 /// Nodes that one step of the audit reads.
-const AUDIT_STEP: usize = 64;
+pub(super) const AUDIT_STEP: usize = 64;
 const SHORTEST_AUDIT_DELAY: Duration = Duration::from_millis(100);
 
 impl Synchroniser {
@@ -81,8 +81,8 @@ impl Synchroniser {
                 hot.iter().for_each(|path| self.read_again(&mut flight, path));
             }
             if self.audit.next == AuditStep::Due && flight.has_room_for(AUDIT_STEP) {
-                self.fill_from_audit(&mut flight);
-                self.schedule_audit(now);
+                let read = self.fill_from_audit(&mut flight);
+                self.schedule_audit(read, now);
             }
         } else if self.verification == Verification::OfAnchors {
             flight = Flight::new(self.chroot);
@@ -200,8 +200,8 @@ impl Synchroniser {
         hot
     }
 
-    /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them.
-    fn fill_from_audit(&mut self, flight: &mut Flight) {
+    /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them. Returns how many.
+    fn fill_from_audit(&mut self, flight: &mut Flight) -> usize {
         // A pass begins with the root, which may have appeared unnoticed, and after the last node the next one begins.
         let mut behind = std::mem::take(&mut self.audit.behind);
         if behind.is_empty() {
@@ -209,16 +209,16 @@ impl Synchroniser {
         }
         let tree = self.tree.clone();
         let mut walk = tree.preorder_after(&behind);
-        for _ in 0..AUDIT_STEP {
-            if flight.is_full() {
-                break;
-            }
+        let mut read = 0;
+        while read < AUDIT_STEP && !flight.is_full() {
             // At the end the next step begins anew, and not with nothing.
-            let Some((relative, _)) = walk.next() else { return };
+            let Some((relative, _)) = walk.next() else { return read };
+            read += 1;
             behind = relative.to_owned();
             self.read_again(flight, &self.root.absolute(relative));
         }
         self.audit.behind = behind;
+        read
     }
 
     /// Adds a read of a path whose value is known as far as notifications go.
@@ -231,11 +231,13 @@ impl Synchroniser {
         }
     }
 
-    pub(super) fn schedule_audit(&mut self, now: Instant) {
+    /// The next step, behind one that has read so many nodes: a pass over all of them takes one interval.
+    pub(super) fn schedule_audit(&mut self, read: usize, now: Instant) {
         let interval = self.options.audit_interval;
         if !interval.is_zero() {
-            let steps = self.tree.len().div_ceil(AUDIT_STEP).max(1);
-            let delay = (interval / steps.try_into().unwrap_or(u32::MAX)).max(SHORTEST_AUDIT_DELAY);
+            let nodes = self.tree.len().max(1);
+            let delay =
+                interval.mul_f64(read.clamp(1, nodes) as f64 / nodes as f64).max(SHORTEST_AUDIT_DELAY);
             // Partly at random, so that clients that began together do not stay together.
             self.audit.next = AuditStep::At(now + delay.mul_f64(0.5 + self.rng.f64()));
         }
