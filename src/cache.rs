@@ -353,7 +353,7 @@ impl TreeCache {
     }
 
     /// After a panic in a call: the cache is of no use any more, and its fault listeners are told, once.
-    #[cfg(feature = "ffi")]
+    #[cfg(any(feature = "ffi", test))]
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
             self.shared.update(|_| {});
