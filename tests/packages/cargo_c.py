@@ -22,6 +22,8 @@ def by_cargo_c(manifest):
     assert capi["header"]["subdirectory"] is False, "cargo-c would install the header to a folder below include"
 
     version = manifest["package"]["version"]
+    if version == {"workspace": True}:
+        version = manifest["workspace"]["package"]["version"]
     shared = f"lib/lib{name}.so"
     soname_numbers = version.split(".")[: capi["library"]["version_suffix_components"]]
     libraries = {f"lib/lib{name}.a", shared, f"{shared}.{'.'.join(soname_numbers)}", f"{shared}.{version}"}
