@@ -65,6 +65,11 @@ pub(super) struct Want {
 }
 
 impl Want {
+    /// What is known was read on an earlier connection, and a verification waits for it.
+    pub(super) fn verify(&mut self) {
+        (self.suspect, self.discovered, self.unverified) = (true, true, true);
+    }
+
     /// Whether something told, or may have told, that the data is another: a notification of it, or a connection that
     /// was gone. Not so where a child came or went, or where an audit reads.
     pub(super) fn is_data_in_doubt(&self) -> bool {

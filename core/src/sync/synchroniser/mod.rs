@@ -298,7 +298,7 @@ impl Synchroniser {
             // Where a child is left out by rule, that all known ones are there says nothing of the list.
             let hides = self.hides_zookeeper;
             self.unread.update(&root, |want| {
-                (want.suspect, want.discovered, want.unverified) = (true, true, true);
+                want.verify();
                 want.children |= hides;
             });
             self.verification = Verification::Behind(String::new());
@@ -508,11 +508,14 @@ impl Synchroniser {
     }
 
     /// Whether what is known of a path was read on an earlier connection, and was not read again on this one.
-    fn is_unverified(&self, relative: &str) -> bool {
+    fn is_unverified(&self, path: &NodePath) -> bool {
         match &self.verification {
             Verification::Done => false,
             Verification::OfAnchors | Verification::Due(_) => true,
-            Verification::Behind(cursor) => relative.split('/').gt(cursor.split('/')),
+            Verification::Behind(cursor) => {
+                let relative = self.root.relative(path.as_str());
+                relative.is_some_and(|relative| relative.split('/').gt(cursor.split('/')))
+            }
         }
     }
 

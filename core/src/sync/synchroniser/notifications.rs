@@ -120,7 +120,7 @@ impl Synchroniser {
         if self.unread.suspects() == 0 {
             self.exact_until = now;
         }
-        let unverified = self.root.relative(path.as_str()).is_some_and(|path| self.is_unverified(path));
+        let unverified = self.is_unverified(path);
         self.unread.update(path, |want| {
             want.suspect = true;
             want.unverified |= unverified;

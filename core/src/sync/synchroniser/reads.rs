@@ -36,9 +36,7 @@ impl Synchroniser {
         let Some(anchors) = anchors::of(&self.tree) else { return false };
         for path in anchors {
             let path = self.root.absolute(&path);
-            self.unread.update(&path, |want| {
-                (want.suspect, want.discovered, want.unverified) = (true, true, true);
-            });
+            self.unread.update(&path, Want::verify);
         }
         true
     }
@@ -164,13 +162,8 @@ impl Synchroniser {
             let path = self.root.absolute(relative);
             last = Some(relative.to_owned());
             if !self.unread.contains(path.as_str()) {
-                let want = Want {
-                    in_flight: true,
-                    suspect: true,
-                    discovered: true,
-                    unverified: true,
-                    ..Want::default()
-                };
+                let mut want = Want { in_flight: true, ..Want::default() };
+                want.verify();
                 self.unread.update(&path, |new| *new = want);
                 Self::add(flight, &self.tree, self.sizes.get(), path, relative, &want);
             }
