@@ -52,7 +52,8 @@ impl Synchroniser {
             found = self.candidates.take_complete();
             self.candidates.add(here, &self.tree, &self.unread);
         }
-        if let Some((cut, tree)) = found {
+        // One that is older than what is shown, as a reply with an error named a zxid too soon, is of no use.
+        if let Some((cut, tree)) = found.filter(|(cut, _)| cut.zxid >= self.published.zxid) {
             self.publish(tree, Some(cut), now);
             self.answer_synced(cut.zxid);
         }
@@ -84,9 +85,6 @@ impl Synchroniser {
 
     /// Publishes `tree`: a cut, or (`None`) not one.
     fn publish(&mut self, tree: Tree, cut: Option<Cut>, now: Instant) {
-        if cut.is_some_and(|cut| cut.zxid < self.published.zxid) {
-            return;
-        }
         let is_finished = self.loaded_at.is_some_and(|at| cut.is_some() || now >= at + CUT_PATIENCE);
         self.complete |= is_finished;
         self.rebuilding &= !is_finished;
