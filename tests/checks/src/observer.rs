@@ -139,7 +139,7 @@ pub struct Observer {
     stats: BTreeMap<String, Stat>,
     /// A reset was reported since the last version.
     reset: bool,
-    /// The ensemble has another history than at the last version.
+    /// The ensemble has another history than at the last cut.
     has_moved: bool,
 }
 
@@ -183,7 +183,9 @@ impl Observer {
             })?;
         }
         let was_reset = std::mem::take(&mut self.reset);
-        let has_moved = std::mem::take(&mut self.has_moved);
+        let has_moved = self.has_moved;
+        // A version that is none may still show what was read in the history before.
+        self.has_moved &= !published.is_cut();
         let mut stats = BTreeMap::new();
         published.visit(&self.root, &mut |path, node| {
             if let Some(node) = node {

@@ -439,6 +439,9 @@ impl World {
                     let now = self.instant();
                     self.engine.close(id, now);
                     self.caches.remove(&id);
+                    if let Some(id) = self.current {
+                        self.connections[id].has_closed_cache = true;
+                    }
                 }
             }
             Happening::Saturate(path, left) => self.ensemble.saturate(&path, left),

@@ -9,7 +9,6 @@ use treecache_core::tree::{Change, Differences, Version};
 use treecache_core::{EventKind, State, Status};
 
 use super::Tally;
-use super::checks::is_below;
 use crate::ensemble::{Era, Moment};
 use crate::plan::Plan;
 
@@ -87,11 +86,6 @@ impl Watched {
             most_batches,
             root,
         }
-    }
-
-    /// Whether a node at `path` is in its tree.
-    pub fn holds(&self, path: &str) -> bool {
-        is_below(path, &self.root)
     }
 
     pub fn says_in_step(&self) -> bool {

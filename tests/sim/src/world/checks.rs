@@ -81,14 +81,14 @@ impl World {
         let history = &self.ensemble.eras[lost.era];
         let since = || (lost.place + 1..=mark.contact.place).flat_map(|place| history.happened(place));
         // What a watch that was set since tells of is not untold.
-        let watches = self.current.map_or(&[][..], |id| &self.connections[id].watches);
-        let is_told = |path: &str| watches.iter().any(|root| is_below(path, root));
+        let Some(connection) = self.current.map(|id| &self.connections[id]) else { return false };
+        let is_told = |path: &str| connection.watches.iter().any(|root| is_below(path, root));
         // Nor is there anybody to notice it where the cache that asked is closed.
-        let is_asked = |path: &str| self.caches.values().any(|cache| cache.holds(path));
-        mark.paths.iter().filter(|path| !is_told(path) && is_asked(path)).any(|path| {
-            let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
-            of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
-        })
+        !connection.has_closed_cache
+            && mark.paths.iter().filter(|path| !is_told(path)).any(|path| {
+                let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
+                of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
+            })
     }
 
     /// *live*: a server that leaves commits where they are until something comes is not waited for (ZOOKEEPER-4537). The

@@ -77,6 +77,8 @@ pub struct Connection {
     pub heard_at: u64,
     /// What came while the client's process stood still: up to which place of the stream, and when.
     pub waited: (u64, u64),
+    /// A cache was closed while this connection was there: nobody looks at what it has asked for.
+    pub has_closed_cache: bool,
 }
 
 impl Connection {
@@ -107,6 +109,7 @@ impl Connection {
             named: Zxid(0),
             heard_at: 0,
             waited: (0, 0),
+            has_closed_cache: false,
         }
     }
 
