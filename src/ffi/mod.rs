@@ -27,6 +27,7 @@ pub mod queue;
 pub mod snapshot;
 pub mod stats;
 pub mod status;
+pub mod walk;
 
 #[cfg(test)]
 mod tests;
