@@ -17,6 +17,7 @@ use super::fault::*;
 use super::log::*;
 use super::node::*;
 use super::snapshot::*;
+use super::state::*;
 use super::stats::*;
 use super::status::*;
 use crate::client::tests::{Hand, client};
