@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Event, EventQueue, Feed, ListenerId, on_dispatcher_thread};
+use crate::events::{Event, EventQueue, Feed, ListenerId, Listeners, on_dispatcher_thread};
 use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
@@ -33,6 +33,7 @@ pub struct TreeCache {
     root: NodePath,
     options: Options,
     shared: Arc<CacheShared>,
+    listeners: Arc<Listeners>,
     client: Arc<ClientShared>,
     /// Held while the I/O thread is told of an opening, a close or a call of `sync`, so that it is told in the order in
     /// which that was decided. (Not the lock of `life`: the answer may come at once, through the sink.)
@@ -71,9 +72,10 @@ struct Syncs {
 
 impl TreeCache {
     pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
+        let listeners = client.dispatcher.listeners(root.clone(), config.capacity());
         let shared = CacheShared {
             current: ArcSwap::default(),
-            feed: client.dispatcher.feed(root.clone(), config.capacity()),
+            feed: listeners.feed().clone(),
             closed: AtomicBool::new(false),
             life: Mutex::new(Life {
                 state: State::Latent,
@@ -85,7 +87,8 @@ impl TreeCache {
             changed: Condvar::new(),
         };
         let (telling, health) = (Mutex::new(()), Health::on(&client.health));
-        TreeCache { health, id, root, options: config.options(), shared: Arc::new(shared), client, telling }
+        let shared = Arc::new(shared);
+        TreeCache { health, id, root, options: config.options(), shared, listeners, client, telling }
     }
 
     /// Begins to load and follow the tree. Returns at once.
@@ -257,7 +260,7 @@ impl TreeCache {
     pub fn close(&self) {
         if self.health.is_forked() {
             // The threads that share the rest do not exist here, nor can it be said in what state they left it.
-            self.shared.feed.abandon();
+            self.listeners.abandon();
             return std::mem::forget(self.client.clone());
         }
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -271,7 +274,7 @@ impl TreeCache {
         self.client.io.close(self.id);
         drop(telling);
         self.shared.changed.notify_all();
-        self.shared.feed.close();
+        self.listeners.close();
         drop(last);
     }
 
@@ -282,7 +285,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.feed.listen(listener)
+        self.listeners.listen(listener)
     }
 
     /// Calls `listener` with every fault that concerns this cache, on the client's dispatcher thread.
@@ -291,7 +294,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.feed.listen_fault(listener)
+        self.listeners.listen_fault(listener)
     }
 
     /// A queue of the cache's events, and of its faults where `queue.faults` says so, that the program takes things out
@@ -311,7 +314,7 @@ impl TreeCache {
     /// # Errors
     /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
     pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
-        self.shared.feed.unlisten(listener)
+        self.listeners.unlisten(listener)
     }
 
     /// The node at `path`, from memory. (Bytes do as well as a `&str`: looking for them is cheaper than first looking
@@ -375,7 +378,7 @@ impl Drop for TreeCache {
     fn drop(&mut self) {
         self.close();
         if !self.health.is_forked() {
-            self.shared.feed.wait_idle();
+            self.listeners.wait_idle();
         }
     }
 }

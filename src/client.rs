@@ -56,8 +56,8 @@ impl Client {
         };
         let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
             // Nothing but faults is in it.
-            let faults = dispatcher.feed(NodePath::root(), Capacity { events: 0, bytes: 0 });
-            let (feed, feeds, ruined) = (faults.clone(), dispatcher.feeds().clone(), health.clone());
+            let faults = dispatcher.listeners(NodePath::root(), Capacity { events: 0, bytes: 0 });
+            let (feed, feeds, ruined) = (faults.feed().clone(), dispatcher.feeds().clone(), health.clone());
             let tell = move |fault: Fault| {
                 if fault.status == Status::Panic {
                     ruined.ruin();
@@ -131,7 +131,7 @@ impl Client {
     #[cfg(feature = "ffi")]
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
-            self.shared.faults.fault(fault);
+            self.shared.faults.feed().fault(fault);
         }
     }
 
