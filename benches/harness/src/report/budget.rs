@@ -2,10 +2,11 @@
 
 use crate::contender::Contender;
 use crate::market::MARKETS;
+use crate::numbers::{grouped, quantity};
+use crate::page::Page;
 use crate::plan::{self, What};
 use crate::plot::Bars;
 use crate::reads::{Case, PATHS};
-use crate::report::{Report, grouped, quantity};
 use crate::results::median;
 use crate::tree::Shape;
 
@@ -41,12 +42,12 @@ impl Figure {
     }
 }
 
-pub fn write(report: &mut Report) {
-    let figures = figures(report);
-    report.line("\n## Budgets\n");
-    report.line(&format!(
+pub fn write(page: &mut Page) {
+    let figures = figures(page);
+    page.line("\n## Budgets\n");
+    page.line(&format!(
         "What the design allows itself, in a tree of {} nodes of 128 bytes.\n",
-        grouped(report.plan.scale.sizes().budget)
+        grouped(page.plan.scale.sizes().budget)
     ));
     let bars = figures.iter().map(|figure| {
         let beside = format!("{}  (budget {})", quantity(figure.measured, figure.unit), figure.budget_text());
@@ -57,7 +58,7 @@ pub fn write(report: &mut Report) {
         note: "less is better; linear",
         bars: bars.collect(),
     };
-    report.plot("budgets", "Budgets", bars.draw());
+    page.plot("budgets", "Budgets", bars.draw());
     let rows: Vec<Vec<String>> = figures
         .iter()
         .map(|figure| {
@@ -70,17 +71,16 @@ pub fn write(report: &mut Report) {
             ]
         })
         .collect();
-    report.table("", &["measured", "budget", "used", "besides"].map(str::to_owned), &rows);
-    markets(report);
+    page.table("", &["measured", "budget", "used", "besides"].map(str::to_owned), &rows);
+    markets(page);
 }
 
 /// Those of which everything was measured.
-fn figures(report: &Report) -> Vec<Figure> {
+fn figures(page: &Page) -> Vec<Figure> {
     let ours = Contender::Treecache;
-    let nodes = report.plan.scale.sizes().budget;
+    let nodes = page.plan.scale.sizes().budget;
     let key_of = |wanted: &dyn Fn(&What) -> bool| {
-        report
-            .plan
+        page.plan
             .cells
             .iter()
             .find(|cell| wanted(&cell.what))
@@ -100,7 +100,7 @@ fn figures(report: &Report) -> Vec<Figure> {
     };
 
     let ms = |key: &str, who, what: &str| {
-        report.median(key, who, what).map_or_else(String::new, |seconds| quantity(seconds * 1e3, "ms"))
+        page.median(key, who, what).map_or_else(String::new, |seconds| quantity(seconds * 1e3, "ms"))
     };
     for (who, what, least) in [
         (Contender::Bare, "first load, speed to a bare loop", 0.6),
@@ -109,54 +109,52 @@ fn figures(report: &Report) -> Vec<Figure> {
     ] {
         // Round by round: what slows a round down slows down both.
         let rounds =
-            report.results.all(load, who, "seconds").iter().zip(report.results.all(load, ours, "seconds"));
+            page.results.all(load, who, "seconds").iter().zip(page.results.all(load, ours, "seconds"));
         let ratios: Vec<f64> = rounds.map(|(theirs, ours)| theirs / ours).collect();
         let note = format!("{}, the other {}", ms(load, ours, "seconds"), ms(load, who, "seconds"));
         add(what, "×", median(&ratios), Budget::AtLeast(least), note);
     }
-    let megabytes = |what| report.median(load, ours, what).map(|bytes| bytes / 1e6);
+    let megabytes = |what| page.median(load, ours, what).map(|bytes| bytes / 1e6);
     let heap = megabytes("live").map_or_else(String::new, |heap| format!("heap {}", quantity(heap, "MB")));
     let most = Budget::AtMost(35.0 * nodes as f64 / 1e5);
     add("memory, resident, over an idle client", "MB", megabytes("resident"), most, heap);
     for threads in [1, 2] {
         for paths in PATHS {
             let case = Case { paths, threads, written: false };
-            let [ns, map] =
-                [ours, Contender::Map].map(|who| report.median(plan::READ_BUDGET, who, &case.id()));
+            let [ns, map] = [ours, Contender::Map].map(|who| page.median(plan::READ_BUDGET, who, &case.id()));
             let note =
                 ns.zip(map).map(|(ns, map)| format!("{} × a locked unordered_map", quantity(ns / map, "")));
             let what = format!("read at depth 3, {}", case.name());
             add(&what, "ns", ns, Budget::AtMost(150.0), note.unwrap_or_default());
         }
-        let ns = report.median(plan::READ_OURS, ours, &format!("snapshot/{threads} threads"));
+        let ns = page.median(plan::READ_OURS, ours, &format!("snapshot/{threads} threads"));
         let what = format!("snapshot, {threads} thread{}", if threads == 1 { "" } else { "s" });
         add(&what, "ns", ns, Budget::AtMost(100.0), String::new());
     }
-    let behind = report.median(storm, ours, "wide/behind").map(|seconds| seconds * 1e3);
+    let behind = page.median(storm, ours, "wide/behind").map(|seconds| seconds * 1e3);
     let note = format!("writing them took {}", ms(storm, ours, "wide/writing"));
     add("10,000 pipelined writes, in step after", "ms", behind, Budget::AtMost(30.0), note);
-    let verify = report.results.all(reconnect, ours, "elsewhere/verify").iter();
-    let verify = verify.zip(report.results.all(reconnect, ours, "elsewhere/load"));
+    let verify = page.results.all(reconnect, ours, "elsewhere/verify").iter();
+    let verify = verify.zip(page.results.all(reconnect, ours, "elsewhere/load"));
     let ratios: Vec<f64> = verify.map(|(verify, load)| verify / load).collect();
     let note = format!("{}, both through a proxy", ms(reconnect, ours, "elsewhere/verify"));
     add("verify, zxid moved, to the first load", "×", median(&ratios), Budget::AtMost(1.5), note);
-    let requests = report.median(reconnect, ours, "nothing/requests");
+    let requests = page.median(reconnect, ours, "nothing/requests");
     let note = format!("answered after {}", ms(reconnect, ours, "nothing/seconds"));
     add("verify, zxid not moved, requests", "", requests, Budget::AtMost(1.0), note);
-    let idle = report.median(plan::FOOTPRINT, ours, "idle").map(|share| share * 100.0);
+    let idle = page.median(plan::FOOTPRINT, ours, "idle").map(|share| share * 100.0);
     add("idle, share of a core", "%", idle, Budget::AtMost(0.1), String::new());
-    let watches = report.median(plan::FOOTPRINT, ours, "watches/two caches");
+    let watches = page.median(plan::FOOTPRINT, ours, "watches/two caches");
     add("watches of a client with two caches", "", watches, Budget::AtMost(2.0), String::new());
     figures
 }
 
-fn markets(report: &mut Report) {
+fn markets(page: &mut Page) {
     let rows: Vec<Vec<String>> = MARKETS
         .iter()
         .filter_map(|market| {
-            let median = |what| {
-                report.median(plan::MARKET, Contender::Treecache, &format!("{}/{what}", market.name()))
-            };
+            let median =
+                |what| page.median(plan::MARKET, Contender::Treecache, &format!("{}/{what}", market.name()));
             Some(vec![
                 market.name(),
                 quantity(median("gap")? * 1e3, "ms"),
@@ -166,7 +164,7 @@ fn markets(report: &mut Report) {
         })
         .collect();
     let heads = ["longest without a cut", "cuts a second", "transactions a second"].map(str::to_owned);
-    report.table(
+    page.table(
         "Cuts while money is moved between accounts in transactions as fast as the server takes them, and accounts are \
          opened and closed:",
         &heads,
