@@ -11,8 +11,8 @@
 //! - `changes`: the events that lead from one version to the next.
 //! - `backlog`: the versions and events that wait for one consumer, kept bounded.
 //! - `consumer`: what one consumer has not been told yet, and its place in the difference that it is being told.
-//! - `feed`: the consumers of one cache (or client), behind one short lock. Half of what happens ends here: the I/O
-//!   thread puts things in, and knows nothing of who takes them out.
+//! - `feed`: the consumers of one cache (or client), behind one short lock. This is where the I/O thread puts things in;
+//!   who takes them out is told below.
 //! - `event_queue`: the *queue*, a consumer that the program takes things out of by itself.
 //! - `turns`: who is next among the consumers that have something for their listeners.
 //! - `mailbox`: what one thread is told by others.
