@@ -1,5 +1,5 @@
 //! Servers that are none, or out to harm, on a real socket: the client says so, goes on trying at a decent pace, uses
-//! no more memory than it is sent, and can be closed at once. `tests/hostile/` has the many ways to lie; here is what
+//! no more memory than it is sent, and can be closed at once. `testing/hostile/` has the many ways to lie; here is what
 //! only sockets and threads can get wrong.
 
 use std::collections::BTreeSet;

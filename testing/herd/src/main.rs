@@ -9,7 +9,7 @@ use treecache_herd::report::fill;
 
 const USAGE: &str = "\
 usage: scripts/herd [--seed N]    simulates, and writes the tables and pictures of docs/scaling.md (default: seed 1)
-       scripts/herd --measure     measures at a real server what it simulates with: tests/herd/measured.txt";
+       scripts/herd --measure     measures at a real server what it simulates with: testing/herd/measured.txt";
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();

@@ -316,7 +316,7 @@ impl Server {
         }
     }
 
-    /// Has the server do what no client can ask of it; `tests/support/java` says what there is. Returns when done.
+    /// Has the server do what no client can ask of it; `testing/support/java` says what there is. Returns when done.
     ///
     /// # Panics
     /// When it cannot be done, or the server was not made for it.

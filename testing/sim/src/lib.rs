@@ -9,7 +9,7 @@
 //! | `world` | time, the network, servers, the engine, and the checks after every step |
 //! | `shrink` | the shortest timetable that still fails |
 //!
-//! The checks are those of `tests/checks`, the server's side of the protocol is `tests/protocol`.
+//! The checks are those of `testing/checks`, the server's side of the protocol is `testing/protocol`.
 
 mod ensemble;
 pub mod plan;
