@@ -25,7 +25,7 @@ strip_installed(treecache_development --strip-debug "${static_file}")
 
 # The package files find everything from their own place, so the prefix may be moved.
 set(cmake_dir "${CMAKE_INSTALL_LIBDIR}/cmake/treecache")
-configure_package_config_file(cmake/treecacheConfig.cmake.in treecacheConfig.cmake
+configure_package_config_file(packaging/cmake/treecacheConfig.cmake.in treecacheConfig.cmake
   INSTALL_DESTINATION "${cmake_dir}"
   PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR)
 # Before 1.0 a minor version may break.
@@ -50,6 +50,6 @@ endif()
 if(NOT IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
   set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 endif()
-configure_file(cmake/treecache.pc.in treecache.pc @ONLY)
+configure_file(packaging/cmake/treecache.pc.in treecache.pc @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/treecache.pc" DESTINATION "${CMAKE_INSTALL_LIBDIR}/pkgconfig"
   COMPONENT treecache_development)

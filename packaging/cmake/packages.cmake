@@ -27,7 +27,7 @@ zxid, or says that it does not.\n")
 
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_NAME "libtreecache${PROJECT_VERSION_MAJOR}")
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_SECTION libs)
-set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_CONTROL_EXTRA "${PROJECT_SOURCE_DIR}/cmake/deb/triggers")
+set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_CONTROL_EXTRA "${PROJECT_SOURCE_DIR}/packaging/deb/triggers")
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_DESCRIPTION "${description}\nThis package has the shared library.")
 
 set(CPACK_DEBIAN_TREECACHE_DEVELOPMENT_PACKAGE_NAME libtreecache-dev)
@@ -37,11 +37,12 @@ set(CPACK_DEBIAN_TREECACHE_DEVELOPMENT_DESCRIPTION
 
 # What Debian's policy asks of every package, and nobody else needs: left out where all is installed.
 string(TIMESTAMP now "%a, %d %b %Y %H:%M:%S +0000" UTC)
-configure_file(cmake/deb/changelog.Debian.in changelog.Debian @ONLY)
+configure_file(packaging/deb/changelog.Debian.in changelog.Debian @ONLY)
 foreach(component TREECACHE_RUNTIME TREECACHE_DEVELOPMENT)
   set(folder "share/doc/${CPACK_DEBIAN_${component}_PACKAGE_NAME}")
   string(TOLOWER ${component} component)
-  install(FILES cmake/deb/copyright THIRD-PARTY-NOTICES DESTINATION "${folder}" COMPONENT ${component} EXCLUDE_FROM_ALL)
+  install(FILES packaging/deb/copyright THIRD-PARTY-NOTICES DESTINATION "${folder}" COMPONENT ${component}
+    EXCLUDE_FROM_ALL)
   install(CODE "
     set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${folder}\")
     execute_process(COMMAND gzip -9nc \"${PROJECT_SOURCE_DIR}/CHANGELOG.md\"
