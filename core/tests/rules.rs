@@ -4,8 +4,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use treecache::planted::{Defect, plant};
-use treecache::session::{Action, Backoff, Event, Hosts, Session, Settings};
+use treecache_core::planted::{Defect, plant};
+use treecache_core::session::{Action, Backoff, Event, Hosts, Session, Settings};
 
 const TIMEOUT_MS: i32 = 6000;
 
