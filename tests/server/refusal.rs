@@ -1,13 +1,11 @@
 //! Servers without recursive watches: older than 3.6, or with a watch manager that has none. A cache says so and
-//! neither hangs nor spins, and asks the next server. Run with `TREECACHE_TEST_ZOOKEEPER` set to a 3.4 to test the old servers; each test does
-//! nothing but say so where it does not apply.
-
-mod common;
+//! neither hangs nor spins, and asks the next server. Run with `TREECACHE_TEST_ZOOKEEPER` set to a 3.4 to test the old
+//! servers; each test does nothing but say so where it does not apply.
 
 use std::cell::Cell;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use treecache::{Client, Error, State, Status};
 use treecache_test_support::{Ensemble, Server, Witness, shared, unique_root};
 
@@ -61,7 +59,7 @@ fn a_server_older_than_3_6_is_refused_without_a_hang_or_a_busy_loop() {
             "not tested: the server's version is {version:?}, and it must be older than {FIRST:?}"
         );
     }
-    is_refused(shared(), &client(&shared().hosts()));
+    in_a_process_of_its_own(|| is_refused(shared(), &client(&shared().hosts())));
 }
 
 #[test]
@@ -72,8 +70,10 @@ fn a_server_whose_watch_manager_has_no_recursive_watches_is_refused_without_a_ha
             "not tested: the server's version is {version:?}, and it must be {FIRST:?} or later"
         );
     }
-    let server = Server::builder().property("zookeeper.watchManagerName", OPTIMIZED).start();
-    is_refused(&server, &client(&server.hosts()));
+    in_a_process_of_its_own(|| {
+        let server = Server::builder().property("zookeeper.watchManagerName", OPTIMIZED).start();
+        is_refused(&server, &client(&server.hosts()));
+    });
 }
 
 #[test]

@@ -1,17 +1,11 @@
 //! Caches that share a client: one session, one watch for each distinct root, and none of them in the way of another.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use treecache::{Error, EventKind, State, TreeCache};
 use treecache_test_support::{Op, Proxy, Server, Witness, Writer, sessions_of, shared, unique_root};
-
-fn witness() -> Witness {
-    Witness::connect(&shared().hosts())
-}
 
 /// How many watches the server has on each path that begins with `prefix`.
 fn watches(server: &Server, prefix: &str) -> Vec<(String, usize)> {
@@ -33,7 +27,7 @@ fn watched(prefix: &str) -> Vec<(String, usize)> {
 }
 
 #[track_caller]
-fn eventually_watched(prefix: &str, expected: &[&str]) {
+pub fn eventually_watched(prefix: &str, expected: &[&str]) {
     let expected: BTreeSet<(String, usize)> = expected.iter().map(|path| (path.to_string(), 1)).collect();
     let mut seen = Vec::new();
     eventually(&format!("one watch on each of {expected:?}"), || {
@@ -72,7 +66,7 @@ fn caches_with_one_root_share_one_watch_which_goes_with_the_last_of_them() {
 fn a_cache_that_is_opened_while_another_loads_the_same_root_loads_it_too() {
     let root = unique_root("together");
     let (client, witness) = (client(&shared().hosts()), witness());
-    let mut writer = Writer::connect(shared().addr(), Duration::from_secs(30)).expect("a session");
+    let mut writer = writer();
     writer.create(&root, None, 0).unwrap();
     for n in 0..3_000 {
         writer.send(&Op::Create { path: &format!("{root}/{n}"), data: Some(b"x"), flags: 0 }).unwrap();
@@ -271,21 +265,79 @@ fn caches_may_be_opened_before_the_connection_is_there() {
 }
 
 #[test]
-fn caches_outlive_their_client_with_what_they_know() {
-    let root = unique_root("outlive");
-    let (client, witness) = (client(&shared().hosts()), witness());
-    witness.ensure_path(&format!("{root}/a"));
-    let cache = started(&client, &root, &[]);
-    let latent = client.cache(&root, &config(&[])).unwrap();
-    let recorder = Recorder::listen(&cache);
-    recorder.wait_for_kind(EventKind::Initialized, 1);
-    drop(client);
-    recorder.wait_for_kind(EventKind::ConnectionLost, 1);
-    wait_for_state(&cache, State::Lost);
-    assert_eq!(cache.get_children(&root).unwrap().names().collect::<Vec<_>>(), ["a"]);
-    assert_eq!(cache.wait_initialized(Some(BOUND)), Err(Error::Closed));
-    assert_eq!(latent.start(), Err(Error::Closed));
-    let late = Recorder::listen(&cache);
-    late.wait_for_event(EventKind::NodeAdded, &format!("{root}/a"));
-    eventually_watched(&root, &[]);
+fn of_a_hundred_caches_on_one_client_each_gets_its_turn_and_none_costs_a_thread() {
+    in_a_process_of_its_own(|| {
+        const LARGE: usize = 40_000;
+        let top = unique_root("hundred");
+        let (witness, mut writer) = (witness(), writer());
+        let (large, small) = (format!("{top}/large"), format!("{top}/small"));
+        // In the order of their bytes.
+        let mut roots = vec![top.clone(), large.clone()];
+        roots.extend((0..10).map(|n| format!("{large}/{n}")));
+        roots.push(small.clone());
+        for root in &roots {
+            writer.create(root, Some(b"root"), 0).expect("a root");
+        }
+        for n in 0..LARGE {
+            let path = format!("{large}/{}/{n}", n % 10);
+            writer.send(&Op::Create { path: &path, data: Some(b"0123456789"), flags: 0 }).expect("sent");
+        }
+        writer.drain().expect("created");
+        let count = |folder: &str| std::fs::read_dir(folder).expect(folder).count();
+
+        // As if far away: the replies that each of them waits for are what all must share.
+        let proxy = Proxy::start(shared().addr());
+        let client = client(&proxy.hosts());
+        let first = started(&client, &small, &[]);
+        let (threads, descriptors) = (count("/proc/self/task"), count("/proc/self/fd"));
+        proxy.set_delay(Duration::from_millis(5));
+        // The same roots, and roots within roots: 99 of them, and all but a few are large.
+        let caches: Vec<(&String, TreeCache)> = (0..98)
+            .map(|n| {
+                let root = &roots[n % roots.len()];
+                let cache = client.cache(root, &config(&[])).expect("a cache");
+                cache.start().expect("started");
+                (root, cache)
+            })
+            .collect();
+        let late = started(&client, &small, &[]);
+        let loading = caches.iter().filter(|(_, cache)| cache.state().0 == State::Loading).count();
+        println!("{loading} were still loading when the small one was there");
+        assert!(loading >= 50, "only {loading} are: the small one waited for them");
+        // The one that is there keeps up meanwhile.
+        writer.set(&small, Some(b"changed")).expect("a set");
+        eventually("the change", || first.get_data(&small).is_ok_and(|node| node.data() == b"changed"));
+        let loading = caches.iter().filter(|(_, cache)| cache.state().0 == State::Loading).count();
+        assert!(loading >= 25, "only {loading} are: the change waited for them");
+        proxy.set_delay(Duration::ZERO);
+        for (_, cache) in &caches {
+            cache.wait_initialized(Some(3 * BOUND)).expect("the first load complete");
+        }
+        assert!(count("/proc/self/task") <= threads, "threads grow with caches");
+        assert!(count("/proc/self/fd") <= descriptors, "descriptors grow with caches");
+
+        writer.set(&large, Some(b"changed")).expect("a set");
+        writer.create(&format!("{large}/3/new"), None, 0).expect("a node");
+        let truth = witness.truth(&top);
+        for (root, cache) in &caches {
+            let below = format!("{root}/");
+            let truth = truth.iter().filter(|(path, _)| path == root || path.starts_with(&below));
+            let truth = truth.map(|(path, node)| (path.clone(), node.clone())).collect();
+            let mut left = Vec::new();
+            eventually(&format!("{root} as at the server"), || {
+                let (state, snapshot) = (cache.state().0, cache.snapshot().expect("a snapshot"));
+                let in_step = state == State::InStep && snapshot.is_cut();
+                // Large: only looked at when there is a chance.
+                left = if in_step { differences(&snapshot, &truth) } else { vec![format!("{state:?}")] };
+                left.is_empty()
+            });
+        }
+        let expected: Vec<_> = roots.iter().map(|root| (root.clone(), 1)).collect();
+        assert_eq!(watched(&top), expected, "one watch for each root");
+        drop(caches);
+        drop(first);
+        eventually_watched(&top, &[&small]);
+        writer.set(&small, Some(b"the end")).expect("a set");
+        eventually("the change", || late.get_data(&small).is_ok_and(|node| node.data() == b"the end"));
+    });
 }

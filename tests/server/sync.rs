@@ -1,7 +1,5 @@
 //! `sync`: what was committed before the call can be read after it, whoever wrote it and through whatever server; and
-//! how a call ends when that cannot be. And the numbers of `stats`, where a server has a part in them.
-
-mod common;
+//! how a call ends when that cannot be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,17 +7,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use treecache::{Error, State, Status, TreeCache};
-use treecache_test_support::{Ensemble, Partition, Proxy, Verdict, Witness, Writer, shared, unique_root};
+use treecache_test_support::{Ensemble, Partition, Proxy, Verdict, Writer, shared, unique_root};
 
 const LOST: Result<(), Error> = Err(Error::Failed(Status::Connection));
 /// ZooKeeper's opcode of a `multi`: what a call asks the server for is a transaction that changes nothing.
 const MULTI: i32 = 14;
-
-fn witness() -> Witness {
-    Witness::connect(&shared().hosts())
-}
 
 fn proxy() -> Proxy {
     Proxy::start(shared().addr())
@@ -123,10 +117,11 @@ fn a_thousand_calls_at_once_cost_few_requests() {
 
 #[test]
 fn a_sync_during_the_first_load_waits_for_it() {
-    let (root, witness) = (unique_root("load"), witness());
+    let (above, witness) = (unique_root("load"), witness());
+    let root = format!("{above}/root");
     witness.ensure_path(&format!("{root}/a/b"));
     let client = client(&shared().hosts());
-    let other = started(&client, "/", &[]);
+    let other = started(&client, &above, &[]);
     let cache = client.cache(&root, &config(&[])).expect("a cache");
     assert!(matches!(cache.sync(None), Err(Error::State(_))));
     cache.start().expect("started");
@@ -256,56 +251,4 @@ fn a_sync_through_a_follower_has_what_was_written_through_the_others() {
     writers[0].set(&root, Some(b"awake")).expect("a write");
     eventually("it goes on", || cache.sync(Some(BOUND)).is_ok());
     assert_data(&cache, &root, "awake");
-}
-
-#[test]
-fn stats_tell_how_the_cache_stands_and_what_was_done() {
-    let (root, proxy, witness) = (unique_root("stats"), proxy(), witness());
-    witness.create(&root, b"12345");
-    for n in 0..9 {
-        witness.create(&format!("{root}/{n}"), b"12345");
-    }
-    let client = client(&proxy.hosts());
-    let cache = client.cache(&root, &config(&[])).expect("a cache");
-    let latent = cache.stats();
-    assert_eq!((latent.state, latent.cut_age, latent.nodes), (State::Latent, None, 0));
-    assert_eq!((latent.versions, latent.reads, latent.resyncs), (0, 0, 0));
-
-    cache.start().expect("started");
-    initialized(&cache);
-    wait_for_state(&cache, State::InStep);
-    let loaded = cache.stats();
-    let snapshot = cache.snapshot().expect("a snapshot");
-    assert_eq!((loaded.state, loaded.nodes, loaded.bytes), (State::InStep, 10, 50));
-    assert_eq!((loaded.zxid, loaded.reads, loaded.resyncs), (snapshot.zxid(), 10, 0));
-    assert!(loaded.versions >= loaded.cuts && loaded.cuts >= 1 && loaded.batches >= 2);
-    assert_eq!((loaded.connections, loaded.session_id), (1, proxy.last_session()));
-    assert_eq!(loaded.server, Some(proxy.hosts()));
-    assert!(loaded.cut_age.is_some() && loaded.cut_age <= loaded.contact_age);
-
-    proxy.refuse(true);
-    proxy.drop_connections();
-    wait_for_state(&cache, State::Suspended);
-    let suspended = cache.stats();
-    assert_eq!((suspended.server, suspended.session_id), (None, loaded.session_id));
-    assert_eq!((suspended.nodes, suspended.zxid), (10, loaded.zxid), "it can still be read");
-    thread::sleep(Duration::from_millis(20));
-    let later = cache.stats();
-    assert!(later.cut_age > suspended.cut_age && later.cut_age >= Some(Duration::from_millis(20)));
-
-    witness.set(&root, b"123");
-    proxy.refuse(false);
-    wait_for_state(&cache, State::InStep);
-    let back = cache.stats();
-    assert_eq!((back.connections, back.resyncs, back.bytes), (2, 1, 48));
-    assert_eq!(back.server, Some(proxy.hosts()));
-    // All of them once; those that were read with the watch before the verification began, twice.
-    assert!((loaded.reads + 10..=loaded.reads + 20).contains(&back.reads), "{} reads", back.reads);
-    assert!(back.versions > loaded.versions && back.zxid > loaded.zxid);
-
-    cache.close();
-    let closed = cache.stats();
-    assert_eq!((closed.state, closed.nodes, closed.versions), (State::Closed, 0, back.versions));
-    drop(client);
-    assert_eq!(cache.stats().server, None);
 }

@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use treecache::{Client, Config, Snapshot, TreeCache, Walk, Zxid};
-use treecache_test_support::{Bank, OPENING_BALANCE, Proxy, Server, Trade, Writer, shared, unique_root};
+use treecache::{Snapshot, TreeCache, Walk, Zxid};
+use treecache_test_support::{Bank, OPENING_BALANCE, Proxy, Trade, shared, unique_root};
+
+use crate::common::*;
 
 /// How long each market is open.
 const OPEN_FOR: Duration = Duration::from_secs(3);
@@ -61,18 +63,15 @@ fn audit(cache: &TreeCache, root: &str, expected: i64, stop: &AtomicBool) -> Has
 }
 
 fn market(name: &str, accounts: usize, trade: Trade, pace: Pace, delay: Duration) {
-    let server: &Server = shared();
     let root = unique_root(name);
-    let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("connected");
+    let mut writer = writer();
     let mut bank = Bank::found(&mut writer, &root, accounts, trade);
     let expected = accounts as i64 * OPENING_BALANCE;
 
-    let proxy = Proxy::start(server.addr());
+    let proxy = Proxy::start(shared().addr());
     proxy.set_delay(delay);
-    let client = Client::new(&proxy.hosts(), &Config::new()).expect("valid hosts");
-    let cache = client.cache(&root, &Config::new()).expect("a valid path");
-    cache.start().expect("started");
-    cache.wait_initialized(Some(Duration::from_secs(20))).expect("the first load is complete");
+    let client = client(&proxy.hosts());
+    let cache = started(&client, &root, &[]);
 
     let stop = AtomicBool::new(false);
     let (cuts, transactions) = std::thread::scope(|scope| {
@@ -93,11 +92,9 @@ fn market(name: &str, accounts: usize, trade: Trade, pace: Pace, delay: Duration
     println!("{name}: {transactions} transactions, {} cuts", cuts.len());
     assert!(cuts.len() >= FEWEST_CUTS, "starved: {} cuts", cuts.len());
 
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while cache.snapshot().map(|at_rest| at_rest.len()).ok() != Some(bank.accounts() + 1) {
-        assert!(Instant::now() < deadline, "the cache does not come to rest");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    eventually("the cache comes to rest", || {
+        cache.snapshot().is_ok_and(|at_rest| at_rest.len() == bank.accounts() + 1)
+    });
     let at_rest = cache.snapshot().expect("the cache is open");
     assert_eq!(sum(&at_rest, &root), expected);
 }

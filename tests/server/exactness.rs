@@ -1,15 +1,18 @@
 //! Every cut equals the server's tree at the zxid it carries, and at rest the cache is the server's tree.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use treecache::EventKind::{ConnectionReconnected, ConnectionSuspended};
 use treecache::{Snapshot, Stat, Walk, Zxid};
-use treecache_test_support::{Op, Proxy, Witness, Writer, shared, unique_root};
+use treecache_test_support::{
+    Op, Proxy, Verdict, Witness, Writer, expire_session, password_of, shared, unique_root,
+};
 
-use common::{BOUND, Recorder, assert_same_as_server, client, replay, started};
+use crate::common::*;
+use crate::subject::Subject;
 
 /// What a node is according to the transactions that made it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -365,4 +368,127 @@ fn wide_and_deep_trees_are_exact() {
         path.truncate(path.rfind('/').expect("absolute"));
     }
     assert_same_as_server(&cache, &witness, &root);
+}
+
+/// What every cut has to hold: all money, and the token in exactly one place, with the number of the transaction that
+/// put it there as its data and as that of the last account paid.
+#[track_caller]
+fn assert_is_a_cut(snapshot: &Snapshot, root: &str) {
+    let read = |path: &str| snapshot.get_data(format!("{root}{path}")).ok();
+    let sum: i64 = (0..ACCOUNTS)
+        .map(|i| read(&format!("/a{i:02}")).expect("an account"))
+        .map(|node| String::from_utf8_lossy(node.data()).parse::<i64>().expect("a balance"))
+        .sum();
+    assert_eq!(sum, 100 * ACCOUNTS as i64, "money at {:?}", snapshot.zxid());
+    let places: Vec<_> = (0..3).filter_map(|i| read(&format!("/p{i}/token"))).collect();
+    assert_eq!(places.len(), 1, "tokens at {:?}", snapshot.zxid());
+    let serial = read("/serial").expect("the serial number");
+    assert_eq!(places[0].data(), serial.data(), "the token's number at {:?}", snapshot.zxid());
+    assert_eq!(places[0].stat().czxid, serial.stat().mzxid, "the token's zxid at {:?}", snapshot.zxid());
+}
+
+const ACCOUNTS: usize = 20;
+
+#[test]
+fn every_cut_is_exact_while_transactions_go_on_and_the_connection_is_lost_again_and_again() {
+    let (root, witness) = (unique_root("chaos"), witness());
+    let mut writer = writer();
+    writer.create(&root, None, 0).expect("the root");
+    for i in 0..ACCOUNTS {
+        writer.create(&format!("{root}/a{i:02}"), Some(b"100"), 0).expect("an account");
+    }
+    for i in 0..3 {
+        writer.create(&format!("{root}/p{i}"), None, 0).expect("a place");
+    }
+    let (serial, token) = (format!("{root}/serial"), format!("{root}/p0/token"));
+    writer
+        .multi(&[
+            Op::Create { path: &serial, data: Some(b"0"), flags: 0 },
+            Op::Create { path: &token, data: Some(b"0"), flags: 0 },
+        ])
+        .expect("the token");
+    let proxy = Proxy::start(shared().addr());
+    let settings = [("session.timeout.ms", "2000"), ("connect.timeout.ms", "500")];
+    let mut subject = Subject::in_step(&proxy.hosts(), &root, &settings);
+    let (writing, reading, cuts) = (AtomicBool::new(true), AtomicBool::new(true), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut balances, mut place) = ([100i64; ACCOUNTS], 0);
+            for n in 1usize.. {
+                if !writing.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (from, to, amount) = (n % ACCOUNTS, n * 7 % ACCOUNTS, (n % 13) as i64);
+                balances[from] -= amount;
+                balances[to] += amount;
+                let next = n % 3;
+                let accounts = [from, to].map(|i| (format!("{root}/a{i:02}"), balances[i].to_string()));
+                let (old, new) = (format!("{root}/p{place}/token"), format!("{root}/p{next}/token"));
+                let number = n.to_string();
+                writer
+                    .multi(&[
+                        Op::Set { path: &accounts[0].0, data: Some(accounts[0].1.as_bytes()) },
+                        Op::Set { path: &accounts[1].0, data: Some(accounts[1].1.as_bytes()) },
+                        Op::Delete { path: &old },
+                        Op::Create { path: &new, data: Some(number.as_bytes()), flags: 0 },
+                        Op::Set { path: &serial, data: Some(number.as_bytes()) },
+                    ])
+                    .expect("a transaction");
+                place = next;
+                if n % 8 == 0 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        scope.spawn(|| {
+            let mut last = Zxid(0);
+            while reading.load(Ordering::Relaxed) {
+                let snapshot = subject.cache.snapshot().expect("a snapshot");
+                assert!(snapshot.zxid() >= last, "from {last:?} back to {:?}", snapshot.zxid());
+                if snapshot.is_cut() {
+                    cuts.fetch_add(usize::from(snapshot.zxid() > last), Ordering::Relaxed);
+                    assert_is_a_cut(&snapshot, &root);
+                }
+                last = snapshot.zxid();
+            }
+        });
+        for round in 0..18u64 {
+            // Some connections are soon lost, and some are good for a while.
+            thread::sleep(Duration::from_millis(if round % 3 == 0 { 1100 } else { 20 + round * 37 % 150 }));
+            proxy.set_delay(Duration::from_millis(if round % 4 == 3 { 3 } else { 0 }));
+            let suspended = subject.count(ConnectionSuspended);
+            match round % 6 {
+                2 => {
+                    let session = proxy.last_session();
+                    expire_session(shared().addr(), session, password_of(session)).expect("its end");
+                }
+                // In place of one of the next replies or notifications.
+                0 | 4 => {
+                    let mut left = round + 1;
+                    proxy.on_reply(Box::new(move |_| {
+                        left = left.wrapping_sub(1);
+                        if left == 0 { Verdict::Drop } else { Verdict::Pass }
+                    }));
+                }
+                5 => {
+                    proxy.blackhole(true);
+                    thread::sleep(Duration::from_millis(300));
+                    proxy.drop_connections();
+                    proxy.blackhole(false);
+                }
+                _ => proxy.drop_connections(),
+            }
+            subject.recorder.wait_for_kind(ConnectionSuspended, suspended + 1);
+            eventually("it is connected again", || {
+                subject.count(ConnectionReconnected) == subject.count(ConnectionSuspended)
+            });
+        }
+        writing.store(false, Ordering::Relaxed);
+        proxy.on_reply(Box::new(|_| Verdict::Pass));
+        assert_same_as_server(&subject.cache, &witness, &root);
+        reading.store(false, Ordering::Relaxed);
+    });
+    let cuts = cuts.into_inner();
+    assert!(cuts > 20, "{cuts} cuts");
+    subject.assert_recovered(&witness, &root);
 }

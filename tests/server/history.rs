@@ -1,16 +1,14 @@
 //! One history: a server that has lost it, was put back in it or was given another is found out, whatever zxid it has
 //! come to meanwhile; and nothing that happens to a healthy server is taken for that.
 
-mod common;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use treecache::{Client, EventKind, State, Status, TreeCache};
 use treecache_test_support::{
-    Acl, Op, Proxy, Server, Verdict, Witness, Writer, expire_session, password_of, shared, unique_root,
+    Acl, Op, Proxy, Server, Verdict, Witness, Writer, expire_session, password_of, unique_root,
 };
 
 /// A client may be refused for five rounds before it believes that the server is where it should not be.
@@ -402,9 +400,10 @@ fn children_are_known_below_a_node_whose_creations_are_not_counted_any_more() {
 /// quotas that are counted in place: that is everyday life.
 #[test]
 fn a_healthy_server_never_gets_a_reset() {
-    let server = shared();
+    // Of its own, as nobody else may write while the whole tree is compared.
+    let server = Server::start();
     let (root, witness, mut writer) =
-        (unique_root("healthy"), Witness::connect(&server.hosts()), writer(server));
+        (unique_root("healthy"), Witness::connect(&server.hosts()), writer(&server));
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);

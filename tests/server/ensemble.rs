@@ -2,13 +2,11 @@
 //! servers that lag, commits that one server has made and another has not. None of it is another history, and none
 //! of it fools `sync`.
 
-mod common;
-
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use treecache::{Client, Error, State, Status, TreeCache, Zxid};
 use treecache_test_support::{
     Acl, Ensemble, Proxy, ServerBuilder, Verdict, Witness, Writer, sessions_of, unique_root,

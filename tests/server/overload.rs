@@ -1,7 +1,5 @@
 //! More than is good for anybody: a server that is too busy to answer, data at the size that ZooKeeper just takes, a
-//! listener that sleeps while the world goes on, a hundred caches on one connection, ten thousand nodes gone at once.
-
-mod common;
+//! listener that sleeps while the world goes on, ten thousand nodes gone at once.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -9,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use treecache::{EventKind, Snapshot, State, TreeCache};
 use treecache_test_support::{Op, Proxy, Server, Verdict, Witness, Writer, shared, unique_root};
 
@@ -206,49 +204,46 @@ fn a_server_too_busy_to_answer_is_asked_again_after_a_while_and_a_refusal_is_no_
 
 #[test]
 fn nodes_of_a_megabyte_by_the_thousand_come_a_few_at_a_time_and_are_not_read_twice() {
-    in_a_process_of_its_own(
-        "nodes_of_a_megabyte_by_the_thousand_come_a_few_at_a_time_and_are_not_read_twice",
-        || {
-            // Once in the server, once here, and on their way.
-            let count = if available_memory() > 8_000 * MIB { 1_000 } else { 200 };
-            println!("{count} nodes of {MEGABYTE} bytes");
-            let server = roomy(count);
-            let (root, prefix) = ("/large", "/large/n");
-            let (witness, mut writer) = (witness(&server), writer(server.addr()));
-            writer.create(root, None, 0).expect("root");
-            write_blobs(&mut writer, prefix, count, 0, true);
+    in_a_process_of_its_own(|| {
+        // Once in the server, once here, and on their way.
+        let count = if available_memory() > 8_000 * MIB { 1_000 } else { 200 };
+        println!("{count} nodes of {MEGABYTE} bytes");
+        let server = roomy(count);
+        let (root, prefix) = ("/large", "/large/n");
+        let (witness, mut writer) = (witness(&server), writer(server.addr()));
+        writer.create(root, None, 0).expect("root");
+        write_blobs(&mut writer, prefix, count, 0, true);
 
-            let proxy = Proxy::start(server.addr());
-            let meter = Meter::of(&proxy);
-            let before = resident_bytes() as usize;
-            let client = client(&proxy.hosts());
-            let cache = client.cache(root, &config(&[])).expect("a cache");
-            cache.start().expect("started");
-            let began = Instant::now();
-            cache.wait_initialized(Some(4 * BOUND)).expect("the first load complete");
-            let largest = meter.largest();
-            println!("loaded after {:?}, the largest reply has {largest} bytes", began.elapsed());
-            assert!((MEGABYTE..=MOST_REPLY).contains(&largest), "a reply of {largest} bytes");
-            assert_blobs(&cache, &witness, root, prefix, count, 0);
-            let (used, data) = (resident_bytes() as usize - before, count * MEGABYTE);
-            println!("{used} bytes of memory for {data} bytes of data");
-            assert!(used < data + data / 10 + 64 * MIB, "{used} bytes for {data} of data");
+        let proxy = Proxy::start(server.addr());
+        let meter = Meter::of(&proxy);
+        let before = resident_bytes() as usize;
+        let client = client(&proxy.hosts());
+        let cache = client.cache(root, &config(&[])).expect("a cache");
+        cache.start().expect("started");
+        let began = Instant::now();
+        cache.wait_initialized(Some(4 * BOUND)).expect("the first load complete");
+        let largest = meter.largest();
+        println!("loaded after {:?}, the largest reply has {largest} bytes", began.elapsed());
+        assert!((MEGABYTE..=MOST_REPLY).contains(&largest), "a reply of {largest} bytes");
+        assert_blobs(&cache, &witness, root, prefix, count, 0);
+        let (used, data) = (resident_bytes() as usize - before, count * MEGABYTE);
+        println!("{used} bytes of memory for {data} bytes of data");
+        assert!(used < data + data / 10 + 64 * MIB, "{used} bytes for {data} of data");
 
-            // After a reconnect their Stats show that one of them was written, and that one is read.
-            let bytes = proxy.bytes_to_client();
-            proxy.refuse(true);
-            proxy.drop_connections();
-            wait_for_state(&cache, State::Suspended);
-            writer.set(&format!("{prefix}0"), Some(&blob(0, 0))).expect("a set");
-            proxy.refuse(false);
-            assert_blobs(&cache, &witness, root, prefix, count, 0);
-            let bytes = (proxy.bytes_to_client() - bytes) as usize;
-            println!("{bytes} bytes after a reconnect");
-            assert!(bytes < 2 * MEGABYTE, "{bytes} bytes to find one change");
-            assert!(meter.largest() <= MOST_REPLY);
-            assert!(meter.stats.load(Ordering::Relaxed) >= count, "Stats come by `exists`");
-        },
-    );
+        // After a reconnect their Stats show that one of them was written, and that one is read.
+        let bytes = proxy.bytes_to_client();
+        proxy.refuse(true);
+        proxy.drop_connections();
+        wait_for_state(&cache, State::Suspended);
+        writer.set(&format!("{prefix}0"), Some(&blob(0, 0))).expect("a set");
+        proxy.refuse(false);
+        assert_blobs(&cache, &witness, root, prefix, count, 0);
+        let bytes = (proxy.bytes_to_client() - bytes) as usize;
+        println!("{bytes} bytes after a reconnect");
+        assert!(bytes < 2 * MEGABYTE, "{bytes} bytes to find one change");
+        assert!(meter.largest() <= MOST_REPLY);
+        assert!(meter.stats.load(Ordering::Relaxed) >= count, "Stats come by `exists`");
+    });
 }
 
 #[test]
@@ -329,165 +324,65 @@ fn small_nodes_that_become_large_while_they_are_cached_are_read_a_few_at_a_time(
 
 #[test]
 fn a_listener_that_sleeps_through_a_hundred_thousand_changes_costs_little_and_goes_on_by_difference() {
-    in_a_process_of_its_own(
-        "a_listener_that_sleeps_through_a_hundred_thousand_changes_costs_little_and_goes_on_by_difference",
-        || {
-            const NODES: usize = 1_000;
-            const CHANGES: usize = 100_000;
-            const CAPACITY: usize = 2_000;
-            let root = unique_root("asleep");
-            let (witness, mut writer) = (witness(shared()), writer(shared().addr()));
-            let paths: Vec<String> = (0..NODES).map(|n| format!("{root}/{n}")).collect();
-            let data = |change: usize| format!("{change:01000}").into_bytes();
-            writer.create(&root, None, 0).expect("root");
-            for path in &paths {
-                writer.send(&Op::Create { path, data: Some(&data(0)), flags: 0 }).expect("sent");
-            }
-            writer.drain().expect("created");
-            let client = client(&shared().hosts());
-            let cache = started(&client, &root, &[("events.capacity", &CAPACITY.to_string())]);
-            wait_for_state(&cache, State::InStep);
-            let sleep = Arc::new(Mutex::new(()));
-            let asleep = sleep.lock().expect("a lock");
-            let (bed, calls) = (sleep.clone(), Arc::new(AtomicUsize::new(0)));
-            let count = calls.clone();
-            cache
-                .listen(move |_| {
-                    count.fetch_add(1, Ordering::Relaxed);
-                    drop(bed.lock().unwrap_or_else(PoisonError::into_inner));
-                })
-                .expect("a listener");
-            // The same thread tells this one.
-            let recorder = Recorder::listen(&cache);
-            eventually("the listener sleeps", || calls.load(Ordering::Relaxed) == 1);
-            let before = resident_bytes();
-            for change in 1..=CHANGES {
-                let (n, data) = (change * 7 % NODES, data(change));
-                // Every tenth node comes and goes.
-                let (path, data) = (&paths[n], Some(data.as_slice()));
-                writer
-                    .send(&match (n % 10, change / NODES % 2) {
-                        (0, 0) => Op::Delete { path },
-                        (0, _) => Op::Create { path, data, flags: 0 },
-                        _ => Op::Set { path, data },
-                    })
-                    .expect("sent");
-                if change % 500 == 0 {
-                    // The first round of deletions begins in the middle: some fail.
-                    let _ = writer.drain();
-                }
-                if change % (CHANGES / 4) == 0 {
-                    assert_same_as_server(&cache, &witness, &root);
-                }
-            }
-            let grown = resident_bytes().saturating_sub(before);
-            println!("{grown} bytes more while it slept");
-            assert_eq!(calls.load(Ordering::Relaxed), 1, "it did sleep");
-            assert!(grown < 64 << 20, "{grown} bytes more for {} bytes of tree", NODES * 1000);
-            drop(asleep);
-            assert_told_the_tree(&recorder, &cache);
-            let told = recorder.events().iter().filter(|event| event.is_of_a_node()).count();
-            println!("{told} events of {CHANGES} changes");
-            assert!(told <= 4 * NODES + CAPACITY, "{told} events: they piled up");
-        },
-    );
-}
-
-// ---- many caches ----
-
-/// The paths that are watched at `server`, below `prefix`, each as often as it is.
-fn watched(server: &Server, prefix: &str) -> Vec<String> {
-    let mut path = String::new();
-    let mut watched = Vec::new();
-    for line in server.four_letter("wchp").lines() {
-        match line.trim() {
-            line if line.starts_with('/') => line.clone_into(&mut path),
-            line if line.starts_with("0x") && path.starts_with(prefix) => watched.push(path.clone()),
-            _ => {}
+    in_a_process_of_its_own(|| {
+        const NODES: usize = 1_000;
+        const CHANGES: usize = 100_000;
+        const CAPACITY: usize = 2_000;
+        let root = unique_root("asleep");
+        let (witness, mut writer) = (witness(shared()), writer(shared().addr()));
+        let paths: Vec<String> = (0..NODES).map(|n| format!("{root}/{n}")).collect();
+        let data = |change: usize| format!("{change:01000}").into_bytes();
+        writer.create(&root, None, 0).expect("root");
+        for path in &paths {
+            writer.send(&Op::Create { path, data: Some(&data(0)), flags: 0 }).expect("sent");
         }
-    }
-    watched.sort();
-    watched
-}
-
-#[test]
-fn of_a_hundred_caches_on_one_client_each_gets_its_turn_and_none_costs_a_thread() {
-    in_a_process_of_its_own(
-        "of_a_hundred_caches_on_one_client_each_gets_its_turn_and_none_costs_a_thread",
-        || {
-            const LARGE: usize = 40_000;
-            let top = unique_root("hundred");
-            let (witness, mut writer) = (witness(shared()), writer(shared().addr()));
-            let (large, small) = (format!("{top}/large"), format!("{top}/small"));
-            // In the order of their bytes.
-            let mut roots = vec![top.clone(), large.clone()];
-            roots.extend((0..10).map(|n| format!("{large}/{n}")));
-            roots.push(small.clone());
-            for root in &roots {
-                writer.create(root, Some(b"root"), 0).expect("a root");
-            }
-            for n in 0..LARGE {
-                let path = format!("{large}/{}/{n}", n % 10);
-                writer.send(&Op::Create { path: &path, data: Some(b"0123456789"), flags: 0 }).expect("sent");
-            }
-            writer.drain().expect("created");
-            let count = |folder: &str| std::fs::read_dir(folder).expect(folder).count();
-
-            // As if far away: the replies that each of them waits for are what all must share.
-            let proxy = Proxy::start(shared().addr());
-            let client = client(&proxy.hosts());
-            let first = started(&client, &small, &[]);
-            let (threads, descriptors) = (count("/proc/self/task"), count("/proc/self/fd"));
-            proxy.set_delay(Duration::from_millis(5));
-            // The same roots, and roots within roots: 99 of them, and all but a few are large.
-            let caches: Vec<(&String, TreeCache)> = (0..98)
-                .map(|n| {
-                    let root = &roots[n % roots.len()];
-                    let cache = client.cache(root, &config(&[])).expect("a cache");
-                    cache.start().expect("started");
-                    (root, cache)
+        writer.drain().expect("created");
+        let client = client(&shared().hosts());
+        let cache = started(&client, &root, &[("events.capacity", &CAPACITY.to_string())]);
+        wait_for_state(&cache, State::InStep);
+        let sleep = Arc::new(Mutex::new(()));
+        let asleep = sleep.lock().expect("a lock");
+        let (bed, calls) = (sleep.clone(), Arc::new(AtomicUsize::new(0)));
+        let count = calls.clone();
+        cache
+            .listen(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                drop(bed.lock().unwrap_or_else(PoisonError::into_inner));
+            })
+            .expect("a listener");
+        // The same thread tells this one.
+        let recorder = Recorder::listen(&cache);
+        eventually("the listener sleeps", || calls.load(Ordering::Relaxed) == 1);
+        let before = resident_bytes();
+        for change in 1..=CHANGES {
+            let (n, data) = (change * 7 % NODES, data(change));
+            // Every tenth node comes and goes.
+            let (path, data) = (&paths[n], Some(data.as_slice()));
+            writer
+                .send(&match (n % 10, change / NODES % 2) {
+                    (0, 0) => Op::Delete { path },
+                    (0, _) => Op::Create { path, data, flags: 0 },
+                    _ => Op::Set { path, data },
                 })
-                .collect();
-            let late = started(&client, &small, &[]);
-            let loading = caches.iter().filter(|(_, cache)| cache.state().0 == State::Loading).count();
-            println!("{loading} were still loading when the small one was there");
-            assert!(loading >= 50, "only {loading} are: the small one waited for them");
-            // The one that is there keeps up meanwhile.
-            writer.set(&small, Some(b"changed")).expect("a set");
-            eventually("the change", || first.get_data(&small).is_ok_and(|node| node.data() == b"changed"));
-            let loading = caches.iter().filter(|(_, cache)| cache.state().0 == State::Loading).count();
-            assert!(loading >= 25, "only {loading} are: the change waited for them");
-            proxy.set_delay(Duration::ZERO);
-            for (_, cache) in &caches {
-                cache.wait_initialized(Some(3 * BOUND)).expect("the first load complete");
+                .expect("sent");
+            if change % 500 == 0 {
+                // The first round of deletions begins in the middle: some fail.
+                let _ = writer.drain();
             }
-            assert!(count("/proc/self/task") <= threads, "threads grow with caches");
-            assert!(count("/proc/self/fd") <= descriptors, "descriptors grow with caches");
-
-            writer.set(&large, Some(b"changed")).expect("a set");
-            writer.create(&format!("{large}/3/new"), None, 0).expect("a node");
-            let truth = witness.truth(&top);
-            for (root, cache) in &caches {
-                let below = format!("{root}/");
-                let truth = truth.iter().filter(|(path, _)| path == root || path.starts_with(&below));
-                let truth = truth.map(|(path, node)| (path.clone(), node.clone())).collect();
-                let mut left = Vec::new();
-                eventually(&format!("{root} as at the server"), || {
-                    let (state, snapshot) = (cache.state().0, cache.snapshot().expect("a snapshot"));
-                    let in_step = state == State::InStep && snapshot.is_cut();
-                    // Large: only looked at when there is a chance.
-                    left = if in_step { differences(&snapshot, &truth) } else { vec![format!("{state:?}")] };
-                    left.is_empty()
-                });
+            if change % (CHANGES / 4) == 0 {
+                assert_same_as_server(&cache, &witness, &root);
             }
-            assert_eq!(watched(shared(), &top), roots, "one watch for each root");
-            drop(caches);
-            drop(first);
-            eventually("one watch is left", || watched(shared(), &top) == [small.clone()]);
-            writer.set(&small, Some(b"the end")).expect("a set");
-            eventually("the change", || late.get_data(&small).is_ok_and(|node| node.data() == b"the end"));
-        },
-    );
+        }
+        let grown = resident_bytes().saturating_sub(before);
+        println!("{grown} bytes more while it slept");
+        assert_eq!(calls.load(Ordering::Relaxed), 1, "it did sleep");
+        assert!(grown < 64 << 20, "{grown} bytes more for {} bytes of tree", NODES * 1000);
+        drop(asleep);
+        assert_told_the_tree(&recorder, &cache);
+        let told = recorder.events().iter().filter(|event| event.is_of_a_node()).count();
+        println!("{told} events of {CHANGES} changes");
+        assert!(told <= 4 * NODES + CAPACITY, "{told} events: they piled up");
+    });
 }
 
 // ---- ten thousand at once ----

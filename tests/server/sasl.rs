@@ -1,13 +1,11 @@
 //! Who the session is, against a real server: SASL DIGEST-MD5 and digest credentials, on every connection, also where
 //! the server insists on them, also with TLS; and that no secret is ever shown.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use treecache::{Client, Error, EventKind, Status};
 use treecache_test_support::{
     Acl, Ca, Proxy, RequestFrame, Server, Verdict, Witness, expire_session, password_of, unique_root,
@@ -239,59 +237,65 @@ impl log::Log for Tape {
 
 #[test]
 fn no_secret_is_logged_or_told_or_shown() {
-    static TAPE: Tape = Tape(Mutex::new(String::new()));
-    log::set_logger(&TAPE).expect("the only logger");
-    log::set_max_level(log::LevelFilter::Trace);
-    // Right ones, wrong ones, and refused ones.
-    let secrets = ["correct-horse", "tr0ub4dor", "swordfish", "12345-luggage"];
-    let mut shown = String::new();
+    // The log is the process's.
+    in_a_process_of_its_own(|| {
+        static TAPE: Tape = Tape(Mutex::new(String::new()));
+        log::set_logger(&TAPE).expect("the only logger");
+        log::set_max_level(log::LevelFilter::Trace);
+        // Right ones, wrong ones, and refused ones.
+        let secrets = ["correct-horse", "tr0ub4dor", "swordfish", "12345-luggage"];
+        let mut shown = String::new();
 
-    let hosts = server().hosts();
-    let settings = [&identity(USERS[0])[..], &[("auth", "digest:me:swordfish")]].concat();
-    let client = client_with(&hosts, &settings);
-    started(&client, &unique_root("secret"), &[]);
-    let wrong = [
-        identity(("bob", "tr0ub4dor")).to_vec(),
-        // The server knows no such scheme.
-        vec![("auth", "no-such-scheme:swordfish")],
-    ];
-    for settings in [&settings, &wrong[0], &wrong[1]] {
-        shown.push_str(&format!("{:?} {:#?}", config(settings), config(settings)));
-    }
-    for settings in wrong {
+        let hosts = server().hosts();
+        let settings = [&identity(USERS[0])[..], &[("auth", "digest:me:swordfish")]].concat();
         let client = client_with(&hosts, &settings);
-        let faults = Faults::of_client(&client);
-        assert_rejected(&client, &[]);
-        shown.push_str(&format!("{:?}", faults.told()));
-    }
-    for settings in [
-        &[("auth", ":12345-luggage")][..],
-        &[("auth", "12345-luggage")],
-        &[("sasl.mechanism", "PLAIN"), ("sasl.password", "12345-luggage")],
-        &[("sasl.password", "12345-luggage")],
-        &[("sasl.password", "12345-luggage"), ("tls", "true")],
-    ] {
-        let mut config = treecache::Config::new();
-        for (key, value) in settings {
-            if let Err(error) = config.set(key, value) {
+        started(&client, &unique_root("secret"), &[]);
+        let wrong = [
+            identity(("bob", "tr0ub4dor")).to_vec(),
+            // The server knows no such scheme.
+            vec![("auth", "no-such-scheme:swordfish")],
+        ];
+        for settings in [&settings, &wrong[0], &wrong[1]] {
+            shown.push_str(&format!("{:?} {:#?}", config(settings), config(settings)));
+        }
+        for settings in wrong {
+            let client = client_with(&hosts, &settings);
+            let faults = Faults::of_client(&client);
+            assert_rejected(&client, &[]);
+            shown.push_str(&format!("{:?}", faults.told()));
+        }
+        for settings in [
+            &[("auth", ":12345-luggage")][..],
+            &[("auth", "12345-luggage")],
+            &[("sasl.mechanism", "PLAIN"), ("sasl.password", "12345-luggage")],
+            &[("sasl.password", "12345-luggage")],
+            &[("sasl.password", "12345-luggage"), ("tls", "true")],
+        ] {
+            let mut config = treecache::Config::new();
+            for (key, value) in settings {
+                if let Err(error) = config.set(key, value) {
+                    shown.push_str(&format!("{error} {error:?}"));
+                }
+            }
+            if let Err(error) = Client::new(&hosts, &config) {
                 shown.push_str(&format!("{error} {error:?}"));
             }
         }
-        if let Err(error) = Client::new(&hosts, &config) {
-            shown.push_str(&format!("{error} {error:?}"));
-        }
-    }
 
-    drop(client);
-    let logged = TAPE.0.lock().unwrap().clone();
-    assert!(logged.contains("connected to") && logged.contains("AUTHFAILED"), "the log was on:\n{logged}");
-    assert!(shown.contains("bob") && shown.contains("no-such-scheme"), "{shown}");
-    for secret in secrets {
-        // As text, and as a list of bytes.
-        let bytes = format!("{:?}", secret.as_bytes());
-        for form in [secret, bytes.trim_matches(['[', ']'])] {
-            assert!(!logged.contains(form), "{form} was logged:\n{logged}");
-            assert!(!shown.contains(form), "{form} is shown:\n{shown}");
+        drop(client);
+        let logged = TAPE.0.lock().unwrap().clone();
+        assert!(
+            logged.contains("connected to") && logged.contains("AUTHFAILED"),
+            "the log was on:\n{logged}"
+        );
+        assert!(shown.contains("bob") && shown.contains("no-such-scheme"), "{shown}");
+        for secret in secrets {
+            // As text, and as a list of bytes.
+            let bytes = format!("{:?}", secret.as_bytes());
+            for form in [secret, bytes.trim_matches(['[', ']'])] {
+                assert!(!logged.contains(form), "{form} was logged:\n{logged}");
+                assert!(!shown.contains(form), "{form} is shown:\n{shown}");
+            }
         }
-    }
+    });
 }

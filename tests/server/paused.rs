@@ -1,14 +1,12 @@
 //! A process that is stopped and goes on: what it says of its caches is still true, whatever waited for it meanwhile.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::*;
+use crate::common::*;
 use treecache::State;
 use treecache_test_support::{Proxy, Witness, shared, unique_root};
 
@@ -111,7 +109,7 @@ fn paused(test: &str, timeout: &str) -> (Paused, Proxy) {
     if let Ok(told) = std::env::var(CHILD) {
         watch(&told);
     }
-    let (witness, proxy) = (Witness::connect(&shared().hosts()), Proxy::start(shared().addr()));
+    let (witness, proxy) = (witness(), Proxy::start(shared().addr()));
     let roots = plant(&witness);
     let paused = Paused::start(test, timeout, &proxy.hosts(), &roots);
     paused.wait_for("ready");
@@ -128,7 +126,8 @@ fn paused(test: &str, timeout: &str) -> (Paused, Proxy) {
 
 #[test]
 fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
-    let (paused, proxy) = paused("nobody_is_in_step_by_what_waited_while_the_process_was_stopped", "30000");
+    let (paused, proxy) =
+        paused(name_of(&nobody_is_in_step_by_what_waited_while_the_process_was_stopped), "30000");
     paused.wait_for("CatchingUp old");
     thread::sleep(Duration::from_secs(1));
     proxy.blackhole(false);
@@ -137,8 +136,10 @@ fn nobody_is_in_step_by_what_waited_while_the_process_was_stopped() {
 
 #[test]
 fn a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives() {
-    let (paused, proxy) =
-        paused("a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives", "2000");
+    let (paused, proxy) = paused(
+        name_of(&a_connection_is_left_when_the_process_was_stopped_for_longer_than_its_session_lives),
+        "2000",
+    );
     paused.wait_for("Suspended old");
     proxy.blackhole(false);
     paused.wait_for("InStep new");

@@ -1,7 +1,5 @@
 //! TLS, against a real server: who is trusted, who is not and why, and that all else is as without.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -9,7 +7,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use treecache::{Client, Config, Error, EventKind, Fault, Status};
 use treecache_test_support::{Ca, Identity, Proxy, Server, Witness, unique_root};
 
@@ -335,4 +333,59 @@ fn files_that_cannot_be_used_are_named_when_the_client_is_made() {
         assert!(!error.to_string().contains("hunter2"), "{error}");
     }
     assert!(Config::new().set("tls.ca.file", "").is_err());
+}
+
+fn listen_for_ever(mut client: TcpStream) {
+    while let Ok(1..) = client.read(&mut [0; 1000]) {}
+}
+
+fn say_nothing(client: TcpStream) {
+    listen_for_ever(client);
+}
+
+/// The head of a record of 100 bytes, and one of them.
+fn begin_to_say_something(mut client: TcpStream) {
+    let _ = client.write_all(&[22, 3, 3, 0, 100, 2]);
+    listen_for_ever(client);
+}
+
+/// Records without end, of which each holds a byte of one long handshake message.
+fn never_stop(mut client: TcpStream) {
+    let _ = client.write_all(&[22, 3, 3, 0, 5, 2, 0, 255, 255, 0]);
+    while client.write_all(&[22, 3, 3, 0, 1, 0]).is_ok() {}
+}
+
+fn warn_without_end(mut client: TcpStream) {
+    while client.write_all(&[21, 3, 3, 0, 2, 1, 90]).is_ok() {}
+}
+
+#[test]
+fn a_handshake_that_does_not_end_is_given_up_in_time_and_nobody_spins() {
+    let ca_file = secured().ca_file.as_str();
+    let client = |serve: fn(TcpStream), timeout: &str| {
+        let settings = [("tls", "true"), ("tls.ca.file", ca_file), ("connect.timeout.ms", timeout)];
+        IoThread::of_a_new_client(&listener(serve).to_string(), &settings)
+    };
+
+    // Waiting is for free.
+    let waiting = [say_nothing, begin_to_say_something].map(|serve: fn(TcpStream)| client(serve, "60000"));
+    thread::sleep(Duration::from_millis(500));
+    let used = || waiting.iter().map(|(_, io)| io.cpu_time()).sum::<Duration>();
+    let before = used();
+    thread::sleep(Duration::from_secs(2));
+    let used = used() - before;
+    assert!(used < Duration::from_millis(100), "{used:?} of processor time while waiting");
+    drop(waiting);
+
+    for (serve, status) in [
+        (say_nothing as fn(TcpStream), Status::Connection),
+        (begin_to_say_something, Status::Connection),
+        (never_stop, Status::Tls),
+        (warn_without_end, Status::Tls),
+    ] {
+        let (client, _) = client(serve, "300");
+        let faults = Faults::of_client(&client);
+        eventually("two faults", || faults.told().len() >= 2);
+        assert!(faults.told().iter().all(|fault| fault.status == status), "{:?}", faults.told());
+    }
 }

@@ -1,25 +1,16 @@
 //! What a session may not read is not in its tree, and what it may is, although nothing notifies of an ACL.
 
-mod common;
-
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use treecache::{Error, EventKind, State, Status, TreeCache};
-use treecache_test_support::{Acl, Proxy, Witness, Writer, shared, unique_root};
+use treecache_test_support::{Acl, Proxy, shared, unique_root};
 
-use common::{
-    BOUND, Faults, Recorder, assert_same_as_server, assert_told_the_tree, client, client_with, config,
-    eventually, initialized, started, wait_for_state,
-};
+use crate::common::*;
 
 /// A cache that looks for what nothing notifies of all the time.
 const AUDITED: &[(&str, &str)] = &[("audit.interval.ms", "300")];
 /// More than what is fetched again for a Stat alone.
 const LARGE: [u8; 10_000] = [b'x'; 10_000];
-
-fn witness() -> Witness {
-    Witness::connect(&shared().hosts())
-}
 
 /// An ACL that leaves the session under test all but the right to read.
 fn private() -> Vec<Acl> {
@@ -369,37 +360,6 @@ fn what_became_private_while_disconnected_is_removed_by_the_verification() {
             told.iter().filter(|event| event.path == path).map(|event| event.kind).collect();
         assert_eq!(kinds, [EventKind::NodeAdded, EventKind::NodeRemoved, EventKind::NodeAdded], "{path}");
     }
-}
-
-#[test]
-fn a_root_that_may_not_be_created_is_a_fault_and_then_waited_for() {
-    let parent = unique_root("uncreatable");
-    let root = format!("{parent}/root");
-    let mut admin = Writer::connect(shared().addr(), Duration::from_secs(30)).expect("a session");
-    admin.create(&parent, None, 0).expect("the parent");
-    admin.add_auth("admin", "pw").expect("authentication");
-    admin
-        .set_acl(&parent, &[Acl::digest(Acl::ALL, "admin", "pw"), Acl::world(Acl::READ)])
-        .expect("an ACL that lets nobody else create");
-    let client = client(&shared().hosts());
-    let cache = client.cache(&root, &config(&[])).expect("a cache");
-    let (recorder, faults) = (Recorder::listen(&cache), Faults::of(&cache));
-    cache.start().expect("started");
-    let fault = faults.wait_for(|fault| fault.status == Status::NoPermission);
-    assert_eq!(
-        (fault.path.as_ref().map(|path| path.as_str()), fault.server_error),
-        (Some(root.as_str()), -102)
-    );
-    initialized(&cache);
-    assert_eq!(cache.get_data(&root).err(), Some(Error::NoNode(root.clone())));
-    let witness = witness();
-    assert_same_as_server(&cache, &witness, &root);
-
-    admin.create(&root, Some(b"at last"), 0).expect("the root");
-    recorder.wait_for_event(EventKind::NodeAdded, &root);
-    assert_eq!(cache.get_data(&root).expect("the root").data(), b"at last");
-    assert_same_as_server(&cache, &witness, &root);
-    assert_eq!(faults.told().len(), 1, "{:#?}", faults.told());
 }
 
 #[test]
