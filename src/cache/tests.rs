@@ -145,9 +145,17 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
     assert_eq!(cache.sync(Some(Duration::ZERO)), Err(Error::Timeout));
     assert_eq!(cache.sync(Some(Duration::from_millis(5))), Err(Error::Timeout));
     assert_eq!(*hand.synced.lock().unwrap(), [Ticket(1), Ticket(2)], "the I/O thread is told of each");
-    assert_eq!(synced(&cache, || sink.synced(Ticket(3), Ok(()))), Ok(()));
+    let answered = |ticket, answer| {
+        synced(&cache, || {
+            while !hand.synced.lock().unwrap().contains(&ticket) {
+                std::thread::yield_now();
+            }
+            sink.synced(ticket, answer);
+        })
+    };
+    assert_eq!(answered(Ticket(3), Ok(())), Ok(()));
     let lost = Err(Error::Failed(Status::Connection));
-    assert_eq!(synced(&cache, || sink.synced(Ticket(4), Err(Status::Connection))), lost);
+    assert_eq!(answered(Ticket(4), Err(Status::Connection)), lost);
     // Three at once: an answer is for all calls up to one, and the first that comes counts.
     let answers = std::thread::scope(|scope| {
         let waiting = [(); 3].map(|()| scope.spawn(|| cache.sync(None)));
