@@ -39,9 +39,14 @@ impl Tree {
         self.len
     }
 
-    /// Whether there is not even a root. A tree whose root may not be read is not empty, though its `len` is 0.
+    /// Whether no node can be read.
     pub fn is_empty(&self) -> bool {
-        self.root.is_none()
+        self.len == 0
+    }
+
+    /// Whether there is a root, be it one that may not be read.
+    pub fn has_root(&self) -> bool {
+        self.root.is_some()
     }
 
     /// Bytes of data in all nodes.

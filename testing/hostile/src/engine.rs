@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::Action;
 use treecache_core::sync::{CacheId, Options, Pace, SyncMode};
-use treecache_core::wire::Reader;
+use treecache_test_protocol as protocol;
 
 use crate::input::Input;
-use crate::liar::{self, Asked, AskedRead, Liar};
+use crate::liar::{self, Asked, Liar};
 use crate::rules::Caches;
 use crate::session::{frame, gone, header, settings, welcome};
 
@@ -226,35 +226,11 @@ impl Stage {
 
 /// Takes the requests out of what the client has said behind its first words.
 fn listen(said: &mut Vec<u8>, is_welcome: bool, asked: &mut VecDeque<(i32, Asked)>) {
-    let mut rest = &said[..];
-    while is_welcome && !rest.is_empty() {
-        let mut reader = Reader::new(rest, "request");
-        let frame = reader.buffer().expect("a client says whole frames");
-        rest = reader.rest();
-        let mut reader = Reader::new(frame, "request");
-        let (xid, kind) = (reader.i32().expect("an xid"), reader.i32().expect("a kind"));
-        let request = match kind {
-            22 => Asked::Reads(reads(reader)),
-            3 => Asked::Stat,
-            12 => Asked::ListWithStat,
-            _ => Asked::Nothing,
-        };
-        if xid > 0 {
-            asked.push_back((xid, request));
+    while let Some(frame) = protocol::next_frame(said).filter(|_| is_welcome) {
+        let request = protocol::request(&frame).expect("a request that servers know");
+        if request.xid > 0 {
+            asked.push_back((request.xid, Asked::from(&request.operation)));
         }
     }
     said.clear();
-}
-
-fn reads(mut reader: Reader<'_>) -> Vec<AskedRead> {
-    let mut reads = Vec::new();
-    loop {
-        let (kind, done) = (reader.i32().expect("a kind"), reader.bool().expect("an end mark"));
-        reader.i32().expect("an error");
-        if done {
-            return reads;
-        }
-        reads.push(AskedRead::new(kind == 8, reader.string().expect("a path")));
-        reader.bool().expect("a watch");
-    }
 }

@@ -2,6 +2,7 @@
 
 use treecache_core::path::NodePath;
 use treecache_core::wire::{Read, Request};
+use treecache_test_protocol as protocol;
 
 use crate::input::Input;
 
@@ -43,6 +44,22 @@ impl From<&Request> for Asked {
             ),
             Request::Exists(_) => Asked::Stat,
             Request::ChildrenWithStat(_) => Asked::ListWithStat,
+            _ => Asked::Nothing,
+        }
+    }
+}
+
+impl From<&protocol::Operation> for Asked {
+    fn from(operation: &protocol::Operation) -> Asked {
+        match operation {
+            protocol::Operation::MultiRead(reads) => Asked::Reads(
+                reads
+                    .iter()
+                    .map(|read| AskedRead::new(matches!(read, protocol::Read::Children(_)), read.path()))
+                    .collect(),
+            ),
+            protocol::Operation::Exists { .. } => Asked::Stat,
+            protocol::Operation::ChildrenWithStat { .. } => Asked::ListWithStat,
             _ => Asked::Nothing,
         }
     }

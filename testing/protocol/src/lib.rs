@@ -66,6 +66,9 @@ pub enum Operation {
         scheme: String,
         credential: Vec<u8>,
     },
+    Sasl {
+        token: Vec<u8>,
+    },
     AddWatch {
         path: String,
         mode: i32,
@@ -175,6 +178,7 @@ pub fn request(frame: &[u8]) -> Option<Request> {
             decoder.int()?;
             Operation::Auth { scheme: decoder.string()?, credential: decoder.buffer()? }
         }
+        102 => Operation::Sasl { token: decoder.buffer()? },
         106 => Operation::AddWatch { path: decoder.string()?, mode: decoder.int()? },
         -11 => Operation::Close,
         _ => return None,

@@ -349,6 +349,7 @@ impl World {
                 self.send(id);
                 Ok(())
             }
+            Operation::Sasl { .. } => self.reply(id, xid, protocol::UNIMPLEMENTED),
             Operation::Close => {
                 let session = connection.session;
                 let place = self.ensemble.end_session(session, self.now);
