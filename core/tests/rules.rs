@@ -1,6 +1,8 @@
 //! Rules of a session that need no server and no time: each is kept, and seen to be broken by the defect that is planted
 //! for it. A binary of its own, as a defect is planted in the whole process.
 
+#![allow(clippy::disallowed_methods, reason = "tests begin at some time")]
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
