@@ -11,7 +11,7 @@ use crate::common::*;
 const MULTI_READ: i32 = 22;
 const NOTIFICATION: i32 = -1;
 
-/// A listener waits at it until it is opened.
+/// A frame waits at it until it is opened.
 #[derive(Clone)]
 struct Gate(Arc<Mutex<mpsc::Receiver<()>>>);
 

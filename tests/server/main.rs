@@ -1,5 +1,6 @@
 //! The library against real servers: what becomes of a cache, whatever they do. A module asks about one subject; the tests
-//! share a server where nothing else is said, and each has a root of its own there.
+//! share a server where nothing else is said, and each has a root of its own there. They run side by side: what counts
+//! threads, memory or time of the whole process, or takes its log, does so in a process of its own.
 
 #[path = "../common/mod.rs"]
 mod common;
