@@ -22,24 +22,32 @@ pub struct Config {
     session_timeout: Duration,
     resolve_timeout: Duration,
     connect_timeout: Duration,
-    auth: Vec<Auth>,
-    sasl_mechanism: Option<Mechanism>,
-    sasl_username: Option<String>,
-    sasl_password: Option<Secret>,
-    tls: bool,
-    tls_ca_file: Option<PathBuf>,
-    tls_cert_file: Option<PathBuf>,
-    tls_key_file: Option<PathBuf>,
-    tls_verify_hostname: bool,
-    create_root: bool,
-    limit_nodes: usize,
-    limit_bytes: usize,
-    limit_path: usize,
     limit_frame: usize,
+    auth: Vec<Auth>,
+    sasl: SaslKeys,
+    tls: TlsKeys,
     sync_mode: SyncMode,
-    audit_interval: Duration,
+    options: Options,
     capacity: Capacity,
     queue_faults: bool,
+}
+
+/// What was said of SASL so far.
+#[derive(Debug, Clone, Default)]
+struct SaslKeys {
+    mechanism: Option<Mechanism>,
+    username: Option<String>,
+    password: Option<Secret>,
+}
+
+/// What was said of TLS so far.
+#[derive(Debug, Clone, Default)]
+struct TlsKeys {
+    is_on: bool,
+    ca_file: Option<PathBuf>,
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    verify_hostname: bool,
 }
 
 /// How to authenticate with SASL.
@@ -123,56 +131,56 @@ const KEYS: &[Key] = &[
         name: "sasl.mechanism",
         default: None,
         scope: Scope::Client,
-        value: Value::Mechanism(|config, mechanism| config.sasl_mechanism = Some(mechanism)),
+        value: Value::Mechanism(|config, mechanism| config.sasl.mechanism = Some(mechanism)),
         purpose: "authenticate with SASL, in this way, before all else; needs `sasl.username` and `sasl.password`",
     },
     Key {
         name: "sasl.username",
         default: None,
         scope: Scope::Client,
-        value: Value::Text(|config, username| config.sasl_username = Some(username)),
+        value: Value::Text(|config, username| config.sasl.username = Some(username)),
         purpose: "who the session is, for SASL",
     },
     Key {
         name: "sasl.password",
         default: None,
         scope: Scope::Client,
-        value: Value::Secret(|config, password| config.sasl_password = Some(password)),
+        value: Value::Secret(|config, password| config.sasl.password = Some(password)),
         purpose: "the password to `sasl.username`",
     },
     Key {
         name: "tls",
         default: Some("false"),
         scope: Scope::Client,
-        value: Value::Flag(|config, tls| config.tls = tls),
+        value: Value::Flag(|config, tls| config.tls.is_on = tls),
         purpose: "connect with TLS; needs `tls.ca.file`",
     },
     Key {
         name: "tls.ca.file",
         default: None,
         scope: Scope::Client,
-        value: Value::File(|config, file| config.tls_ca_file = Some(file)),
+        value: Value::File(|config, file| config.tls.ca_file = Some(file)),
         purpose: "certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones",
     },
     Key {
         name: "tls.cert.file",
         default: None,
         scope: Scope::Client,
-        value: Value::File(|config, file| config.tls_cert_file = Some(file)),
+        value: Value::File(|config, file| config.tls.cert_file = Some(file)),
         purpose: "the client's own certificate, for mutual TLS, and what leads from it to its CA",
     },
     Key {
         name: "tls.key.file",
         default: None,
         scope: Scope::Client,
-        value: Value::File(|config, file| config.tls_key_file = Some(file)),
+        value: Value::File(|config, file| config.tls.key_file = Some(file)),
         purpose: "the private key to `tls.cert.file` (PKCS#8, PKCS#1 or SEC1, without a password)",
     },
     Key {
         name: "tls.verify.hostname",
         default: Some("true"),
         scope: Scope::Client,
-        value: Value::Flag(|config, verify| config.tls_verify_hostname = verify),
+        value: Value::Flag(|config, verify| config.tls.verify_hostname = verify),
         purpose: "whether a server's certificate must be for the host name or address in hosts; that it is from one \
                   of the CAs is verified in any case",
     },
@@ -180,28 +188,28 @@ const KEYS: &[Key] = &[
         name: "root.create",
         default: Some("true"),
         scope: Scope::Cache,
-        value: Value::Flag(|config, create| config.create_root = create),
+        value: Value::Flag(|config, create| config.options.create_root = create),
         purpose: "create the root and its parents on start when they are missing",
     },
     Key {
         name: "limit.nodes",
         default: Some("0"),
         scope: Scope::Cache,
-        value: Value::Count(0..=usize::MAX as u64, |config, nodes| config.limit_nodes = nodes),
+        value: Value::Count(0..=usize::MAX as u64, |config, nodes| config.options.limit_nodes = nodes),
         purpose: "most nodes; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
     },
     Key {
         name: "limit.bytes",
         default: Some("0"),
         scope: Scope::Cache,
-        value: Value::Count(0..=usize::MAX as u64, |config, bytes| config.limit_bytes = bytes),
+        value: Value::Count(0..=usize::MAX as u64, |config, bytes| config.options.limit_bytes = bytes),
         purpose: "most bytes of data; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
     },
     Key {
         name: "limit.path.bytes",
         default: Some("4096"),
         scope: Scope::Cache,
-        value: Value::Count(1..=LONGEST_PATH, |config, bytes| config.limit_path = bytes),
+        value: Value::Count(1..=LONGEST_PATH, |config, bytes| config.options.limit_path = bytes),
         purpose: "longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, \
                   `TC_ERR_LIMIT`",
     },
@@ -248,7 +256,9 @@ const KEYS: &[Key] = &[
         name: "audit.interval.ms",
         default: Some("600000"),
         scope: Scope::Cache,
-        value: Value::Milliseconds(0..=7 * DAY_MS, |config, interval| config.audit_interval = interval),
+        value: Value::Milliseconds(0..=7 * DAY_MS, |config, interval| {
+            config.options.audit_interval = interval
+        }),
         purpose: "one pass of the background audit over the tree takes about this long; it finds what ZooKeeper \
                   does not notify of; 0 for no audit",
     },
@@ -333,22 +343,19 @@ impl Config {
             session_timeout: Duration::ZERO,
             resolve_timeout: Duration::ZERO,
             connect_timeout: Duration::ZERO,
-            auth: Vec::new(),
-            sasl_mechanism: None,
-            sasl_username: None,
-            sasl_password: None,
-            tls: false,
-            tls_ca_file: None,
-            tls_cert_file: None,
-            tls_key_file: None,
-            tls_verify_hostname: false,
-            create_root: false,
-            limit_nodes: 0,
-            limit_bytes: 0,
-            limit_path: 0,
             limit_frame: 0,
+            auth: Vec::new(),
+            sasl: SaslKeys::default(),
+            tls: TlsKeys::default(),
             sync_mode: SyncMode::default(),
-            audit_interval: Duration::ZERO,
+            options: Options {
+                create_root: false,
+                limit_nodes: 0,
+                limit_bytes: 0,
+                limit_path: 0,
+                audit_interval: Duration::ZERO,
+                pace: Pace::default(),
+            },
             capacity: Capacity { events: 0, bytes: 0 },
             queue_faults: false,
         };
@@ -395,7 +402,8 @@ impl Config {
     }
 
     fn sasl(&self) -> Result<Option<Sasl>, Error> {
-        match (self.sasl_mechanism, self.sasl_username.clone(), self.sasl_password.clone()) {
+        let SaslKeys { mechanism, username, password } = self.sasl.clone();
+        match (mechanism, username, password) {
             (Some(Mechanism::DigestMd5), Some(username), Some(password)) => {
                 Ok(Some(Sasl { username, password, nonce: random::nonce }))
             }
@@ -417,8 +425,8 @@ impl Config {
     /// # Errors
     /// [`Error::Setting`] when a key is missing, or a file cannot be used.
     pub(crate) fn tls(&self) -> Result<Option<Tls>, Error> {
-        let (ca, cert, key) = (&self.tls_ca_file, &self.tls_cert_file, &self.tls_key_file);
-        if !self.tls {
+        let TlsKeys { is_on, ca_file: ca, cert_file: cert, key_file: key, verify_hostname } = &self.tls;
+        if !is_on {
             // Whoever names a file believes that it protects the connection.
             return match ca.as_ref().or(cert.as_ref()).or(key.as_ref()) {
                 None => Ok(None),
@@ -431,7 +439,7 @@ impl Config {
                 }
             };
         }
-        let Some(ca) = ca.clone() else {
+        let Some(ca) = ca else {
             let message = "\"tls\" needs \"tls.ca.file\", to know which servers to trust";
             return Err(Error::setting("tls.ca.file", message));
         };
@@ -446,10 +454,10 @@ impl Config {
                 ));
             }
         };
-        let files = TlsFiles { ca, identity, verify_hostname: self.tls_verify_hostname };
+        let files = TlsFiles { ca: ca.clone(), identity, verify_hostname: *verify_hostname };
         Tls::load(files).map(Some).map_err(|error| {
             let key = match &error.file {
-                file if Some(file) == self.tls_ca_file.as_ref() => "tls.ca.file",
+                file if file == ca => "tls.ca.file",
                 file if Some(file) == cert.as_ref() => "tls.cert.file",
                 _ => "tls.key.file",
             };
@@ -459,12 +467,12 @@ impl Config {
 
     /// Says in the log which secrets others may come to know. It may be meant, so it is no error.
     pub(crate) fn warn_of_what_is_exposed(&self) {
-        if !self.tls && self.auth.iter().any(|auth| auth.scheme == "digest") {
+        if !self.tls.is_on && self.auth.iter().any(|auth| auth.scheme == "digest") {
             log::warn!(
                 "\"auth\" with digest sends the password as it is: without \"tls\", all on the way can read it"
             );
         }
-        if let Some(file) = &self.tls_key_file
+        if let Some(file) = &self.tls.key_file
             && fs::metadata(file).is_ok_and(|file| file.permissions().mode() & 0o004 != 0)
         {
             let file = file.to_string_lossy();
@@ -472,20 +480,14 @@ impl Config {
         }
     }
 
-    /// What a cache's synchroniser is made with.
+    /// How a session's servers are made to catch up.
     pub(crate) fn sync_mode(&self) -> SyncMode {
         self.sync_mode
     }
 
+    /// What a cache's synchroniser is made with.
     pub(crate) fn options(&self) -> Options {
-        Options {
-            create_root: self.create_root,
-            limit_nodes: self.limit_nodes,
-            limit_bytes: self.limit_bytes,
-            limit_path: self.limit_path,
-            audit_interval: self.audit_interval,
-            pace: Pace::default(),
-        }
+        self.options.clone()
     }
 
     pub(crate) fn capacity(&self) -> Capacity {
@@ -504,192 +506,4 @@ impl Default for Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Status;
-
-    impl Scope {
-        fn name(self) -> &'static str {
-            match self {
-                Scope::Client => "client",
-                Scope::Cache => "cache",
-                Scope::Queue => "queue",
-                Scope::CacheAndQueue => "cache, queue",
-            }
-        }
-    }
-
-    /// `docs/configuration.md`.
-    fn reference() -> String {
-        let mut text = String::from(
-            "# Configuration\n\n\
-             Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients, caches and queues: each\n\
-             reads its own and ignores the others. An unknown key or a value that is not taken is\n\
-             `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
-             Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n\n\
-             | key | default | for | takes | what it is |\n|---|---|---|---|---|\n",
-        );
-        for Key { name, default, scope, value, purpose } in KEYS {
-            let default = default.map_or("none".to_owned(), |default| format!("`{default}`"));
-            let (scope, takes) = (scope.name(), value.takes());
-            text.push_str(&format!("| `{name}` | {default} | {scope} | {takes} | {purpose} |\n"));
-        }
-        text
-    }
-
-    /// The keys as the documentation of `tc_config_set` lists them.
-    fn summary() -> String {
-        KEYS.iter()
-            .map(|Key { name, default, scope, purpose, .. }| {
-                let purpose = purpose.replace('`', "");
-                let default = default.map_or("none".to_owned(), |default| format!("default {default}"));
-                format!("/// - `{name}` ({}, {default}): {purpose}\n", scope.name())
-            })
-            .collect()
-    }
-
-    #[test]
-    fn the_documentation_of_all_keys_is_up_to_date() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
-        if std::env::var_os("TREECACHE_BLESS").is_some() {
-            std::fs::write(file, reference()).unwrap();
-        }
-        let committed = std::fs::read_to_string(file).unwrap_or_default();
-        assert!(committed == reference(), "{file} is stale: run with TREECACHE_BLESS=1");
-        assert!(
-            include_str!("ffi/config.rs").contains(&summary()),
-            "the documentation of tc_config_set must list the keys as\n{}",
-            summary()
-        );
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_table() {
-        let config = Config::new();
-        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
-        assert_eq!(settings.session_timeout, Duration::from_secs(10));
-        assert_eq!(settings.resolve_timeout, Duration::from_secs(15));
-        assert_eq!(settings.connect_timeout, Duration::from_secs(3));
-        assert_eq!(settings.limit_frame, 128 << 20);
-        assert_eq!(config.sync_mode(), SyncMode::Barrier);
-        assert!(settings.auth.is_empty() && settings.sasl.is_none());
-        assert!(config.tls().unwrap().is_none());
-        let options = config.options();
-        assert!(options.create_root);
-        assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
-        assert_eq!(options.audit_interval, Duration::from_secs(600));
-        assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
-    }
-
-    #[test]
-    fn keys_reach_the_settings_they_name() {
-        let mut config = Config::new();
-        for (key, value) in [
-            ("session.timeout.ms", "4000"),
-            ("resolve.timeout.ms", "7000"),
-            ("connect.timeout.ms", "500"),
-            ("auth", "digest:user:pass:word"),
-            ("auth", "ip:"),
-            ("sasl.mechanism", "DIGEST-MD5"),
-            ("sasl.username", "bob"),
-            ("sasl.password", "hunter2"),
-            ("root.create", "false"),
-            ("limit.nodes", "7"),
-            ("limit.bytes", "8"),
-            ("limit.path.bytes", "9"),
-            ("limit.frame.bytes", "2147483647"),
-            ("sync.mode", "sync"),
-            ("audit.interval.ms", "0"),
-            ("events.capacity", "1"),
-            ("events.bytes", "2"),
-        ] {
-            config.set(key, value).unwrap();
-        }
-        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
-        assert_eq!(settings.session_timeout, Duration::from_secs(4));
-        assert_eq!(settings.resolve_timeout, Duration::from_secs(7));
-        assert_eq!(settings.connect_timeout, Duration::from_millis(500));
-        let auth: Vec<_> =
-            settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();
-        assert_eq!(auth, [("digest", "user:pass:word"), ("ip", "")]);
-        let sasl = settings.sasl.map(|sasl| (sasl.username, sasl.password.expose().to_owned()));
-        assert_eq!(sasl, Some(("bob".to_owned(), "hunter2".to_owned())));
-        let options = config.options();
-        assert!(!options.create_root);
-        assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
-        assert_eq!(settings.limit_frame, i32::MAX as usize);
-        assert_eq!(options.audit_interval, Duration::ZERO);
-        assert_eq!(config.capacity(), Capacity { events: 1, bytes: 2 });
-    }
-
-    #[test]
-    fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
-        let mut config = Config::new();
-        for (key, value) in [
-            ("session.timeout", "1"),
-            ("", "1"),
-            ("session.timeout.ms", "99"),
-            ("session.timeout.ms", "86400001"),
-            ("session.timeout.ms", "-1"),
-            ("session.timeout.ms", "+5000"),
-            ("session.timeout.ms", "5s"),
-            ("session.timeout.ms", ""),
-            ("limit.nodes", "99999999999999999999999"),
-            ("limit.path.bytes", "0"),
-            ("limit.path.bytes", "65537"),
-            ("limit.frame.bytes", "1048575"),
-            ("limit.frame.bytes", "2147483648"),
-            ("events.capacity", "0"),
-            ("events.bytes", "0"),
-            ("root.create", "yes"),
-            ("sasl.mechanism", "GSSAPI"),
-            ("sasl.username", ""),
-            ("tls", "yes"),
-            ("tls.ca.file", ""),
-        ] {
-            let error = config.set(key, value).unwrap_err();
-            assert_eq!(error.status(), Status::InvalidArgument);
-            let message = error.to_string();
-            assert!(message.contains(&format!("{key:?}")), "{message}");
-            assert!(
-                key == "session.timeout" || key.is_empty() || message.contains(&format!("{value:?}")),
-                "{message}"
-            );
-        }
-        let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
-        assert_eq!(settings.session_timeout, Duration::from_secs(10));
-    }
-
-    #[test]
-    fn sasl_needs_all_that_belongs_to_it() {
-        let all = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "bob"), ("sasl.password", "hunter2")];
-        for missing in 0..all.len() {
-            let mut config = Config::new();
-            for (key, value) in all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, set)| set) {
-                config.set(key, value).unwrap();
-            }
-            let error = config.settings(Hosts::parse("localhost").unwrap()).unwrap_err();
-            assert_eq!(error.status(), Status::InvalidArgument);
-            assert!(error.to_string().contains(all[missing].0) && !error.to_string().contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn no_secret_is_shown() {
-        let mut config = Config::new();
-        config.set("auth", "digest:me:secret").unwrap();
-        config.set("sasl.password", "hunter2").unwrap();
-        let shown = format!("{config:?} {config:#?}");
-        assert!(!shown.contains("hunter2") && !shown.contains("secret"), "{shown}");
-        let refused = config.set("sasl.password", "").unwrap_err().to_string();
-        assert!(refused.contains("sasl.password"), "{refused}");
-    }
-
-    #[test]
-    fn a_refused_credential_is_not_repeated() {
-        for secret in ["hunter2", ":hunter2"] {
-            let message = Config::new().set("auth", secret).unwrap_err().to_string();
-            assert!(message.contains("auth") && !message.contains("hunter2"), "{message}");
-        }
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ impl Snapshot {
 
     /// Whether no node can be read.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.version.tree.is_empty()
     }
 
     /// The node at `path`.

@@ -5,7 +5,7 @@ use crate::stat::{Stat, Zxid};
 
 /// Reads records from a frame, borrowing from it.
 #[derive(Clone)]
-pub struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
     /// What is being read, for the error.
     what: &'static str,
@@ -13,18 +13,13 @@ pub struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Begins at the start of `bytes`. `what` names the record, for the error where it is malformed.
-    pub fn new(bytes: &'a [u8], what: &'static str) -> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8], what: &'static str) -> Reader<'a> {
         Reader { rest: bytes, what }
     }
 
     /// The error that says that the record which is being read is not what the protocol says.
-    pub fn malformed(&self) -> Malformed {
+    pub(super) fn malformed(&self) -> Malformed {
         Malformed { what: self.what }
-    }
-
-    /// The bytes that have not been read yet.
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
@@ -34,22 +29,22 @@ impl<'a> Reader<'a> {
     }
 
     /// One byte: everything but 0 is `true`.
-    pub fn bool(&mut self) -> Result<bool, Malformed> {
+    pub(super) fn bool(&mut self) -> Result<bool, Malformed> {
         Ok(self.take::<1>()?[0] != 0)
     }
 
     /// Jute's `int`: four bytes.
-    pub fn i32(&mut self) -> Result<i32, Malformed> {
+    pub(super) fn i32(&mut self) -> Result<i32, Malformed> {
         Ok(i32::from_be_bytes(self.take()?))
     }
 
     /// Jute's `long`: eight bytes.
-    pub fn i64(&mut self) -> Result<i64, Malformed> {
+    pub(super) fn i64(&mut self) -> Result<i64, Malformed> {
         Ok(i64::from_be_bytes(self.take()?))
     }
 
     /// A buffer; ZooKeeper's NULL (length -1) reads as empty.
-    pub fn buffer(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(super) fn buffer(&mut self) -> Result<&'a [u8], Malformed> {
         let len = match self.i32()? {
             -1 => 0,
             len => usize::try_from(len).map_err(|_| self.malformed())?,
@@ -60,13 +55,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Jute's `ustring`: a buffer in UTF-8. ZooKeeper's NULL reads as empty.
-    pub fn string(&mut self) -> Result<&'a str, Malformed> {
+    pub(super) fn string(&mut self) -> Result<&'a str, Malformed> {
         let bytes = self.buffer()?;
         std::str::from_utf8(bytes).map_err(|_| self.malformed())
     }
 
     /// A vector of strings behind their count. ZooKeeper's NULL (count -1) reads as empty.
-    pub fn strings(&mut self) -> Result<Vec<&'a str>, Malformed> {
+    pub(super) fn strings(&mut self) -> Result<Vec<&'a str>, Malformed> {
         let count = match self.i32()? {
             -1 => 0,
             count => usize::try_from(count).map_err(|_| self.malformed())?,
@@ -79,12 +74,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A transaction id: a `long`, taken as it is.
-    pub fn zxid(&mut self) -> Result<Zxid, Malformed> {
+    pub(super) fn zxid(&mut self) -> Result<Zxid, Malformed> {
         self.i64().map(Zxid)
     }
 
     /// ZooKeeper's `Stat`, which takes 68 bytes.
-    pub fn stat(&mut self) -> Result<Stat, Malformed> {
+    pub(super) fn stat(&mut self) -> Result<Stat, Malformed> {
         Ok(Stat {
             czxid: self.zxid()?,
             mzxid: self.zxid()?,

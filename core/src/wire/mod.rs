@@ -10,7 +10,6 @@ mod opcode;
 mod records;
 mod request;
 
-pub use codec::Reader;
 pub use error::{Malformed, ServerError};
 pub use frame::{FrameDecoder, FrameTooLong, MAX_CONNECT_RESPONSE, MAX_SASL_REPLY};
 pub use records::{

@@ -452,7 +452,7 @@ impl Synchroniser {
         self.evidence = None;
         self.undated_newest = Zxid(0);
         self.begun = false;
-        self.rebuilding = !self.published.tree.is_empty();
+        self.rebuilding = self.published.tree.has_root();
         (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
     }
 

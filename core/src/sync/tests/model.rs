@@ -664,7 +664,7 @@ impl World {
 
     /// Whether nothing was published yet that has a node in it.
     pub(super) fn told_nothing(&self) -> bool {
-        self.versions.last().is_none_or(|version| version.tree.is_empty())
+        self.versions.last().is_none_or(|version| !version.tree.has_root())
     }
 
     pub(super) fn faults(&self) -> usize {
