@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::events::{Dispatcher, Feed};
+use crate::events::{Dispatcher, Listeners};
 use crate::health::Health;
 use crate::net::{CacheSink, Connection, IoThread};
 use crate::path::NodePath;
@@ -18,7 +18,7 @@ pub(crate) struct ClientShared {
     pub(crate) io: Arc<dyn Io>,
     pub(crate) dispatcher: Dispatcher,
     /// Those of the client itself.
-    pub(crate) faults: Arc<Feed>,
+    pub(crate) faults: Arc<Listeners>,
     pub(crate) closed: AtomicBool,
     pub(crate) last_cache: AtomicU64,
 }

@@ -19,6 +19,7 @@ use super::log::*;
 use super::node::*;
 use super::queue::*;
 use super::snapshot::*;
+use super::state::*;
 use super::stats::*;
 use super::status::*;
 use super::walk::*;
