@@ -891,10 +891,10 @@ class snapshot : public detail::readable<snapshot> {
     {
         tc_walk *out = nullptr;
         const std::int32_t status = tc_walk_new(native_handle(), path.c_str(), &out);
-        result<treecache::subtree> subtree = detail::take<treecache::subtree>(status, out);
-        if (subtree && !(subtree->begin() != subtree->end())) // its first node is there, and may not be read
+        result<treecache::subtree> nodes = detail::take<treecache::subtree>(status, out);
+        if (nodes && nodes->begin() == nodes->end()) // the first one is there, and may not be read
             return detail::failure(TC_ERR_NO_PERMISSION);
-        return subtree;
+        return nodes;
     }
 
 #if TREECACHE_EXCEPTIONS
