@@ -1061,7 +1061,7 @@ static void a_walk_has_what_may_not_be_read_and_outlives_its_snapshot(void)
 
     const tc_visit *visit = NULL;
     CHECK_OK(tc_walk_next(begun, &visit));
-    CHECK(strcmp(visit->name, "c") == 0 && visit->node->stat.num_children == 4);
+    CHECK(strcmp(visit->name, "c") == 0 && visit->node->stat.num_children >= 4);
     tc_walk_free(begun); /* in the middle */
     tc_walk_free(still);
     tc_walk_free(skipping);
