@@ -32,13 +32,20 @@
  * grow at their end: do not allocate, copy or compare them by size. New codes, events and keys may be added.
  */
 
-
 #ifndef TC_TREECACHE_H
 #define TC_TREECACHE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- Library ------------------------------------------------------------------------------------------------- */
+
+/* What is one for the whole process. */
 
 /**
  * Major version of this header. The library's own is `tc_version`.
@@ -54,6 +61,40 @@
  * Patch version of this header.
  */
 #define TC_VERSION_PATCH 0
+
+/**
+ * Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
+ * called on whatever thread has something to log, on several at once, and must not call any `tc_` function; never within
+ * itself: what is logged there all the same goes nowhere.
+ */
+typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
+
+/**
+ * Returns the library's version, e.g. "0.1.0".
+ *
+ * The string is the library's and is never freed. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+const char *tc_version(void);
+
+/**
+ * Sends the log lines of all clients in this process to a function. Off by default.
+ *
+ * `level`: the least important lines that are wanted, 3 (errors) to 7 (everything); 5 is as 4. `fn`: called with each
+ * line; NULL switches logging off. `user`: passed to `fn` as it is; stays the caller's.
+ *
+ * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
+ * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_WOULD_DEADLOCK in `fn`; TC_ERR_STATE when a Rust program has
+ * set a logger of its own, and in the child of a fork that came while a line was being logged. Since 0.1.0.
+ */
+int32_t tc_log_set(int32_t level,
+                   tc_log_fn fn,
+                   void *user);
+
+/* --- Status codes -------------------------------------------------------------------------------------------- */
+
+/* What functions return, and what faults carry. */
 
 /**
  * Done.
@@ -152,97 +193,21 @@
 #define TC_ERR_INTERRUPTED -18
 
 /**
- * A node appeared. `data` and `stat` are the node's.
+ * Returns the name of a status code, e.g. "TC_ERR_NO_NODE"; "TC_ERR_UNKNOWN" for a number that is none.
+ *
+ * Never NULL. The string is the library's and is never freed. Any thread; never blocks; callbacks may call it.
+ * Since 0.1.0.
  */
-#define TC_EVENT_NODE_ADDED 0
+const char *tc_status_name(int32_t status);
 
-/**
- * A node's data changed. `data` and `stat` are the new ones, `old_data` and `old_stat` those before.
- */
-#define TC_EVENT_NODE_UPDATED 1
+/* --- Configuration ------------------------------------------------------------------------------------------- */
 
-/**
- * A node went. `data` and `stat` are the last known ones.
- */
-#define TC_EVENT_NODE_REMOVED 2
-
-/**
- * Disconnected. Reads go on being served.
- */
-#define TC_EVENT_CONNECTION_SUSPENDED 3
-
-/**
- * Connected again. What changed meanwhile follows, then IN_STEP (and INITIALIZED after LOST).
- */
-#define TC_EVENT_CONNECTION_RECONNECTED 4
-
-/**
- * The session is lost, or the client was freed. A new session is made by itself.
- */
-#define TC_EVENT_CONNECTION_LOST 5
-
-/**
- * The first load is complete; again after each LOST, once the tree is verified.
- */
-#define TC_EVENT_INITIALIZED 6
-
-/**
- * The tree was loaded or verified on this connection, and the version told last is a cut.
- */
-#define TC_EVENT_IN_STEP 7
-
-/**
- * In `flags`: the last event of a published version. What came since the last one with this flag may be applied as
- * one.
- */
-#define TC_EVENT_LAST_OF_VERSION 1
-
-/**
- * A visitor's answer: go on.
- */
-#define TC_WALK_CONTINUE 0
-
-/**
- * A visitor's answer: go on, but not below this node.
- */
-#define TC_WALK_SKIP_CHILDREN 1
-
-/**
- * An in-memory copy of the subtree at one path.
- */
-typedef struct tc_cache tc_cache;
-
-/**
- * One session with a ZooKeeper ensemble, shared by any number of caches.
- */
-typedef struct tc_client tc_client;
+/* Settings for what is made with them, by key, and why a call failed. */
 
 /**
  * Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
  */
 typedef struct tc_config tc_config;
-
-/**
- * One event or fault that was taken out of a queue. Independent of queue and cache. Freed with `tc_item_free`.
- */
-typedef struct tc_item tc_item;
-
-/**
- * What a cache has to tell, to be taken out by the program's own threads when they like to.
- */
-typedef struct tc_queue tc_queue;
-
-/**
- * The tree of a cache as it was at one moment; never changed, and independent of the cache.
- */
-typedef struct tc_snapshot tc_snapshot;
-
-/**
- * Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
- * called on whatever thread has something to log, on several at once, and must not call any `tc_` function; never within
- * itself: what is logged there all the same goes nowhere.
- */
-typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
 
 /**
  * Why a call failed. Freed with `tc_error_free`, together with all it points to. Later versions may add fields at its
@@ -267,6 +232,78 @@ typedef struct tc_error {
      */
     const char *message;
 } tc_error;
+
+/**
+ * Makes a configuration with every key at its default. Free it with `tc_config_free`.
+ *
+ * NULL only on a defect in the library. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+struct tc_config *tc_config_new(void);
+
+/**
+ * Sets one key of a configuration. `key` and `value` are copied.
+ *
+ * One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
+ *
+ * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
+ * - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
+ * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server, from where there is an address; grows, while attempts fail by it, up to two thirds of session.timeout.ms
+ * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+ * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
+ * - `sasl.username` (client, none): who the session is, for SASL
+ * - `sasl.password` (client, none): the password to sasl.username
+ * - `tls` (client, default false): connect with TLS; needs tls.ca.file
+ * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
+ * - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
+ * - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
+ * - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
+ * - `root.create` (cache, default true): create the root and its parents on start when they are missing
+ * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+ * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+ * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
+ * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
+ * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
+ * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
+ * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
+ * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
+ * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
+ *
+ * Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, an unknown key or a value that it does not take: nothing is changed, and
+ * a log line says which (never a credential), and `tc_config_get_error`. Since 0.1.0.
+ */
+int32_t tc_config_set(struct tc_config *config,
+                      const char *key,
+                      const char *value);
+
+/**
+ * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
+ * `tc_queue_open`.
+ *
+ * `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
+ * none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
+ * callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_config_get_error(const struct tc_config *config,
+                            const struct tc_error **out);
+
+/**
+ * Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_error_free(const struct tc_error *error);
+
+/**
+ * Frees a configuration; NULL does nothing. Not while another thread uses it. Never blocks; callbacks may call it.
+ * Since 0.1.0.
+ */
+void tc_config_free(struct tc_config *config);
+
+/* --- Fault --------------------------------------------------------------------------------------------------- */
+
+/* What goes wrong in the background. */
 
 /**
  * Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
@@ -304,117 +341,205 @@ typedef void (*tc_fault_fn)(const struct tc_fault *fault, void *user);
  */
 typedef void (*tc_user_free_fn)(void *user);
 
-/**
- * ZooKeeper's Stat of a node. Its layout will never change.
- */
-typedef struct tc_stat {
-    /**
-     * zxid of the creation: two nodes of one path are the same node only if this is equal.
-     */
-    int64_t czxid;
-    /**
-     * zxid of the last change of the data.
-     */
-    int64_t mzxid;
-    /**
-     * Time of the creation, in ms since the Unix epoch.
-     */
-    int64_t ctime;
-    /**
-     * Time of the last change of the data, in ms since the Unix epoch.
-     */
-    int64_t mtime;
-    /**
-     * Number of changes of the data since the creation.
-     */
-    int32_t version;
-    /**
-     * Number of children created plus children deleted since the creation.
-     */
-    int32_t cversion;
-    /**
-     * Number of changes of the ACL. ZooKeeper does not notify of these: as of the last read.
-     */
-    int32_t aversion;
-    /**
-     * The session an ephemeral node belongs to, else 0.
-     */
-    int64_t ephemeral_owner;
-    /**
-     * Length of the data in bytes.
-     */
-    int32_t data_length;
-    /**
-     * Number of children.
-     */
-    int32_t num_children;
-    /**
-     * zxid of the last creation or deletion of a child.
-     */
-    int64_t pzxid;
-} tc_stat;
+/* --- Client -------------------------------------------------------------------------------------------------- */
+
+/* A session with an ensemble. Caches are made from it. */
 
 /**
- * A node as it was when it was read; never changed, and independent of the cache. Freed with `tc_node_free`.
- * Later versions may add fields at its end.
+ * One session with a ZooKeeper ensemble, shared by any number of caches.
  */
-typedef struct tc_node {
-    /**
-     * The data; not NUL-terminated. Valid until the node is freed.
-     */
-    const uint8_t *data;
-    /**
-     * Length of the data in bytes; 0 also where ZooKeeper has no data.
-     */
-    size_t data_len;
-    /**
-     * The node's Stat.
-     */
-    struct tc_stat stat;
-} tc_node;
+typedef struct tc_client tc_client;
 
 /**
- * The names of a node's children as they were when read, sorted by their bytes. Independent of the cache. Freed with
- * `tc_children_free`, together with all it points to. Later versions may add fields at its end.
+ * Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
+ *
+ * `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets
+ * ("[fe80::1%eth0]:2181"), the chroot stands once, behind the last server, and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
+ * is not used after the call. `out`: receives the client; free it with `tc_client_free`.
+ *
+ * Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks
+ * may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need, and
+ * files that cannot be used, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
+ * file descriptor left, with the reason in the log. Since 0.1.0.
  */
-typedef struct tc_children {
-    /**
-     * How many there are.
-     */
-    size_t len;
-    /**
-     * Their names, each NUL-terminated.
-     */
-    const char *const *names;
-    /**
-     * The length of each name in bytes, without its NUL.
-     */
-    const size_t *name_lens;
-} tc_children;
+int32_t tc_client_new(const char *hosts,
+                      const struct tc_config *config,
+                      struct tc_client **out);
 
 /**
- * A node's children, with their data, as they were when read, sorted by the bytes of their names. Independent of the
- * cache. Freed with `tc_children_data_free`, together with all it points to. Later versions may add fields at its
- * end.
+ * Adds a function that is told the faults of the session, until the client is freed.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for
+ * `tc_client_unlisten`. Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
  */
-typedef struct tc_children_data {
-    /**
-     * How many there are.
-     */
-    size_t len;
-    /**
-     * Their names, each NUL-terminated.
-     */
-    const char *const *names;
-    /**
-     * The length of each name in bytes, without its NUL.
-     */
-    const size_t *name_lens;
-    /**
-     * Their nodes; lent, not to be freed one by one. NULL for one that the session may not read.
-     */
-    const struct tc_node *const *nodes;
-} tc_children_data;
+int32_t tc_client_listen_fault(struct tc_client *client,
+                               tc_fault_fn fn,
+                               void *user,
+                               tc_user_free_fn user_free,
+                               uint64_t *listener);
+
+/**
+ * Removes a fault listener of the client. None of its calls starts after this has returned; one may be running, and its
+ * `user` is freed when it has returned.
+ *
+ * Never waits. Any thread; callbacks may call it, also on themselves.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; where it is refused (TC_ERR_PANIC, TC_ERR_STATE), the
+ * listener goes when the client is freed. Since 0.2.0.
+ */
+int32_t tc_client_unlisten(struct tc_client *client,
+                           uint64_t listener);
+
+/**
+ * Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
+ * CONNECTION_LOST; each is still to be freed.
+ *
+ * Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
+ * latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
+ * return, also unless called from a callback. Not while another thread uses the client; callbacks may call it. In the
+ * child of a fork the server is told nothing, and the session goes on in the parent. Since 0.1.0.
+ */
+void tc_client_free(struct tc_client *client);
+
+/* --- Cache --------------------------------------------------------------------------------------------------- */
+
+/* An in-memory copy of a subtree, and its life. */
+
+/**
+ * An in-memory copy of the subtree at one path.
+ */
+typedef struct tc_cache tc_cache;
+
+/**
+ * Makes a cache of the subtree at `path`. Nothing is read before `tc_start`.
+ *
+ * `path`: absolute, relative to the client's chroot; copied. `config`: NULL for the defaults; stays the caller's, and
+ * is not used after the call. `out`: receives the cache; free it with `tc_free`. The client may be freed first.
+ *
+ * Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, a malformed path or one longer than `limit.path.bytes`. Since 0.1.0.
+ */
+int32_t tc_new(struct tc_client *client,
+               const char *path,
+               const struct tc_config *config,
+               struct tc_cache **out);
+
+/**
+ * Begins to load and follow the tree.
+ *
+ * Returns at once: `tc_wait_initialized` waits, the INITIALIZED event tells. Any thread; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_STATE when it was started before; TC_ERR_CLOSED when the cache is
+ * closed or its client freed. Since 0.1.0.
+ */
+int32_t tc_start(struct tc_cache *cache);
+
+/**
+ * Waits until the first load is complete (and, after the session was lost, until the tree is verified).
+ *
+ * `timeout_ms`: how long at most, in ms; -1 for no limit, 0 to ask only. Any thread; blocks as said; not from a
+ * callback.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_WOULD_DEADLOCK in a
+ * callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the cache is closed or its client freed, also while
+ * waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another status that a fault was told with, when the load
+ * cannot succeed as things stand. Since 0.1.0.
+ */
+int32_t tc_wait_initialized(struct tc_cache *cache,
+                            int32_t timeout_ms);
+
+/**
+ * Returns whether the first load is complete (and, after the session was lost, the tree verified): what
+ * `tc_wait_initialized` says with a timeout of 0, but in a callback too. False for NULL and for a cache that is closed
+ * or of no use any more.
+ *
+ * Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+bool tc_is_initialized(const struct tc_cache *cache);
+
+/**
+ * Waits until all can be read that was committed before the call, by whomever, through whatever server.
+ *
+ * Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
+ * a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
+ * load it waits for that. Calls at the same time share few requests. With the client key `sync.mode=sync` it is
+ * ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early. What it does not
+ * promise: docs/semantics.md.
+ *
+ * `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
+ * a callback.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_CONNECTION when there
+ * is no connection (at once), when it is lost while waiting, or when the server answers with an error (one that is too
+ * busy is asked again); TC_ERR_WOULD_DEADLOCK in a callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the
+ * cache is closed or its client freed, also while waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another
+ * status that a fault was told with, when no cut can come as things stand. Since 0.1.0.
+ */
+int32_t tc_sync(struct tc_cache *cache,
+                int32_t timeout_ms);
+
+/**
+ * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
+ * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+ *
+ * Never waits. Any thread; callbacks may call it. A second call does nothing.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_close(struct tc_cache *cache);
+
+/**
+ * Closes the cache and frees it; NULL does nothing. Nodes, children and snapshots that were handed out stay valid.
+ *
+ * Waits for a running callback of this cache, except when called from a callback: then the callback's `user` is freed
+ * when it has returned. When the last of a client and its caches is freed, its threads have ended on return, also
+ * unless called from a callback. Not while another thread uses the cache; callbacks may call it. Since 0.1.0.
+ */
+void tc_free(struct tc_cache *cache);
+
+/* --- State --------------------------------------------------------------------------------------------------- */
+
+/* How a cache stands to the server. */
+
+/**
+ * Not started.
+ */
+#define TC_STATE_LATENT 0
+
+/**
+ * The first load is under way, or waits for the connection.
+ */
+#define TC_STATE_LOADING 1
+
+/**
+ * Nothing is known to be outstanding, as of the last contact.
+ */
+#define TC_STATE_IN_STEP 2
+
+/**
+ * Connected, verifying or following.
+ */
+#define TC_STATE_CATCHING_UP 3
+
+/**
+ * Disconnected; the session may still live.
+ */
+#define TC_STATE_SUSPENDED 4
+
+/**
+ * The session is lost; a new one is being made, unless the client was freed.
+ */
+#define TC_STATE_LOST 5
+
+/**
+ * Closed, or stopped by a limit.
+ */
+#define TC_STATE_CLOSED 6
 
 /**
  * How a cache stands to the server: a TC_STATE_ number.
@@ -494,6 +619,260 @@ typedef struct tc_stats {
 } tc_stats;
 
 /**
+ * Tells how the cache stands to the server.
+ *
+ * `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
+ * before the first. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_get_state(const struct tc_cache *cache,
+                     tc_state *state,
+                     int64_t *age_ms);
+
+/**
+ * Tells how the cache stands, and what it and its client have done, in numbers.
+ *
+ * `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
+ * the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_get_stats(const struct tc_cache *cache,
+                     const struct tc_stats **out);
+
+/**
+ * Frees stats; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_stats_free(const struct tc_stats *stats);
+
+/* --- Node ---------------------------------------------------------------------------------------------------- */
+
+/* Data and Stat, of the newest version, from memory. */
+
+/**
+ * ZooKeeper's Stat of a node. Its layout will never change.
+ */
+typedef struct tc_stat {
+    /**
+     * zxid of the creation: two nodes of one path are the same node only if this is equal.
+     */
+    int64_t czxid;
+    /**
+     * zxid of the last change of the data.
+     */
+    int64_t mzxid;
+    /**
+     * Time of the creation, in ms since the Unix epoch.
+     */
+    int64_t ctime;
+    /**
+     * Time of the last change of the data, in ms since the Unix epoch.
+     */
+    int64_t mtime;
+    /**
+     * Number of changes of the data since the creation.
+     */
+    int32_t version;
+    /**
+     * Number of children created plus children deleted since the creation.
+     */
+    int32_t cversion;
+    /**
+     * Number of changes of the ACL. ZooKeeper does not notify of these: as of the last read.
+     */
+    int32_t aversion;
+    /**
+     * The session an ephemeral node belongs to, else 0.
+     */
+    int64_t ephemeral_owner;
+    /**
+     * Length of the data in bytes.
+     */
+    int32_t data_length;
+    /**
+     * Number of children.
+     */
+    int32_t num_children;
+    /**
+     * zxid of the last creation or deletion of a child.
+     */
+    int64_t pzxid;
+} tc_stat;
+
+/**
+ * A node as it was when it was read; never changed, and independent of the cache. Freed with `tc_node_free`.
+ * Later versions may add fields at its end.
+ */
+typedef struct tc_node {
+    /**
+     * The data; not NUL-terminated. Valid until the node is freed.
+     */
+    const uint8_t *data;
+    /**
+     * Length of the data in bytes; 0 also where ZooKeeper has no data.
+     */
+    size_t data_len;
+    /**
+     * The node's Stat.
+     */
+    struct tc_stat stat;
+} tc_node;
+
+/**
+ * Reads a node from memory.
+ *
+ * `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. While disconnected, the last
+ * known node is returned.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
+ * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
+ */
+int32_t tc_get_data(const struct tc_cache *cache,
+                    const char *path,
+                    const struct tc_node **out);
+
+/**
+ * Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
+ * lent to a visitor. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_node_free(const struct tc_node *node);
+
+/* --- Children ------------------------------------------------------------------------------------------------ */
+
+/* The children of a node, with their data or without, of the newest version, from memory. */
+
+/**
+ * The names of a node's children as they were when read, sorted by their bytes. Independent of the cache. Freed with
+ * `tc_children_free`, together with all it points to. Later versions may add fields at its end.
+ */
+typedef struct tc_children {
+    /**
+     * How many there are.
+     */
+    size_t len;
+    /**
+     * Their names, each NUL-terminated.
+     */
+    const char *const *names;
+    /**
+     * The length of each name in bytes, without its NUL.
+     */
+    const size_t *name_lens;
+} tc_children;
+
+/**
+ * A node's children, with their data, as they were when read, sorted by the bytes of their names. Independent of the
+ * cache. Freed with `tc_children_data_free`, together with all it points to. Later versions may add fields at its
+ * end.
+ */
+typedef struct tc_children_data {
+    /**
+     * How many there are.
+     */
+    size_t len;
+    /**
+     * Their names, each NUL-terminated.
+     */
+    const char *const *names;
+    /**
+     * The length of each name in bytes, without its NUL.
+     */
+    const size_t *name_lens;
+    /**
+     * Their nodes; lent, not to be freed one by one. NULL for one that the session may not read.
+     */
+    const struct tc_node *const *nodes;
+} tc_children_data;
+
+/**
+ * Reads the names of a node's children from memory. A child that the session may not read is among them.
+ *
+ * `path`: absolute, as in events. `out`: receives the names; free them with `tc_children_free`.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: as `tc_get_data`. Since 0.1.0.
+ */
+int32_t tc_get_children(const struct tc_cache *cache, const char *path, const struct tc_children **out);
+
+/**
+ * Reads a node's children and their data from memory, all of one version of the tree. A child that the session may not
+ * read is among them, without its data.
+ *
+ * `path`: absolute, as in events. `out`: receives the children; free them with `tc_children_data_free`.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: as `tc_get_data`. Since 0.1.0.
+ */
+int32_t tc_get_children_data(const struct tc_cache *cache,
+                             const char *path,
+                             const struct tc_children_data **out);
+
+/**
+ * Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_children_free(const struct tc_children *children);
+
+/**
+ * Frees children with their data; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_children_data_free(const struct tc_children_data *children);
+
+/* --- Event --------------------------------------------------------------------------------------------------- */
+
+/* What a listener is told, and what comes out of a queue. */
+
+/**
+ * A node appeared. `data` and `stat` are the node's.
+ */
+#define TC_EVENT_NODE_ADDED 0
+
+/**
+ * A node's data changed. `data` and `stat` are the new ones, `old_data` and `old_stat` those before.
+ */
+#define TC_EVENT_NODE_UPDATED 1
+
+/**
+ * A node went. `data` and `stat` are the last known ones.
+ */
+#define TC_EVENT_NODE_REMOVED 2
+
+/**
+ * Disconnected. Reads go on being served.
+ */
+#define TC_EVENT_CONNECTION_SUSPENDED 3
+
+/**
+ * Connected again. What changed meanwhile follows, then IN_STEP (and INITIALIZED after LOST).
+ */
+#define TC_EVENT_CONNECTION_RECONNECTED 4
+
+/**
+ * The session is lost, or the client was freed. A new session is made by itself.
+ */
+#define TC_EVENT_CONNECTION_LOST 5
+
+/**
+ * The first load is complete; again after each LOST, once the tree is verified.
+ */
+#define TC_EVENT_INITIALIZED 6
+
+/**
+ * The tree was loaded or verified on this connection, and the version told last is a cut.
+ */
+#define TC_EVENT_IN_STEP 7
+
+/**
+ * In `flags`: the last event of a published version. What came since the last one with this flag may be applied as
+ * one.
+ */
+#define TC_EVENT_LAST_OF_VERSION 1
+
+/**
  * Something that happened to a cache. Lent with all it points to: for the length of a callback, or by an item until
  * that is freed. What does not apply is NULL or 0. Later versions may add fields at its end.
  */
@@ -544,10 +923,24 @@ typedef struct tc_event {
     int64_t zxid;
 } tc_event;
 
+/* --- Snapshot ------------------------------------------------------------------------------------------------ */
+
+/* One version, held for as long as it is needed. */
+
 /**
- * Is told an event, on the client's callback thread.
+ * A visitor's answer: go on.
  */
-typedef void (*tc_event_fn)(const struct tc_event *event, void *user);
+#define TC_WALK_CONTINUE 0
+
+/**
+ * A visitor's answer: go on, but not below this node.
+ */
+#define TC_WALK_SKIP_CHILDREN 1
+
+/**
+ * The tree of a cache as it was at one moment; never changed, and independent of the cache.
+ */
+typedef struct tc_snapshot tc_snapshot;
 
 /**
  * Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE;
@@ -562,411 +955,6 @@ typedef int32_t (*tc_diff_fn)(const struct tc_event *change, void *user);
 typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct tc_node *node, void *user);
 
 /**
- * Not started.
- */
-#define TC_STATE_LATENT 0
-
-/**
- * The first load is under way, or waits for the connection.
- */
-#define TC_STATE_LOADING 1
-
-/**
- * Nothing is known to be outstanding, as of the last contact.
- */
-#define TC_STATE_IN_STEP 2
-
-/**
- * Connected, verifying or following.
- */
-#define TC_STATE_CATCHING_UP 3
-
-/**
- * Disconnected; the session may still live.
- */
-#define TC_STATE_SUSPENDED 4
-
-/**
- * The session is lost; a new one is being made, unless the client was freed.
- */
-#define TC_STATE_LOST 5
-
-/**
- * Closed, or stopped by a limit.
- */
-#define TC_STATE_CLOSED 6
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-/**
- * Returns the library's version, e.g. "0.1.0".
- *
- * The string is the library's and is never freed. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-const char *tc_version(void);
-
-/**
- * Returns the name of a status code, e.g. "TC_ERR_NO_NODE"; "TC_ERR_UNKNOWN" for a number that is none.
- *
- * Never NULL. The string is the library's and is never freed. Any thread; never blocks; callbacks may call it.
- * Since 0.1.0.
- */
-const char *tc_status_name(int32_t status);
-
-/**
- * Sends the log lines of all clients in this process to a function. Off by default.
- *
- * `level`: the least important lines that are wanted, 3 (errors) to 7 (everything); 5 is as 4. `fn`: called with each
- * line; NULL switches logging off. `user`: passed to `fn` as it is; stays the caller's.
- *
- * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
- * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_WOULD_DEADLOCK in `fn`; TC_ERR_STATE when a Rust program has
- * set a logger of its own, and in the child of a fork that came while a line was being logged. Since 0.1.0.
- */
-int32_t tc_log_set(int32_t level,
-                   tc_log_fn fn,
-                   void *user);
-
-/**
- * Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_error_free(const struct tc_error *error);
-
-/**
- * Makes a configuration with every key at its default. Free it with `tc_config_free`.
- *
- * NULL only on a defect in the library. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-struct tc_config *tc_config_new(void);
-
-/**
- * Sets one key of a configuration. `key` and `value` are copied.
- *
- * One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
- *
- * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
- * - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
- * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server, from where there is an address; grows, while attempts fail by it, up to two thirds of session.timeout.ms
- * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
- * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
- * - `sasl.username` (client, none): who the session is, for SASL
- * - `sasl.password` (client, none): the password to sasl.username
- * - `tls` (client, default false): connect with TLS; needs tls.ca.file
- * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
- * - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
- * - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
- * - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
- * - `root.create` (cache, default true): create the root and its parents on start when they are missing
- * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
- * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
- * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
- * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
- * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
- * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
- * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
- * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
- * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
- *
- * Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL, an unknown key or a value that it does not take: nothing is changed, and
- * a log line says which (never a credential), and `tc_config_get_error`. Since 0.1.0.
- */
-int32_t tc_config_set(struct tc_config *config,
-                      const char *key,
-                      const char *value);
-
-/**
- * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
- * `tc_queue_open`.
- *
- * `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
- * none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
- * callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
- */
-int32_t tc_config_get_error(const struct tc_config *config,
-                            const struct tc_error **out);
-
-/**
- * Frees a configuration; NULL does nothing. Not while another thread uses it. Never blocks; callbacks may call it.
- * Since 0.1.0.
- */
-void tc_config_free(struct tc_config *config);
-
-/**
- * Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
- *
- * `hosts`: "host:port,host:port/chroot", copied; the port is 2181 where none is given, IPv6 addresses are in brackets
- * ("[fe80::1%eth0]:2181"), the chroot stands once, behind the last server, and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
- * is not used after the call. `out`: receives the client; free it with `tc_client_free`.
- *
- * Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks
- * may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need, and
- * files that cannot be used, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
- * file descriptor left, with the reason in the log. Since 0.1.0.
- */
-int32_t tc_client_new(const char *hosts,
-                      const struct tc_config *config,
-                      struct tc_client **out);
-
-/**
- * Adds a function that is told the faults of the session, until the client is freed.
- *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for
- * `tc_client_unlisten`. Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Then, as always, `user_free` is called. Since 0.1.0.
- */
-int32_t tc_client_listen_fault(struct tc_client *client,
-                               tc_fault_fn fn,
-                               void *user,
-                               tc_user_free_fn user_free,
-                               uint64_t *listener);
-
-/**
- * Removes a fault listener of the client. None of its calls starts after this has returned; one may be running, and its
- * `user` is freed when it has returned.
- *
- * Never waits. Any thread; callbacks may call it, also on themselves.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; where it is refused (TC_ERR_PANIC, TC_ERR_STATE), the
- * listener goes when the client is freed. Since 0.2.0.
- */
-int32_t tc_client_unlisten(struct tc_client *client,
-                           uint64_t listener);
-
-/**
- * Ends the session and frees the client; NULL does nothing. Caches made from it stay valid to read, and see
- * CONNECTION_LOST; each is still to be freed.
- *
- * Waits at most half a second for the server's word, and for a running fault callback of this client; not for the
- * latter when called from a callback. When the last of a client and its caches is freed, its threads have ended on
- * return, also unless called from a callback. Not while another thread uses the client; callbacks may call it. In the
- * child of a fork the server is told nothing, and the session goes on in the parent. Since 0.1.0.
- */
-void tc_client_free(struct tc_client *client);
-
-/**
- * Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
- * lent to a visitor. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_node_free(const struct tc_node *node);
-
-/**
- * Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_children_free(const struct tc_children *children);
-
-/**
- * Frees children with their data; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_children_data_free(const struct tc_children_data *children);
-
-/**
- * Makes a cache of the subtree at `path`. Nothing is read before `tc_start`.
- *
- * `path`: absolute, relative to the client's chroot; copied. `config`: NULL for the defaults; stays the caller's, and
- * is not used after the call. `out`: receives the cache; free it with `tc_free`. The client may be freed first.
- *
- * Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL, a malformed path or one longer than `limit.path.bytes`. Since 0.1.0.
- */
-int32_t tc_new(struct tc_client *client,
-               const char *path,
-               const struct tc_config *config,
-               struct tc_cache **out);
-
-/**
- * Begins to load and follow the tree.
- *
- * Returns at once: `tc_wait_initialized` waits, the INITIALIZED event tells. Any thread; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_STATE when it was started before; TC_ERR_CLOSED when the cache is
- * closed or its client freed. Since 0.1.0.
- */
-int32_t tc_start(struct tc_cache *cache);
-
-/**
- * Waits until the first load is complete (and, after the session was lost, until the tree is verified).
- *
- * `timeout_ms`: how long at most, in ms; -1 for no limit, 0 to ask only. Any thread; blocks as said; not from a
- * callback.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_WOULD_DEADLOCK in a
- * callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the cache is closed or its client freed, also while
- * waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another status that a fault was told with, when the load
- * cannot succeed as things stand. Since 0.1.0.
- */
-int32_t tc_wait_initialized(struct tc_cache *cache,
-                            int32_t timeout_ms);
-
-/**
- * Returns whether the first load is complete (and, after the session was lost, the tree verified): what
- * `tc_wait_initialized` says with a timeout of 0, but in a callback too. False for NULL and for a cache that is closed
- * or of no use any more.
- *
- * Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-bool tc_is_initialized(const struct tc_cache *cache);
-
-/**
- * Waits until all can be read that was committed before the call, by whomever, through whatever server.
- *
- * Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
- * a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
- * load it waits for that. Calls at the same time share few requests. With the client key `sync.mode=sync` it is
- * ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early. What it does not
- * promise: docs/semantics.md.
- *
- * `timeout_ms`: how long at most, in ms; -1 for no limit; 0 is always too short. Any thread; blocks as said; not from
- * a callback.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or another negative timeout; TC_ERR_TIMEOUT; TC_ERR_CONNECTION when there
- * is no connection (at once), when it is lost while waiting, or when the server answers with an error (one that is too
- * busy is asked again); TC_ERR_WOULD_DEADLOCK in a callback; TC_ERR_STATE when not started; TC_ERR_CLOSED when the
- * cache is closed or its client freed, also while waiting; TC_ERR_AUTH, TC_ERR_UNSUPPORTED, TC_ERR_LIMIT or another
- * status that a fault was told with, when no cut can come as things stand. Since 0.1.0.
- */
-int32_t tc_sync(struct tc_cache *cache,
-                int32_t timeout_ms);
-
-/**
- * Tells how the cache stands to the server.
- *
- * `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
- * before the first. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
- */
-int32_t tc_get_state(const struct tc_cache *cache,
-                     tc_state *state,
-                     int64_t *age_ms);
-
-/**
- * Tells how the cache stands, and what it and its client have done, in numbers.
- *
- * `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
- * the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
- */
-int32_t tc_get_stats(const struct tc_cache *cache,
-                     const struct tc_stats **out);
-
-/**
- * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
- * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
- *
- * Never waits. Any thread; callbacks may call it. A second call does nothing.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
- */
-int32_t tc_close(struct tc_cache *cache);
-
-/**
- * Closes the cache and frees it; NULL does nothing. Nodes, children and snapshots that were handed out stay valid.
- *
- * Waits for a running callback of this cache, except when called from a callback: then the callback's `user` is freed
- * when it has returned. When the last of a client and its caches is freed, its threads have ended on return, also
- * unless called from a callback. Not while another thread uses the cache; callbacks may call it. Since 0.1.0.
- */
-void tc_free(struct tc_cache *cache);
-
-/**
- * Adds a function that is told the cache's events.
- *
- * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
- * or duplicate. Within a version removals come before additions, children are removed before their parents and added
- * after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
- * `events.bytes` bytes continues with the difference between what it saw last and the newest version.
- *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
- * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
- */
-int32_t tc_listen(struct tc_cache *cache,
-                  tc_event_fn fn,
-                  void *user,
-                  tc_user_free_fn user_free,
-                  uint64_t *listener);
-
-/**
- * Adds a function that is told what goes wrong in the background and concerns this cache.
- *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
- * Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
- */
-int32_t tc_listen_fault(struct tc_cache *cache,
-                        tc_fault_fn fn,
-                        void *user,
-                        tc_user_free_fn user_free,
-                        uint64_t *listener);
-
-/**
- * Removes a listener of either kind. None of its calls starts after this has returned; one may be running, and its
- * `user` is freed when it has returned.
- *
- * Never waits. Any thread; callbacks may call it, also on themselves.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone; where it is refused
- * (TC_ERR_PANIC, TC_ERR_STATE), the listener goes when the cache is freed. Since 0.1.0.
- */
-int32_t tc_unlisten(struct tc_cache *cache,
-                    uint64_t listener);
-
-/**
- * Reads a node from memory.
- *
- * `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. While disconnected, the last
- * known node is returned.
- *
- * Any thread, at the same time; takes no lock; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
- * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
- */
-int32_t tc_get_data(const struct tc_cache *cache,
-                    const char *path,
-                    const struct tc_node **out);
-
-/**
- * Reads the names of a node's children from memory. A child that the session may not read is among them.
- *
- * `path`: absolute, as in events. `out`: receives the names; free them with `tc_children_free`.
- *
- * Any thread, at the same time; takes no lock; callbacks may call it.
- *
- * Errors: as `tc_get_data`. Since 0.1.0.
- */
-int32_t tc_get_children(const struct tc_cache *cache, const char *path, const struct tc_children **out);
-
-/**
- * Reads a node's children and their data from memory, all of one version of the tree. A child that the session may not
- * read is among them, without its data.
- *
- * `path`: absolute, as in events. `out`: receives the children; free them with `tc_children_data_free`.
- *
- * Any thread, at the same time; takes no lock; callbacks may call it.
- *
- * Errors: as `tc_get_data`. Since 0.1.0.
- */
-int32_t tc_get_children_data(const struct tc_cache *cache,
-                             const char *path,
-                             const struct tc_children_data **out);
-
-/**
  * Takes a snapshot of the tree as it is now, in constant time.
  *
  * `out`: receives the snapshot; free it with `tc_snapshot_free`. It never changes, and is independent of the cache.
@@ -978,11 +966,6 @@ int32_t tc_get_children_data(const struct tc_cache *cache,
  */
 int32_t tc_get_snapshot(const struct tc_cache *cache,
                         const struct tc_snapshot **out);
-
-/**
- * Frees stats; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_stats_free(const struct tc_stats *stats);
 
 /**
  * Returns the zxid that the snapshot is of: a lower bound when it is not a cut, 0 before the first version and for
@@ -1081,6 +1064,74 @@ int32_t tc_snapshot_walk(const struct tc_snapshot *snapshot,
  */
 void tc_snapshot_free(const struct tc_snapshot *snapshot);
 
+/* --- Listener ------------------------------------------------------------------------------------------------ */
+
+/* Events and faults of a cache, told to a function. */
+
+/**
+ * Is told an event, on the client's callback thread.
+ */
+typedef void (*tc_event_fn)(const struct tc_event *event, void *user);
+
+/**
+ * Adds a function that is told the cache's events.
+ *
+ * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
+ * or duplicate. Within a version removals come before additions, children are removed before their parents and added
+ * after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
+ * `events.bytes` bytes continues with the difference between what it saw last and the newest version.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
+ * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_listen(struct tc_cache *cache,
+                  tc_event_fn fn,
+                  void *user,
+                  tc_user_free_fn user_free,
+                  uint64_t *listener);
+
+/**
+ * Adds a function that is told what goes wrong in the background and concerns this cache.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
+ * Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_listen_fault(struct tc_cache *cache,
+                        tc_fault_fn fn,
+                        void *user,
+                        tc_user_free_fn user_free,
+                        uint64_t *listener);
+
+/**
+ * Removes a listener of either kind. None of its calls starts after this has returned; one may be running, and its
+ * `user` is freed when it has returned.
+ *
+ * Never waits. Any thread; callbacks may call it, also on themselves.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone; where it is refused
+ * (TC_ERR_PANIC, TC_ERR_STATE), the listener goes when the cache is freed. Since 0.1.0.
+ */
+int32_t tc_unlisten(struct tc_cache *cache,
+                    uint64_t listener);
+
+/* --- Queue --------------------------------------------------------------------------------------------------- */
+
+/* Events and faults, taken out by threads of the program. */
+
+/**
+ * One event or fault that was taken out of a queue. Independent of queue and cache. Freed with `tc_item_free`.
+ */
+typedef struct tc_item tc_item;
+
+/**
+ * What a cache has to tell, to be taken out by the program's own threads when they like to.
+ */
+typedef struct tc_queue tc_queue;
+
 /**
  * Returns the event that was taken out; NULL when the item is a fault, and for NULL.
  *
@@ -1094,11 +1145,6 @@ const struct tc_event *tc_item_event(const struct tc_item *item);
  * It is lent until `tc_item_free`, with all it points to. Any thread; never blocks; callbacks may call it. Since 0.1.0.
  */
 const struct tc_fault *tc_item_fault(const struct tc_item *item);
-
-/**
- * Frees an item; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_item_free(const struct tc_item *item);
 
 /**
  * Opens a queue of the cache's events: the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then
@@ -1188,6 +1234,11 @@ int32_t tc_queue_wake(struct tc_queue *queue);
 int32_t tc_queue_close(struct tc_queue *queue);
 
 /**
+ * Frees an item; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_item_free(const struct tc_item *item);
+
+/**
  * Closes a queue and frees it, with its descriptor; NULL does nothing. Items that were taken out stay valid. Not while
  * another thread uses the queue: where one may wait, `tc_queue_close` sends it away. Never blocks; callbacks may call
  * it. Since 0.1.0.
@@ -1195,7 +1246,7 @@ int32_t tc_queue_close(struct tc_queue *queue);
 void tc_queue_free(struct tc_queue *queue);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+} // extern "C"
+#endif
 
-#endif  /* TC_TREECACHE_H */
+#endif // TC_TREECACHE_H
