@@ -15,6 +15,7 @@
 //! | `replies` | what reads find |
 //! | `reads` | what to read next: load, verification, hot paths, audit |
 //! | `publish` | versions, cuts, events, the state |
+//! | `root_creation` | whether the root is to be created, and what became of it |
 //! | `syncs` | ZooKeeper's `sync`, for those who wait for it |
 //!
 //! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
@@ -28,6 +29,7 @@ mod notifications;
 mod publish;
 mod reads;
 mod replies;
+mod root_creation;
 mod syncs;
 
 use std::collections::{HashMap, VecDeque};
@@ -36,6 +38,7 @@ use std::time::Instant;
 pub use self::syncs::Ticket;
 
 use self::reads::AUDIT_STEP;
+use self::root_creation::{Created, RootCreation};
 use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::SizeGuess;
@@ -86,18 +89,6 @@ enum AuditStep {
     At(Instant),
     /// With the next flight that has nothing better to do.
     Due,
-}
-
-/// How the creation of a missing root stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RootCreation {
-    /// Not wanted, or not wanted any more.
-    Off,
-    WhenMissing,
-    /// It is missing.
-    Due,
-    /// Asked for, not answered; the first error so far.
-    Asked(ServerError),
 }
 
 pub(super) struct Synchroniser {
@@ -190,12 +181,12 @@ impl Synchroniser {
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
-        let root_creation = if options.create_root { RootCreation::WhenMissing } else { RootCreation::Off };
         let mut synchroniser = Synchroniser {
             hides_zookeeper: root.is_root() && chroot.is_root(),
             is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
             root,
             chroot: if chroot.is_root() { 0 } else { chroot.as_str().len() },
+            root_creation: RootCreation::new(options.create_root),
             options,
             rng,
             link: Link::Never,
@@ -204,7 +195,6 @@ impl Synchroniser {
             complete: false,
             rebuilding: false,
             stopped: false,
-            root_creation,
             tree: Tree::default(),
             unread: Unread::default(),
             verification: Verification::Done,
@@ -251,11 +241,24 @@ impl Synchroniser {
     /// Whether the root is to be created now: ask the server for it and its parents, and answer with
     /// [`handle_created`](Self::handle_created) for each.
     pub(super) fn take_root_creation(&mut self) -> bool {
-        let is_due = self.root_creation == RootCreation::Due;
-        if is_due {
-            self.root_creation = RootCreation::Asked(ServerError::OK);
+        self.root_creation.take_due()
+    }
+
+    /// A reply to one of the requests that were to create the root; `last` for the root itself.
+    pub(crate) fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
+        let Some(created) = self.root_creation.answered(error, last) else { return };
+        match created {
+            Created::Done => {}
+            Created::Throttled => self.retry_later(now),
+            Created::Failed(error) => {
+                let root = self.root.clone();
+                let status =
+                    if error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
+                let message = format!("the root {root} could not be created: {error}");
+                self.fault(Fault::new(status, message).at(&root).server_error(error.0));
+            }
         }
-        is_due
+        self.want_root();
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
@@ -383,8 +386,7 @@ impl Synchroniser {
         self.amid = false;
         self.paused = None;
         self.retry_at = None;
-        if self.is_creating_root() {
-            self.root_creation = RootCreation::WhenMissing;
+        if self.root_creation.connection_lost() {
             self.want_root();
         }
         if self.link != Link::Never {
@@ -504,7 +506,7 @@ impl Synchroniser {
         self.begun
             && self.verification == Verification::Done
             && self.unread.backlog() == 0
-            && !self.is_creating_root()
+            && !self.root_creation.is_under_way()
     }
 
     /// Whether what is known of a path was read on an earlier connection, and was not read again on this one.
@@ -517,10 +519,6 @@ impl Synchroniser {
                 relative.is_some_and(|relative| relative.split('/').gt(cursor.split('/')))
             }
         }
-    }
-
-    fn is_creating_root(&self) -> bool {
-        matches!(self.root_creation, RootCreation::Due | RootCreation::Asked(_))
     }
 
     /// Nothing is known to be outstanding.

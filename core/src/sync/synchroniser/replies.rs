@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Link, RootCreation, Synchroniser, Verification};
+use super::{Link, Synchroniser, Verification};
 use crate::error::{Fault, Status};
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
@@ -27,9 +27,8 @@ impl Synchroniser {
         let Some(mut want) = self.unread.remove(path.as_str()) else { return };
         want.in_flight = false;
         let is_there = !matches!(found, Found::Missing | Found::Failed(_));
-        if relative.is_empty() && is_there && self.root_creation == RootCreation::WhenMissing {
-            // What is deleted from now on stays deleted.
-            self.root_creation = RootCreation::Off;
+        if relative.is_empty() && is_there {
+            self.root_creation.root_found();
         }
         if let (Found::Node { stat, .. } | Found::Stat { stat, .. }, false) = (&found, zxid.is_transaction())
             && stat.newest() < zxid
@@ -301,8 +300,8 @@ impl Synchroniser {
                 parent.children |= !was_just_listed && !planted::is(Defect::LostChildIgnored);
             });
         }
-        if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
-            self.root_creation = RootCreation::Due;
+        if relative.is_empty() {
+            self.root_creation.root_missing();
         }
     }
 
@@ -337,29 +336,6 @@ impl Synchroniser {
 
     pub(super) fn retry_later(&mut self, now: Instant) {
         self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
-    }
-
-    /// A reply to one of the requests that were to create the root; `last` for the root itself.
-    pub(crate) fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
-        let RootCreation::Asked(first_error) = self.root_creation else { return };
-        let is_there = error.is_ok() || error == ServerError::NODE_EXISTS;
-        let first_error = if first_error.is_ok() && !is_there { error } else { first_error };
-        if !last {
-            self.root_creation = RootCreation::Asked(first_error);
-            return;
-        }
-        self.root_creation = RootCreation::Off;
-        if first_error == ServerError::THROTTLED {
-            self.root_creation = RootCreation::WhenMissing;
-            self.retry_later(now);
-        } else if !is_there {
-            let root = self.root.clone();
-            let status =
-                if first_error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
-            let message = format!("the root {root} could not be created: {first_error}");
-            self.fault(Fault::new(status, message).at(&root).server_error(first_error.0));
-        }
-        self.want_root();
     }
 
     /// A reply is through; `zxid` is the one in its header.
