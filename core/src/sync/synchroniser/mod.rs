@@ -16,7 +16,7 @@
 //! | `reads` | what to read next: load, verification, hot paths, audit |
 //! | `publish` | versions, cuts, events, the state |
 //! | `root_creation` | whether the root is to be created, and what became of it |
-//! | `syncs` | ZooKeeper's `sync`, for those who wait for it |
+//! | `syncs` | barriers, and which calls of `sync` they answer |
 //!
 //! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
 //! everything that is not a suspect in `unread` is as it was at the server at the zxid of that reply. *The child
@@ -43,7 +43,7 @@ use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::SizeGuess;
 use super::unread::Unread;
-use super::{Breach, Options, Output, Progress};
+use super::{Breach, Options, Output, Progress, SyncMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -133,8 +133,6 @@ pub(super) struct Synchroniser {
     /// The zxid of the last reply with nothing outstanding before the connection was lost, while the session that saw
     /// it may still be resumed.
     exact_at: Option<Zxid>,
-    /// The server is at no zxid that is a transaction's, so that no cut can be dated.
-    undated: bool,
     /// The newest transaction that a Stat has named where the header of its reply named none.
     undated_newest: Zxid,
     /// A change was found that a watch would have told of.
@@ -207,7 +205,6 @@ impl Synchroniser {
             retry_at: None,
             sizes: SizeGuess::new(),
             exact_at: None,
-            undated: false,
             undated_newest: Zxid(0),
             lost_watch: false,
             renews_watch: false,
@@ -259,6 +256,63 @@ impl Synchroniser {
             }
         }
         self.want_root();
+    }
+
+    /// A call is made that waits until all that was committed before can be read; [`Output::Synced`] answers it.
+    pub(crate) fn sync(&mut self, ticket: Ticket) {
+        self.syncs.call(ticket);
+        let is_connected = matches!(self.link, Link::Connected | Link::Watching);
+        if !is_connected || self.failure.is_some() {
+            self.fail_syncs();
+        }
+    }
+
+    /// Whether the server is to catch up now, and how, where calls ask for it in the way of `mode`; the reply is to be
+    /// given to [`handle_synced`](Self::handle_synced).
+    pub(crate) fn take_sync(&mut self, mode: SyncMode) -> Option<SyncMode> {
+        // Without the watch nothing is exact, and no reply helps.
+        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
+        if is_ready { self.syncs.take_request(mode) } else { None }
+    }
+
+    /// The reply to what [`take_sync`](Self::take_sync) asked for, with the zxid in its header.
+    pub(crate) fn handle_synced(&mut self, zxid: Zxid, error: ServerError, now: Instant) {
+        match error {
+            _ if !self.syncs.is_asked() => return,
+            ServerError::OK => {
+                self.syncs.replied(zxid);
+                self.settle(zxid, now);
+                if planted::is(Defect::SyncAnsweredAtItsReply) {
+                    let answered = self.syncs.answer_asked();
+                    self.tell_synced(answered, Ok(()));
+                }
+            }
+            ServerError::THROTTLED => self.syncs.ask_again(),
+            error => {
+                log::warn!("the server could not catch up with what is committed: {error}");
+                let answered = self.syncs.answer_asked();
+                self.tell_synced(answered, Err(Status::Connection));
+            }
+        }
+        // Without a date, by chance if it is honest, too: asked for again, but not without a pause.
+        if error == ServerError::THROTTLED || self.syncs.is_undated() {
+            self.retry_later(now);
+        }
+        self.tell_state();
+    }
+
+    /// No `sync` can be had as things stand.
+    fn fail_syncs(&mut self) {
+        let answered = self.syncs.answer_all();
+        self.tell_synced(answered, Err(self.failure.unwrap_or(Status::Connection)));
+    }
+
+    /// Answers a call and all before it. Whoever is told finds the state changed already.
+    fn tell_synced(&mut self, answered: Option<Ticket>, answer: Result<(), Status>) {
+        if let Some(last) = answered {
+            self.tell_state();
+            self.outputs.push_back(Output::Synced(last, answer));
+        }
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
@@ -350,7 +404,7 @@ impl Synchroniser {
         } else if !is_as_left || self.verification != Verification::OfAnchors {
             self.verify(now);
         }
-        self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
+        self.syncs.note_zxid(zxid);
         if self.audit.next == AuditStep::Off {
             self.schedule_audit(AUDIT_STEP, now);
         }
@@ -370,7 +424,7 @@ impl Synchroniser {
         if self.link == Link::Watching {
             self.exact_at = last_zxid.filter(|_| self.is_clean() && !self.amid && !self.lost_watch);
         }
-        (self.undated, self.lost_watch, self.renews_watch) = (false, false, false);
+        (self.lost_watch, self.renews_watch) = (false, false);
         match self.exact_at {
             // The anchors that were not looked at yet.
             Some(_) => self.unread = Unread::default(),
@@ -394,6 +448,7 @@ impl Synchroniser {
             self.announce_in_step = true;
             self.event(EventKind::ConnectionSuspended);
         }
+        self.syncs.note_zxid(None);
         self.fail_syncs();
         self.tell_state();
     }

@@ -35,15 +35,15 @@ impl Synchroniser {
     /// newest transaction that was named. Then a barrier is asked for, and the next reply is at a transaction.
     pub(super) fn settle(&mut self, zxid: Zxid, now: Instant) {
         self.amid = false;
-        self.undated = !zxid.is_transaction();
-        if self.published.zxid == Zxid(0) && !self.undated {
+        self.syncs.note_zxid(Some(zxid));
+        if self.published.zxid == Zxid(0) && zxid.is_transaction() {
             // A lower bound from now on: the watch was there before anything was read.
             self.published.zxid = zxid;
         }
         self.loaded_at = self.is_following().then(|| self.loaded_at.unwrap_or(now));
         let here = Cut { zxid, at: self.paused.unwrap_or(now) };
         let mut found = None;
-        if self.undated {
+        if self.syncs.is_undated() {
             self.candidates.clear();
         } else if self.is_clean() {
             self.candidates.clear();
@@ -55,7 +55,8 @@ impl Synchroniser {
         // One that is older than what is shown, as a reply with an error named a zxid too soon, is of no use.
         if let Some((cut, tree)) = found.filter(|(cut, _)| cut.zxid >= self.published.zxid) {
             self.publish(tree, Some(cut), now);
-            self.answer_synced(cut.zxid);
+            let answered = self.syncs.answer_with_cut(cut.zxid);
+            self.tell_synced(answered, Ok(()));
         }
         self.publish_when_due(now);
     }

@@ -92,7 +92,8 @@ impl Synchroniser {
             self.list_what_is_new(&mut flight);
             self.fill_from_verification(&mut flight);
         }
-        let is_to_be_told = self.is_clean() && !self.is_told() && !self.undated && self.paused.is_none();
+        let is_to_be_told =
+            self.is_clean() && !self.is_told() && !self.syncs.is_undated() && self.paused.is_none();
         if flight.is_empty() && self.outstanding == 0 && is_to_be_told {
             // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
             // reply tells at which zxid the tree is exact.
