@@ -13,7 +13,7 @@
 //! | `mod` | the state, and what the connection does to it |
 //! | `notifications` | what changes at the server |
 //! | `replies` | what reads find |
-//! | `reads` | what to read next: load, verification, hot paths, audit |
+//! | `read_plan` | what to read next: load, verification, hot paths, audit |
 //! | `publish` | versions, cuts, events, the state |
 //! | `root_creation` | whether the root is to be created, and what became of it |
 //! | `syncs` | barriers, and which calls of `sync` they answer |
@@ -27,21 +27,21 @@
 
 mod notifications;
 mod publish;
-mod reads;
+mod read_plan;
 mod replies;
 mod root_creation;
 mod syncs;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::syncs::Ticket;
 
-use self::reads::AUDIT_STEP;
+use self::read_plan::ReadPlan;
 use self::root_creation::{Created, RootCreation};
 use self::syncs::Syncs;
 use super::candidate::Candidates;
-use super::flight::SizeGuess;
+use super::flight::Flight;
 use super::unread::Unread;
 use super::{Breach, Options, Output, Progress, SyncMode};
 use crate::error::{Fault, Status};
@@ -65,48 +65,17 @@ enum Link {
     Lost,
 }
 
-/// A pass over what is in the tree, after a connection that was gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verification {
-    Done,
-    /// Of the anchors alone, which is enough where the zxid has not moved and they are what they were.
-    OfAnchors,
-    Due(Instant),
-    /// All up to and including this path has been read or is in `unread`; "" is the root.
-    Behind(String),
-}
-
-/// The slow pass over what is in the tree, for what nothing notifies of.
-struct Audit {
-    /// All up to and including this path was read in this pass; "" is the root.
-    behind: String,
-    next: AuditStep,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AuditStep {
-    Off,
-    At(Instant),
-    /// With the next flight that has nothing better to do.
-    Due,
-}
-
 pub(super) struct Synchroniser {
     root: NodePath,
-    /// How many bytes the chroot puts in front of each path on the wire.
-    chroot: usize,
     /// The root is the server's `/`, whose `/zookeeper` is left out.
     hides_zookeeper: bool,
     /// The root is in `/zookeeper`, where each server has times of its own, and some nodes change in place.
     is_zookeepers: bool,
     options: Options,
-    rng: fastrand::Rng,
 
     link: Link,
     /// What comes may have waited in a pause: when the server was heard before that.
     paused: Option<Instant>,
-    /// Reading has begun: the root is known, or in `unread`.
-    begun: bool,
     /// The first load is complete.
     complete: bool,
     /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
@@ -116,29 +85,15 @@ pub(super) struct Synchroniser {
 
     tree: Tree,
     unread: Unread,
-    verification: Verification,
     candidates: Candidates,
-    /// Paths that notifications named, and when last.
-    hot: HashMap<NodePath, Instant>,
-    audit: Audit,
-    /// Replies that are still to come.
-    outstanding: usize,
+    plan: ReadPlan,
     /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
     /// rest has come too.
     amid: bool,
-    /// When the tree was last known to be exact: at the last cut, or when the first notification behind it came.
-    exact_until: Instant,
-    retry_at: Option<Instant>,
-    sizes: SizeGuess,
-    /// The zxid of the last reply with nothing outstanding before the connection was lost, while the session that saw
-    /// it may still be resumed.
-    exact_at: Option<Zxid>,
     /// The newest transaction that a Stat has named where the header of its reply named none.
     undated_newest: Zxid,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
-    /// A pass of the audit begins, before which the watch is to be set again.
-    renews_watch: bool,
     /// What shows that the ensemble has another history than the one that the tree was read in.
     evidence: Option<String>,
 
@@ -179,35 +134,26 @@ impl Synchroniser {
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
+        let chroot_len = if chroot.is_root() { 0 } else { chroot.as_str().len() };
+        let hides_zookeeper = root.is_root() && chroot.is_root();
         let mut synchroniser = Synchroniser {
-            hides_zookeeper: root.is_root() && chroot.is_root(),
+            hides_zookeeper,
             is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
-            root,
-            chroot: if chroot.is_root() { 0 } else { chroot.as_str().len() },
             root_creation: RootCreation::new(options.create_root),
+            plan: ReadPlan::new(root.clone(), chroot_len, hides_zookeeper, &options, rng, now),
+            root,
             options,
-            rng,
             link: Link::Never,
             paused: None,
-            begun: false,
             complete: false,
             rebuilding: false,
             stopped: false,
             tree: Tree::default(),
             unread: Unread::default(),
-            verification: Verification::Done,
             candidates: Candidates::default(),
-            hot: HashMap::new(),
-            audit: Audit { behind: String::new(), next: AuditStep::Off },
-            outstanding: 0,
             amid: false,
-            exact_until: now,
-            retry_at: None,
-            sizes: SizeGuess::new(),
-            exact_at: None,
             undated_newest: Zxid(0),
             lost_watch: false,
-            renews_watch: false,
             evidence: None,
             published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
             edits: 0,
@@ -246,7 +192,7 @@ impl Synchroniser {
         let Some(created) = self.root_creation.answered(error, last) else { return };
         match created {
             Created::Done => {}
-            Created::Throttled => self.retry_later(now),
+            Created::Throttled => self.plan.retry_later(now),
             Created::Failed(error) => {
                 let root = self.root.clone();
                 let status =
@@ -255,7 +201,7 @@ impl Synchroniser {
                 self.fault(Fault::new(status, message).at(&root).server_error(error.0));
             }
         }
-        self.want_root();
+        self.plan.want_root(&mut self.unread);
     }
 
     /// A call is made that waits until all that was committed before can be read; [`Output::Synced`] answers it.
@@ -271,8 +217,7 @@ impl Synchroniser {
     /// given to [`handle_synced`](Self::handle_synced).
     pub(crate) fn take_sync(&mut self, mode: SyncMode) -> Option<SyncMode> {
         // Without the watch nothing is exact, and no reply helps.
-        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
-        if is_ready { self.syncs.take_request(mode) } else { None }
+        if self.may_ask() { self.syncs.take_request(mode) } else { None }
     }
 
     /// The reply to what [`take_sync`](Self::take_sync) asked for, with the zxid in its header.
@@ -296,7 +241,7 @@ impl Synchroniser {
         }
         // Without a date, by chance if it is honest, too: asked for again, but not without a pause.
         if error == ServerError::THROTTLED || self.syncs.is_undated() {
-            self.retry_later(now);
+            self.plan.retry_later(now);
         }
         self.tell_state();
     }
@@ -324,43 +269,55 @@ impl Synchroniser {
         self.outputs.pop_front()
     }
 
+    /// The next reads, if there are any and this is the time for them.
+    pub(crate) fn poll_flight(&mut self, now: Instant) -> Option<Flight> {
+        let is_open = match self.link {
+            Link::Watching => true,
+            // The watch was asked for, and the anchors are read behind it.
+            Link::Connected => self.plan.is_of_anchors(),
+            _ => false,
+        };
+        if !is_open || self.stopped {
+            return None;
+        }
+        self.conclude_anchors();
+        let is_following = self.is_following();
+        let mut flight = self.plan.poll_flight(&self.tree, &mut self.unread, is_following, now);
+        if flight.is_none() && self.is_to_be_told() {
+            // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
+            // reply tells at which zxid the tree is exact.
+            flight = self.plan.poll_root(&self.tree, &mut self.unread);
+        }
+        let flight = flight?;
+        self.progress.batches += flight.requests() as u64;
+        self.progress.reads += (flight.nodes.len() + flight.stats.len()) as u64;
+        Some(flight)
+    }
+
+    /// Whether what is known has yet to be told as a cut, and the next reply makes it one.
+    fn is_to_be_told(&self) -> bool {
+        self.is_clean() && !self.is_told() && !self.syncs.is_undated() && self.paused.is_none()
+    }
+
+    fn conclude_anchors(&mut self) {
+        if self.link == Link::Watching {
+            self.plan.conclude_anchors(&self.unread);
+        }
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.link != Link::Watching || self.stopped {
             return None;
         }
-        let verification = match self.verification {
-            Verification::Due(at) => Some(at),
-            _ => None,
-        };
-        let audit = match self.audit.next {
-            AuditStep::At(at) => Some(at),
-            _ => None,
-        };
-        [verification, audit, self.retry_at, self.publish_at()].into_iter().flatten().min()
+        [self.plan.poll_timeout(), self.publish_at()].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.link != Link::Watching || self.stopped {
             return;
         }
-        if self.retry_at.is_some_and(|at| now >= at) && !planted::is(Defect::RetryForEver) {
-            self.retry_at = None;
-        }
-        if matches!(self.audit.next, AuditStep::At(at) if now >= at) {
-            self.audit.next = AuditStep::Due;
-            self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
-        }
-        if matches!(self.verification, Verification::Due(at) if now >= at) {
-            let root = self.root.clone();
-            // Where a child is left out by rule, that all known ones are there says nothing of the list.
-            let hides = self.hides_zookeeper;
-            self.unread.update(&root, |want| {
-                want.verify();
-                want.children |= hides;
-            });
-            self.verification = Verification::Behind(String::new());
-            self.progress.resyncs += 1;
-        }
+        let verifies = self.plan.handle_timeout(&mut self.unread, now);
+        self.progress.resyncs += u64::from(verifies);
         self.publish_when_due(now);
         self.tell_state();
     }
@@ -369,10 +326,7 @@ impl Synchroniser {
     pub(super) fn handle_connected(&mut self, resumed: bool) {
         let is_back = matches!(self.link, Link::Suspended | Link::Lost);
         self.link = Link::Connected;
-        if !resumed && !planted::is(Defect::ShortcutBehindExpiry) {
-            // A new session is a transaction, which may have lifted a server that lost all to just that zxid.
-            self.exact_at = None;
-        }
+        self.plan.handle_connected(resumed);
         if is_back {
             self.event(EventKind::ConnectionReconnected);
         }
@@ -381,40 +335,18 @@ impl Synchroniser {
 
     /// The watch was asked for: what is read from now on is read behind it.
     pub(super) fn handle_watch_asked(&mut self) {
-        if self.exact_at.is_some() && self.unread.suspects() == 0 && !planted::is(Defect::AnchorsLeftOut) {
-            match self.want_anchors() {
-                true => self.verification = Verification::OfAnchors,
-                false => self.exact_at = None,
-            }
-        }
+        self.plan.handle_watch_asked(&self.tree, &mut self.unread);
     }
 
     /// The watch is there. `zxid` is that of the reply which said so; `None` where another cache's watch serves.
     pub(super) fn handle_watching(&mut self, zxid: Option<Zxid>, now: Instant) {
         self.link = Link::Watching;
         self.set_failure(None);
-        let is_as_left = self.exact_at.take().is_some_and(|exact_at| zxid == Some(exact_at));
-        if !self.begun {
-            self.begun = true;
-            self.want_root();
-        } else if is_as_left && planted::is(Defect::AnchorsLeftOut)
-            || planted::is(Defect::VerificationSkipped)
-        {
+        if self.plan.handle_watching(zxid, &self.tree, &mut self.unread, now) {
             self.settle(zxid.unwrap_or_default(), now);
-        } else if !is_as_left || self.verification != Verification::OfAnchors {
-            self.verify(now);
         }
         self.syncs.note_zxid(zxid);
-        if self.audit.next == AuditStep::Off {
-            self.schedule_audit(AUDIT_STEP, now);
-        }
         self.tell_state();
-    }
-
-    /// All is to be read again.
-    fn verify(&mut self, now: Instant) {
-        let spread = self.options.pace.spread_per_node * self.tree.len().try_into().unwrap_or(u32::MAX);
-        self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
     }
 
     /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` where nothing can be
@@ -422,26 +354,17 @@ impl Synchroniser {
     pub(super) fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         self.note_current(heard);
         if self.link == Link::Watching {
-            self.exact_at = last_zxid.filter(|_| self.is_clean() && !self.amid && !self.lost_watch);
+            let is_exact = self.is_clean() && !self.amid && !self.lost_watch;
+            self.plan.note_left(last_zxid.filter(|_| is_exact));
         }
-        (self.lost_watch, self.renews_watch) = (false, false);
-        match self.exact_at {
-            // The anchors that were not looked at yet.
-            Some(_) => self.unread = Unread::default(),
-            None => self.unread.restart(),
-        }
+        self.lost_watch = false;
+        self.plan.handle_suspended(&mut self.unread);
         self.candidates.clear();
-        self.hot.clear();
-        self.verification = Verification::Done;
         (self.loaded_at, self.edited_at) = (None, None);
-        // Replies that were larger than expected may have been the reason.
-        self.sizes = SizeGuess::new();
-        self.outstanding = 0;
         self.amid = false;
         self.paused = None;
-        self.retry_at = None;
         if self.root_creation.connection_lost() {
-            self.want_root();
+            self.plan.want_root(&mut self.unread);
         }
         if self.link != Link::Never {
             self.link = Link::Suspended;
@@ -505,10 +428,9 @@ impl Synchroniser {
         // Not a new one: what it lets go is counted.
         self.tree.remove("");
         self.unread = Unread::default();
-        self.exact_at = None;
+        self.plan.handle_reset();
         self.evidence = None;
         self.undated_newest = Zxid(0);
-        self.begun = false;
         self.rebuilding = self.published.tree.has_root();
         (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
     }
@@ -531,14 +453,12 @@ impl Synchroniser {
     /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
     /// where it is.
     pub(super) fn takes_renewal(&mut self) -> bool {
-        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
-        is_ready && std::mem::take(&mut self.renews_watch)
+        self.may_ask() && self.plan.take_renewal()
     }
 
     /// The server was too busy to set the watch again.
     pub(super) fn renew_later(&mut self, now: Instant) {
-        self.renews_watch = true;
-        self.retry_later(now);
+        self.plan.renew_later(now);
     }
 
     /// Why the load cannot succeed at present; `None`: it may again.
@@ -558,28 +478,18 @@ impl Synchroniser {
 
     /// Nothing is left of a load or a verification.
     fn is_following(&self) -> bool {
-        self.begun
-            && self.verification == Verification::Done
-            && self.unread.backlog() == 0
-            && !self.root_creation.is_under_way()
-    }
-
-    /// Whether what is known of a path was read on an earlier connection, and was not read again on this one.
-    fn is_unverified(&self, path: &NodePath) -> bool {
-        match &self.verification {
-            Verification::Done => false,
-            Verification::OfAnchors | Verification::Due(_) => true,
-            Verification::Behind(cursor) => {
-                let relative = self.root.relative(path.as_str());
-                relative.is_some_and(|relative| relative.split('/').gt(cursor.split('/')))
-            }
-        }
+        self.plan.is_following(&self.unread) && !self.root_creation.is_under_way()
     }
 
     /// Nothing is known to be outstanding.
     fn is_clean(&self) -> bool {
         let nothing_unread = self.unread.suspects() == 0 || planted::is(Defect::UnreadTakenForKnown);
         self.link == Link::Watching && self.is_following() && nothing_unread
+    }
+
+    /// Whether this is the time for a request besides the watch's and the reads'.
+    fn may_ask(&self) -> bool {
+        self.link == Link::Watching && !self.stopped && !self.plan.is_waiting()
     }
 
     fn is_hidden(&self, relative: &str) -> bool {
@@ -616,7 +526,7 @@ impl Synchroniser {
         self.tree = Tree::default();
         self.unread = Unread::default();
         self.candidates.clear();
-        self.hot.clear();
+        self.plan.stop();
         self.published.tree = Tree::default();
         let root = self.root.clone();
         self.fault(Fault::new(Status::Limit, message).at(&root));

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use super::reads::HOT_FOR;
 use super::{Link, Synchroniser};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::sync::flight::MOST_HOT_READS;
 use crate::sync::unread::{History, Want};
 use crate::wire::NotificationKind;
 
@@ -69,7 +67,7 @@ impl Synchroniser {
         }
         self.unread.forget(path);
         self.candidates.read(path, relative, None);
-        self.hot.remove(path.as_str());
+        self.plan.note_gone(path);
         self.child_changed(path, now, |parent| parent.history.deleted += 1);
     }
 
@@ -118,21 +116,15 @@ impl Synchroniser {
     pub(super) fn suspect(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
         self.amid = true;
         if self.unread.suspects() == 0 {
-            self.exact_until = now;
+            self.plan.note_exact(now);
         }
-        let unverified = self.is_unverified(path);
+        let unverified = self.plan.is_unverified(path);
         self.unread.update(path, |want| {
             want.suspect = true;
             want.unverified |= unverified;
             change(want);
         });
-        self.hot.insert(path.clone(), now);
-        if self.hot.len() > 2 * MOST_HOT_READS {
-            self.hot.retain(|_, at| now - *at < HOT_FOR);
-            if self.hot.len() > 2 * MOST_HOT_READS {
-                self.hot.clear();
-            }
-        }
+        self.plan.note_hot(path, now);
     }
 }
 

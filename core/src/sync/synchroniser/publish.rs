@@ -91,7 +91,7 @@ impl Synchroniser {
         self.rebuilding &= !is_finished;
         if let Some(cut) = cut {
             self.published.zxid = cut.zxid;
-            self.exact_until = now;
+            self.plan.note_exact(now);
             self.progress.current_at = self.progress.current_at.max(Some(cut.at));
         } else if !planted::is(Defect::OlderCutShown) {
             // They may be older than what is shown now.

@@ -1,9 +1,9 @@
 //! What reads find.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Link, Synchroniser, Verification};
+use super::{Link, Synchroniser};
 use crate::error::{Fault, Status};
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
@@ -13,9 +13,6 @@ use crate::sync::flight::Found;
 use crate::sync::unread::Want;
 use crate::tree::Node;
 use crate::wire::ServerError;
-
-/// How long to wait after a server could not answer.
-const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 impl Synchroniser {
     /// The result of one read of a flight; `zxid` is the one in the reply's header.
@@ -36,7 +33,7 @@ impl Synchroniser {
             self.undated_newest = self.undated_newest.max(stat.newest());
         }
         let known = self.tree.get(relative).map(|entry| entry.node.clone());
-        let is_anchor = self.verification == Verification::OfAnchors;
+        let is_anchor = self.plan.is_of_anchors();
         let has_other_children = || match &found {
             Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
                 is_anchor && self.lacks_known_child(relative, names, &want)
@@ -54,7 +51,8 @@ impl Synchroniser {
         }
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
-                self.sizes.learn(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
+                self.plan
+                    .note_growth(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
                 let node = match &old {
                     Some(old) if old.data() == data => Self::with_stat(old, stat),
                     _ => Arc::new(Node::new(Arc::from(data), stat)),
@@ -89,12 +87,8 @@ impl Synchroniser {
         want: &Want,
         now: Instant,
     ) {
-        if self.verification == Verification::OfAnchors {
-            // It is not as it was left.
-            self.exact_at = None;
-            if self.link == Link::Watching {
-                self.verify(now);
-            }
+        if self.plan.is_of_anchors() {
+            self.plan.anchor_differs(self.link == Link::Watching, &self.tree, now);
         }
         if !want.suspect {
             // It was hidden from the session, and the candidates rest on what was known.
@@ -327,21 +321,16 @@ impl Synchroniser {
     fn found_failed(&mut self, path: &NodePath, error: ServerError, want: Want, now: Instant) {
         self.unread.update(path, |again| *again = Want { suspect: true, ..want });
         self.candidates.read(path, self.root.relative(path.as_str()).unwrap_or_default(), None);
-        if self.retry_at.is_none() && error != ServerError::THROTTLED {
+        if !self.plan.is_waiting() && error != ServerError::THROTTLED {
             let message = format!("the server could not read {path}: {error}");
             self.fault(Fault::new(Status::Protocol, message).at(path).server_error(error.0));
         }
-        self.retry_later(now);
-    }
-
-    pub(super) fn retry_later(&mut self, now: Instant) {
-        self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
+        self.plan.retry_later(now);
     }
 
     /// A reply is through; `zxid` is the one in its header.
     pub(crate) fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
-        self.outstanding = self.outstanding.saturating_sub(1);
-        self.sizes.settle();
+        self.plan.handle_reply();
         // Where the connection ends for what was found, that comes first.
         let is_of_use = self.evidence.is_none() && !self.lost_watch;
         if self.link == Link::Watching && !self.stopped && is_of_use {
