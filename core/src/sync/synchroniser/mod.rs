@@ -8,15 +8,17 @@
 //! each of them, [`poll_flight`](Synchroniser::poll_flight) says what to read, [`poll_output`] what to tell, and
 //! [`poll_timeout`](Synchroniser::poll_timeout) when to call [`handle_timeout`](Synchroniser::handle_timeout).
 //!
+//! Parts of the state have owners: types whose fields nobody else can change, which do not know each other.
+//!
 //! | file | holds |
 //! |---|---|
-//! | `mod` | the state, and what the connection does to it |
-//! | `notifications` | what changes at the server |
-//! | `replies` | what reads find |
-//! | `read_plan` | what to read next: load, verification, hot paths, audit |
-//! | `publish` | versions, cuts, events, the state |
-//! | `root_creation` | whether the root is to be created, and what became of it |
-//! | `syncs` | barriers, and which calls of `sync` they answer |
+//! | `mod` | the link, the tree and what is unread; who handles what: connections, replies to barriers, limits |
+//! | `notifications` | what changes at the server, and in the tree |
+//! | `replies` | what reads find, and change in the tree |
+//! | `read_plan` | [`ReadPlan`]: what to read next, and when: load, verification, hot paths, audit |
+//! | `publisher` | [`Publisher`]: what is published and told: versions, cuts, events, the state |
+//! | `root_creation` | [`RootCreation`]: whether the root is to be created, and what became of it |
+//! | `syncs` | [`Syncs`]: barriers, and which calls of `sync` they answer |
 //!
 //! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
 //! everything that is not a suspect in `unread` is as it was at the server at the zxid of that reply. *The child
@@ -26,29 +28,29 @@
 //! [`poll_output`]: Synchroniser::poll_output
 
 mod notifications;
-mod publish;
+mod publisher;
 mod read_plan;
 mod replies;
 mod root_creation;
 mod syncs;
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::syncs::Ticket;
 
+use self::publisher::{Publisher, Standing};
 use self::read_plan::ReadPlan;
 use self::root_creation::{Created, RootCreation};
 use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::Flight;
 use super::unread::Unread;
-use super::{Breach, Options, Output, Progress, SyncMode};
+use super::{Breach, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
-use crate::state::{EventKind, State};
+use crate::state::EventKind;
 use crate::tree::Tree;
 use crate::wire::{Malformed, ServerError};
 
@@ -65,6 +67,7 @@ enum Link {
     Lost,
 }
 
+/// One cache's subtree. Nobody else changes the tree; what is unread is changed by the plan, too, which hands it out.
 pub(super) struct Synchroniser {
     root: NodePath,
     /// The root is the server's `/`, whose `/zookeeper` is left out.
@@ -74,51 +77,21 @@ pub(super) struct Synchroniser {
     options: Options,
 
     link: Link,
-    /// What comes may have waited in a pause: when the server was heard before that.
-    paused: Option<Instant>,
-    /// The first load is complete.
-    complete: bool,
-    /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
-    rebuilding: bool,
     stopped: bool,
-    root_creation: RootCreation,
-
     tree: Tree,
     unread: Unread,
     candidates: Candidates,
     plan: ReadPlan,
-    /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
-    /// rest has come too.
-    amid: bool,
+    publisher: Publisher,
+    root_creation: RootCreation,
+    syncs: Syncs,
+
     /// The newest transaction that a Stat has named where the header of its reply named none.
     undated_newest: Zxid,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
     /// What shows that the ensemble has another history than the one that the tree was read in.
     evidence: Option<String>,
-
-    published: Published,
-    /// About how many nodes changed since then, and since when some have.
-    edits: usize,
-    edited_at: Option<Instant>,
-    /// Since when nothing is left of the load or verification.
-    loaded_at: Option<Instant>,
-    /// To be told with the next version after which it holds.
-    announce_initialized: bool,
-    announce_in_step: bool,
-    told_state: State,
-    failure: Option<Status>,
-    syncs: Syncs,
-    progress: Progress,
-    told_progress: Progress,
-    outputs: VecDeque<Output>,
-}
-
-struct Published {
-    tree: Tree,
-    zxid: Zxid,
-    is_cut: bool,
-    is_complete: bool,
 }
 
 /// Whether a path from the server's root is ZooKeeper's own.
@@ -144,29 +117,15 @@ impl Synchroniser {
             root,
             options,
             link: Link::Never,
-            paused: None,
-            complete: false,
-            rebuilding: false,
             stopped: false,
             tree: Tree::default(),
             unread: Unread::default(),
             candidates: Candidates::default(),
-            amid: false,
+            publisher: Publisher::new(),
+            syncs: Syncs::default(),
             undated_newest: Zxid(0),
             lost_watch: false,
             evidence: None,
-            published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
-            edits: 0,
-            edited_at: None,
-            loaded_at: None,
-            announce_initialized: true,
-            announce_in_step: true,
-            told_state: State::Latent,
-            failure: None,
-            syncs: Syncs::default(),
-            progress: Progress::default(),
-            told_progress: Progress::default(),
-            outputs: VecDeque::new(),
         };
         synchroniser.tell_state();
         synchroniser
@@ -208,7 +167,7 @@ impl Synchroniser {
     pub(crate) fn sync(&mut self, ticket: Ticket) {
         self.syncs.call(ticket);
         let is_connected = matches!(self.link, Link::Connected | Link::Watching);
-        if !is_connected || self.failure.is_some() {
+        if !is_connected || self.publisher.failure().is_some() {
             self.fail_syncs();
         }
     }
@@ -249,24 +208,17 @@ impl Synchroniser {
     /// No `sync` can be had as things stand.
     fn fail_syncs(&mut self) {
         let answered = self.syncs.answer_all();
-        self.tell_synced(answered, Err(self.failure.unwrap_or(Status::Connection)));
+        self.tell_synced(answered, Err(self.publisher.failure().unwrap_or(Status::Connection)));
     }
 
-    /// Answers a call and all before it. Whoever is told finds the state changed already.
     fn tell_synced(&mut self, answered: Option<Ticket>, answer: Result<(), Status>) {
         if let Some(last) = answered {
-            self.tell_state();
-            self.outputs.push_back(Output::Synced(last, answer));
+            self.publisher.synced(last, answer, &self.tree, self.standing());
         }
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
-        if self.told_progress != self.progress {
-            self.told_progress = self.progress;
-            // First, so that whoever is told the rest finds it.
-            return Some(Output::Progress(self.progress));
-        }
-        self.outputs.pop_front()
+        self.publisher.poll_output()
     }
 
     /// The next reads, if there are any and this is the time for them.
@@ -289,14 +241,13 @@ impl Synchroniser {
             flight = self.plan.poll_root(&self.tree, &mut self.unread);
         }
         let flight = flight?;
-        self.progress.batches += flight.requests() as u64;
-        self.progress.reads += (flight.nodes.len() + flight.stats.len()) as u64;
+        self.publisher.count_reads(flight.requests(), flight.nodes.len() + flight.stats.len());
         Some(flight)
     }
 
     /// Whether what is known has yet to be told as a cut, and the next reply makes it one.
     fn is_to_be_told(&self) -> bool {
-        self.is_clean() && !self.is_told() && !self.syncs.is_undated() && self.paused.is_none()
+        self.is_clean() && self.publisher.awaits_reply(&self.tree) && !self.syncs.is_undated()
     }
 
     fn conclude_anchors(&mut self) {
@@ -309,15 +260,16 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped {
             return None;
         }
-        [self.plan.poll_timeout(), self.publish_at()].into_iter().flatten().min()
+        [self.plan.poll_timeout(), self.publisher.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.link != Link::Watching || self.stopped {
             return;
         }
-        let verifies = self.plan.handle_timeout(&mut self.unread, now);
-        self.progress.resyncs += u64::from(verifies);
+        if self.plan.handle_timeout(&mut self.unread, now) {
+            self.publisher.count_resync();
+        }
         self.publish_when_due(now);
         self.tell_state();
     }
@@ -352,23 +304,19 @@ impl Synchroniser {
     /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` where nothing can be
     /// compared with what it named), and `heard` the time of its last word.
     pub(super) fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
-        self.note_current(heard);
         if self.link == Link::Watching {
-            let is_exact = self.is_clean() && !self.amid && !self.lost_watch;
+            let is_exact = self.is_clean() && !self.publisher.is_amid() && !self.lost_watch;
             self.plan.note_left(last_zxid.filter(|_| is_exact));
         }
         self.lost_watch = false;
         self.plan.handle_suspended(&mut self.unread);
         self.candidates.clear();
-        (self.loaded_at, self.edited_at) = (None, None);
-        self.amid = false;
-        self.paused = None;
+        self.publisher.handle_suspended(heard);
         if self.root_creation.connection_lost() {
             self.plan.want_root(&mut self.unread);
         }
         if self.link != Link::Never {
             self.link = Link::Suspended;
-            self.announce_in_step = true;
             self.event(EventKind::ConnectionSuspended);
         }
         self.syncs.note_zxid(None);
@@ -379,25 +327,20 @@ impl Synchroniser {
     /// What comes from now on may have waited in a pause: it is applied, and is no news. `heard` is the time of the
     /// server's last word before that.
     pub(super) fn handle_paused(&mut self, heard: Instant) {
-        self.note_current(heard);
-        self.paused = Some(heard);
+        self.publisher.handle_paused(heard);
         self.tell_state();
     }
 
     /// What comes from now on is news again.
     pub(super) fn handle_heard(&mut self) {
-        self.paused = None;
-        let is_initialized = self.published.is_complete && !self.announce_initialized;
-        if is_initialized && self.is_clean() && self.is_published() {
-            self.tell_in_step();
-        }
+        self.publisher.handle_heard(&self.tree, self.standing());
         self.tell_state();
     }
 
     pub(super) fn handle_lost(&mut self) {
         if self.link == Link::Suspended {
             self.link = Link::Lost;
-            self.announce_initialized = true;
+            self.publisher.handle_lost();
             self.event(EventKind::ConnectionLost);
             self.tell_state();
         }
@@ -409,7 +352,7 @@ impl Synchroniser {
         if self.stopped {
             return;
         }
-        self.note_current(heard);
+        self.publisher.note_current(heard);
         let was_lost = self.link == Link::Lost;
         self.link = Link::Lost;
         self.set_failure(Some(Status::Closed));
@@ -431,8 +374,7 @@ impl Synchroniser {
         self.plan.handle_reset();
         self.evidence = None;
         self.undated_newest = Zxid(0);
-        self.rebuilding = self.published.tree.has_root();
-        (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
+        self.publisher.handle_reset();
     }
 
     /// Why the connection is of no use any more, if what was read shows that.
@@ -463,17 +405,57 @@ impl Synchroniser {
 
     /// Why the load cannot succeed at present; `None`: it may again.
     pub(super) fn set_failure(&mut self, failure: Option<Status>) {
-        if self.failure != failure {
-            self.failure = failure;
-            self.outputs.push_back(Output::Failure(failure));
-            if failure.is_some() {
-                self.fail_syncs();
-            }
+        if self.publisher.set_failure(failure) && failure.is_some() {
+            self.fail_syncs();
         }
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {
-        self.outputs.push_back(Output::Fault(fault));
+        self.publisher.fault(fault);
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        self.publisher.event(kind, &self.tree, self.standing());
+    }
+
+    fn tell_state(&mut self) {
+        self.publisher.tell_state(&self.tree, self.standing());
+    }
+
+    /// After a reply with `zxid`: publishes what is exact now.
+    ///
+    /// Where the server names no transaction, nothing that is found there is dated: the tree may be newer than the
+    /// newest transaction that was named. Then a barrier is asked for, and the next reply is at a transaction.
+    fn settle(&mut self, zxid: Zxid, now: Instant) {
+        self.syncs.note_zxid(Some(zxid));
+        let here = self.publisher.handle_reply(zxid, self.is_following(), now);
+        let mut found = None;
+        if self.syncs.is_undated() {
+            self.candidates.clear();
+        } else if self.is_clean() {
+            self.candidates.clear();
+            found = Some((here, self.tree.clone()));
+        } else if self.is_following() {
+            found = self.candidates.take_complete();
+            self.candidates.add(here, &self.tree, &self.unread);
+        }
+        if let Some((cut, tree)) = found
+            && self.publisher.publish_cut(cut, tree, &self.tree, self.standing(), now)
+        {
+            self.plan.note_exact(now);
+            let answered = self.syncs.answer_with_cut(cut.zxid);
+            self.tell_synced(answered, Ok(()));
+        }
+        self.publish_when_due(now);
+    }
+
+    /// Publishes the tree though it is no cut, where none has come for long.
+    fn publish_when_due(&mut self, now: Instant) {
+        let is_published = self.publisher.publish_when_due(&self.tree, self.standing(), now);
+        if is_published && !planted::is(Defect::OlderCutShown) {
+            // They may be older than what is shown now.
+            self.candidates.clear();
+        }
     }
 
     /// Nothing is left of a load or a verification.
@@ -485,6 +467,15 @@ impl Synchroniser {
     fn is_clean(&self) -> bool {
         let nothing_unread = self.unread.suspects() == 0 || planted::is(Defect::UnreadTakenForKnown);
         self.link == Link::Watching && self.is_following() && nothing_unread
+    }
+
+    fn standing(&self) -> Standing {
+        match self.link {
+            _ if self.stopped => Standing::Stopped,
+            Link::Suspended => Standing::Suspended,
+            Link::Lost => Standing::Lost,
+            Link::Never | Link::Connected | Link::Watching => Standing::Open { is_clean: self.is_clean() },
+        }
     }
 
     /// Whether this is the time for a request besides the watch's and the reads'.
@@ -527,7 +518,7 @@ impl Synchroniser {
         self.unread = Unread::default();
         self.candidates.clear();
         self.plan.stop();
-        self.published.tree = Tree::default();
+        self.publisher.stop();
         let root = self.root.clone();
         self.fault(Fault::new(Status::Limit, message).at(&root));
         self.set_failure(Some(Status::Limit));

@@ -45,14 +45,15 @@ impl Synchroniser {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
-        let seen = old.as_ref().or_else(|| self.seen_before(relative)).map(|node| *node.stat());
+        // As it was published, where a notification or the replacement of an ancestor took it out of the tree.
+        let seen = old.as_ref().or_else(|| self.publisher.node(relative)).map(|node| *node.stat());
         if let Some(seen) = seen {
             self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
         }
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
-                self.plan
-                    .note_growth(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
+                let old_len = old.as_ref().map_or(0, |old| old.data().len());
+                self.plan.note_growth(data.len().saturating_sub(old_len));
                 let node = match &old {
                     Some(old) if old.data() == data => Self::with_stat(old, stat),
                     _ => Arc::new(Node::new(Arc::from(data), stat)),
@@ -110,13 +111,6 @@ impl Synchroniser {
             }
             _ => {}
         }
-    }
-
-    /// The node as it was published, where a notification or the replacement of an ancestor took it out of the tree.
-    fn seen_before(&self, relative: &str) -> Option<&Arc<Node>> {
-        // What is published while all is read anew is of the history before.
-        let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
-        published?.node.as_ref()
     }
 
     /// Notes it where no single history can hold what was known and what was found.
@@ -181,7 +175,7 @@ impl Synchroniser {
             if !self.tree.put(relative, Some(node)) {
                 return self.put_off(path, want);
             }
-            self.edits += 1;
+            self.publisher.count_edit();
         }
         let is_list_known = want.explains(old.as_deref().map(Node::stat), &stat)
             && !self.misses_children(relative, &stat, &want);
@@ -254,7 +248,7 @@ impl Synchroniser {
                     let child = path.absolute(name);
                     self.tree.remove(self.root.relative(child.as_str()).unwrap_or_default());
                     self.unread.forget(&child);
-                    self.edits += 1;
+                    self.publisher.count_edit();
                 }
             }
         }
@@ -279,7 +273,9 @@ impl Synchroniser {
     fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
         self.candidates.read(path, relative, None);
         let was_there = self.tree.remove(relative);
-        self.edits += usize::from(was_there);
+        if was_there {
+            self.publisher.count_edit();
+        }
         if was_there || want.suspect {
             // Nothing notified of it: the parent's Stat is not known. Nor is its list, whatever the Stat says, for there may
             // be another child in the place of this one. (While all known children are there, and as many as the Stat
@@ -307,7 +303,7 @@ impl Synchroniser {
         if !self.tree.put(relative, None) {
             return self.put_off(path, want);
         }
-        self.edits += 1;
+        self.publisher.count_edit();
         if relative.is_empty() {
             let message = format!("the session may not read the root {path}");
             self.fault(
@@ -335,7 +331,7 @@ impl Synchroniser {
         let is_of_use = self.evidence.is_none() && !self.lost_watch;
         if self.link == Link::Watching && !self.stopped && is_of_use {
             self.conclude_anchors();
-            self.note_edits(now);
+            self.publisher.note_edits(now);
             // Some servers do not say at which zxid a request failed.
             if zxid > Zxid(0) {
                 self.settle(zxid, now);
