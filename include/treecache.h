@@ -111,8 +111,8 @@
 #define TC_ERR_AUTH -10
 
 /**
- * A defect in this library, or a panic in a Rust callback. The handle refuses further work, and is still to be freed.
- * After one on a thread of the library, a client and all its caches do.
+ * A defect in this library. The handle refuses further work, and is still to be freed. After one on a thread of the
+ * library, a client and all its caches do. (A panic in a listener of a Rust program is only told as a fault.)
  */
 #define TC_ERR_PANIC -11
 

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Event, EventQueue, Feed, ListenerId, on_dispatcher_thread};
+use crate::events::{Event, EventQueue, Feed, ListenerId, Listeners, on_dispatcher_thread};
 use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
@@ -18,7 +18,7 @@ use crate::shared::ClientShared;
 use crate::snapshot::{self, ChildList, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Options, Progress, Ticket};
+use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -33,6 +33,7 @@ pub struct TreeCache {
     root: NodePath,
     options: Options,
     shared: Arc<CacheShared>,
+    listeners: Arc<Listeners>,
     client: Arc<ClientShared>,
     /// Held while the I/O thread is told of an opening, a close or a call of `sync`, so that it is told in the order in
     /// which that was decided. (Not the lock of `life`: the answer may come at once, through the sink.)
@@ -71,9 +72,10 @@ struct Syncs {
 
 impl TreeCache {
     pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
+        let listeners = client.dispatcher.listeners(root.clone(), config.capacity());
         let shared = CacheShared {
             current: ArcSwap::default(),
-            feed: client.dispatcher.feed(root.clone(), config.capacity()),
+            feed: listeners.feed().clone(),
             closed: AtomicBool::new(false),
             life: Mutex::new(Life {
                 state: State::Latent,
@@ -85,7 +87,8 @@ impl TreeCache {
             changed: Condvar::new(),
         };
         let (telling, health) = (Mutex::new(()), Health::on(&client.health));
-        TreeCache { health, id, root, options: config.options(), shared: Arc::new(shared), client, telling }
+        let shared = Arc::new(shared);
+        TreeCache { health, id, root, options: config.options(), shared, listeners, client, telling }
     }
 
     /// Begins to load and follow the tree. Returns at once.
@@ -105,7 +108,8 @@ impl TreeCache {
         }
         life.state = State::Loading;
         drop(life);
-        self.client.io.open(self.id, self.root.clone(), self.options.clone(), self.shared.clone());
+        self.client.io.attach(self.id, self.shared.clone());
+        self.client.io.input(self.id, Input::Open(self.root.clone(), self.options.clone()));
         // Had the client been closed or one of its threads panicked meanwhile, the I/O thread may not have seen the cache,
         // and says nothing of it.
         let (outcome, state) = match self.health.check() {
@@ -165,7 +169,7 @@ impl TreeCache {
         }
         let ticket = life.syncs.call();
         drop(life);
-        self.client.io.sync(self.id, ticket);
+        self.client.io.input(self.id, Input::Sync(ticket));
         drop(telling);
         let answer = self.wait(timeout, |life| life.syncs.answer_to(ticket));
         self.shared.lock().syncs.forget(ticket);
@@ -257,7 +261,7 @@ impl TreeCache {
     pub fn close(&self) {
         if self.health.is_forked() {
             // The threads that share the rest do not exist here, nor can it be said in what state they left it.
-            self.shared.feed.abandon();
+            self.listeners.abandon();
             return std::mem::forget(self.client.clone());
         }
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,10 +272,10 @@ impl TreeCache {
         life.state = State::Closed;
         let last = self.shared.current.swap(Arc::default());
         drop(life);
-        self.client.io.close(self.id);
+        self.client.io.input(self.id, Input::Close);
         drop(telling);
         self.shared.changed.notify_all();
-        self.shared.feed.close();
+        self.listeners.close();
         drop(last);
     }
 
@@ -282,7 +286,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.feed.listen(listener)
+        self.listeners.listen(listener)
     }
 
     /// Calls `listener` with every fault that concerns this cache, on the client's dispatcher thread.
@@ -291,7 +295,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.shared.feed.listen_fault(listener)
+        self.listeners.listen_fault(listener)
     }
 
     /// A queue of the cache's events, and of its faults where `queue.faults` says so, that the program takes things out
@@ -311,7 +315,7 @@ impl TreeCache {
     /// # Errors
     /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
     pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
-        self.shared.feed.unlisten(listener)
+        self.listeners.unlisten(listener)
     }
 
     /// The node at `path`, from memory. (Bytes do as well as a `&str`: looking for them is cheaper than first looking
@@ -375,7 +379,7 @@ impl Drop for TreeCache {
     fn drop(&mut self) {
         self.close();
         if !self.health.is_forked() {
-            self.shared.feed.wait_idle();
+            self.listeners.wait_idle();
         }
     }
 }
@@ -388,6 +392,18 @@ impl CacheShared {
     fn lock(&self) -> MutexGuard<'_, Life> {
         // No foreign code runs under the lock, so what it guards is whole even if a thread died holding it.
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, version: Arc<Version>, changes: usize) {
+        let life = self.lock();
+        if self.is_closed() {
+            return;
+        }
+        // Readable before its events go out, and never after a close has emptied `current`.
+        let before = self.current.swap(version.clone());
+        drop(life);
+        self.feed.publish(version, changes);
+        drop(before);
     }
 
     /// Changes what is known of the cache, unless it is closed, and wakes those who wait.
@@ -426,376 +442,30 @@ impl Syncs {
 }
 
 impl CacheSink for CacheShared {
-    fn publish(&self, version: Arc<Version>, changes: usize) {
-        let life = self.lock();
-        if self.is_closed() {
-            return;
-        }
-        // Readable before its events go out, and never after a close has emptied `current`.
-        let before = self.current.swap(version.clone());
-        drop(life);
-        self.feed.publish(version, changes);
-        drop(before);
-    }
-
-    fn set_state(&self, state: State) {
-        self.update(|life| {
-            life.state = state;
-            if state == State::Closed {
-                self.feed.end(life.failure.unwrap_or(Status::Closed));
+    fn tell(&self, output: Output) {
+        match output {
+            Output::Publish(version, changes) => self.publish(version, changes),
+            Output::State(state) => self.update(|life| {
+                life.state = state;
+                if state == State::Closed {
+                    self.feed.end(life.failure.unwrap_or(Status::Closed));
+                }
+            }),
+            Output::Event(kind) => {
+                match kind {
+                    EventKind::Initialized => self.update(|life| life.initialized = true),
+                    EventKind::ConnectionLost => self.update(|life| life.initialized = false),
+                    _ => {}
+                }
+                self.feed.event(kind);
             }
-        });
-    }
-
-    fn event(&self, kind: EventKind) {
-        match kind {
-            EventKind::Initialized => self.update(|life| life.initialized = true),
-            EventKind::ConnectionLost => self.update(|life| life.initialized = false),
-            _ => {}
+            Output::Fault(fault) => self.feed.fault(fault),
+            Output::Failure(failure) => self.update(|life| life.failure = failure),
+            Output::Synced(ticket, answer) => self.update(|life| life.syncs.answer(ticket, answer)),
+            Output::Progress(progress) => self.lock().progress = progress,
         }
-        self.feed.event(kind);
-    }
-
-    fn fault(&self, fault: Fault) {
-        self.feed.fault(fault);
-    }
-
-    fn set_failure(&self, failure: Option<Status>) {
-        self.update(|life| life.failure = failure);
-    }
-
-    fn synced(&self, ticket: Ticket, answer: Result<(), Status>) {
-        self.update(|life| life.syncs.answer(ticket, answer));
-    }
-
-    fn set_progress(&self, progress: Progress) {
-        self.lock().progress = progress;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::Client;
-    use crate::client::tests::{HEARD_AGO, Hand, client};
-    use crate::snapshot::tests::node;
-    use crate::stat::Zxid;
-    use crate::tree::Tree;
-    use std::sync::mpsc;
-
-    fn version(paths: &[&str], is_complete: bool) -> Arc<Version> {
-        let mut tree = Tree::default();
-        for path in paths {
-            assert!(tree.put(path, node(1, 1)));
-        }
-        Arc::new(Version { tree, zxid: Zxid(9), is_cut: is_complete, is_complete })
-    }
-
-    fn started() -> (Client, Arc<Hand>, TreeCache, Arc<dyn CacheSink>) {
-        let (client, hand) = client();
-        let cache = client.cache("/foo", &Config::new()).unwrap();
-        cache.start().unwrap();
-        let sink = hand.sink();
-        (client, hand, cache, sink)
-    }
-
-    #[test]
-    fn a_cache_is_started_once_and_not_after_it_was_closed() {
-        let (_client, hand, cache, _) = started();
-        assert_eq!(hand.opened.lock().unwrap()[0].1.as_str(), "/foo");
-        assert_eq!(cache.start(), Err(Error::State("the cache was started before")));
-        cache.close();
-        cache.close();
-        assert_eq!(cache.start(), Err(Error::Closed));
-        assert_eq!(hand.closed.lock().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_start_that_the_end_of_the_client_overtakes_leaves_the_cache_lost() {
-        let (client, hand) = client();
-        let client = Arc::new(client);
-        let cache = client.cache("/foo", &Config::new()).unwrap();
-        let ending = client.clone();
-        *hand.opening.lock().unwrap() = Some(Box::new(move || ending.close()));
-        assert_eq!(cache.start(), Err(Error::Closed));
-        assert_eq!(cache.state().0, State::Lost);
-    }
-
-    #[test]
-    fn reads_say_why_there_is_nothing() {
-        let (client, _hand, cache, sink) = started();
-        let latent = client.cache("/foo", &Config::new()).unwrap();
-        for cache in [&latent, &cache] {
-            assert_eq!(cache.get_data("/foo").unwrap_err().status(), Status::NotReady);
-            assert_eq!(cache.get_data("/bar").unwrap_err().status(), Status::OutOfTree);
-            assert_eq!(cache.get_children("foo").err().unwrap().status(), Status::InvalidArgument);
-            let snapshot = cache.snapshot().unwrap();
-            assert_eq!((snapshot.zxid(), snapshot.is_cut(), snapshot.len()), (Zxid(0), false, 0));
-        }
-        sink.publish(version(&["", "a"], false), 2);
-        assert_eq!(cache.get_data("/foo/a").unwrap().data(), b"1");
-        assert_eq!(cache.get_data("/foo/b").unwrap_err().status(), Status::NotReady);
-        sink.publish(version(&["", "a", "b"], true), 1);
-        let snapshot = cache.snapshot().unwrap();
-        assert_eq!(cache.get_children("/foo").unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!(cache.get_data("/foo/c").unwrap_err().status(), Status::NoNode);
-        cache.close();
-        sink.publish(version(&["", "a"], true), 2);
-        assert_eq!(cache.get_data("/foo/a").unwrap_err(), Error::Closed);
-        assert_eq!(cache.get_children("/foo").err(), Some(Error::Closed));
-        assert_eq!(cache.snapshot().err(), Some(Error::Closed));
-        assert_eq!(cache.listen(|_| {}), Err(Error::Closed));
-        assert_eq!(snapshot.get_data("/foo/b").unwrap().data(), b"1");
-    }
-
-    #[test]
-    fn the_state_is_what_the_synchroniser_says_until_the_cache_is_closed() {
-        let (client, _hand, cache, sink) = started();
-        assert_eq!(client.cache("/x", &Config::new()).unwrap().state().0, State::Latent);
-        let (state, age) = cache.state();
-        assert!(state == State::Loading && age >= Some(HEARD_AGO), "{state:?}, {age:?}");
-        sink.set_state(State::InStep);
-        assert_eq!(cache.state().0, State::InStep);
-        cache.close();
-        sink.set_state(State::InStep);
-        assert_eq!(cache.state().0, State::Closed);
-    }
-
-    /// What a wait for the first load answers when `then` is done while it lasts.
-    fn waited(cache: &TreeCache, then: impl FnOnce()) -> Result<(), Error> {
-        waited_in(|| cache.wait_initialized(Some(Duration::from_secs(20))), then)
-    }
-
-    /// What a call of `sync` answers when `then` is done while it lasts.
-    fn synced(cache: &TreeCache, then: impl FnOnce()) -> Result<(), Error> {
-        waited_in(|| cache.sync(Some(Duration::from_secs(20))), then)
-    }
-
-    fn waited_in(wait: impl FnOnce() -> Result<(), Error> + Send, then: impl FnOnce()) -> Result<(), Error> {
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(wait);
-            std::thread::sleep(Duration::from_millis(20));
-            then();
-            waiting.join().unwrap()
-        })
-    }
-
-    #[test]
-    fn waiting_ends_with_the_first_load_or_with_the_reason_why_it_cannot() {
-        let (client, _hand, cache, sink) = started();
-        let latent = client.cache("/x", &Config::new()).unwrap();
-        assert_eq!(latent.wait_initialized(None).unwrap_err().status(), Status::State);
-        assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
-        assert_eq!(cache.wait_initialized(Some(Duration::from_millis(5))), Err(Error::Timeout));
-        assert_eq!(waited(&cache, || sink.set_failure(Some(Status::Auth))), Err(Error::Failed(Status::Auth)));
-        sink.set_failure(None);
-        assert_eq!(waited(&cache, || sink.event(EventKind::Initialized)), Ok(()));
-        assert_eq!(cache.wait_initialized(None), Ok(()));
-        sink.event(EventKind::ConnectionLost);
-        assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
-        assert_eq!(waited(&cache, || sink.event(EventKind::Initialized)), Ok(()));
-        assert_eq!(cache.wait_initialized(Some(Duration::MAX)), Ok(()));
-    }
-
-    #[test]
-    fn waiting_ends_when_the_cache_or_its_client_or_the_io_thread_does() {
-        let (_client, _hand, cache, _) = started();
-        assert_eq!(waited(&cache, || cache.close()), Err(Error::Closed));
-        let (client, _hand, cache, _) = started();
-        assert_eq!(waited(&cache, || drop(client)), Err(Error::Closed));
-        let (_client, _hand, cache, sink) = started();
-        let panicked = || {
-            sink.set_failure(Some(Status::Panic));
-            sink.fault(Fault::new(Status::Panic, "a defect"));
-            sink.set_state(State::Closed);
-        };
-        assert_eq!(waited(&cache, panicked), Err(Error::Failed(Status::Panic)));
-    }
-
-    #[test]
-    fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
-        let (client, hand, cache, sink) = started();
-        let latent = client.cache("/x", &Config::new()).unwrap();
-        assert_eq!(latent.sync(None).unwrap_err().status(), Status::State);
-        assert_eq!(cache.sync(Some(Duration::ZERO)), Err(Error::Timeout));
-        assert_eq!(cache.sync(Some(Duration::from_millis(5))), Err(Error::Timeout));
-        assert_eq!(*hand.synced.lock().unwrap(), [Ticket(1), Ticket(2)], "the I/O thread is told of each");
-        assert_eq!(synced(&cache, || sink.synced(Ticket(3), Ok(()))), Ok(()));
-        let lost = Err(Error::Failed(Status::Connection));
-        assert_eq!(synced(&cache, || sink.synced(Ticket(4), Err(Status::Connection))), lost);
-        // Three at once: an answer is for all calls up to one, and the first that comes counts.
-        let answers = std::thread::scope(|scope| {
-            let waiting = [(); 3].map(|()| scope.spawn(|| cache.sync(None)));
-            while hand.synced.lock().unwrap().len() < 7 {
-                std::thread::yield_now();
-            }
-            sink.synced(Ticket(6), Ok(()));
-            sink.synced(Ticket(7), Err(Status::Connection));
-            waiting.map(|waiting| waiting.join().unwrap())
-        });
-        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
-        assert!(cache.shared.lock().syncs.waiting.is_empty(), "who has gone is forgotten");
-    }
-
-    #[test]
-    fn a_cache_that_a_limit_stopped_is_initialized_no_more() {
-        let (_client, _hand, cache, sink) = started();
-        sink.event(EventKind::Initialized);
-        assert!(cache.is_initialized());
-        sink.set_failure(Some(Status::Limit));
-        sink.set_state(State::Closed);
-        assert!(!cache.is_initialized());
-        assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Limit)));
-    }
-
-    #[test]
-    fn a_sync_ends_when_it_cannot_be_answered_any_more() {
-        let (_client, _hand, cache, sink) = started();
-        sink.event(EventKind::Initialized);
-        assert_eq!(
-            synced(&cache, || sink.set_failure(Some(Status::Limit))),
-            Err(Error::Failed(Status::Limit))
-        );
-        sink.set_failure(None);
-        assert_eq!(synced(&cache, || cache.close()), Err(Error::Closed));
-        assert_eq!(cache.sync(None), Err(Error::Closed));
-        let (client, _hand, cache, _) = started();
-        assert_eq!(synced(&cache, || drop(client)), Err(Error::Closed));
-        assert_eq!(cache.sync(None), Err(Error::Closed));
-        let (_client, _hand, cache, _) = started();
-        let panicked = || cache.fail(Fault::new(Status::Panic, "a defect"));
-        assert_eq!(synced(&cache, panicked), Err(Error::Failed(Status::Panic)));
-    }
-
-    #[test]
-    fn whether_the_load_is_complete_can_be_asked_anywhere() {
-        let (_client, _hand, cache, sink) = started();
-        assert!(!cache.is_initialized());
-        sink.event(EventKind::Initialized);
-        assert!(cache.is_initialized());
-        sink.event(EventKind::ConnectionLost);
-        assert!(!cache.is_initialized());
-        sink.event(EventKind::Initialized);
-        cache.close();
-        assert!(!cache.is_initialized());
-    }
-
-    #[test]
-    fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
-        let (_client, _hand, cache, sink) = started();
-        assert_eq!((cache.stats().cut_age, cache.stats().state), (None, State::Loading));
-        sink.publish(version(&["", "a"], true), 2);
-        let current_at = clock::now().checked_sub(Duration::from_secs(1000));
-        let progress = Progress { versions: 3, cuts: 1, reads: 5, batches: 4, resyncs: 2, current_at };
-        sink.set_progress(progress);
-        let stats = cache.stats();
-        assert_eq!((stats.zxid, stats.nodes, stats.bytes), (Zxid(9), 2, 2));
-        assert_eq!((stats.versions, stats.cuts, stats.reads), (3, 1, 5));
-        assert_eq!((stats.batches, stats.resyncs), (4, 2));
-        assert_eq!((stats.connections, stats.session_id), (2, 7));
-        assert_eq!(stats.server.as_deref(), Some("zk1:2181"));
-        assert!(stats.cut_age >= Some(Duration::from_secs(1000)));
-        sink.set_state(State::InStep);
-        let of_the_contact = HEARD_AGO..Duration::from_secs(1000);
-        assert!(cache.stats().cut_age.is_some_and(|age| of_the_contact.contains(&age)));
-        sink.set_state(State::Suspended);
-        assert!(cache.stats().cut_age >= Some(Duration::from_secs(1000)));
-    }
-
-    #[test]
-    fn calls_that_panic_at_once_are_one_fault() {
-        let (_client, _hand, cache, sink) = started();
-        let (told, received) = mpsc::channel();
-        cache.listen_fault(move |fault| told.send(fault.message.clone()).unwrap()).unwrap();
-        for message in ["first", "second"] {
-            cache.fail(Fault::new(Status::Panic, message));
-        }
-        sink.fault(Fault::new(Status::Connection, "of something else"));
-        for message in ["first", "of something else"] {
-            assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(message.to_owned()));
-        }
-    }
-
-    #[test]
-    fn waiting_in_a_callback_is_refused() {
-        let (_client, _hand, cache, sink) = started();
-        let cache = Arc::new(cache);
-        let (told, received) = mpsc::channel();
-        let own = Arc::downgrade(&cache);
-        cache.listen(move |_| told.send(own.upgrade().unwrap().wait_initialized(None)).unwrap()).unwrap();
-        sink.event(EventKind::Initialized);
-        assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(Err(Error::WouldDeadlock)));
-    }
-
-    #[test]
-    fn a_cache_outlives_its_client() {
-        let (client, hand, cache, sink) = started();
-        let (told, received) = mpsc::channel();
-        cache.listen(move |event| told.send(event.kind).unwrap()).unwrap();
-        sink.publish(version(&[""], true), 1);
-        sink.event(EventKind::Initialized);
-        drop(client);
-        let told: Vec<_> =
-            (0..3).map(|_| received.recv_timeout(Duration::from_secs(10)).expect("an event comes")).collect();
-        assert_eq!(told, [EventKind::NodeAdded, EventKind::Initialized, EventKind::ConnectionLost]);
-        assert_eq!(cache.state().0, State::Lost);
-        assert_eq!(cache.get_data("/foo").unwrap().data(), b"1");
-        assert_eq!(cache.start(), Err(Error::Closed));
-        drop(cache);
-        assert_eq!(hand.closed.lock().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn a_cache_may_be_dropped_in_its_own_listener_and_elsewhere_waits_for_it() {
-        let (_client, _hand, cache, sink) = started();
-        let cache = Arc::new(Mutex::new(Some(cache)));
-        let (told, received) = mpsc::channel();
-        let own = cache.clone();
-        let listener = move |_: &Event<'_>| {
-            drop(own.lock().unwrap().take());
-            told.send(()).unwrap();
-        };
-        cache.lock().unwrap().as_ref().unwrap().listen(listener).unwrap();
-        sink.publish(version(&["", "a"], true), 2);
-        assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(()));
-        assert_eq!(received.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
-
-        let (_client, _hand, cache, sink) = started();
-        let (entered, running) = mpsc::channel();
-        let over = Arc::new(AtomicBool::new(false));
-        let returned = over.clone();
-        let listener = move |_: &Event<'_>| {
-            entered.send(()).unwrap();
-            std::thread::sleep(Duration::from_millis(50));
-            returned.store(true, Ordering::SeqCst);
-        };
-        cache.listen(listener).unwrap();
-        sink.publish(version(&["", "a"], true), 2);
-        running.recv().unwrap();
-        drop(cache);
-        assert!(over.load(Ordering::SeqCst));
-    }
-
-    #[test]
-    fn a_hundred_caches_share_one_client() {
-        let (client, hand) = client();
-        let (told, received) = mpsc::channel();
-        let caches: Vec<_> = (0..100)
-            .map(|n| {
-                let cache = client.cache(&format!("/c{n}"), &Config::new()).unwrap();
-                let told = told.clone();
-                cache.listen(move |event| told.send(event.path.map(str::to_owned)).unwrap()).unwrap();
-                cache.start().unwrap();
-                hand.sink().publish(version(&[""], true), 1);
-                cache
-            })
-            .collect();
-        let mut paths: Vec<_> =
-            (0..100).map(|_| received.recv_timeout(Duration::from_secs(10)).unwrap().unwrap()).collect();
-        paths.sort();
-        paths.dedup();
-        assert_eq!(paths.len(), 100);
-        drop(client);
-        drop(caches);
-    }
-}
+mod tests;

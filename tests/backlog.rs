@@ -3,12 +3,11 @@
 mod common;
 
 use std::sync::mpsc;
-use std::time::Duration;
 
 use common::*;
 use treecache::State;
 use treecache::planted::{Defect, plant};
-use treecache_test_support::{Writer, shared, unique_root};
+use treecache_test_support::{shared, unique_root};
 
 const DATA: usize = 200_000;
 const WRITES: usize = 1_500;
@@ -17,7 +16,7 @@ const BYTES: u64 = 16 << 20;
 /// How many bytes a process grows by while a listener sleeps through `WRITES` of one node.
 fn grown_behind_a_sleeper() -> u64 {
     let root = unique_root("backlog");
-    let mut writer = Writer::connect(shared().addr(), Duration::from_secs(30)).expect("a session");
+    let mut writer = writer();
     let data = |write: usize| format!("{write:04}").repeat(DATA / 4).into_bytes();
     writer.create(&root, Some(&data(0)), 0).expect("root");
     let client = client(&shared().hosts());
@@ -53,18 +52,15 @@ fn grown_behind_a_sleeper() -> u64 {
 
 #[test]
 fn a_listener_that_sleeps_holds_no_more_than_it_may_and_goes_on_by_difference() {
-    in_a_process_of_its_own(
-        "a_listener_that_sleeps_holds_no_more_than_it_may_and_goes_on_by_difference",
-        || {
-            let grown = grown_behind_a_sleeper();
-            assert!(grown < BYTES + (32 << 20), "{grown} bytes more");
-        },
-    );
+    in_a_process_of_its_own(|| {
+        let grown = grown_behind_a_sleeper();
+        assert!(grown < BYTES + (32 << 20), "{grown} bytes more");
+    });
 }
 
 #[test]
 fn where_what_waits_is_not_weighed_that_shows() {
-    in_a_process_of_its_own("where_what_waits_is_not_weighed_that_shows", || {
+    in_a_process_of_its_own(|| {
         plant(Some(Defect::BacklogNotWeighed));
         let grown = grown_behind_a_sleeper();
         assert!(grown > (DATA * WRITES / 2) as u64, "{grown} bytes more: not noticed");

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// The files of `src/ffi/` in the order of the header.
-const SOURCES: [&str; 15] = [
-    "status", "boundary", "log", "error", "config", "fault", "client", "node", "children", "event", "cache",
-    "stats", "snapshot", "item", "queue",
+const SOURCES: [&str; 16] = [
+    "status", "boundary", "log", "error", "config", "fault", "client", "node", "children", "event", "state",
+    "cache", "stats", "snapshot", "item", "queue",
 ];
 
 fn generated(root: &Path) -> String {

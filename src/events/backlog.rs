@@ -18,7 +18,8 @@ pub(crate) struct Capacity {
     pub(crate) bytes: usize,
 }
 
-pub(super) enum Item {
+/// What waits: a version, or what happened to the connection.
+pub(super) enum Pending {
     /// Its events are its difference from the version before; `changes` is about how many they are. `merged`: others
     /// that waited were left out for it.
     Version {
@@ -29,11 +30,11 @@ pub(super) enum Item {
     Event(EventKind),
 }
 
-impl Item {
+impl Pending {
     fn weight(&self) -> usize {
         match self {
-            Item::Version { changes, .. } => *changes.max(&1),
-            Item::Event(_) => 1,
+            Pending::Version { changes, .. } => *changes.max(&1),
+            Pending::Event(_) => 1,
         }
     }
 }
@@ -73,7 +74,7 @@ impl Belief {
 }
 
 pub(super) struct Backlog {
-    items: VecDeque<Item>,
+    items: VecDeque<Pending>,
     /// Sum of the items' weights, which are about so many events.
     weight: usize,
     /// What the edits had let go in all that led to each version that waits, in their order.
@@ -93,7 +94,7 @@ impl Backlog {
         self.items.is_empty()
     }
 
-    pub(super) fn push(&mut self, item: Item) {
+    pub(super) fn push(&mut self, item: Pending) {
         self.append(item);
         let is_beyond = self.weight > self.capacity.events || self.held() > self.capacity.bytes as u64;
         if is_beyond || self.let_go.len() > MOST_VERSIONS {
@@ -111,19 +112,19 @@ impl Backlog {
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Item> {
+    pub(super) fn pop(&mut self) -> Option<Pending> {
         let item = self.items.pop_front()?;
         self.weight -= item.weight();
         match &item {
-            Item::Version { .. } => _ = self.let_go.pop_front(),
-            Item::Event(kind) => self.belief = self.belief.after(*kind),
+            Pending::Version { .. } => _ = self.let_go.pop_front(),
+            Pending::Event(kind) => self.belief = self.belief.after(*kind),
         }
         Some(item)
     }
 
-    fn append(&mut self, item: Item) {
+    fn append(&mut self, item: Pending) {
         self.weight = self.weight.saturating_add(item.weight());
-        if let Item::Version { version, .. } = &item {
+        if let Pending::Version { version, .. } = &item {
             self.let_go.push_back(version.tree.let_go());
         }
         self.items.push_back(item);
@@ -136,39 +137,39 @@ impl Backlog {
         /// A belief, and whether a disconnect and a loss were told on the way to it. The states are few, and none
         /// occurs twice in what is kept: that bounds it.
         #[derive(Clone, Copy, PartialEq, Eq)]
-        struct Told {
+        struct Reached {
             belief: Belief,
             suspended: bool,
             lost: bool,
         }
-        let start = Told { belief: self.belief, suspended: false, lost: false };
-        let mut kept: Vec<(EventKind, Told)> = Vec::new();
+        let start = Reached { belief: self.belief, suspended: false, lost: false };
+        let mut kept: Vec<(EventKind, Reached)> = Vec::new();
         let mut newest: Option<Arc<Version>> = None;
         let (mut changes, mut merged) = (0usize, false);
         // The last IN_STEP that still holds, and the version that it speaks of (`None`: one that was told before).
         let mut in_step: Option<Option<Arc<Version>>> = None;
         for item in std::mem::take(&mut self.items) {
             match item {
-                Item::Version { version, changes: more, merged: before } => {
+                Pending::Version { version, changes: more, merged: before } => {
                     merged |= before || newest.is_some();
                     newest = Some(version);
                     changes = changes.saturating_add(more);
                 }
-                Item::Event(EventKind::InStep) => in_step = Some(newest.clone()),
-                Item::Event(kind) => {
+                Pending::Event(EventKind::InStep) => in_step = Some(newest.clone()),
+                Pending::Event(kind) => {
                     in_step = in_step.filter(|_| kind == EventKind::Initialized);
-                    let last = kept.last().map_or(start, |(_, told)| *told);
-                    let told = Told {
+                    let last = kept.last().map_or(start, |(_, reached)| *reached);
+                    let reached = Reached {
                         belief: last.belief.after(kind),
                         suspended: last.suspended || kind == EventKind::ConnectionSuspended,
                         lost: last.lost || kind == EventKind::ConnectionLost,
                     };
-                    if told == start {
+                    if reached == start {
                         kept.clear();
-                    } else if let Some(at) = kept.iter().position(|(_, earlier)| *earlier == told) {
+                    } else if let Some(at) = kept.iter().position(|(_, earlier)| *earlier == reached) {
                         kept.truncate(at + 1);
                     } else {
-                        kept.push((kind, told));
+                        kept.push((kind, reached));
                     }
                 }
             }
@@ -191,7 +192,7 @@ impl Backlog {
             }
             _ => None,
         };
-        let item = |version, changes| Item::Version { version, changes, merged };
+        let item = |version, changes| Pending::Version { version, changes, merged };
         let mut newest = newest.map(|version| item(version, changes));
         for (at, (kind, _)) in kept.into_iter().enumerate() {
             if at == version_at
@@ -199,13 +200,13 @@ impl Backlog {
             {
                 self.append(version);
             }
-            self.append(Item::Event(kind));
+            self.append(Pending::Event(kind));
         }
         if let Some(version) = newest {
             self.append(version);
         }
         if in_step.is_some() {
-            self.append(Item::Event(EventKind::InStep));
+            self.append(Pending::Event(EventKind::InStep));
         }
         if let Some(version) = behind {
             self.append(item(version, 1));
@@ -214,8 +215,9 @@ impl Backlog {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
+    use crate::events::tests::room;
     use crate::stat::{Stat, Zxid};
     use crate::tree::{Node, Tree};
     use EventKind::{
@@ -225,31 +227,26 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use std::sync::Weak;
 
-    /// Room for so many events.
-    pub(in crate::events) fn room(events: usize) -> Capacity {
-        Capacity { events, bytes: usize::MAX }
-    }
-
     /// A cut.
-    fn version(zxid: i64) -> Item {
-        Item::Version {
+    fn version(zxid: i64) -> Pending {
+        Pending::Version {
             version: Arc::new(Version { zxid: Zxid(zxid), is_cut: true, ..Version::default() }),
             changes: 1,
             merged: false,
         }
     }
 
-    fn no_cut(zxid: i64) -> Item {
+    fn no_cut(zxid: i64) -> Pending {
         let version = Arc::new(Version { zxid: Zxid(zxid), ..Version::default() });
-        Item::Version { version, changes: 1, merged: false }
+        Pending::Version { version, changes: 1, merged: false }
     }
 
     /// The items in words: versions by their zxid.
     fn drained(backlog: &mut Backlog) -> Vec<String> {
         std::iter::from_fn(|| backlog.pop())
             .map(|item| match item {
-                Item::Version { version, .. } => version.zxid.0.to_string(),
-                Item::Event(kind) => format!("{kind:?}"),
+                Pending::Version { version, .. } => version.zxid.0.to_string(),
+                Pending::Event(kind) => format!("{kind:?}"),
             })
             .collect()
     }
@@ -257,7 +254,7 @@ pub(super) mod tests {
     #[test]
     fn within_its_capacity_everything_is_kept_in_order() {
         let mut backlog = Backlog::new(room(4), Belief::default());
-        for item in [version(1), Item::Event(Initialized), version(2), version(3)] {
+        for item in [version(1), Pending::Event(Initialized), version(2), version(3)] {
             backlog.push(item);
         }
         assert_eq!(drained(&mut backlog), ["1", "Initialized", "2", "3"]);
@@ -268,7 +265,8 @@ pub(super) mod tests {
     #[test]
     fn beyond_its_capacity_the_newest_version_is_left() {
         let mut backlog = Backlog::new(room(2), Belief::default());
-        for item in [version(1), version(2), Item::Event(Initialized), Item::Event(InStep), version(3)] {
+        for item in [version(1), version(2), Pending::Event(Initialized), Pending::Event(InStep), version(3)]
+        {
             backlog.push(item);
         }
         assert_eq!(drained(&mut backlog), ["3", "Initialized", "InStep"]);
@@ -276,19 +274,19 @@ pub(super) mod tests {
 
     #[test]
     fn in_step_is_told_behind_a_cut_also_where_the_newest_version_is_none() {
-        let collapsed = |items: Vec<Item>| {
+        let collapsed = |items: Vec<Pending>| {
             let mut backlog = Backlog::new(room(1), Belief::default());
             items.into_iter().for_each(|item| backlog.push(item));
             backlog.push(no_cut(9));
             drained(&mut backlog)
         };
-        let in_step = || Item::Event(InStep);
+        let in_step = || Pending::Event(InStep);
         assert_eq!(collapsed(vec![version(1), in_step()]), ["1", "InStep", "9"]);
         assert_eq!(collapsed(vec![version(1), version(2), in_step(), no_cut(3)]), ["2", "InStep", "9"]);
         assert_eq!(collapsed(vec![in_step(), no_cut(3)]), ["InStep", "9"], "of what was told before");
-        let initialized = vec![version(1), Item::Event(Initialized), in_step()];
+        let initialized = vec![version(1), Pending::Event(Initialized), in_step()];
         assert_eq!(collapsed(initialized), ["1", "Initialized", "InStep", "9"]);
-        let suspended = vec![version(1), in_step(), Item::Event(Suspended)];
+        let suspended = vec![version(1), in_step(), Pending::Event(Suspended)];
         assert_eq!(collapsed(suspended), ["9", "ConnectionSuspended"]);
     }
 
@@ -298,7 +296,7 @@ pub(super) mod tests {
         let mut merged = |items: &[i64]| {
             items.iter().for_each(|zxid| backlog.push(version(*zxid)));
             std::iter::from_fn(|| backlog.pop())
-                .map(|item| matches!(item, Item::Version { merged: true, .. }))
+                .map(|item| matches!(item, Pending::Version { merged: true, .. }))
                 .collect::<Vec<_>>()
         };
         assert_eq!(merged(&[1, 2]), [false, false]);
@@ -319,18 +317,22 @@ pub(super) mod tests {
     fn a_flapping_connection_is_told_once() {
         let mut backlog = Backlog::new(room(8), Belief::default());
         backlog.push(version(1));
-        backlog.push(Item::Event(Initialized));
+        backlog.push(Pending::Event(Initialized));
         assert_eq!(drained(&mut backlog), ["1", "Initialized"]);
         for zxid in 2..1000 {
-            for item in [Item::Event(Suspended), Item::Event(Reconnected), version(zxid), Item::Event(InStep)]
-            {
+            for item in [
+                Pending::Event(Suspended),
+                Pending::Event(Reconnected),
+                version(zxid),
+                Pending::Event(InStep),
+            ] {
                 backlog.push(item);
             }
         }
         backlog.collapse();
         assert_eq!(drained(&mut backlog), ["ConnectionSuspended", "ConnectionReconnected", "999", "InStep"]);
         for item in [Suspended, Lost, Reconnected, Initialized, InStep, Suspended, Lost, Reconnected] {
-            backlog.push(Item::Event(item));
+            backlog.push(Pending::Event(item));
         }
         backlog.push(version(1000));
         assert_eq!(
@@ -340,13 +342,13 @@ pub(super) mod tests {
     }
 
     /// A cut whose one node has `data`, as `tree` becomes.
-    fn version_with(tree: &mut Tree, zxid: i64, data: usize) -> (Item, Weak<Node>) {
+    fn version_with(tree: &mut Tree, zxid: i64, data: usize) -> (Pending, Weak<Node>) {
         let stat = Stat { mzxid: Zxid(zxid), ..Stat::default() };
         let node = Arc::new(Node::new(vec![0; data].into(), stat));
         let held = Arc::downgrade(&node);
         assert!(tree.put("", Some(node)));
         let version = Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true };
-        (Item::Version { version: Arc::new(version), changes: 1, merged: false }, held)
+        (Pending::Version { version: Arc::new(version), changes: 1, merged: false }, held)
     }
 
     #[test]
@@ -375,14 +377,14 @@ pub(super) mod tests {
         let (mut tree, mut nodes) = (Tree::default(), Vec::new());
         for zxid in 1..50 {
             let (mut item, node) = version_with(&mut tree, zxid, 1000);
-            if let Item::Version { version, .. } = &mut item
+            if let Pending::Version { version, .. } = &mut item
                 && zxid > 1
             {
                 Arc::get_mut(version).expect("nobody has it").is_cut = false;
             }
             backlog.push(item);
             if zxid == 1 {
-                backlog.push(Item::Event(InStep));
+                backlog.push(Pending::Event(InStep));
             }
             nodes.push(node);
             assert!(nodes.iter().filter(|node| node.strong_count() > 0).count() <= 2);
@@ -401,7 +403,7 @@ pub(super) mod tests {
             let (mut tree, mut nodes) = (Tree::default(), Vec::new());
             for (zxid, (step, data)) in steps.into_iter().enumerate() {
                 match kinds.get(step) {
-                    Some(kind) => backlog.push(Item::Event(*kind)),
+                    Some(kind) => backlog.push(Pending::Event(*kind)),
                     None => {
                         let (item, node) = version_with(&mut tree, zxid as i64, data);
                         backlog.push(item);
@@ -426,7 +428,7 @@ pub(super) mod tests {
             let all = [Suspended, Reconnected, Lost, Initialized, InStep];
             let (mut whole, mut bounded) = (Backlog::new(room(usize::MAX), Belief::default()), Backlog::new(room(capacity), Belief::default()));
             for (zxid, kind) in kinds.iter().enumerate() {
-                let item = || all.get(*kind).map_or_else(|| version(zxid as i64), |kind| Item::Event(*kind));
+                let item = || all.get(*kind).map_or_else(|| version(zxid as i64), |kind| Pending::Event(*kind));
                 whole.push(item());
                 bounded.push(item());
                 prop_assert!(bounded.items.len() <= capacity.max(26));

@@ -1,6 +1,6 @@
 //! The events that lead from one version to the next.
 
-use super::Event;
+use super::told::Event;
 use crate::path::NodePath;
 use crate::stat::Zxid;
 use crate::state::EventKind;

@@ -1,86 +1,24 @@
 //! The thread of a client on which every callback runs.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::backlog::Capacity;
-use super::feed::Feed;
-use crate::error::Status;
-use crate::fork::Origin;
+use super::feed::{Feed, Feeds};
+use super::listeners::{Listeners, become_dispatcher, on_dispatcher_thread};
+use super::mailbox::Mailbox;
 use crate::panics::catch;
 use crate::path::NodePath;
 use crate::thread;
 
-pub(super) enum Command {
-    /// The feed has something to tell. It is in the mailbox once at most.
-    Ready(Arc<Feed>),
-    Stop,
-}
-
-/// What the thread is told, in order. (A channel would do, but to wake its reader it gives the calling thread, which
-/// is the user's, a handle of Rust's that is never taken back from a program's first thread.)
-pub(super) struct Mailbox {
-    /// `None` once the thread has ended.
-    commands: Mutex<Option<VecDeque<Command>>>,
-    arrived: Condvar,
-}
-
-impl Mailbox {
-    fn new() -> Mailbox {
-        Mailbox { commands: Mutex::new(Some(VecDeque::new())), arrived: Condvar::new() }
-    }
-
-    /// Returns whether there is still a thread to take it.
-    pub(super) fn send(&self, command: Command) -> bool {
-        let mut commands = self.lock();
-        let Some(open) = commands.as_mut() else { return false };
-        open.push_back(command);
-        drop(commands);
-        self.arrived.notify_one();
-        true
-    }
-
-    /// The next command; `None` when the mailbox is closed.
-    fn receive(&self) -> Option<Command> {
-        let mut commands = self.lock();
-        loop {
-            match commands.as_mut()?.pop_front() {
-                Some(command) => return Some(command),
-                None => commands = self.arrived.wait(commands).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
-    }
-
-    fn close(&self) {
-        let left = self.lock().take();
-        // Not under the lock: a feed that goes with it drops listeners, which are the user's.
-        drop(left);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Command>>> {
-        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Runs the callbacks of one client and its caches, one after the other. Dropping it ends the thread and waits for
 /// it, except on a dispatcher thread: then a thread ends by itself when the callback has returned.
 pub(crate) struct Dispatcher {
-    mailbox: Arc<Mailbox>,
+    /// Who may have a turn. They are in it once at most.
+    mailbox: Arc<Mailbox<Arc<Listeners>>>,
     feeds: Arc<Feeds>,
     thread: Option<JoinHandle<()>>,
-}
-
-thread_local! {
-    /// Where this thread became a dispatcher. In the child of a fork that a callback made, it is one no more.
-    static DISPATCHES_IN: Cell<Option<Origin>> = const { Cell::new(None) };
-}
-
-/// Whether this thread is a dispatcher (of any client), that is, runs a callback.
-pub(crate) fn on_dispatcher_thread() -> bool {
-    DISPATCHES_IN.get().is_some_and(Origin::is_here)
 }
 
 impl Dispatcher {
@@ -92,58 +30,23 @@ impl Dispatcher {
         Ok(Dispatcher { mailbox, feeds: Arc::default(), thread: Some(thread) })
     }
 
-    /// A feed whose callbacks run on this thread. `root` is what its paths are below, `capacity` what may
-    /// wait for one of its listeners.
-    pub(crate) fn feed(&self, root: NodePath, capacity: Capacity) -> Arc<Feed> {
-        let feed = Arc::new(Feed::new(root, capacity, self.mailbox.clone()));
+    /// The listeners, none yet, of a new feed, whose callbacks run on this thread. `root` is what its paths are below,
+    /// `capacity` what may wait for one of them.
+    pub(crate) fn listeners(&self, root: NodePath, capacity: Capacity) -> Arc<Listeners> {
+        let feed = Arc::new(Feed::new(root));
         self.feeds.add(&feed);
-        feed
+        Arc::new(Listeners::new(feed, capacity, self.mailbox.clone()))
     }
 
+    /// Those of its listeners.
     pub(crate) fn feeds(&self) -> &Arc<Feeds> {
         &self.feeds
     }
 }
 
-/// The feeds of a dispatcher that are still there.
-#[derive(Default)]
-pub(crate) struct Feeds(Mutex<FeedsState>);
-
-#[derive(Default)]
-struct FeedsState {
-    feeds: Vec<Weak<Feed>>,
-    /// Nothing follows for any of them, nor for one that comes late; and why.
-    end: Option<Status>,
-}
-
-impl Feeds {
-    fn add(&self, feed: &Arc<Feed>) {
-        let mut state = self.lock();
-        // Each time there is no room: so rarely that it costs nothing.
-        if state.feeds.len() == state.feeds.capacity() {
-            state.feeds.retain(|feed| feed.strong_count() > 0);
-        }
-        state.feeds.push(Arc::downgrade(feed));
-        if let Some(status) = state.end {
-            feed.end(status);
-        }
-    }
-
-    /// Nothing follows for any of them.
-    pub(crate) fn end(&self, status: Status) {
-        let mut state = self.lock();
-        state.end.get_or_insert(status);
-        state.feeds.iter().filter_map(Weak::upgrade).for_each(|feed| feed.end(status));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, FeedsState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        self.mailbox.send(Command::Stop);
+        self.mailbox.close();
         if let Some(thread) = self.thread.take()
             && !on_dispatcher_thread()
             && thread.join().is_err()
@@ -153,19 +56,53 @@ impl Drop for Dispatcher {
     }
 }
 
-fn run(mailbox: &Mailbox, panicked: impl Fn(String)) {
-    DISPATCHES_IN.set(Some(Origin::here()));
-    while let Some(Command::Ready(feed)) = mailbox.receive() {
-        match catch(|| feed.step()) {
+fn run(mailbox: &Mailbox<Arc<Listeners>>, panicked: impl Fn(String)) {
+    become_dispatcher();
+    while let Some(listeners) = mailbox.receive() {
+        match catch(|| listeners.step()) {
             // Behind the others: one feed does not starve them.
-            Ok(true) => _ = mailbox.send(Command::Ready(feed)),
+            Ok(true) => _ = mailbox.send(listeners),
             Ok(false) => {}
             Err(message) => {
                 // Drops listeners, which are the user's.
-                _ = catch(|| feed.recover());
-                panicked(format!("in the delivery of events of {}: {message}", feed.root()));
+                _ = catch(|| listeners.recover());
+                panicked(format!("in the delivery of events of {}: {message}", listeners.feed().root()));
             }
         }
     }
-    mailbox.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Event;
+    use crate::events::tests::Author;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    #[expect(unsafe_code, reason = "the signal mask")]
+    fn the_dispatcher_blocks_signals_and_ends_from_its_own_thread_too() {
+        let dispatcher = Dispatcher::spawn(drop).unwrap();
+        let mut author = Author::new(&dispatcher, 1000);
+        let (told, received) = mpsc::channel();
+        let mut dispatcher = Some(dispatcher);
+        let listener = move |_: &Event<'_>| {
+            drop(dispatcher.take());
+            let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+            // SAFETY: the set is valid for writing, and written before it is read.
+            let blocked = unsafe {
+                libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), mask.as_mut_ptr());
+                libc::sigismember(mask.as_ptr(), libc::SIGTERM)
+            };
+            let name = std::thread::current().name().map(str::to_owned);
+            told.send(format!("{blocked} {name:?} {}", on_dispatcher_thread())).unwrap();
+        };
+        author.listeners.listen(listener).unwrap();
+        author.publish();
+        assert_eq!(
+            received.recv_timeout(Duration::from_secs(10)).as_deref(),
+            Ok("1 Some(\"treecache-events\") true")
+        );
+    }
 }

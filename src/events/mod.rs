@@ -4,63 +4,40 @@
 //! late gets the difference from nothing, and one that fell behind the difference from what it saw last; neither
 //! needs code of its own. Knows trees and versions, and nothing of ZooKeeper.
 //!
-//! Every consumer has a queue of its own. Listeners are called with what comes out of theirs by the dispatcher; a
-//! program that takes things out by itself uses an [`EventQueue`].
+//! Each module knows those above it here, and none below:
 //!
-//! - `Feed`: the consumers of one cache (or client), behind one short lock.
-//! - `Queue`: what one consumer has not been told yet, and its place in the difference that it is being told.
-//! - `Backlog`: what waits in a queue, kept bounded.
-//! - `Changes`: the events that lead from one version to the next.
-//! - `Descriptor`: what can be polled for.
-//! - `Dispatcher`: the thread of a client on which every callback runs.
+//! - `told`: events as they are told, and how listeners are named.
+//! - `descriptor`: what can be polled for.
+//! - `changes`: the events that lead from one version to the next.
+//! - `backlog`: the versions and events that wait for one consumer, kept bounded.
+//! - `consumer`: what one consumer has not been told yet, and its place in the difference that it is being told.
+//! - `feed`: the consumers of one cache (or client), behind one short lock. This is where the I/O thread puts things in;
+//!   who takes them out is told below.
+//! - `event_queue`: the *queue*, a consumer that the program takes things out of by itself.
+//! - `turns`: who is next among the consumers that have something for their listeners.
+//! - `mailbox`: what one thread is told by others.
+//! - `listeners`: consumers with a callback: their turns, the calls, and the panics in them.
+//! - `dispatcher`: the thread of a client on which every callback runs.
 
 mod backlog;
 mod changes;
+mod consumer;
 mod descriptor;
 mod dispatcher;
 mod event_queue;
 mod feed;
-mod queue;
+mod listeners;
+mod mailbox;
+mod told;
+mod turns;
 
-use std::sync::Arc;
-
-use crate::error::Fault;
-use crate::stat::Zxid;
-use crate::state::EventKind;
-use crate::tree::Node;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use backlog::Capacity;
 pub(crate) use changes::Changes;
-pub(crate) use dispatcher::{Dispatcher, on_dispatcher_thread};
+pub(crate) use dispatcher::Dispatcher;
 pub use event_queue::{EventQueue, Item};
 pub(crate) use feed::Feed;
-
-/// What a consumer is told, lent to it.
-#[derive(Debug, Clone, Copy)]
-pub enum Told<'a> {
-    /// Something happened to the cache.
-    Event(&'a Event<'a>),
-    /// Something went wrong in the background. Only for those who asked for faults.
-    Fault(&'a Fault),
-}
-
-/// Something that happened to a cache, lent.
-#[derive(Debug, Clone, Copy)]
-pub struct Event<'a> {
-    /// What happened.
-    pub kind: EventKind,
-    /// No more events of this version follow: what came since the last one with this flag may be applied as one.
-    pub last_of_version: bool,
-    /// The node's absolute path; `None` unless this is a node event.
-    pub path: Option<&'a str>,
-    /// The node as it is now; the last known one when it was removed.
-    pub node: Option<&'a Arc<Node>>,
-    /// The node as it was before an update.
-    pub old: Option<&'a Arc<Node>>,
-    /// That of the version which the event belongs to; 0 for events of the connection.
-    pub zxid: Zxid,
-}
-
-/// Names a listener of one cache or client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ListenerId(pub u64);
+pub(crate) use listeners::{Listeners, on_dispatcher_thread};
+pub use told::{Event, ListenerId, Told};

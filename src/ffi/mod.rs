@@ -25,6 +25,7 @@ pub mod log;
 pub mod node;
 pub mod queue;
 pub mod snapshot;
+pub mod state;
 pub mod stats;
 pub mod status;
 

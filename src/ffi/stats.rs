@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::time::Duration;
 
 use super::boundary::{Boxed, c_string};
-use super::cache::tc_state;
+use super::state::tc_state;
 use crate::stats::Stats;
 
 /// How a cache stands, and what it and its client have done since they were made. Independent of the cache. Freed with

@@ -33,8 +33,8 @@ pub const TC_ERR_WOULD_DEADLOCK: i32 = -8;
 pub const TC_ERR_UNSUPPORTED: i32 = -9;
 /// The server refused the credentials.
 pub const TC_ERR_AUTH: i32 = -10;
-/// A defect in this library, or a panic in a Rust callback. The handle refuses further work, and is still to be freed.
-/// After one on a thread of the library, a client and all its caches do.
+/// A defect in this library. The handle refuses further work, and is still to be freed. After one on a thread of the
+/// library, a client and all its caches do. (A panic in a listener of a Rust program is only told as a fault.)
 pub const TC_ERR_PANIC: i32 = -11;
 /// The session may not read the node, or one above it.
 pub const TC_ERR_NO_PERMISSION: i32 = -12;

@@ -1,6 +1,6 @@
 //! An ensemble of three servers, to which everything happens that can happen to one, eight caches of it, and
 //! writers that do not care. At the end of every round all caches equal the servers' truth, and what was seen of
-//! them on the way is held against the servers' own transaction logs, by the checks of `tests/checks`.
+//! them on the way is held against the servers' own transaction logs, by the checks of `testing/checks`.
 //!
 //! `TREECACHE_CHAOS_SECONDS` says for how long (two minutes), `TREECACHE_CHAOS_SEED` in which order. Only the order
 //! of faults and writes follows from the seed: what they meet does not. `scripts/chaos` runs this by itself.

@@ -1,7 +1,7 @@
-//! What the integration tests share: a listener that remembers, events replayed onto an empty map, and the
-//! comparison of a cache with what the server says.
+//! What the integration tests share: a listener that remembers, events replayed onto an empty map, the comparison of a
+//! cache with what the server says, and what a process of its own and each I/O thread of it have used.
 
-// Each test file is a crate of its own, and none uses all of this.
+// Each test binary is a crate of its own, and none uses all of this.
 #![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use treecache::{
     Client, Config, Event, EventKind, Fault, ListenerId, Snapshot, Stat, State, TreeCache, Walk, Zxid,
 };
-use treecache_test_support::{TruthNode, TruthStat, Witness};
+use treecache_test_support::{TruthNode, TruthStat, Witness, Writer, shared};
 
 /// Against hanging only. What takes seconds on a loaded machine must not fail.
 pub const BOUND: Duration = Duration::from_secs(20);
@@ -29,6 +29,20 @@ pub fn config(settings: &[(&str, &str)]) -> Config {
     config
 }
 
+/// Who reads the truth of the server that the tests of a binary share.
+pub fn witness() -> Witness {
+    Witness::connect(&shared().hosts())
+}
+
+/// Who writes to the server that the tests of a binary share.
+#[track_caller]
+pub fn writer() -> Writer {
+    Writer::connect(shared().addr(), Duration::from_secs(30)).expect("a session")
+}
+
+/// Held while a client is made: clients are made one at a time, so that each thread is known to be whose it is.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// A client with every key at its default.
 #[track_caller]
 pub fn client(hosts: &str) -> Client {
@@ -37,6 +51,12 @@ pub fn client(hosts: &str) -> Client {
 
 #[track_caller]
 pub fn client_with(hosts: &str, settings: &[(&str, &str)]) -> Client {
+    let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    new_client(hosts, settings)
+}
+
+#[track_caller]
+fn new_client(hosts: &str, settings: &[(&str, &str)]) -> Client {
     Client::new(hosts, &config(settings)).unwrap_or_else(|error| panic!("a client of {hosts}: {error}"))
 }
 
@@ -272,6 +292,14 @@ pub fn replay(events: &[Recorded]) -> Tree {
     tree
 }
 
+pub fn node_events(events: &[Recorded]) -> usize {
+    events.iter().filter(|event| event.is_of_a_node()).count()
+}
+
+pub fn kinds(events: &[Recorded]) -> Vec<EventKind> {
+    events.iter().map(|event| event.kind).collect()
+}
+
 /// The path of the parent; "" for `/`.
 pub fn parent(path: &str) -> &str {
     match path.rfind('/') {
@@ -427,22 +455,71 @@ fn excerpt(data: &[u8]) -> String {
 
 /// CPU time that this process has used so far.
 pub fn cpu_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc/self/stat");
+    cpu_time_of("/proc/self/stat")
+}
+
+/// CPU time that a process or thread has used so far.
+#[track_caller]
+fn cpu_time_of(file: &str) -> Duration {
+    let stat = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{file}: {error}"));
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: u64 = [11, 12].iter().map(|at| fields[*at].parse::<u64>().expect("clock ticks")).sum();
     // USER_HZ is 100 on every Linux there is.
     Duration::from_millis(ticks * 10)
 }
 
-/// The threads of this process that have this name, by their ids.
-pub fn threads_named(name: &str) -> BTreeSet<u32> {
+/// The threads of this process, by their ids, with their names.
+fn threads() -> BTreeMap<u32, String> {
     let threads = std::fs::read_dir("/proc/self/task").expect("/proc/self/task").flatten();
     threads
-        .filter(|thread| {
-            std::fs::read_to_string(thread.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        .filter_map(|thread| {
+            let name = std::fs::read_to_string(thread.path().join("comm")).ok()?;
+            Some((thread.file_name().to_str()?.parse().ok()?, name.trim_end().to_owned()))
         })
-        .filter_map(|thread| thread.file_name().to_str()?.parse().ok())
         .collect()
+}
+
+/// How many threads of this process have this name.
+pub fn threads_named(name: &str) -> usize {
+    threads().values().filter(|other| *other == name).count()
+}
+
+/// The I/O thread of one client, by its id.
+pub struct IoThread {
+    id: u32,
+}
+
+impl IoThread {
+    /// Makes a client, and finds its thread: the one that was not there before.
+    #[track_caller]
+    pub fn of_a_new_client(hosts: &str, settings: &[(&str, &str)]) -> (Client, IoThread) {
+        let _turn = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = threads();
+        let client = new_client(hosts, settings);
+        let mut new = None;
+        // It takes its name itself, when it has begun.
+        eventually("the client's I/O thread", || {
+            let is_it = |(id, name): &(u32, String)| name == "treecache-io" && !before.contains_key(id);
+            new = threads().into_iter().find(is_it);
+            new.is_some()
+        });
+        (client, IoThread { id: new.expect("a thread").0 })
+    }
+
+    #[track_caller]
+    pub fn cpu_time(&self) -> Duration {
+        cpu_time_of(&format!("/proc/self/task/{}/stat", self.id))
+    }
+
+    /// Watches the thread for a while in which it has next to nothing to do.
+    #[track_caller]
+    pub fn assert_calm(&self, watched: Duration) {
+        let (began, before) = (Instant::now(), self.cpu_time());
+        thread::sleep(watched);
+        let (used, passed) = (self.cpu_time() - before, began.elapsed());
+        // A tick of the clock may fall on either side.
+        assert!(used < passed / 5 + Duration::from_millis(20), "{used:?} of CPU time in {passed:?}");
+    }
 }
 
 /// The memory that this process holds, in bytes.
@@ -452,16 +529,22 @@ pub fn resident_bytes() -> u64 {
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect("KiB") * 1024
 }
 
-/// Runs `test`, the body of the test `name`, where no other test disturbs what it counts.
+/// What the test is called, as it is given to its binary, that this is, or a closure in it.
+pub fn name_of<T>(_: &T) -> &'static str {
+    let name = std::any::type_name::<T>().trim_end_matches("::{{closure}}");
+    name.split_once("::").expect("the crate comes first").1
+}
+
+/// Runs the body of a test where no other test disturbs what it counts.
 #[track_caller]
-pub fn in_a_process_of_its_own(name: &str, test: impl FnOnce()) {
+pub fn in_a_process_of_its_own(test: impl FnOnce()) {
     const ALONE: &str = "TREECACHE_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return test();
     }
     let executable = std::env::current_exe().expect("the name of this program");
-    let output = Command::new(executable).args(["--exact", name, "--nocapture"]).env(ALONE, "1").output();
-    let output = output.expect("a process");
+    let args = ["--exact", name_of(&test), "--nocapture"];
+    let output = Command::new(executable).args(args).env(ALONE, "1").output().expect("a process");
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

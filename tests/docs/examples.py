@@ -36,7 +36,8 @@ sys.path.insert(0, str(ROOT / "scripts/lib"))
 from kazoo.client import KazooClient  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / page for page in ("README.md", "CHANGELOG.md", "packaging/README.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 REFERENCE = ROOT / "docs/reference.md"  # has declarations, which are the header's own
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 COMPILERS = {"c": ["gcc", "-std=c99"], "cpp": ["g++", "-std=c++17"]}

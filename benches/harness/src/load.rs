@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, ask_counting};
 use crate::contender::{Contender, Process, Result};
-use crate::plan::Effort;
+use crate::effort::Effort;
 use crate::tree::Tree;
 
 /// No load may take longer.

@@ -3,15 +3,30 @@
 //! `scripts/bench` builds the contenders and runs this. Absolute times belong to the machine and the hour they were
 //! taken on; the ratios do not, and are what is worth comparing. A time counts only when the contender's tree, then,
 //! was the server's.
+//!
+//! Each module knows those above it here, as far as it needs them, and none below:
+//!
+//! - `numbers`, `tree`, `traffic`, `effort`: words; how numbers are written, what trees look like, what goes through a proxy,
+//!   how much is done for a figure.
+//! - `contender`, `results`: the programs that are compared, and what was measured of them.
+//! - `bench`: the server, and what each measurement needs.
+//! - `load`, `growth`, `storm`, `latency`, `reconnect`, `reads`, `footprint`, `market`: the measurements, which do not know
+//!   each other.
+//! - `plan`: which of them are made, with whom, and how hard each tries.
+//! - `plot`: pictures, of any figures.
+//! - `page`: a text with tables and plots, from the results of a plan.
+//! - `report`: `benchmarks.md`, a file for each of its sections.
 
 mod bench;
-mod budget;
 mod contender;
+mod effort;
 mod footprint;
 mod growth;
 mod latency;
 mod load;
 mod market;
+mod numbers;
+mod page;
 mod plan;
 mod plot;
 mod reads;

@@ -1,5 +1,5 @@
 //! Cuts under a storm: money is moved between accounts in transactions as fast as the server takes them, and now and
-//! then an account is opened or closed. That no cut is torn is for `tests/money.rs` to say; here it is counted how
+//! then an account is opened or closed. That no cut is torn is for `tests/server/money.rs` to say; here it is counted how
 //! often one comes.
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::contender::{CACHES, Contender};
+use crate::effort::Effort;
 use crate::growth::{self, BURST, PARTS};
 use crate::results::CellKey;
 use crate::tree::{Shape, Tree};
@@ -15,26 +16,6 @@ pub enum Scale {
     Quick,
     Default,
     Full,
-}
-
-/// How hard a measurement tries.
-pub struct Effort {
-    pub rounds: usize,
-    /// After so long a contender need not do more than two rounds, and after three times as long than one.
-    pub patience: Duration,
-    /// How long a program may take to get warm.
-    pub warm_up: Duration,
-    /// How long each read is repeated.
-    pub read: Duration,
-}
-
-impl Effort {
-    /// Whether a contender that has done so many rounds, in that time, has done enough.
-    pub fn is_over(&self, rounds: usize, spent: Duration) -> bool {
-        rounds >= self.rounds
-            || rounds >= 2 && spent > self.patience
-            || rounds >= 1 && spent > 3 * self.patience
-    }
 }
 
 pub struct Cell {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::contender::Contender;
-use crate::report::{grouped, quantity};
+use crate::numbers::{grouped, quantity};
 
 const WIDTH: f64 = 860.0;
 const ROW: f64 = 21.0;

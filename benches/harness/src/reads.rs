@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::bench::{Bench, PATIENCE, paced};
 use crate::contender::{Contender, Process, Result};
-use crate::plan::Effort;
+use crate::effort::Effort;
 use crate::tree::{Shape, Tree};
 
 /// Which paths, by how many threads, and whether somebody writes to the tree meanwhile.

@@ -7,7 +7,7 @@ use treecache_test_support::{Op, Proxy, Writer};
 
 use crate::bench::{Bench, PATIENCE, padded};
 use crate::contender::{Contender, Result};
-use crate::plan::Effort;
+use crate::effort::Effort;
 use crate::traffic::Traffic;
 use crate::tree::Tree;
 

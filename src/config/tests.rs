@@ -1,0 +1,189 @@
+//! Every key reaches its setting, and the page in `docs/` says which there are.
+
+use super::*;
+use crate::error::Status;
+
+impl Scope {
+    fn name(self) -> &'static str {
+        match self {
+            Scope::Client => "client",
+            Scope::Cache => "cache",
+            Scope::Queue => "queue",
+            Scope::CacheAndQueue => "cache, queue",
+        }
+    }
+}
+
+/// `docs/configuration.md`.
+fn reference() -> String {
+    let mut text = String::from(
+        "# Configuration\n\n\
+         Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients, caches and queues: each\n\
+         reads its own and ignores the others. An unknown key or a value that is not taken is\n\
+         `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
+         Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n\n\
+         | key | default | for | takes | what it is |\n|---|---|---|---|---|\n",
+    );
+    for Key { name, default, scope, value, purpose } in KEYS {
+        let default = default.map_or("none".to_owned(), |default| format!("`{default}`"));
+        let (scope, takes) = (scope.name(), value.takes());
+        text.push_str(&format!("| `{name}` | {default} | {scope} | {takes} | {purpose} |\n"));
+    }
+    text
+}
+
+/// The keys as the documentation of `tc_config_set` lists them.
+fn summary() -> String {
+    KEYS.iter()
+        .map(|Key { name, default, scope, purpose, .. }| {
+            let purpose = purpose.replace('`', "");
+            let default = default.map_or("none".to_owned(), |default| format!("default {default}"));
+            format!("/// - `{name}` ({}, {default}): {purpose}\n", scope.name())
+        })
+        .collect()
+}
+
+#[test]
+fn the_documentation_of_all_keys_is_up_to_date() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    if std::env::var_os("TREECACHE_BLESS").is_some() {
+        std::fs::write(file, reference()).unwrap();
+    }
+    let committed = std::fs::read_to_string(file).unwrap_or_default();
+    assert!(committed == reference(), "{file} is stale: run with TREECACHE_BLESS=1");
+    assert!(
+        include_str!("../ffi/config.rs").contains(&summary()),
+        "the documentation of tc_config_set must list the keys as\n{}",
+        summary()
+    );
+}
+
+#[test]
+fn defaults_are_those_of_the_table() {
+    let config = Config::new();
+    let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
+    assert_eq!(settings.session_timeout, Duration::from_secs(10));
+    assert_eq!(settings.resolve_timeout, Duration::from_secs(15));
+    assert_eq!(settings.connect_timeout, Duration::from_secs(3));
+    assert_eq!(settings.limit_frame, 128 << 20);
+    assert_eq!(config.sync_mode(), SyncMode::Barrier);
+    assert!(settings.auth.is_empty() && settings.sasl.is_none());
+    assert!(config.tls().unwrap().is_none());
+    let options = config.options();
+    assert!(options.create_root);
+    assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
+    assert_eq!(options.audit_interval, Duration::from_secs(600));
+    assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
+}
+
+#[test]
+fn keys_reach_the_settings_they_name() {
+    let mut config = Config::new();
+    for (key, value) in [
+        ("session.timeout.ms", "4000"),
+        ("resolve.timeout.ms", "7000"),
+        ("connect.timeout.ms", "500"),
+        ("auth", "digest:user:pass:word"),
+        ("auth", "ip:"),
+        ("sasl.mechanism", "DIGEST-MD5"),
+        ("sasl.username", "bob"),
+        ("sasl.password", "hunter2"),
+        ("root.create", "false"),
+        ("limit.nodes", "7"),
+        ("limit.bytes", "8"),
+        ("limit.path.bytes", "9"),
+        ("limit.frame.bytes", "2147483647"),
+        ("sync.mode", "sync"),
+        ("audit.interval.ms", "0"),
+        ("events.capacity", "1"),
+        ("events.bytes", "2"),
+    ] {
+        config.set(key, value).unwrap();
+    }
+    let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
+    assert_eq!(settings.session_timeout, Duration::from_secs(4));
+    assert_eq!(settings.resolve_timeout, Duration::from_secs(7));
+    assert_eq!(settings.connect_timeout, Duration::from_millis(500));
+    let auth: Vec<_> =
+        settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();
+    assert_eq!(auth, [("digest", "user:pass:word"), ("ip", "")]);
+    let sasl = settings.sasl.map(|sasl| (sasl.username, sasl.password.expose().to_owned()));
+    assert_eq!(sasl, Some(("bob".to_owned(), "hunter2".to_owned())));
+    let options = config.options();
+    assert!(!options.create_root);
+    assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
+    assert_eq!(settings.limit_frame, i32::MAX as usize);
+    assert_eq!(options.audit_interval, Duration::ZERO);
+    assert_eq!(config.capacity(), Capacity { events: 1, bytes: 2 });
+}
+
+#[test]
+fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
+    let mut config = Config::new();
+    for (key, value) in [
+        ("session.timeout", "1"),
+        ("", "1"),
+        ("session.timeout.ms", "99"),
+        ("session.timeout.ms", "86400001"),
+        ("session.timeout.ms", "-1"),
+        ("session.timeout.ms", "+5000"),
+        ("session.timeout.ms", "5s"),
+        ("session.timeout.ms", ""),
+        ("limit.nodes", "99999999999999999999999"),
+        ("limit.path.bytes", "0"),
+        ("limit.path.bytes", "65537"),
+        ("limit.frame.bytes", "1048575"),
+        ("limit.frame.bytes", "2147483648"),
+        ("events.capacity", "0"),
+        ("events.bytes", "0"),
+        ("root.create", "yes"),
+        ("sasl.mechanism", "GSSAPI"),
+        ("sasl.username", ""),
+        ("tls", "yes"),
+        ("tls.ca.file", ""),
+    ] {
+        let error = config.set(key, value).unwrap_err();
+        assert_eq!(error.status(), Status::InvalidArgument);
+        let message = error.to_string();
+        assert!(message.contains(&format!("{key:?}")), "{message}");
+        assert!(
+            key == "session.timeout" || key.is_empty() || message.contains(&format!("{value:?}")),
+            "{message}"
+        );
+    }
+    let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
+    assert_eq!(settings.session_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn sasl_needs_all_that_belongs_to_it() {
+    let all = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "bob"), ("sasl.password", "hunter2")];
+    for missing in 0..all.len() {
+        let mut config = Config::new();
+        for (key, value) in all.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, set)| set) {
+            config.set(key, value).unwrap();
+        }
+        let error = config.settings(Hosts::parse("localhost").unwrap()).unwrap_err();
+        assert_eq!(error.status(), Status::InvalidArgument);
+        assert!(error.to_string().contains(all[missing].0) && !error.to_string().contains("hunter2"));
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let mut config = Config::new();
+    config.set("auth", "digest:me:secret").unwrap();
+    config.set("sasl.password", "hunter2").unwrap();
+    let shown = format!("{config:?} {config:#?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("secret"), "{shown}");
+    let refused = config.set("sasl.password", "").unwrap_err().to_string();
+    assert!(refused.contains("sasl.password"), "{refused}");
+}
+
+#[test]
+fn a_refused_credential_is_not_repeated() {
+    for secret in ["hunter2", ":hunter2"] {
+        let message = Config::new().set("auth", secret).unwrap_err().to_string();
+        assert!(message.contains("auth") && !message.contains("hunter2"), "{message}");
+    }
+}

@@ -1,0 +1,434 @@
+//! What one consumer has not been told yet, and its place in the difference that it is being told.
+//!
+//! The I/O thread puts versions, events and faults in; whoever consumes takes events and faults out, one at a time: a
+//! program that waits for them, or the dispatcher, which is called when something has come. A version's difference is
+//! worked out as it is taken, on the thread that takes, so neither side waits for the other.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use super::backlog::{Backlog, Belief, Capacity, Pending};
+use super::changes::Changes;
+use super::descriptor::Descriptor;
+use super::told::{Event, Told};
+use crate::clock;
+use crate::error::{Error, Fault, Status};
+use crate::path::NodePath;
+use crate::stat::Zxid;
+use crate::state::EventKind;
+use crate::tree::Version;
+
+/// Most faults that wait for a consumer.
+pub(super) const MOST_FAULTS: usize = 128;
+
+/// What a consumer wants to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wants {
+    pub(super) events: bool,
+    pub(super) faults: bool,
+}
+
+impl Wants {
+    pub(super) const EVENTS: Wants = Wants { events: true, faults: false };
+    pub(super) const FAULTS: Wants = Wants { events: false, faults: true };
+}
+
+/// Called behind each thing that was put in while there is something to take, on the thread that put it in; perhaps
+/// under the lock of a feed, but not under one of the consumer.
+pub(super) type OnArrival = Box<dyn Fn() + Send + Sync>;
+
+/// What was told to all consumers of a cache together.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) events: AtomicU64,
+    /// Versions that were told in place of several.
+    pub(super) lags: AtomicU64,
+}
+
+pub(super) struct Consumer {
+    root: NodePath,
+    wants: Wants,
+    counters: Arc<Counters>,
+    /// Set under the lock of `inbox`.
+    closed: AtomicBool,
+    inbox: Mutex<Inbox>,
+    /// There may be something to take, or nothing ever again. Nobody waits for it where `on_arrival` is called.
+    arrived: Condvar,
+    on_arrival: Option<OnArrival>,
+    /// Held by the one thread that takes something out; always before `inbox`.
+    cursor: Mutex<Cursor>,
+}
+
+struct Inbox {
+    backlog: Backlog,
+    faults: VecDeque<Fault>,
+    /// The version taken out last has not been told to its end.
+    amid_version: bool,
+    /// The next wait is to end at once.
+    woken: bool,
+    /// Nothing follows what is there, and why: `Closed` where it is closed, too.
+    end: Option<Status>,
+    /// Readable while there is something to say.
+    descriptor: Option<Descriptor>,
+}
+
+/// How far a consumer is.
+#[derive(Default)]
+struct Cursor {
+    /// What it was told, or is being told.
+    version: Arc<Version>,
+    /// What is left to be told of it.
+    changes: Option<Changes>,
+}
+
+impl Consumer {
+    /// One that begins with the tree `so_far`; `belief` is how the cache stands.
+    pub(super) fn new(
+        root: NodePath,
+        wants: Wants,
+        capacity: Capacity,
+        belief: Belief,
+        so_far: Option<Arc<Version>>,
+        counters: Arc<Counters>,
+        on_arrival: Option<OnArrival>,
+    ) -> Consumer {
+        let mut backlog = Backlog::new(capacity, belief.uninitialized());
+        if wants.events {
+            if let Some(version) = so_far {
+                backlog.push(Pending::Version { version, changes: 0, merged: false });
+            }
+            if belief.initialized {
+                backlog.push(Pending::Event(EventKind::Initialized));
+            }
+        }
+        let inbox = Inbox {
+            backlog,
+            faults: VecDeque::new(),
+            amid_version: false,
+            woken: false,
+            end: None,
+            descriptor: None,
+        };
+        Consumer {
+            root,
+            wants,
+            counters,
+            closed: AtomicBool::new(false),
+            inbox: Mutex::new(inbox),
+            arrived: Condvar::new(),
+            on_arrival,
+            cursor: Mutex::default(),
+        }
+    }
+
+    pub(super) fn wants(&self) -> Wants {
+        self.wants
+    }
+
+    // --- In ------------------------------------------------------------------------------------------------------
+
+    pub(super) fn push(&self, item: Pending) {
+        if self.wants.events {
+            self.change(|inbox| inbox.backlog.push(item));
+        }
+    }
+
+    /// Returns false when there is no room for it.
+    pub(super) fn push_fault(&self, fault: &Fault) -> bool {
+        let mut fits = true;
+        self.change(|inbox| {
+            if inbox.faults.back() != Some(fault) {
+                fits = inbox.faults.len() < MOST_FAULTS;
+                if fits {
+                    inbox.faults.push_back(fault.clone());
+                }
+            }
+        });
+        fits
+    }
+
+    /// Nothing follows what is there.
+    pub(super) fn end(&self, status: Status) {
+        self.change(|inbox| _ = inbox.end.get_or_insert(status));
+    }
+
+    /// The next wait, or one that is under way, ends with [`Error::Interrupted`].
+    pub(super) fn wake(&self) {
+        self.change(|inbox| inbox.woken = true);
+    }
+
+    /// What waits is let go, and who waits is sent away. Never waits.
+    pub(super) fn close(&self) {
+        let mut inbox = self.lock();
+        self.closed.store(true, Ordering::SeqCst);
+        let nothing = Backlog::new(Capacity { events: 0, bytes: 0 }, Belief::default());
+        let backlog = std::mem::replace(&mut inbox.backlog, nothing);
+        inbox.faults.clear();
+        (inbox.amid_version, inbox.woken) = (false, false);
+        inbox.end = Some(Status::Closed);
+        inbox.signal();
+        drop(inbox);
+        self.arrived.notify_all();
+        // Versions hold trees, which take their time; so not under the lock.
+        drop(backlog);
+        // Whoever has the cursor now lets it go behind what it takes out.
+        let cursor = self.cursor.try_lock().map(|mut cursor| std::mem::take(&mut *cursor));
+        drop(cursor);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Inbox)) {
+        let mut inbox = self.lock();
+        if self.is_closed() {
+            return;
+        }
+        change(&mut inbox);
+        inbox.signal();
+        let has_something = inbox.has_something();
+        drop(inbox);
+        match &self.on_arrival {
+            None => self.arrived.notify_all(),
+            Some(call) if has_something => call(),
+            Some(_) => {}
+        }
+    }
+
+    // --- Out -----------------------------------------------------------------------------------------------------
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Whether [`take`](Self::take) may find something: a version may turn out to have no differences to be told.
+    pub(super) fn has_something(&self) -> bool {
+        !self.is_closed() && self.lock().has_something()
+    }
+
+    /// Takes the next event or fault out and shows it to `tell`, if there is one.
+    pub(super) fn take<R>(&self, tell: impl FnOnce(Told<'_>) -> R) -> Option<R> {
+        let mut cursor = self.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = self.take_at(&mut cursor, tell);
+        if self.is_closed() {
+            *cursor = Cursor::default();
+        }
+        taken
+    }
+
+    fn take_at<R>(&self, cursor: &mut Cursor, tell: impl FnOnce(Told<'_>) -> R) -> Option<R> {
+        loop {
+            if self.is_closed() {
+                return None;
+            }
+            if let Some(changes) = &mut cursor.changes {
+                let next = changes.next();
+                if changes.is_over() {
+                    self.lock().end_version();
+                }
+                if let Some(event) = next {
+                    let told = self.tell_event(&event.lend(), tell);
+                    changes.reuse(event);
+                    return Some(told);
+                }
+                cursor.changes = None;
+            }
+            let mut inbox = self.lock();
+            if let Some(fault) = inbox.faults.pop_front() {
+                inbox.signal();
+                drop(inbox);
+                return Some(tell(Told::Fault(&fault)));
+            }
+            let Some(item) = inbox.backlog.pop() else {
+                // Should a taker have panicked amid a version, nobody looks for the rest of it.
+                inbox.end_version();
+                return None;
+            };
+            inbox.amid_version = matches!(item, Pending::Version { .. });
+            inbox.signal();
+            drop(inbox);
+            match item {
+                Pending::Event(kind) => {
+                    let zxid = match kind {
+                        EventKind::Initialized | EventKind::InStep => cursor.version.zxid,
+                        _ => Zxid::default(),
+                    };
+                    let event =
+                        Event { kind, last_of_version: false, path: None, node: None, old: None, zxid };
+                    return Some(self.tell_event(&event, tell));
+                }
+                Pending::Version { version, merged, .. } => {
+                    self.counters.lags.fetch_add(u64::from(merged), Ordering::Relaxed);
+                    let old = std::mem::replace(&mut cursor.version, version);
+                    cursor.changes = Some(Changes::new(self.root.clone(), &old, &cursor.version));
+                }
+            }
+        }
+    }
+
+    /// As [`take`](Self::take), and waits for something to take, at most `timeout`.
+    pub(super) fn next<R>(
+        &self,
+        timeout: Option<Duration>,
+        mut tell: impl FnMut(Told<'_>) -> R,
+    ) -> Result<R, Error> {
+        // A time too far away to be told is none.
+        let deadline = timeout.and_then(|timeout| clock::now().checked_add(timeout));
+        loop {
+            if self.take_wake() {
+                return Err(Error::Interrupted);
+            }
+            if let Some(told) = self.take(&mut tell) {
+                return Ok(told);
+            }
+            let mut inbox = self.lock();
+            while !inbox.has_something() {
+                inbox.check_end()?;
+                inbox = match deadline.map(|deadline| deadline.saturating_duration_since(clock::now())) {
+                    None => self.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner),
+                    Some(Duration::ZERO) => return Err(Error::Timeout),
+                    Some(left) => {
+                        self.arrived.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                };
+            }
+        }
+    }
+
+    /// Takes out what is there, at most `most`, without waiting. Returns how many that were.
+    pub(super) fn drain(&self, most: usize, mut tell: impl FnMut(Told<'_>)) -> Result<usize, Error> {
+        self.take_wake();
+        let mut count = 0;
+        while count < most && self.take(&mut tell).is_some() {
+            count += 1;
+        }
+        let inbox = self.lock();
+        if count == 0 && !inbox.has_something() {
+            inbox.check_end()?;
+        }
+        Ok(count)
+    }
+
+    /// Made when it is first asked for.
+    pub(super) fn fd(&self) -> Result<RawFd, Error> {
+        let mut inbox = self.lock();
+        if let Some(descriptor) = &inbox.descriptor {
+            return Ok(descriptor.fd());
+        }
+        let descriptor = Descriptor::new().map_err(|error| {
+            let message = format!("no descriptor for a queue: {error}");
+            log::error!("{message}");
+            Error::NoResources(message)
+        })?;
+        let fd = descriptor.fd();
+        inbox.descriptor = Some(descriptor);
+        inbox.signal();
+        Ok(fd)
+    }
+
+    fn take_wake(&self) -> bool {
+        let mut inbox = self.lock();
+        let woken = std::mem::take(&mut inbox.woken);
+        if woken {
+            inbox.signal();
+        }
+        woken
+    }
+
+    fn tell_event<R>(&self, event: &Event<'_>, tell: impl FnOnce(Told<'_>) -> R) -> R {
+        self.counters.events.fetch_add(1, Ordering::Relaxed);
+        tell(Told::Event(event))
+    }
+
+    /// In the child of a fork: is let go, unless a thread of the parent has it half done in its hands, for ever.
+    pub(super) fn abandon(self: Arc<Self>) {
+        if !self.is_untouched() {
+            std::mem::forget(self);
+        }
+    }
+
+    fn is_untouched(&self) -> bool {
+        !matches!(self.inbox.try_lock(), Err(TryLockError::WouldBlock))
+            && !matches!(self.cursor.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inbox> {
+        // No foreign code runs under the lock, so what it guards is whole even if a thread died holding it.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn has_something(&self) -> bool {
+        self.amid_version || self.woken || !self.backlog.is_empty() || !self.faults.is_empty()
+    }
+
+    fn end_version(&mut self) {
+        self.amid_version = false;
+        self.signal();
+    }
+
+    fn check_end(&self) -> Result<(), Error> {
+        match self.end {
+            Some(Status::Closed) => Err(Error::Closed),
+            Some(status) => Err(Error::Failed(status)),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows on the descriptor, where there is one, whether there is something to say.
+    fn signal(&mut self) {
+        let raised = self.has_something() || self.end.is_some();
+        if let Some(descriptor) = &mut self.descriptor {
+            descriptor.set(raised);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::events::tests::room;
+
+    /// Nobody can put anything in, nor ask whether there is something, while what is returned is held.
+    pub(in crate::events) fn hold(consumer: &Consumer) -> impl Sized + '_ {
+        consumer.lock()
+    }
+
+    fn consumer(wants: Wants, on_arrival: Option<OnArrival>) -> Consumer {
+        let (root, counters) = (NodePath::root(), Arc::default());
+        Consumer::new(root, wants, room(1000), Belief::default(), None, counters, on_arrival)
+    }
+
+    fn version() -> Pending {
+        Pending::Version { version: Arc::default(), changes: 1, merged: false }
+    }
+
+    #[test]
+    fn who_takes_behind_a_panic_amid_a_version_does_not_look_for_its_rest() {
+        let consumer = consumer(Wants::EVENTS, None);
+        consumer.push(version());
+        // As if the taker had panicked between the inbox and the cursor.
+        consumer.lock().backlog.pop();
+        consumer.lock().amid_version = true;
+        assert!(consumer.next(Some(Duration::ZERO), |_| ()).is_err());
+    }
+
+    #[test]
+    fn a_call_is_made_behind_each_thing_that_can_be_taken() {
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = calls.clone();
+        let count = move || _ = counted.fetch_add(1, Ordering::SeqCst);
+        let faults = consumer(Wants::FAULTS, Some(Box::new(count)));
+        faults.push(version());
+        faults.end(Status::Limit);
+        assert_eq!(calls.load(Ordering::SeqCst), 0, "nothing is there for it");
+        for number in 1..=3 {
+            faults.push_fault(&Fault::new(Status::Connection, number.to_string()));
+            assert_eq!(calls.load(Ordering::SeqCst), number);
+        }
+        faults.close();
+        faults.push_fault(&Fault::new(Status::Connection, "late"));
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
+    }
+}

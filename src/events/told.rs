@@ -1,0 +1,38 @@
+//! What consumers are told, and how listeners are named.
+
+use std::sync::Arc;
+
+use crate::error::Fault;
+use crate::stat::Zxid;
+use crate::state::EventKind;
+use crate::tree::Node;
+
+/// What a consumer is told, lent to it.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'a> {
+    /// Something happened to the cache.
+    Event(&'a Event<'a>),
+    /// Something went wrong in the background. Only for those who asked for faults.
+    Fault(&'a Fault),
+}
+
+/// Something that happened to a cache, lent.
+#[derive(Debug, Clone, Copy)]
+pub struct Event<'a> {
+    /// What happened.
+    pub kind: EventKind,
+    /// No more events of this version follow: what came since the last one with this flag may be applied as one.
+    pub last_of_version: bool,
+    /// The node's absolute path; `None` unless this is a node event.
+    pub path: Option<&'a str>,
+    /// The node as it is now; the last known one when it was removed.
+    pub node: Option<&'a Arc<Node>>,
+    /// The node as it was before an update.
+    pub old: Option<&'a Arc<Node>>,
+    /// That of the version which the event belongs to; 0 for events of the connection.
+    pub zxid: Zxid,
+}
+
+/// Names a listener of one cache or client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u64);
