@@ -32,13 +32,20 @@
  * grow at their end: do not allocate, copy or compare them by size. New codes, events and keys may be added.
  */
 
-
 #ifndef TC_TREECACHE_H
 #define TC_TREECACHE_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* --- Library ------------------------------------------------------------------------------------------------- */
+
+/* What is one for the whole process. */
 
 /**
  * Major version of this header. The library's own is `tc_version`.
@@ -54,6 +61,40 @@
  * Patch version of this header.
  */
 #define TC_VERSION_PATCH 0
+
+/**
+ * Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
+ * called on whatever thread has something to log, on several at once, and must not call any `tc_` function; never within
+ * itself: what is logged there all the same goes nowhere.
+ */
+typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
+
+/**
+ * Returns the library's version, e.g. "0.1.0".
+ *
+ * The string is the library's and is never freed. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+const char *tc_version(void);
+
+/**
+ * Sends the log lines of all clients in this process to a function. Off by default.
+ *
+ * `level`: the least important lines that are wanted, 3 (errors) to 7 (everything); 5 is as 4. `fn`: called with each
+ * line; NULL switches logging off. `user`: passed to `fn` as it is; stays the caller's.
+ *
+ * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
+ * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_WOULD_DEADLOCK in `fn`; TC_ERR_STATE when a Rust program has
+ * set a logger of its own, and in the child of a fork that came while a line was being logged. Since 0.1.0.
+ */
+int32_t tc_log_set(int32_t level,
+                   tc_log_fn fn,
+                   void *user);
+
+/* --- Status codes -------------------------------------------------------------------------------------------- */
+
+/* What functions return, and what faults carry. */
 
 /**
  * Done.
@@ -152,108 +193,21 @@
 #define TC_ERR_INTERRUPTED -18
 
 /**
- * A node appeared. `data` and `stat` are the node's.
+ * Returns the name of a status code, e.g. "TC_ERR_NO_NODE"; "TC_ERR_UNKNOWN" for a number that is none.
+ *
+ * Never NULL. The string is the library's and is never freed. Any thread; never blocks; callbacks may call it.
+ * Since 0.1.0.
  */
-#define TC_EVENT_NODE_ADDED 0
+const char *tc_status_name(int32_t status);
 
-/**
- * A node's data changed. `data` and `stat` are the new ones, `old_data` and `old_stat` those before.
- */
-#define TC_EVENT_NODE_UPDATED 1
+/* --- Configuration ------------------------------------------------------------------------------------------- */
 
-/**
- * A node went. `data` and `stat` are the last known ones.
- */
-#define TC_EVENT_NODE_REMOVED 2
-
-/**
- * Disconnected. Reads go on being served.
- */
-#define TC_EVENT_CONNECTION_SUSPENDED 3
-
-/**
- * Connected again. What changed meanwhile follows, then IN_STEP (and INITIALIZED after LOST).
- */
-#define TC_EVENT_CONNECTION_RECONNECTED 4
-
-/**
- * The session is lost, or the client was freed. A new session is made by itself.
- */
-#define TC_EVENT_CONNECTION_LOST 5
-
-/**
- * The first load is complete; again after each LOST, once the tree is verified.
- */
-#define TC_EVENT_INITIALIZED 6
-
-/**
- * The tree was loaded or verified on this connection, and the version told last is a cut.
- */
-#define TC_EVENT_IN_STEP 7
-
-/**
- * In `flags`: the last event of a published version. What came since the last one with this flag may be applied as
- * one.
- */
-#define TC_EVENT_LAST_OF_VERSION 1
-
-/**
- * A visitor's answer: go on.
- */
-#define TC_WALK_CONTINUE 0
-
-/**
- * A visitor's answer: go on, but not below this node.
- */
-#define TC_WALK_SKIP_CHILDREN 1
-
-/**
- * A visitor's answer: no more.
- */
-#define TC_WALK_STOP 2
-
-/**
- * An in-memory copy of the subtree at one path.
- */
-typedef struct tc_cache tc_cache;
-
-/**
- * One session with a ZooKeeper ensemble, shared by any number of caches.
- */
-typedef struct tc_client tc_client;
+/* Settings for what is made with them, by key, and why a call failed. */
 
 /**
  * Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
  */
 typedef struct tc_config tc_config;
-
-/**
- * One event or fault that was taken out of a queue. Independent of queue and cache. Freed with `tc_item_free`.
- */
-typedef struct tc_item tc_item;
-
-/**
- * What a cache has to tell, to be taken out by the program's own threads when they like to.
- */
-typedef struct tc_queue tc_queue;
-
-/**
- * The tree of a cache as it was at one moment; never changed, and independent of the cache.
- */
-typedef struct tc_snapshot tc_snapshot;
-
-/**
- * A walk through a snapshot, one node at a time. Independent of the snapshot, which may be freed first: what is still to
- * be visited is kept until the walk has gone through it or is freed.
- */
-typedef struct tc_walk tc_walk;
-
-/**
- * Takes one log line. `level` is syslog's: 3 error, 4 warning, 6 info, 7 debug. `message` is lent for the call. It is
- * called on whatever thread has something to log, on several at once, and must not call any `tc_` function; never within
- * itself: what is logged there all the same goes nowhere.
- */
-typedef void (*tc_log_fn)(int32_t level, const char *message, void *user);
 
 /**
  * Why a call failed. Freed with `tc_error_free`, together with all it points to. Later versions may add fields at its
@@ -278,405 +232,6 @@ typedef struct tc_error {
      */
     const char *message;
 } tc_error;
-
-/**
- * Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
- * that is freed. Later versions may add fields at its end.
- */
-typedef struct tc_fault {
-    /**
-     * A TC_ERR_ code.
-     */
-    int32_t status;
-    /**
-     * ZooKeeper's own error code, or 0.
-     */
-    int32_t server_error;
-    /**
-     * The node it concerns, or NULL; as the server has it, whatever characters it has.
-     */
-    const char *path;
-    /**
-     * What happened, for people. It can be shown: control characters, and those that turn the direction of writing, are
-     * escaped.
-     */
-    const char *message;
-} tc_fault;
-
-/**
- * Is told a fault, on the client's callback thread.
- */
-typedef void (*tc_fault_fn)(const struct tc_fault *fault, void *user);
-
-/**
- * A function that ends the life of a `user` pointer; NULL when nothing is to be done. It is called exactly once,
- * after the last call of the callback it came with, also when the registration fails. It may be called on any
- * thread that uses the library, and may call what a callback may call.
- */
-typedef void (*tc_user_free_fn)(void *user);
-
-/**
- * ZooKeeper's Stat of a node. Its layout will never change.
- */
-typedef struct tc_stat {
-    /**
-     * zxid of the creation: two nodes of one path are the same node only if this is equal.
-     */
-    int64_t czxid;
-    /**
-     * zxid of the last change of the data.
-     */
-    int64_t mzxid;
-    /**
-     * Time of the creation, in ms since the Unix epoch.
-     */
-    int64_t ctime;
-    /**
-     * Time of the last change of the data, in ms since the Unix epoch.
-     */
-    int64_t mtime;
-    /**
-     * Number of changes of the data since the creation.
-     */
-    int32_t version;
-    /**
-     * Number of children created plus children deleted since the creation.
-     */
-    int32_t cversion;
-    /**
-     * Number of changes of the ACL. ZooKeeper does not notify of these: as of the last read.
-     */
-    int32_t aversion;
-    /**
-     * The session an ephemeral node belongs to, else 0.
-     */
-    int64_t ephemeral_owner;
-    /**
-     * Length of the data in bytes.
-     */
-    int32_t data_length;
-    /**
-     * Number of children.
-     */
-    int32_t num_children;
-    /**
-     * zxid of the last creation or deletion of a child.
-     */
-    int64_t pzxid;
-} tc_stat;
-
-/**
- * A node as it was when it was read; never changed, and independent of the cache. Freed with `tc_node_free`.
- * Later versions may add fields at its end.
- */
-typedef struct tc_node {
-    /**
-     * The data; not NUL-terminated. Valid until the node is freed.
-     */
-    const uint8_t *data;
-    /**
-     * Length of the data in bytes; 0 also where ZooKeeper has no data.
-     */
-    size_t data_len;
-    /**
-     * The node's Stat.
-     */
-    struct tc_stat stat;
-} tc_node;
-
-/**
- * The names of a node's children as they were when read, sorted by their bytes. Independent of the cache. Freed with
- * `tc_children_free`, together with all it points to. Later versions may add fields at its end.
- */
-typedef struct tc_children {
-    /**
-     * How many there are.
-     */
-    size_t len;
-    /**
-     * Their names, each NUL-terminated.
-     */
-    const char *const *names;
-    /**
-     * The length of each name in bytes, without its NUL.
-     */
-    const size_t *name_lens;
-} tc_children;
-
-/**
- * A node's children, with their data, as they were when read, sorted by the bytes of their names. Independent of the
- * cache. Freed with `tc_children_data_free`, together with all it points to. Later versions may add fields at its
- * end.
- */
-typedef struct tc_children_data {
-    /**
-     * How many there are.
-     */
-    size_t len;
-    /**
-     * Their names, each NUL-terminated.
-     */
-    const char *const *names;
-    /**
-     * The length of each name in bytes, without its NUL.
-     */
-    const size_t *name_lens;
-    /**
-     * Their nodes; lent, not to be freed one by one. NULL for one that the session may not read.
-     */
-    const struct tc_node *const *nodes;
-} tc_children_data;
-
-/**
- * How a cache stands to the server: a TC_STATE_ number.
- */
-typedef int32_t tc_state;
-
-/**
- * How a cache stands, and what it and its client have done since they were made. Independent of the cache. Freed with
- * `tc_stats_free`, together with all it points to. Later versions may add fields at its end.
- */
-typedef struct tc_stats {
-    /**
-     * A TC_STATE_ number, as `tc_get_state` tells it.
-     */
-    tc_state state;
-    /**
-     * Time since the last word from a server, in ms; -1 before the first.
-     */
-    int64_t contact_age_ms;
-    /**
-     * Time since a cut was last known to be the server's tree, in ms; -1 before the first. While the cache is in step,
-     * that was at the last contact.
-     */
-    int64_t cut_age_ms;
-    /**
-     * zxid of the version that is read now, as `tc_snapshot_zxid` tells it.
-     */
-    int64_t zxid;
-    /**
-     * Nodes in the tree that is read now.
-     */
-    uint64_t nodes;
-    /**
-     * Bytes of data in them.
-     */
-    uint64_t bytes;
-    /**
-     * Versions published.
-     */
-    uint64_t versions;
-    /**
-     * Of them, those that are cuts.
-     */
-    uint64_t cuts;
-    /**
-     * Events handed to listeners and queues, each counted.
-     */
-    uint64_t events;
-    /**
-     * How often a listener or queue fell behind and went on by difference.
-     */
-    uint64_t lags;
-    /**
-     * Nodes asked for.
-     */
-    uint64_t reads;
-    /**
-     * Requests they were asked with.
-     */
-    uint64_t batches;
-    /**
-     * Verifications of the tree after a connection was gone.
-     */
-    uint64_t resyncs;
-    /**
-     * Of the client: how often it has connected.
-     */
-    uint64_t connections;
-    /**
-     * Of the client: the id of its session; 0 before the first.
-     */
-    int64_t session_id;
-    /**
-     * Of the client: "host:port" of the server it is connected to, as it was named; NULL while it is not connected.
-     */
-    const char *server;
-} tc_stats;
-
-/**
- * Something that happened to a cache. Lent with all it points to: for the length of a callback, or by an item until
- * that is freed. What does not apply is NULL or 0. Later versions may add fields at its end.
- */
-typedef struct tc_event {
-    /**
-     * A TC_EVENT_ number.
-     */
-    int32_t type;
-    /**
-     * TC_EVENT_LAST_OF_VERSION or 0.
-     */
-    uint32_t flags;
-    /**
-     * The node's path, NUL-terminated, relative to the client's chroot.
-     */
-    const char *path;
-    /**
-     * Length of the path in bytes, without its NUL.
-     */
-    size_t path_len;
-    /**
-     * The node's data; not NUL-terminated.
-     */
-    const uint8_t *data;
-    /**
-     * Length of the data in bytes.
-     */
-    size_t data_len;
-    /**
-     * The node's Stat.
-     */
-    const struct tc_stat *stat;
-    /**
-     * The data before an update.
-     */
-    const uint8_t *old_data;
-    /**
-     * Its length in bytes.
-     */
-    size_t old_data_len;
-    /**
-     * The Stat before an update.
-     */
-    const struct tc_stat *old_stat;
-    /**
-     * zxid of the version that the event belongs to; 0 for events of the connection.
-     */
-    int64_t zxid;
-} tc_event;
-
-/**
- * Is told an event, on the client's callback thread.
- */
-typedef void (*tc_event_fn)(const struct tc_event *event, void *user);
-
-/**
- * Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE
- * or TC_WALK_STOP; whatever else it returns stops too. Called on the thread that compares.
- */
-typedef int32_t (*tc_diff_fn)(const struct tc_event *change, void *user);
-
-/**
- * Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE,
- * TC_WALK_SKIP_CHILDREN or TC_WALK_STOP; whatever else it returns stops the walk too. Called on the thread that walks.
- */
-typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct tc_node *node, void *user);
-
-/**
- * A node that a walk has come to; lent until the next `tc_walk_next` of this walk, or its end by `tc_walk_free`. Later
- * versions may add fields at its end.
- */
-typedef struct tc_visit {
-    /**
-     * The absolute path of the node, NUL-terminated.
-     */
-    const char *path;
-    /**
-     * The length of the path in bytes, without its NUL.
-     */
-    size_t path_len;
-    /**
-     * The last name of the path, where it stands in it, NUL-terminated; empty for "/".
-     */
-    const char *name;
-    /**
-     * The length of the name in bytes, without its NUL.
-     */
-    size_t name_len;
-    /**
-     * How far the node is below the one where the walk began, which has 0.
-     */
-    size_t depth;
-    /**
-     * The node; lent, not to be freed. NULL for one that the session may not read.
-     */
-    const struct tc_node *node;
-} tc_visit;
-
-/**
- * Not started.
- */
-#define TC_STATE_LATENT 0
-
-/**
- * The first load is under way, or waits for the connection.
- */
-#define TC_STATE_LOADING 1
-
-/**
- * Nothing is known to be outstanding, as of the last contact.
- */
-#define TC_STATE_IN_STEP 2
-
-/**
- * Connected, verifying or following.
- */
-#define TC_STATE_CATCHING_UP 3
-
-/**
- * Disconnected; the session may still live.
- */
-#define TC_STATE_SUSPENDED 4
-
-/**
- * The session is lost; a new one is being made, unless the client was freed.
- */
-#define TC_STATE_LOST 5
-
-/**
- * Closed, or stopped by a limit.
- */
-#define TC_STATE_CLOSED 6
-
-#ifdef __cplusplus
-extern "C" {
-#endif // __cplusplus
-
-/**
- * Returns the library's version, e.g. "0.1.0".
- *
- * The string is the library's and is never freed. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-const char *tc_version(void);
-
-/**
- * Returns the name of a status code, e.g. "TC_ERR_NO_NODE"; "TC_ERR_UNKNOWN" for a number that is none.
- *
- * Never NULL. The string is the library's and is never freed. Any thread; never blocks; callbacks may call it.
- * Since 0.1.0.
- */
-const char *tc_status_name(int32_t status);
-
-/**
- * Sends the log lines of all clients in this process to a function. Off by default.
- *
- * `level`: the least important lines that are wanted, 3 (errors) to 7 (everything); 5 is as 4. `fn`: called with each
- * line; NULL switches logging off. `user`: passed to `fn` as it is; stays the caller's.
- *
- * May be called again; the function before is not called any more once this returns. Any thread; waits for calls
- * of the function before that are under way; must not be called from `fn`, other callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for another level; TC_ERR_WOULD_DEADLOCK in `fn`; TC_ERR_STATE when a Rust program has
- * set a logger of its own, and in the child of a fork that came while a line was being logged. Since 0.1.0.
- */
-int32_t tc_log_set(int32_t level,
-                   tc_log_fn fn,
-                   void *user);
-
-/**
- * Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_error_free(const struct tc_error *error);
 
 /**
  * Makes a configuration with every key at its default. Free it with `tc_config_free`.
@@ -736,10 +291,64 @@ int32_t tc_config_get_error(const struct tc_config *config,
                             const struct tc_error **out);
 
 /**
+ * Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_error_free(const struct tc_error *error);
+
+/**
  * Frees a configuration; NULL does nothing. Not while another thread uses it. Never blocks; callbacks may call it.
  * Since 0.1.0.
  */
 void tc_config_free(struct tc_config *config);
+
+/* --- Fault --------------------------------------------------------------------------------------------------- */
+
+/* What goes wrong in the background. */
+
+/**
+ * Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
+ * that is freed. Later versions may add fields at its end.
+ */
+typedef struct tc_fault {
+    /**
+     * A TC_ERR_ code.
+     */
+    int32_t status;
+    /**
+     * ZooKeeper's own error code, or 0.
+     */
+    int32_t server_error;
+    /**
+     * The node it concerns, or NULL; as the server has it, whatever characters it has.
+     */
+    const char *path;
+    /**
+     * What happened, for people. It can be shown: control characters, and those that turn the direction of writing, are
+     * escaped.
+     */
+    const char *message;
+} tc_fault;
+
+/**
+ * Is told a fault, on the client's callback thread.
+ */
+typedef void (*tc_fault_fn)(const struct tc_fault *fault, void *user);
+
+/**
+ * A function that ends the life of a `user` pointer; NULL when nothing is to be done. It is called exactly once,
+ * after the last call of the callback it came with, also when the registration fails. It may be called on any
+ * thread that uses the library, and may call what a callback may call.
+ */
+typedef void (*tc_user_free_fn)(void *user);
+
+/* --- Client -------------------------------------------------------------------------------------------------- */
+
+/* A session with an ensemble. Caches are made from it. */
+
+/**
+ * One session with a ZooKeeper ensemble, shared by any number of caches.
+ */
+typedef struct tc_client tc_client;
 
 /**
  * Starts a session with a ZooKeeper ensemble. It connects by itself, and makes a new session when one is lost.
@@ -809,21 +418,14 @@ int32_t tc_client_unlisten(struct tc_client *client,
  */
 void tc_client_free(struct tc_client *client);
 
-/**
- * Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
- * lent to a visitor. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_node_free(const struct tc_node *node);
+/* --- Cache --------------------------------------------------------------------------------------------------- */
+
+/* An in-memory copy of a subtree, and its life. */
 
 /**
- * Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ * An in-memory copy of the subtree at one path.
  */
-void tc_children_free(const struct tc_children *children);
-
-/**
- * Frees children with their data; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_children_data_free(const struct tc_children_data *children);
+typedef struct tc_cache tc_cache;
 
 /**
  * Makes a cache of the subtree at `path`. Nothing is read before `tc_start`.
@@ -909,6 +511,141 @@ int32_t tc_sync(struct tc_cache *cache,
                 int32_t timeout_ms);
 
 /**
+ * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
+ * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+ *
+ * Never waits. Any thread; callbacks may call it. A second call does nothing.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ */
+int32_t tc_close(struct tc_cache *cache);
+
+/**
+ * Closes the cache and frees it; NULL does nothing. Nodes, children and snapshots that were handed out stay valid.
+ *
+ * Waits for a running callback of this cache, except when called from a callback: then the callback's `user` is freed
+ * when it has returned. When the last of a client and its caches is freed, its threads have ended on return, also
+ * unless called from a callback. Not while another thread uses the cache; callbacks may call it. Since 0.1.0.
+ */
+void tc_free(struct tc_cache *cache);
+
+/* --- State --------------------------------------------------------------------------------------------------- */
+
+/* How a cache stands to the server. */
+
+/**
+ * Not started.
+ */
+#define TC_STATE_LATENT 0
+
+/**
+ * The first load is under way, or waits for the connection.
+ */
+#define TC_STATE_LOADING 1
+
+/**
+ * Nothing is known to be outstanding, as of the last contact.
+ */
+#define TC_STATE_IN_STEP 2
+
+/**
+ * Connected, verifying or following.
+ */
+#define TC_STATE_CATCHING_UP 3
+
+/**
+ * Disconnected; the session may still live.
+ */
+#define TC_STATE_SUSPENDED 4
+
+/**
+ * The session is lost; a new one is being made, unless the client was freed.
+ */
+#define TC_STATE_LOST 5
+
+/**
+ * Closed, or stopped by a limit.
+ */
+#define TC_STATE_CLOSED 6
+
+/**
+ * How a cache stands to the server: a TC_STATE_ number.
+ */
+typedef int32_t tc_state;
+
+/**
+ * How a cache stands, and what it and its client have done since they were made. Independent of the cache. Freed with
+ * `tc_stats_free`, together with all it points to. Later versions may add fields at its end.
+ */
+typedef struct tc_stats {
+    /**
+     * A TC_STATE_ number, as `tc_get_state` tells it.
+     */
+    tc_state state;
+    /**
+     * Time since the last word from a server, in ms; -1 before the first.
+     */
+    int64_t contact_age_ms;
+    /**
+     * Time since a cut was last known to be the server's tree, in ms; -1 before the first. While the cache is in step,
+     * that was at the last contact.
+     */
+    int64_t cut_age_ms;
+    /**
+     * zxid of the version that is read now, as `tc_snapshot_zxid` tells it.
+     */
+    int64_t zxid;
+    /**
+     * Nodes in the tree that is read now.
+     */
+    uint64_t nodes;
+    /**
+     * Bytes of data in them.
+     */
+    uint64_t bytes;
+    /**
+     * Versions published.
+     */
+    uint64_t versions;
+    /**
+     * Of them, those that are cuts.
+     */
+    uint64_t cuts;
+    /**
+     * Events handed to listeners and queues, each counted.
+     */
+    uint64_t events;
+    /**
+     * How often a listener or queue fell behind and went on by difference.
+     */
+    uint64_t lags;
+    /**
+     * Nodes asked for.
+     */
+    uint64_t reads;
+    /**
+     * Requests they were asked with.
+     */
+    uint64_t batches;
+    /**
+     * Verifications of the tree after a connection was gone.
+     */
+    uint64_t resyncs;
+    /**
+     * Of the client: how often it has connected.
+     */
+    uint64_t connections;
+    /**
+     * Of the client: the id of its session; 0 before the first.
+     */
+    int64_t session_id;
+    /**
+     * Of the client: "host:port" of the server it is connected to, as it was named; NULL while it is not connected.
+     */
+    const char *server;
+} tc_stats;
+
+/**
  * Tells how the cache stands to the server.
  *
  * `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
@@ -932,68 +669,82 @@ int32_t tc_get_stats(const struct tc_cache *cache,
                      const struct tc_stats **out);
 
 /**
- * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
- * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
- *
- * Never waits. Any thread; callbacks may call it. A second call does nothing.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
+ * Frees stats; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
  */
-int32_t tc_close(struct tc_cache *cache);
+void tc_stats_free(const struct tc_stats *stats);
+
+/* --- Node ---------------------------------------------------------------------------------------------------- */
+
+/* Data and Stat, of the newest version, from memory. */
 
 /**
- * Closes the cache and frees it; NULL does nothing. Nodes, children and snapshots that were handed out stay valid.
- *
- * Waits for a running callback of this cache, except when called from a callback: then the callback's `user` is freed
- * when it has returned. When the last of a client and its caches is freed, its threads have ended on return, also
- * unless called from a callback. Not while another thread uses the cache; callbacks may call it. Since 0.1.0.
+ * ZooKeeper's Stat of a node. Its layout will never change.
  */
-void tc_free(struct tc_cache *cache);
+typedef struct tc_stat {
+    /**
+     * zxid of the creation: two nodes of one path are the same node only if this is equal.
+     */
+    int64_t czxid;
+    /**
+     * zxid of the last change of the data.
+     */
+    int64_t mzxid;
+    /**
+     * Time of the creation, in ms since the Unix epoch.
+     */
+    int64_t ctime;
+    /**
+     * Time of the last change of the data, in ms since the Unix epoch.
+     */
+    int64_t mtime;
+    /**
+     * Number of changes of the data since the creation.
+     */
+    int32_t version;
+    /**
+     * Number of children created plus children deleted since the creation.
+     */
+    int32_t cversion;
+    /**
+     * Number of changes of the ACL. ZooKeeper does not notify of these: as of the last read.
+     */
+    int32_t aversion;
+    /**
+     * The session an ephemeral node belongs to, else 0.
+     */
+    int64_t ephemeral_owner;
+    /**
+     * Length of the data in bytes.
+     */
+    int32_t data_length;
+    /**
+     * Number of children.
+     */
+    int32_t num_children;
+    /**
+     * zxid of the last creation or deletion of a child.
+     */
+    int64_t pzxid;
+} tc_stat;
 
 /**
- * Adds a function that is told the cache's events.
- *
- * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
- * or duplicate. Within a version removals come before additions, children are removed before their parents and added
- * after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
- * `events.bytes` bytes continues with the difference between what it saw last and the newest version.
- *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
- * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ * A node as it was when it was read; never changed, and independent of the cache. Freed with `tc_node_free`.
+ * Later versions may add fields at its end.
  */
-int32_t tc_listen(struct tc_cache *cache,
-                  tc_event_fn fn,
-                  void *user,
-                  tc_user_free_fn user_free,
-                  uint64_t *listener);
-
-/**
- * Adds a function that is told what goes wrong in the background and concerns this cache.
- *
- * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
- * Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
- */
-int32_t tc_listen_fault(struct tc_cache *cache,
-                        tc_fault_fn fn,
-                        void *user,
-                        tc_user_free_fn user_free,
-                        uint64_t *listener);
-
-/**
- * Removes a listener of either kind. None of its calls starts after this has returned; one may be running, and its
- * `user` is freed when it has returned.
- *
- * Never waits. Any thread; callbacks may call it, also on themselves.
- *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone; where it is refused
- * (TC_ERR_PANIC, TC_ERR_STATE), the listener goes when the cache is freed. Since 0.1.0.
- */
-int32_t tc_unlisten(struct tc_cache *cache,
-                    uint64_t listener);
+typedef struct tc_node {
+    /**
+     * The data; not NUL-terminated. Valid until the node is freed.
+     */
+    const uint8_t *data;
+    /**
+     * Length of the data in bytes; 0 also where ZooKeeper has no data.
+     */
+    size_t data_len;
+    /**
+     * The node's Stat.
+     */
+    struct tc_stat stat;
+} tc_node;
 
 /**
  * Reads a node from memory.
@@ -1009,6 +760,59 @@ int32_t tc_unlisten(struct tc_cache *cache,
 int32_t tc_get_data(const struct tc_cache *cache,
                     const char *path,
                     const struct tc_node **out);
+
+/**
+ * Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
+ * lent to a visitor. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_node_free(const struct tc_node *node);
+
+/* --- Children ------------------------------------------------------------------------------------------------ */
+
+/* The children of a node, with their data or without, of the newest version, from memory. */
+
+/**
+ * The names of a node's children as they were when read, sorted by their bytes. Independent of the cache. Freed with
+ * `tc_children_free`, together with all it points to. Later versions may add fields at its end.
+ */
+typedef struct tc_children {
+    /**
+     * How many there are.
+     */
+    size_t len;
+    /**
+     * Their names, each NUL-terminated.
+     */
+    const char *const *names;
+    /**
+     * The length of each name in bytes, without its NUL.
+     */
+    const size_t *name_lens;
+} tc_children;
+
+/**
+ * A node's children, with their data, as they were when read, sorted by the bytes of their names. Independent of the
+ * cache. Freed with `tc_children_data_free`, together with all it points to. Later versions may add fields at its
+ * end.
+ */
+typedef struct tc_children_data {
+    /**
+     * How many there are.
+     */
+    size_t len;
+    /**
+     * Their names, each NUL-terminated.
+     */
+    const char *const *names;
+    /**
+     * The length of each name in bytes, without its NUL.
+     */
+    const size_t *name_lens;
+    /**
+     * Their nodes; lent, not to be freed one by one. NULL for one that the session may not read.
+     */
+    const struct tc_node *const *nodes;
+} tc_children_data;
 
 /**
  * Reads the names of a node's children from memory. A child that the session may not read is among them.
@@ -1036,6 +840,153 @@ int32_t tc_get_children_data(const struct tc_cache *cache,
                              const struct tc_children_data **out);
 
 /**
+ * Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_children_free(const struct tc_children *children);
+
+/**
+ * Frees children with their data; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_children_data_free(const struct tc_children_data *children);
+
+/* --- Event --------------------------------------------------------------------------------------------------- */
+
+/* What a listener is told, and what comes out of a queue. */
+
+/**
+ * A node appeared. `data` and `stat` are the node's.
+ */
+#define TC_EVENT_NODE_ADDED 0
+
+/**
+ * A node's data changed. `data` and `stat` are the new ones, `old_data` and `old_stat` those before.
+ */
+#define TC_EVENT_NODE_UPDATED 1
+
+/**
+ * A node went. `data` and `stat` are the last known ones.
+ */
+#define TC_EVENT_NODE_REMOVED 2
+
+/**
+ * Disconnected. Reads go on being served.
+ */
+#define TC_EVENT_CONNECTION_SUSPENDED 3
+
+/**
+ * Connected again. What changed meanwhile follows, then IN_STEP (and INITIALIZED after LOST).
+ */
+#define TC_EVENT_CONNECTION_RECONNECTED 4
+
+/**
+ * The session is lost, or the client was freed. A new session is made by itself.
+ */
+#define TC_EVENT_CONNECTION_LOST 5
+
+/**
+ * The first load is complete; again after each LOST, once the tree is verified.
+ */
+#define TC_EVENT_INITIALIZED 6
+
+/**
+ * The tree was loaded or verified on this connection, and the version told last is a cut.
+ */
+#define TC_EVENT_IN_STEP 7
+
+/**
+ * In `flags`: the last event of a published version. What came since the last one with this flag may be applied as
+ * one.
+ */
+#define TC_EVENT_LAST_OF_VERSION 1
+
+/**
+ * Something that happened to a cache. Lent with all it points to: for the length of a callback, or by an item until
+ * that is freed. What does not apply is NULL or 0. Later versions may add fields at its end.
+ */
+typedef struct tc_event {
+    /**
+     * A TC_EVENT_ number.
+     */
+    int32_t type;
+    /**
+     * TC_EVENT_LAST_OF_VERSION or 0.
+     */
+    uint32_t flags;
+    /**
+     * The node's path, NUL-terminated, relative to the client's chroot.
+     */
+    const char *path;
+    /**
+     * Length of the path in bytes, without its NUL.
+     */
+    size_t path_len;
+    /**
+     * The node's data; not NUL-terminated.
+     */
+    const uint8_t *data;
+    /**
+     * Length of the data in bytes.
+     */
+    size_t data_len;
+    /**
+     * The node's Stat.
+     */
+    const struct tc_stat *stat;
+    /**
+     * The data before an update.
+     */
+    const uint8_t *old_data;
+    /**
+     * Its length in bytes.
+     */
+    size_t old_data_len;
+    /**
+     * The Stat before an update.
+     */
+    const struct tc_stat *old_stat;
+    /**
+     * zxid of the version that the event belongs to; 0 for events of the connection.
+     */
+    int64_t zxid;
+} tc_event;
+
+/* --- Snapshot ------------------------------------------------------------------------------------------------ */
+
+/* One version, held for as long as it is needed. */
+
+/**
+ * A visitor's answer: go on.
+ */
+#define TC_WALK_CONTINUE 0
+
+/**
+ * A visitor's answer: go on, but not below this node.
+ */
+#define TC_WALK_SKIP_CHILDREN 1
+
+/**
+ * A visitor's answer: no more.
+ */
+#define TC_WALK_STOP 2
+
+/**
+ * The tree of a cache as it was at one moment; never changed, and independent of the cache.
+ */
+typedef struct tc_snapshot tc_snapshot;
+
+/**
+ * Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE
+ * or TC_WALK_STOP; whatever else it returns stops too. Called on the thread that compares.
+ */
+typedef int32_t (*tc_diff_fn)(const struct tc_event *change, void *user);
+
+/**
+ * Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE,
+ * TC_WALK_SKIP_CHILDREN or TC_WALK_STOP; whatever else it returns stops the walk too. Called on the thread that walks.
+ */
+typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct tc_node *node, void *user);
+
+/**
  * Takes a snapshot of the tree as it is now, in constant time.
  *
  * `out`: receives the snapshot; free it with `tc_snapshot_free`. It never changes, and is independent of the cache.
@@ -1047,11 +998,6 @@ int32_t tc_get_children_data(const struct tc_cache *cache,
  */
 int32_t tc_get_snapshot(const struct tc_cache *cache,
                         const struct tc_snapshot **out);
-
-/**
- * Frees stats; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_stats_free(const struct tc_stats *stats);
 
 /**
  * Returns the zxid that the snapshot is of: a lower bound when it is not a cut, 0 before the first version and for
@@ -1150,6 +1096,47 @@ int32_t tc_snapshot_walk(const struct tc_snapshot *snapshot,
  */
 void tc_snapshot_free(const struct tc_snapshot *snapshot);
 
+/* --- Walk ---------------------------------------------------------------------------------------------------- */
+
+/* A snapshot, gone through one node at a time. */
+
+/**
+ * A walk through a snapshot, one node at a time. Independent of the snapshot, which may be freed first: what is still to
+ * be visited is kept until the walk has gone through it or is freed.
+ */
+typedef struct tc_walk tc_walk;
+
+/**
+ * A node that a walk has come to; lent until the next `tc_walk_next` of this walk, or its end by `tc_walk_free`. Later
+ * versions may add fields at its end.
+ */
+typedef struct tc_visit {
+    /**
+     * The absolute path of the node, NUL-terminated.
+     */
+    const char *path;
+    /**
+     * The length of the path in bytes, without its NUL.
+     */
+    size_t path_len;
+    /**
+     * The last name of the path, where it stands in it, NUL-terminated; empty for "/".
+     */
+    const char *name;
+    /**
+     * The length of the name in bytes, without its NUL.
+     */
+    size_t name_len;
+    /**
+     * How far the node is below the one where the walk began, which has 0.
+     */
+    size_t depth;
+    /**
+     * The node; lent, not to be freed. NULL for one that the session may not read.
+     */
+    const struct tc_node *node;
+} tc_visit;
+
 /**
  * Begins a walk through the nodes of a snapshot from `path` down, parents before children, siblings in byte order.
  * Nodes that the session may not read are among them, without what `tc_node` tells.
@@ -1192,6 +1179,74 @@ int32_t tc_walk_skip(struct tc_walk *walk);
  */
 void tc_walk_free(struct tc_walk *walk);
 
+/* --- Listener ------------------------------------------------------------------------------------------------ */
+
+/* Events and faults of a cache, told to a function. */
+
+/**
+ * Is told an event, on the client's callback thread.
+ */
+typedef void (*tc_event_fn)(const struct tc_event *event, void *user);
+
+/**
+ * Adds a function that is told the cache's events.
+ *
+ * It is told the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then what follows, without gap
+ * or duplicate. Within a version removals come before additions, children are removed before their parents and added
+ * after them, siblings in byte order. A listener that lags by more than `events.capacity` events or
+ * `events.bytes` bytes continues with the difference between what it saw last and the newest version.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
+ * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_listen(struct tc_cache *cache,
+                  tc_event_fn fn,
+                  void *user,
+                  tc_user_free_fn user_free,
+                  uint64_t *listener);
+
+/**
+ * Adds a function that is told what goes wrong in the background and concerns this cache.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
+ * Faults that nobody listens to are logged. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.1.0.
+ */
+int32_t tc_listen_fault(struct tc_cache *cache,
+                        tc_fault_fn fn,
+                        void *user,
+                        tc_user_free_fn user_free,
+                        uint64_t *listener);
+
+/**
+ * Removes a listener of either kind. None of its calls starts after this has returned; one may be running, and its
+ * `user` is freed when it has returned.
+ *
+ * Never waits. Any thread; callbacks may call it, also on themselves.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL or an id that is none; TC_ERR_CLOSED, when all are gone; where it is refused
+ * (TC_ERR_PANIC, TC_ERR_STATE), the listener goes when the cache is freed. Since 0.1.0.
+ */
+int32_t tc_unlisten(struct tc_cache *cache,
+                    uint64_t listener);
+
+/* --- Queue --------------------------------------------------------------------------------------------------- */
+
+/* Events and faults, taken out by threads of the program. */
+
+/**
+ * One event or fault that was taken out of a queue. Independent of queue and cache. Freed with `tc_item_free`.
+ */
+typedef struct tc_item tc_item;
+
+/**
+ * What a cache has to tell, to be taken out by the program's own threads when they like to.
+ */
+typedef struct tc_queue tc_queue;
+
 /**
  * Returns the event that was taken out; NULL when the item is a fault, and for NULL.
  *
@@ -1205,11 +1260,6 @@ const struct tc_event *tc_item_event(const struct tc_item *item);
  * It is lent until `tc_item_free`, with all it points to. Any thread; never blocks; callbacks may call it. Since 0.1.0.
  */
 const struct tc_fault *tc_item_fault(const struct tc_item *item);
-
-/**
- * Frees an item; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
- */
-void tc_item_free(const struct tc_item *item);
 
 /**
  * Opens a queue of the cache's events: the tree so far first, as NODE_ADDED (and INITIALIZED when the cache is), then
@@ -1312,6 +1362,11 @@ int32_t tc_queue_wake(struct tc_queue *queue);
 int32_t tc_queue_close(struct tc_queue *queue);
 
 /**
+ * Frees an item; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
+ */
+void tc_item_free(const struct tc_item *item);
+
+/**
  * Closes a queue and frees it, with its descriptor; NULL does nothing. Items that were taken out stay valid. Not while
  * another thread uses the queue: where one may wait, `tc_queue_close` sends it away. Never blocks; callbacks may call
  * it. Since 0.1.0.
@@ -1319,7 +1374,7 @@ int32_t tc_queue_close(struct tc_queue *queue);
 void tc_queue_free(struct tc_queue *queue);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+} // extern "C"
+#endif
 
-#endif  /* TC_TREECACHE_H */
+#endif // TC_TREECACHE_H

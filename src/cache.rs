@@ -18,7 +18,7 @@ use crate::shared::ClientShared;
 use crate::snapshot::{self, ChildList, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Options, Progress, Ticket};
+use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -108,7 +108,8 @@ impl TreeCache {
         }
         life.state = State::Loading;
         drop(life);
-        self.client.io.open(self.id, self.root.clone(), self.options.clone(), self.shared.clone());
+        self.client.io.attach(self.id, self.shared.clone());
+        self.client.io.input(self.id, Input::Open(self.root.clone(), self.options.clone()));
         // Had the client been closed or one of its threads panicked meanwhile, the I/O thread may not have seen the cache,
         // and says nothing of it.
         let (outcome, state) = match self.health.check() {
@@ -168,7 +169,7 @@ impl TreeCache {
         }
         let ticket = life.syncs.call();
         drop(life);
-        self.client.io.sync(self.id, ticket);
+        self.client.io.input(self.id, Input::Sync(ticket));
         drop(telling);
         let answer = self.wait(timeout, |life| life.syncs.answer_to(ticket));
         self.shared.lock().syncs.forget(ticket);
@@ -271,7 +272,7 @@ impl TreeCache {
         life.state = State::Closed;
         let last = self.shared.current.swap(Arc::default());
         drop(life);
-        self.client.io.close(self.id);
+        self.client.io.input(self.id, Input::Close);
         drop(telling);
         self.shared.changed.notify_all();
         self.listeners.close();
@@ -393,6 +394,18 @@ impl CacheShared {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn publish(&self, version: Arc<Version>, changes: usize) {
+        let life = self.lock();
+        if self.is_closed() {
+            return;
+        }
+        // Readable before its events go out, and never after a close has emptied `current`.
+        let before = self.current.swap(version.clone());
+        drop(life);
+        self.feed.publish(version, changes);
+        drop(before);
+    }
+
     /// Changes what is known of the cache, unless it is closed, and wakes those who wait.
     fn update(&self, change: impl FnOnce(&mut Life)) {
         let mut life = self.lock();
@@ -429,50 +442,28 @@ impl Syncs {
 }
 
 impl CacheSink for CacheShared {
-    fn publish(&self, version: Arc<Version>, changes: usize) {
-        let life = self.lock();
-        if self.is_closed() {
-            return;
-        }
-        // Readable before its events go out, and never after a close has emptied `current`.
-        let before = self.current.swap(version.clone());
-        drop(life);
-        self.feed.publish(version, changes);
-        drop(before);
-    }
-
-    fn set_state(&self, state: State) {
-        self.update(|life| {
-            life.state = state;
-            if state == State::Closed {
-                self.feed.end(life.failure.unwrap_or(Status::Closed));
+    fn tell(&self, output: Output) {
+        match output {
+            Output::Publish(version, changes) => self.publish(version, changes),
+            Output::State(state) => self.update(|life| {
+                life.state = state;
+                if state == State::Closed {
+                    self.feed.end(life.failure.unwrap_or(Status::Closed));
+                }
+            }),
+            Output::Event(kind) => {
+                match kind {
+                    EventKind::Initialized => self.update(|life| life.initialized = true),
+                    EventKind::ConnectionLost => self.update(|life| life.initialized = false),
+                    _ => {}
+                }
+                self.feed.event(kind);
             }
-        });
-    }
-
-    fn event(&self, kind: EventKind) {
-        match kind {
-            EventKind::Initialized => self.update(|life| life.initialized = true),
-            EventKind::ConnectionLost => self.update(|life| life.initialized = false),
-            _ => {}
+            Output::Fault(fault) => self.feed.fault(fault),
+            Output::Failure(failure) => self.update(|life| life.failure = failure),
+            Output::Synced(ticket, answer) => self.update(|life| life.syncs.answer(ticket, answer)),
+            Output::Progress(progress) => self.lock().progress = progress,
         }
-        self.feed.event(kind);
-    }
-
-    fn fault(&self, fault: Fault) {
-        self.feed.fault(fault);
-    }
-
-    fn set_failure(&self, failure: Option<Status>) {
-        self.update(|life| life.failure = failure);
-    }
-
-    fn synced(&self, ticket: Ticket, answer: Result<(), Status>) {
-        self.update(|life| life.syncs.answer(ticket, answer));
-    }
-
-    fn set_progress(&self, progress: Progress) {
-        self.lock().progress = progress;
     }
 }
 

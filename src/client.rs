@@ -30,8 +30,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when `hosts` is malformed; [`Error::Setting`] when keys of `config` lack others that they
-    /// need, or one of its files cannot be used; [`Error::Failed`] when the system has no thread or file descriptor left, with the reason
-    /// in the log.
+    /// need, or one of its files cannot be used; [`Error::NoResources`] when the system has no thread or file descriptor left.
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts)?;
@@ -79,8 +78,9 @@ impl Client {
         match started {
             Ok(shared) => Ok(Client { health: Health::on(&shared.health), shared: Arc::new(shared) }),
             Err(error) => {
-                log::error!("no client could be started: {error}");
-                Err(Error::Failed(Status::Connection))
+                let message = format!("no client could be started: {error}");
+                log::error!("{message}");
+                Err(Error::NoResources(message))
             }
         }
     }

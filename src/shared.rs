@@ -7,8 +7,7 @@ use std::time::Instant;
 use crate::events::{Dispatcher, Listeners};
 use crate::health::Health;
 use crate::net::{CacheSink, Connection, IoThread};
-use crate::path::NodePath;
-use crate::sync::{CacheId, Options, Ticket};
+use crate::sync::{CacheId, Input};
 
 /// What a client and its caches hold in common. The I/O thread holds none of it, so that the last one to let go is
 /// never that thread.
@@ -31,9 +30,8 @@ impl ClientShared {
 
 /// What a client needs of the I/O thread. A seam: the unit tests of this layer drive caches by hand.
 pub(crate) trait Io: Send + Sync {
-    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>);
-    fn close(&self, id: CacheId);
-    fn sync(&self, id: CacheId, ticket: Ticket);
+    fn attach(&self, id: CacheId, sink: Arc<dyn CacheSink>);
+    fn input(&self, id: CacheId, input: Input);
     /// When a server was last heard.
     fn heard(&self) -> Option<Instant>;
     fn connection(&self) -> Connection;
@@ -45,16 +43,12 @@ pub(crate) trait Io: Send + Sync {
 }
 
 impl Io for IoThread {
-    fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
-        IoThread::open(self, id, root, options, sink);
+    fn attach(&self, id: CacheId, sink: Arc<dyn CacheSink>) {
+        IoThread::attach(self, id, sink);
     }
 
-    fn close(&self, id: CacheId) {
-        IoThread::close(self, id);
-    }
-
-    fn sync(&self, id: CacheId, ticket: Ticket) {
-        IoThread::sync(self, id, ticket);
+    fn input(&self, id: CacheId, input: Input) {
+        IoThread::input(self, id, input);
     }
 
     fn heard(&self) -> Option<Instant> {

@@ -7,10 +7,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::{Fault, Status};
-use crate::path::NodePath;
-use crate::session::{Action, Event, Leg, SaslFailure, Session, SessionError, Settings, TransportError, Xid};
-use crate::sync::{Breach, CacheId, Group, Options, Purpose, SyncMode, Ticket};
-use crate::wire::Notification;
+use crate::session::{Action, Event, Leg, SaslFailure, Session, SessionError, Settings, TransportError};
+use crate::sync::{Breach, CacheId, Group, Input, Purpose, SyncMode};
 
 /// How many bytes may wait to be sent before nothing more is asked for. What may be in flight is less, with paths of
 /// the usual limit; more piles up only where a server answers what it has not read.
@@ -37,12 +35,10 @@ pub enum Output {
 
 /// One client without I/O: a session, and all the caches that live on it.
 pub struct Engine {
-    session: Session,
+    session: Session<Purpose>,
     /// How many are named.
     servers: usize,
     group: Group,
-    /// What the requests without a reply are for.
-    purposes: VecDeque<(Xid, Purpose)>,
     /// When the server's last word had been taken in.
     heard: Instant,
     /// What comes is a word of the server's: it cannot have waited in a pause, and belongs to a connection that is there.
@@ -58,28 +54,16 @@ impl Engine {
             servers: settings.hosts.servers.len(),
             session: Session::new(settings, rng, now),
             group,
-            purposes: VecDeque::new(),
             heard: now,
             is_news: false,
             outputs: VecDeque::new(),
         }
     }
 
-    /// Starts a cache of the subtree at `root`, which is relative to the chroot. No other one may have that `id`.
-    pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
-        self.group.open(id, root, options, now);
-        self.pump(now);
-    }
-
-    /// Ends a cache. What it told before, and [`poll_output`](Self::poll_output) has not handed out yet, still comes.
-    pub fn close(&mut self, id: CacheId, now: Instant) {
-        self.group.close(id);
-        self.pump(now);
-    }
-
-    /// A call of `sync` on a cache; [`Synced`](crate::sync::Output::Synced) answers it.
-    pub fn sync(&mut self, id: CacheId, ticket: Ticket, now: Instant) {
-        self.group.sync(id, ticket);
+    /// What is wanted of a cache. What one told before it was closed, and [`poll_output`](Self::poll_output) has not
+    /// handed out yet, still comes.
+    pub fn handle_input(&mut self, id: CacheId, input: Input, now: Instant) {
+        self.group.handle_input(id, input, now);
         self.pump(now);
     }
 
@@ -177,14 +161,13 @@ impl Engine {
         while self.session.is_ready()
             && self.session.transmit().len() < MOST_UNSENT
             && let Some((request, purpose)) = self.group.poll_request(now)
-            && let Some(xid) = self.session.request(&request, now)
         {
-            self.purposes.push_back((xid, purpose));
+            self.session.request(&request, purpose, now);
         }
         self.collect();
     }
 
-    fn handle_event(&mut self, event: Event, now: Instant) {
+    fn handle_event(&mut self, event: Event<Purpose>, now: Instant) {
         match event {
             Event::Connected { resumed } => {
                 let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
@@ -193,7 +176,6 @@ impl Engine {
             }
             Event::Suspended { last_zxid } => {
                 self.is_news = false;
-                self.purposes.clear();
                 self.outputs.push_back(Output::Disconnected);
                 self.group.handle_suspended(last_zxid, self.heard);
             }
@@ -207,14 +189,9 @@ impl Engine {
             }
             Event::Lost => self.group.handle_lost(),
             Event::Reset => self.group.handle_reset(),
-            Event::Notification(body) => match Notification::decode(&body) {
-                Ok(notification) => self.group.handle_notification(&notification, now),
-                Err(malformed) => self.session.handle_malformed(malformed, now),
-            },
+            Event::Notification(notification) => self.group.handle_notification(&notification, now),
             Event::Reply(reply) => {
-                let Some((xid, purpose)) = self.purposes.pop_front() else { return };
-                debug_assert_eq!(xid, reply.xid);
-                match self.group.handle_reply(purpose, reply.zxid, reply.error, reply.body(), now) {
+                match self.group.handle_reply(&reply.tag, reply.zxid, reply.error, reply.body(), now) {
                     Ok(()) if reply.zxid.is_transaction() => {}
                     // The header does not say how far the server is, but what was read may.
                     Ok(()) => self.session.saw_transaction(self.group.undated_newest()),
@@ -280,9 +257,10 @@ fn fault_of(error: &SessionError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::NodePath;
     use crate::session::{Backoff, Hosts, Sasl, Secret};
     use crate::state::State;
-    use crate::sync::Pace;
+    use crate::sync::{Options, Pace};
     use crate::wire::ServerError;
 
     fn engine(now: Instant) -> Engine {
@@ -335,7 +313,7 @@ mod tests {
     fn a_server_that_answers_without_listening_does_not_make_requests_pile_up() {
         let mut now = Instant::now();
         let mut engine = engine(now);
-        engine.open(CacheId(1), NodePath::root(), options(), now);
+        engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options()), now);
         let reply = |xid: i32, error: i32, body: &[u8]| {
             let len = (16 + body.len() as i32).to_be_bytes();
             [&len[..], &xid.to_be_bytes(), &5i64.to_be_bytes(), &error.to_be_bytes(), body].concat()
@@ -391,7 +369,7 @@ mod tests {
             });
             states.collect()
         };
-        engine.open(CacheId(1), NodePath::root(), options(), now);
+        engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options()), now);
         engine.handle_bytes(&reply(1, 5, &[]), now);
         engine.handle_bytes(&reply(2, 5, &root(&children)), now);
         assert_eq!(states(&mut engine).last(), Some(&State::InStep));
@@ -405,7 +383,7 @@ mod tests {
         engine.handle_bytes(&reply(3, 6, &root(&[])), now);
         assert_eq!((states(&mut engine), engine.heard()), (vec![], heard));
         let second = CacheId(2);
-        engine.open(second, NodePath::root(), options(), now);
+        engine.handle_input(second, Input::Open(NodePath::root(), options()), now);
         engine.handle_bytes(&reply(4, 6, &root(&children)), now);
         assert!(!states(&mut engine).contains(&State::InStep), "a cache that is opened meanwhile");
         engine.handle_bytes(&reply(-2, 6, &[]), now);
@@ -446,7 +424,7 @@ mod tests {
         let mut engine = engine(now);
         engine.shut_down(now);
         let sent = engine.transmit().len();
-        engine.open(CacheId(1), NodePath::root(), options(), now);
+        engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options()), now);
         assert_eq!(engine.transmit().len(), sent, "nothing follows the end of the session");
         engine.handle_disconnected(TransportError::Connection("closed".to_owned()), now);
         let outputs: Vec<Output> = std::iter::from_fn(|| engine.poll_output()).collect();

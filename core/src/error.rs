@@ -137,6 +137,10 @@ pub enum Error {
     /// The path of the node that the session may not read: the one that was asked for, or one above it.
     #[error("the session may not read {}", Escaped(.0))]
     NoPermission(String),
+    /// The system had no thread or no descriptor left for what was to be made. The text says for what, and what the system
+    /// said.
+    #[error("{0}")]
+    NoResources(String),
     /// The cache or client has failed for a reason it has reported as a [`Fault`].
     #[error("failed: {0:?}")]
     Failed(Status),
@@ -187,6 +191,7 @@ impl Error {
             Error::Interrupted => Status::Interrupted,
             Error::WouldDeadlock => Status::WouldDeadlock,
             Error::NoPermission(_) => Status::NoPermission,
+            Error::NoResources(_) => Status::Connection,
             Error::Failed(status) => *status,
         }
     }

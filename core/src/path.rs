@@ -2,7 +2,8 @@
 //!
 //! A [`NodePath`] is absolute, has no empty, `.` or `..` component and no character that ZooKeeper refuses, so
 //! whoever holds one need not check again. It knows nothing of servers: where a client has a chroot, paths are
-//! relative to it, and `sync::group` adds and strips the chroot.
+//! relative to it. `wire::Request` puts the chroot in front of them, and `sync::group` strips it from what a server
+//! names in a notification; the few paths that are a server's own say so where they stand.
 
 use std::borrow::Borrow;
 use std::fmt;

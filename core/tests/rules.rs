@@ -11,7 +11,7 @@ use treecache_core::session::{Action, Backoff, Event, Hosts, Session, Settings};
 
 const TIMEOUT_MS: i32 = 6000;
 
-fn session(now: Instant) -> Session {
+fn session(now: Instant) -> Session<()> {
     let settings = Settings {
         hosts: Hosts::parse("a").expect("hosts"),
         session_timeout: Duration::from_secs(10),
@@ -33,7 +33,7 @@ fn pong() -> Vec<u8> {
     frame(&[&(-2i32).to_be_bytes()[..], &5i64.to_be_bytes(), &[0; 4]].concat())
 }
 
-fn connected(now: Instant) -> Session {
+fn connected(now: Instant) -> Session<()> {
     let mut session = session(now);
     session.handle_connected();
     let head = [&[0; 4][..], &TIMEOUT_MS.to_be_bytes(), &1i64.to_be_bytes(), &16i32.to_be_bytes()].concat();
@@ -42,7 +42,7 @@ fn connected(now: Instant) -> Session {
     session
 }
 
-fn events(session: &mut Session) -> Vec<Event> {
+fn events(session: &mut Session<()>) -> Vec<Event<()>> {
     std::iter::from_fn(|| session.poll_event()).collect()
 }
 

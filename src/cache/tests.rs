@@ -57,15 +57,15 @@ fn reads_say_why_there_is_nothing() {
         let snapshot = cache.snapshot().unwrap();
         assert_eq!((snapshot.zxid(), snapshot.is_cut(), snapshot.len()), (Zxid(0), false, 0));
     }
-    sink.publish(version(&["", "a"], false), 2);
+    sink.tell(Output::Publish(version(&["", "a"], false), 2));
     assert_eq!(cache.get_data("/foo/a").unwrap().data(), b"1");
     assert_eq!(cache.get_data("/foo/b").unwrap_err().status(), Status::NotReady);
-    sink.publish(version(&["", "a", "b"], true), 1);
+    sink.tell(Output::Publish(version(&["", "a", "b"], true), 1));
     let snapshot = cache.snapshot().unwrap();
     assert_eq!(cache.get_children("/foo").unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(cache.get_data("/foo/c").unwrap_err().status(), Status::NoNode);
     cache.close();
-    sink.publish(version(&["", "a"], true), 2);
+    sink.tell(Output::Publish(version(&["", "a"], true), 2));
     assert_eq!(cache.get_data("/foo/a").unwrap_err(), Error::Closed);
     assert_eq!(cache.get_children("/foo").err(), Some(Error::Closed));
     assert_eq!(cache.snapshot().err(), Some(Error::Closed));
@@ -79,10 +79,10 @@ fn the_state_is_what_the_synchroniser_says_until_the_cache_is_closed() {
     assert_eq!(client.cache("/x", &Config::new()).unwrap().state().0, State::Latent);
     let (state, age) = cache.state();
     assert!(state == State::Loading && age >= Some(HEARD_AGO), "{state:?}, {age:?}");
-    sink.set_state(State::InStep);
+    sink.tell(Output::State(State::InStep));
     assert_eq!(cache.state().0, State::InStep);
     cache.close();
-    sink.set_state(State::InStep);
+    sink.tell(Output::State(State::InStep));
     assert_eq!(cache.state().0, State::Closed);
 }
 
@@ -112,13 +112,16 @@ fn waiting_ends_with_the_first_load_or_with_the_reason_why_it_cannot() {
     assert_eq!(latent.wait_initialized(None).unwrap_err().status(), Status::State);
     assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
     assert_eq!(cache.wait_initialized(Some(Duration::from_millis(5))), Err(Error::Timeout));
-    assert_eq!(waited(&cache, || sink.set_failure(Some(Status::Auth))), Err(Error::Failed(Status::Auth)));
-    sink.set_failure(None);
-    assert_eq!(waited(&cache, || sink.event(EventKind::Initialized)), Ok(()));
+    assert_eq!(
+        waited(&cache, || sink.tell(Output::Failure(Some(Status::Auth)))),
+        Err(Error::Failed(Status::Auth))
+    );
+    sink.tell(Output::Failure(None));
+    assert_eq!(waited(&cache, || sink.tell(Output::Event(EventKind::Initialized))), Ok(()));
     assert_eq!(cache.wait_initialized(None), Ok(()));
-    sink.event(EventKind::ConnectionLost);
+    sink.tell(Output::Event(EventKind::ConnectionLost));
     assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
-    assert_eq!(waited(&cache, || sink.event(EventKind::Initialized)), Ok(()));
+    assert_eq!(waited(&cache, || sink.tell(Output::Event(EventKind::Initialized))), Ok(()));
     assert_eq!(cache.wait_initialized(Some(Duration::MAX)), Ok(()));
 }
 
@@ -130,9 +133,9 @@ fn waiting_ends_when_the_cache_or_its_client_or_the_io_thread_does() {
     assert_eq!(waited(&cache, || drop(client)), Err(Error::Closed));
     let (_client, _hand, cache, sink) = started();
     let panicked = || {
-        sink.set_failure(Some(Status::Panic));
-        sink.fault(Fault::new(Status::Panic, "a defect"));
-        sink.set_state(State::Closed);
+        sink.tell(Output::Failure(Some(Status::Panic)));
+        sink.tell(Output::Fault(Fault::new(Status::Panic, "a defect")));
+        sink.tell(Output::State(State::Closed));
     };
     assert_eq!(waited(&cache, panicked), Err(Error::Failed(Status::Panic)));
 }
@@ -150,7 +153,7 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
             while !hand.synced.lock().unwrap().contains(&ticket) {
                 std::thread::yield_now();
             }
-            sink.synced(ticket, answer);
+            sink.tell(Output::Synced(ticket, answer));
         })
     };
     assert_eq!(answered(Ticket(3), Ok(())), Ok(()));
@@ -162,8 +165,8 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
         while hand.synced.lock().unwrap().len() < 7 {
             std::thread::yield_now();
         }
-        sink.synced(Ticket(6), Ok(()));
-        sink.synced(Ticket(7), Err(Status::Connection));
+        sink.tell(Output::Synced(Ticket(6), Ok(())));
+        sink.tell(Output::Synced(Ticket(7), Err(Status::Connection)));
         waiting.map(|waiting| waiting.join().unwrap())
     });
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");
@@ -173,10 +176,10 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
 #[test]
 fn a_cache_that_a_limit_stopped_is_initialized_no_more() {
     let (_client, _hand, cache, sink) = started();
-    sink.event(EventKind::Initialized);
+    sink.tell(Output::Event(EventKind::Initialized));
     assert!(cache.is_initialized());
-    sink.set_failure(Some(Status::Limit));
-    sink.set_state(State::Closed);
+    sink.tell(Output::Failure(Some(Status::Limit)));
+    sink.tell(Output::State(State::Closed));
     assert!(!cache.is_initialized());
     assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Limit)));
 }
@@ -184,9 +187,12 @@ fn a_cache_that_a_limit_stopped_is_initialized_no_more() {
 #[test]
 fn a_sync_ends_when_it_cannot_be_answered_any_more() {
     let (_client, _hand, cache, sink) = started();
-    sink.event(EventKind::Initialized);
-    assert_eq!(synced(&cache, || sink.set_failure(Some(Status::Limit))), Err(Error::Failed(Status::Limit)));
-    sink.set_failure(None);
+    sink.tell(Output::Event(EventKind::Initialized));
+    assert_eq!(
+        synced(&cache, || sink.tell(Output::Failure(Some(Status::Limit)))),
+        Err(Error::Failed(Status::Limit))
+    );
+    sink.tell(Output::Failure(None));
     assert_eq!(synced(&cache, || cache.close()), Err(Error::Closed));
     assert_eq!(cache.sync(None), Err(Error::Closed));
     let (client, _hand, cache, _) = started();
@@ -201,11 +207,11 @@ fn a_sync_ends_when_it_cannot_be_answered_any_more() {
 fn whether_the_load_is_complete_can_be_asked_anywhere() {
     let (_client, _hand, cache, sink) = started();
     assert!(!cache.is_initialized());
-    sink.event(EventKind::Initialized);
+    sink.tell(Output::Event(EventKind::Initialized));
     assert!(cache.is_initialized());
-    sink.event(EventKind::ConnectionLost);
+    sink.tell(Output::Event(EventKind::ConnectionLost));
     assert!(!cache.is_initialized());
-    sink.event(EventKind::Initialized);
+    sink.tell(Output::Event(EventKind::Initialized));
     cache.close();
     assert!(!cache.is_initialized());
 }
@@ -214,10 +220,10 @@ fn whether_the_load_is_complete_can_be_asked_anywhere() {
 fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
     let (_client, _hand, cache, sink) = started();
     assert_eq!((cache.stats().cut_age, cache.stats().state), (None, State::Loading));
-    sink.publish(version(&["", "a"], true), 2);
+    sink.tell(Output::Publish(version(&["", "a"], true), 2));
     let current_at = clock::now().checked_sub(Duration::from_secs(1000));
     let progress = Progress { versions: 3, cuts: 1, reads: 5, batches: 4, resyncs: 2, current_at };
-    sink.set_progress(progress);
+    sink.tell(Output::Progress(progress));
     let stats = cache.stats();
     assert_eq!((stats.zxid, stats.nodes, stats.bytes), (Zxid(9), 2, 2));
     assert_eq!((stats.versions, stats.cuts, stats.reads), (3, 1, 5));
@@ -225,10 +231,10 @@ fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
     assert_eq!((stats.connections, stats.session_id), (2, 7));
     assert_eq!(stats.server.as_deref(), Some("zk1:2181"));
     assert!(stats.cut_age >= Some(Duration::from_secs(1000)));
-    sink.set_state(State::InStep);
+    sink.tell(Output::State(State::InStep));
     let of_the_contact = HEARD_AGO..Duration::from_secs(1000);
     assert!(cache.stats().cut_age.is_some_and(|age| of_the_contact.contains(&age)));
-    sink.set_state(State::Suspended);
+    sink.tell(Output::State(State::Suspended));
     assert!(cache.stats().cut_age >= Some(Duration::from_secs(1000)));
 }
 
@@ -240,7 +246,7 @@ fn calls_that_panic_at_once_are_one_fault() {
     for message in ["first", "second"] {
         cache.fail(Fault::new(Status::Panic, message));
     }
-    sink.fault(Fault::new(Status::Connection, "of something else"));
+    sink.tell(Output::Fault(Fault::new(Status::Connection, "of something else")));
     for message in ["first", "of something else"] {
         assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(message.to_owned()));
     }
@@ -253,7 +259,7 @@ fn waiting_in_a_callback_is_refused() {
     let (told, received) = mpsc::channel();
     let own = Arc::downgrade(&cache);
     cache.listen(move |_| told.send(own.upgrade().unwrap().wait_initialized(None)).unwrap()).unwrap();
-    sink.event(EventKind::Initialized);
+    sink.tell(Output::Event(EventKind::Initialized));
     assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(Err(Error::WouldDeadlock)));
 }
 
@@ -262,8 +268,8 @@ fn a_cache_outlives_its_client() {
     let (client, hand, cache, sink) = started();
     let (told, received) = mpsc::channel();
     cache.listen(move |event| told.send(event.kind).unwrap()).unwrap();
-    sink.publish(version(&[""], true), 1);
-    sink.event(EventKind::Initialized);
+    sink.tell(Output::Publish(version(&[""], true), 1));
+    sink.tell(Output::Event(EventKind::Initialized));
     drop(client);
     let told: Vec<_> =
         (0..3).map(|_| received.recv_timeout(Duration::from_secs(10)).expect("an event comes")).collect();
@@ -286,7 +292,7 @@ fn a_cache_may_be_dropped_in_its_own_listener_and_elsewhere_waits_for_it() {
         told.send(()).unwrap();
     };
     cache.lock().unwrap().as_ref().unwrap().listen(listener).unwrap();
-    sink.publish(version(&["", "a"], true), 2);
+    sink.tell(Output::Publish(version(&["", "a"], true), 2));
     assert_eq!(received.recv_timeout(Duration::from_secs(10)), Ok(()));
     assert_eq!(received.recv_timeout(Duration::from_secs(10)), Err(mpsc::RecvTimeoutError::Disconnected));
 
@@ -300,7 +306,7 @@ fn a_cache_may_be_dropped_in_its_own_listener_and_elsewhere_waits_for_it() {
         returned.store(true, Ordering::SeqCst);
     };
     cache.listen(listener).unwrap();
-    sink.publish(version(&["", "a"], true), 2);
+    sink.tell(Output::Publish(version(&["", "a"], true), 2));
     running.recv().unwrap();
     drop(cache);
     assert!(over.load(Ordering::SeqCst));
@@ -316,7 +322,7 @@ fn a_hundred_caches_share_one_client() {
             let told = told.clone();
             cache.listen(move |event| told.send(event.path.map(str::to_owned)).unwrap()).unwrap();
             cache.start().unwrap();
-            hand.sink().publish(version(&[""], true), 1);
+            hand.sink().tell(Output::Publish(version(&[""], true), 1));
             cache
         })
         .collect();

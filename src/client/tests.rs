@@ -4,7 +4,8 @@ use super::*;
 use crate::clock;
 use crate::net::{CacheSink, Connection};
 use crate::state::{EventKind, State};
-use crate::sync::{Options, Ticket};
+use crate::sync::{Input, Output, Ticket};
+use std::collections::HashMap;
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ type Opened = (CacheId, NodePath, Arc<dyn CacheSink>);
 
 /// In the place of the I/O thread: a test tells the sinks what it wants.
 pub(crate) struct Hand {
+    sinks: Mutex<HashMap<CacheId, Arc<dyn CacheSink>>>,
     pub(crate) opened: Mutex<Vec<Opened>>,
     pub(crate) closed: Mutex<Vec<CacheId>>,
     pub(crate) synced: Mutex<Vec<Ticket>>,
@@ -31,20 +33,25 @@ impl Hand {
 }
 
 impl Io for Arc<Hand> {
-    fn open(&self, id: CacheId, root: NodePath, _: Options, sink: Arc<dyn CacheSink>) {
-        match self.opening.lock().unwrap().take() {
-            Some(opening) => opening(),
-            None => self.opened.lock().unwrap().push((id, root, sink)),
+    fn attach(&self, id: CacheId, sink: Arc<dyn CacheSink>) {
+        self.sinks.lock().unwrap().insert(id, sink);
+    }
+
+    fn input(&self, id: CacheId, input: Input) {
+        match input {
+            Input::Open(root, _) => match self.opening.lock().unwrap().take() {
+                Some(opening) => opening(),
+                None => {
+                    let sink = self.sinks.lock().unwrap()[&id].clone();
+                    self.opened.lock().unwrap().push((id, root, sink));
+                }
+            },
+            Input::Sync(ticket) => self.synced.lock().unwrap().push(ticket),
+            Input::Close => {
+                self.closed.lock().unwrap().push(id);
+                self.opened.lock().unwrap().retain(|(opened, ..)| *opened != id);
+            }
         }
-    }
-
-    fn close(&self, id: CacheId) {
-        self.closed.lock().unwrap().push(id);
-        self.opened.lock().unwrap().retain(|(opened, ..)| *opened != id);
-    }
-
-    fn sync(&self, _: CacheId, ticket: Ticket) {
-        self.synced.lock().unwrap().push(ticket);
     }
 
     fn heard(&self) -> Option<Instant> {
@@ -57,15 +64,15 @@ impl Io for Arc<Hand> {
 
     fn shut_down(&self) {
         for (_, _, sink) in self.opened.lock().unwrap().drain(..) {
-            sink.set_state(State::Lost);
-            sink.event(EventKind::ConnectionLost);
+            sink.tell(Output::State(State::Lost));
+            sink.tell(Output::Event(EventKind::ConnectionLost));
         }
     }
 
     fn fail(&self, message: String) {
         for (_, _, sink) in self.opened.lock().unwrap().drain(..) {
-            sink.fault(Fault::new(Status::Panic, message.clone()));
-            sink.set_failure(Some(Status::Panic));
+            sink.tell(Output::Fault(Fault::new(Status::Panic, message.clone())));
+            sink.tell(Output::Failure(Some(Status::Panic)));
         }
     }
 
@@ -77,6 +84,7 @@ pub(crate) fn client() -> (Client, Arc<Hand>) {
     let mut hand = None;
     let client = Client::with_io(|fault| {
         let made = Arc::new(Hand {
+            sinks: Mutex::default(),
             opened: Mutex::default(),
             closed: Mutex::default(),
             synced: Mutex::default(),
@@ -153,4 +161,11 @@ fn a_client_that_reaches_no_server_can_be_closed_at_once() {
     assert_eq!(cache.wait_initialized(None).unwrap_err().status(), Status::Closed);
     drop(cache);
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_client_for_which_the_system_has_nothing_left_says_what_that_said() {
+    let error = Client::with_io(|_| Err(std::io::Error::from_raw_os_error(libc::EMFILE))).err().unwrap();
+    assert_eq!(error.status(), Status::Connection);
+    assert!(error.to_string().contains("Too many open files"), "{error}");
 }

@@ -316,8 +316,9 @@ impl Consumer {
             return Ok(descriptor.fd());
         }
         let descriptor = Descriptor::new().map_err(|error| {
-            log::error!("no descriptor for a queue: {error}");
-            Error::Failed(Status::Connection)
+            let message = format!("no descriptor for a queue: {error}");
+            log::error!("{message}");
+            Error::NoResources(message)
         })?;
         let fd = descriptor.fd();
         inbox.descriptor = Some(descriptor);

@@ -130,7 +130,7 @@ impl EventQueue {
     /// then on, non-blocking, close-on-exec. It may be readable though there turns out to be no item.
     ///
     /// # Errors
-    /// [`Error::Failed`] when the system has no descriptor left.
+    /// [`Error::NoResources`] when the system has no descriptor left.
     pub fn fd(&self) -> Result<RawFd, Error> {
         self.health.check()?;
         self.consumer.fd()

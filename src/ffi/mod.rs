@@ -1,7 +1,7 @@
 //! The C API, declared in `include/treecache.h`: one file per noun. Knows the Rust API and the types that it hands
 //! out, and adds nothing but the boundary: pointers are checked, panics end here, ownership is that of a trait.
 //!
-//! `tests/header.rs` generates the header from these files, in the order of the modules below.
+//! `tests/header` generates the header and `docs/reference.md` from these files, in the order of its table of nouns.
 #![allow(non_camel_case_types, reason = "the names are those of the C API")]
 #![expect(unsafe_code, reason = "pointers come from C, and go there")]
 #![allow(

@@ -28,6 +28,7 @@ use crate::error::{Fault, Status};
 use crate::net::CacheSink;
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
+use crate::sync::Output;
 use crate::sync::Progress;
 use crate::tree::{Node, Tree, Version};
 
@@ -292,16 +293,16 @@ fn stats_are_those_of_the_cache_and_stay_valid_when_it_is_freed() {
     // SAFETY: the arguments are valid, and freed once.
     unsafe {
         assert_eq!(tc_get_stats(cache, &mut before), TC_OK);
-        sink.publish(version(&["", "a"]), 2);
-        sink.set_progress(Progress {
+        sink.tell(Output::Publish(version(&["", "a"]), 2));
+        sink.tell(Output::Progress(Progress {
             versions: 1,
             cuts: 2,
             reads: 3,
             batches: 4,
             resyncs: 5,
             current_at: None,
-        });
-        sink.set_state(State::InStep);
+        }));
+        sink.tell(Output::State(State::InStep));
         assert_eq!(tc_get_stats(cache, &mut stats), TC_OK);
         tc_free(cache);
         tc_client_free(client);
@@ -323,8 +324,8 @@ fn stats_are_those_of_the_cache_and_stay_valid_when_it_is_freed() {
 fn what_is_read_stays_valid_when_everything_else_is_freed() {
     let (client, _hand, cache, sink) = started();
     let (witness, received) = Witness::new();
-    sink.publish(version(&["", "a", "a/x", "b", "c", "d"]), 6);
-    sink.set_state(State::InStep);
+    sink.tell(Output::Publish(version(&["", "a", "a/x", "b", "c", "d"]), 6));
+    sink.tell(Output::State(State::InStep));
     let (mut state, mut age) = (0, 0);
     let (mut node, mut children, mut leaf, mut snapshot, mut again) =
         (null(), null(), null(), null(), null());
@@ -391,22 +392,22 @@ fn events_and_faults_reach_c_and_user_is_freed_once_behind_them() {
     unsafe {
         let user = witness.user();
         assert_eq!(tc_listen(cache, Some(on_event), user, Some(count_free), &mut events), TC_OK);
-        sink.publish(version(&["", "a"]), 2);
+        sink.tell(Output::Publish(version(&["", "a"]), 2));
         assert_eq!(next(&received), "0 0 /r 0 11 0 0 12");
         assert_eq!(next(&received), "0 1 /r/a 1 11 0 0 12");
         let mut tree = version(&["", "a"]).tree.clone();
         let newer = Node::new(Arc::from(*b"new"), Stat { mzxid: Zxid(20), pzxid: Zxid(21), ..STAT });
         assert!(tree.put("a", Some(Arc::new(newer))));
-        sink.publish(Arc::new(Version { tree, zxid: Zxid(22), ..Version::default() }), 1);
+        sink.tell(Output::Publish(Arc::new(Version { tree, zxid: Zxid(22), ..Version::default() }), 1));
         assert_eq!(next(&received), "1 1 /r/a 3 21 1 11 22");
-        sink.event(EventKind::InStep);
+        sink.tell(Output::Event(EventKind::InStep));
         assert_eq!(next(&received), "7 0 NULL 0 0 0 0 22");
-        sink.event(EventKind::ConnectionSuspended);
+        sink.tell(Output::Event(EventKind::ConnectionSuspended));
         assert_eq!(next(&received), "3 0 NULL 0 0 0 0 0");
 
         assert_eq!(tc_listen_fault(cache, Some(on_fault), user, Some(count_free), &mut faults), TC_OK);
         let path = crate::path::NodePath::new("/r/p").unwrap();
-        sink.fault(Fault::new(Status::Auth, "no\0way").at(&path).server_error(-115));
+        sink.tell(Output::Fault(Fault::new(Status::Auth, "no\0way").at(&path).server_error(-115)));
         assert_eq!(next(&received), "-10 -115 /r/p no");
         assert_eq!(tc_unlisten(cache, events), TC_OK);
         assert_eq!(tc_unlisten(cache, events), TC_ERR_INVALID_ARGUMENT);

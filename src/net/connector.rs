@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token, Waker};
+use mio::{Interest, Registry, Token};
 
 use super::errand::Errand;
 use super::inherited::Inherited;
+use super::waker::Waker;
 use crate::planted::{self, Defect};
 use crate::session::Host;
 

@@ -19,7 +19,7 @@ use crate::error::{Fault, Status};
 use crate::planted::{self, Defect};
 use crate::session::{Action, Host, Leg, TransportError};
 use crate::state::{EventKind, State};
-use crate::sync::{self, CacheId};
+use crate::sync::{self, CacheId, Input};
 
 pub(super) const WAKER: Token = Token(0);
 pub(super) const SOCKET: Token = Token(1);
@@ -142,16 +142,14 @@ impl Driver {
         while let Ok(command) = self.commands.try_recv() {
             let now = self.now();
             match command {
-                Command::Open { id, root, options, sink } => {
-                    self.sinks.insert(id, sink);
-                    self.engine.open(id, root, options, now);
+                Command::Attach(id, sink) => _ = self.sinks.insert(id, sink),
+                Command::Input(id, input) => {
+                    if let Input::Close = input {
+                        // What is still to be told would come after the close.
+                        self.sinks.remove(&id);
+                    }
+                    self.engine.handle_input(id, input, now);
                 }
-                Command::Close { id } => {
-                    // What is still to be told would come after the close.
-                    self.sinks.remove(&id);
-                    self.engine.close(id, now);
-                }
-                Command::Sync { id, ticket } => self.engine.sync(id, ticket, now),
                 Command::ShutDown => self.engine.shut_down(now),
                 Command::Fail(message) => panic::resume_unwind(Box::new(message)),
             }
@@ -292,7 +290,7 @@ impl Driver {
             match output {
                 Output::Cache(id, output) => {
                     if let Some(sink) = self.sinks.get(&id) {
-                        tell_cache(&**sink, output);
+                        sink.tell(output);
                     }
                 }
                 Output::Fault(fault) => (self.fault)(fault),
@@ -313,27 +311,15 @@ impl Driver {
         (self.fault)(fault.clone());
         self.contact.disconnected();
         while let Ok(command) = self.commands.try_recv() {
-            if let Command::Open { id, sink, .. } = command {
+            if let Command::Attach(id, sink) = command {
                 self.sinks.insert(id, sink);
             }
         }
         for (_, sink) in self.sinks.drain() {
-            sink.event(EventKind::ConnectionLost);
-            sink.fault(fault.clone());
-            sink.set_failure(Some(Status::Panic));
-            sink.set_state(State::Closed);
+            sink.tell(sync::Output::Event(EventKind::ConnectionLost));
+            sink.tell(sync::Output::Fault(fault.clone()));
+            sink.tell(sync::Output::Failure(Some(Status::Panic)));
+            sink.tell(sync::Output::State(State::Closed));
         }
-    }
-}
-
-fn tell_cache(sink: &dyn CacheSink, output: sync::Output) {
-    match output {
-        sync::Output::Publish(version, changes) => sink.publish(version, changes),
-        sync::Output::State(state) => sink.set_state(state),
-        sync::Output::Event(kind) => sink.event(kind),
-        sync::Output::Fault(fault) => sink.fault(fault),
-        sync::Output::Failure(failure) => sink.set_failure(failure),
-        sync::Output::Synced(ticket, answer) => sink.synced(ticket, answer),
-        sync::Output::Progress(progress) => sink.set_progress(progress),
     }
 }

@@ -5,8 +5,8 @@ use std::panic;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use mio::Waker;
 
+use super::waker::Waker;
 use crate::panics::catch;
 use crate::thread;
 

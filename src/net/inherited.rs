@@ -5,11 +5,12 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
+use mio::Poll;
 use mio::net::TcpStream;
-use mio::{Poll, Waker};
+
+use super::waker::Waker;
 
 /// No descriptor has this number.
 const NONE: RawFd = -1;
@@ -45,7 +46,7 @@ impl Inherited {
     }
 
     /// Closes what is open, once. To be called in the child only.
-    pub(super) fn close(&self, waker: &Arc<Waker>) {
+    pub(super) fn close(&self, waker: &Waker) {
         let socket = self.socket.swap(NONE, Ordering::Relaxed);
         if inode(socket) == Some(self.socket_inode.load(Ordering::Relaxed)) {
             close(socket);
@@ -53,9 +54,7 @@ impl Inherited {
         let poll = self.poll.swap(NONE, Ordering::Relaxed);
         if poll != NONE {
             close(poll);
-            // SAFETY: every other share is in the hands of a thread that this process does not have, so nobody
-            // uses or drops it again; the caller's share is never given back.
-            unsafe { std::ptr::drop_in_place(Arc::as_ptr(waker).cast_mut()) };
+            waker.close();
         }
     }
 }

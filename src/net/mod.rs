@@ -10,13 +10,14 @@ mod renewal;
 mod socket;
 mod tls;
 mod trust;
+mod waker;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Sender, unbounded};
-use mio::{Poll, Waker};
+use mio::Poll;
 
 pub use contact::{Connection, Contact};
 pub use tls::{InvalidFile, Tls, TlsFiles};
@@ -25,40 +26,25 @@ use self::connector::Connector;
 use self::driver::{Driver, SOCKET, WAKER};
 use self::inherited::Inherited;
 use self::renewal::Renewal;
+use self::waker::Waker;
 use crate::clock;
 use crate::engine::Engine;
-use crate::error::{Fault, Status};
+use crate::error::Fault;
 use crate::panics::catch;
-use crate::path::NodePath;
 use crate::session::Settings;
-use crate::state::{EventKind, State};
-use crate::sync::{CacheId, Options, Progress, SyncMode, Ticket};
+use crate::sync::{CacheId, Input, Output, SyncMode};
 use crate::thread;
-use crate::tree::Version;
 
-/// What the I/O thread tells of one cache. All calls come from the I/O thread, and must not block.
+/// Where the I/O thread tells what one cache has to tell. It is called on the I/O thread, in the order in which things
+/// happened, and must not block.
 pub trait CacheSink: Send + Sync {
-    /// The version to be read from now on; its events are its differences from the version before.
-    /// `changes` is about how many nodes differ.
-    fn publish(&self, version: Arc<Version>, changes: usize);
-    /// Stored behind the version it speaks of.
-    fn set_state(&self, state: State);
-    /// A connection event, `Initialized` or `InStep`; goes out behind the events of what was published before.
-    fn event(&self, kind: EventKind);
-    /// A fault of this cache, or of the whole client: the caches are told of those one by one.
-    fn fault(&self, fault: Fault);
-    /// `Some`: the first load cannot succeed as things stand, waiting for it is in vain. `None`: it may again.
-    fn set_failure(&self, failure: Option<Status>);
-    /// The answer to this call of `sync` and to all before it that had none yet. Comes behind the version it is about.
-    fn synced(&self, ticket: Ticket, answer: Result<(), Status>);
-    /// All that was done so far, in place of what was told before.
-    fn set_progress(&self, progress: Progress);
+    /// Takes what is told.
+    fn tell(&self, output: Output);
 }
 
 enum Command {
-    Open { id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink> },
-    Close { id: CacheId },
-    Sync { id: CacheId, ticket: Ticket },
+    Attach(CacheId, Arc<dyn CacheSink>),
+    Input(CacheId, Input),
     ShutDown,
     Fail(String),
 }
@@ -122,19 +108,15 @@ impl IoThread {
         &self.contact
     }
 
-    /// Starts a cache. Where the thread has ended, or ends meanwhile, its sink may be told nothing.
-    pub fn open(&self, id: CacheId, root: NodePath, options: Options, sink: Arc<dyn CacheSink>) {
-        self.send(Command::Open { id, root, options, sink });
+    /// Where a cache's outputs go from now on, until it is closed. Comes before its first input. Where the thread has
+    /// ended, or ends meanwhile, the sink may be told nothing.
+    pub fn attach(&self, id: CacheId, sink: Arc<dyn CacheSink>) {
+        self.send(Command::Attach(id, sink));
     }
 
-    /// Ends a cache: its sink is dropped, and is not called again after the command was taken up.
-    pub fn close(&self, id: CacheId) {
-        self.send(Command::Close { id });
-    }
-
-    /// A call of `sync` on a cache, which its sink is told the answer to, unless the client is closed meanwhile.
-    pub fn sync(&self, id: CacheId, ticket: Ticket) {
-        self.send(Command::Sync { id, ticket });
+    /// What is wanted of a cache. Once [`Input::Close`] is taken up, its sink is dropped, and is not called again.
+    pub fn input(&self, id: CacheId, input: Input) {
+        self.send(Command::Input(id, input));
     }
 
     /// Ends the thread as a panic of its own would, for another thread of the client has panicked.
@@ -148,18 +130,17 @@ impl IoThread {
         self.inherited.close(&self.waker);
     }
 
-    fn send(&self, command: Command) -> bool {
+    fn send(&self, command: Command) {
         let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = commands.as_ref().is_some_and(|commands| commands.send(command).is_ok());
         drop(commands);
         if sent && let Err(error) = self.waker.wake() {
             log::error!("the I/O thread could not be woken: {error}");
         }
-        sent
     }
 
     /// Closes the session (waits at most half a second for the server's word) and joins the thread; every sink has
-    /// seen `set_state(Lost)` and `event(ConnectionLost)` then. Must not be called from the I/O thread. May be
+    /// been told the state `Lost` and the event `ConnectionLost` then. Must not be called from the I/O thread. May be
     /// called again, and does nothing then.
     pub fn shut_down(&self) {
         self.send(Command::ShutDown);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::Waker;
 use rustls::ClientConnection;
 
 use super::errand::Errand;
 use super::tls::{InvalidFile, Tls};
+use super::waker::Waker;
 use crate::session::{Host, TransportError};
 
 /// How long a connection waits for files that are being read. They are on a disk, mostly; else the network file system

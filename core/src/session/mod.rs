@@ -118,13 +118,15 @@ pub enum Leg {
     Securing,
 }
 
-/// Names a request until its reply.
+/// Names a request on the wire, until its reply.
 pub type Xid = i32;
 
 /// What the server answers to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// What [`Session::request`] named the request. Replies come in the order of the requests.
+pub struct Reply<T> {
+    /// What [`Session::request`] was given with the request.
+    pub tag: T,
+    /// What it named the request.
     pub xid: Xid,
     /// The header's: the newest transaction that the server had applied. Not positive where it does not say.
     pub zxid: Zxid,
@@ -134,7 +136,7 @@ pub struct Reply {
     frame: Vec<u8>,
 }
 
-impl Reply {
+impl<T> Reply<T> {
     /// What follows the header: as a rule nothing, where that has an error.
     pub fn body(&self) -> &[u8] {
         &self.frame[ReplyHeader::LEN..]
@@ -143,7 +145,7 @@ impl Reply {
 
 /// What happened, in the order of the connection's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum Event<T> {
     /// Requests are taken from now on. Watches of an earlier connection are gone. `resumed`: the session is the one
     /// that there was before.
     Connected {
@@ -162,9 +164,9 @@ pub enum Event {
     /// The ensemble has lost what this client has seen of it. Comes before `Connected`.
     Reset,
     /// The reply to the oldest request that had none.
-    Reply(Reply),
+    Reply(Reply<T>),
     /// About a path from the server's root.
-    Notification(Vec<u8>),
+    Notification(Notification),
     /// The caller did not run for a while: what comes from now on may have waited, and is no word of the server's.
     Paused,
     /// The server has answered something that was asked after the pause: what follows is news again.
@@ -321,7 +323,7 @@ struct Grant {
 enum Readiness {
     Ready,
     /// Waits for a barrier, to learn whether an ensemble that refused our zxid has lost it.
-    Probing(Xid),
+    Probing,
 }
 
 /// A request at which a server is to catch up, until its reply.
@@ -337,8 +339,9 @@ fn no_password() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(vec![0; 16])
 }
 
-/// One ZooKeeper session, or one after the other, and the connection that it is on or looks for.
-pub struct Session {
+/// One ZooKeeper session, or one after the other, and the connection that it is on or looks for. Each request carries a
+/// `T`, which comes back with its reply, or goes with the connection.
+pub struct Session<T> {
     settings: Settings,
     servers: Servers,
     attempts: Attempts,
@@ -362,14 +365,15 @@ pub struct Session {
     /// Since when there is no connection, if there was one; and whether the session was reported lost since.
     suspended: Option<(Instant, bool)>,
     next_xid: Xid,
-    pending: VecDeque<Xid>,
+    /// The requests without a reply, with the caller's tags. `None`: the session's own, while it is `Probing`.
+    pending: VecDeque<(Xid, Option<T>)>,
     pings: Pings,
     frames: FrameDecoder,
     transmit: Zeroizing<Vec<u8>>,
     /// Credentials went through `transmit`, and are still in its memory.
     exposed: bool,
     actions: VecDeque<Action>,
-    events: VecDeque<Event>,
+    events: VecDeque<Event<T>>,
 }
 
 impl CatchingUp {
@@ -380,9 +384,9 @@ impl CatchingUp {
     }
 }
 
-impl Session {
+impl<T> Session<T> {
     /// Begins with the first attempt at a connection. `rng` decides on the order of the servers, and on delays.
-    pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session {
+    pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session<T> {
         let mut session = Session {
             servers: Servers::new(settings.hosts.servers.clone(), settings.backoff, rng),
             attempts: Attempts::new(&settings),
@@ -417,7 +421,7 @@ impl Session {
     }
 
     /// What happened.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<Event<T>> {
         self.events.pop_front()
     }
 
@@ -477,24 +481,24 @@ impl Session {
         self.session_id
     }
 
-    /// Sends a request, and names it; `None` where none are taken.
-    pub fn request(&mut self, request: &Request, now: Instant) -> Option<Xid> {
+    /// Sends a request, and names it; `None` where none are taken. The tag comes back with the reply.
+    pub fn request(&mut self, request: &Request, tag: T, now: Instant) -> Option<Xid> {
         match &mut self.phase {
             Phase::Connected { last_sent, readiness: Readiness::Ready, .. } => {
                 *last_sent = now;
-                Some(self.send(request, now))
+                Some(self.send(request, Some(tag), now))
             }
             _ => None,
         }
     }
 
-    fn send(&mut self, request: &Request, now: Instant) -> Xid {
+    fn send(&mut self, request: &Request, tag: Option<T>, now: Instant) -> Xid {
         let xid = self.new_xid();
         if matches!(request, Request::Sync | Request::Barrier(_)) && !planted::is(Defect::NoNudge) {
             self.catching_up = Some(CatchingUp { xid, ping_at: now + NUDGE_AFTER, then_after: NUDGE_AFTER });
         }
         request.encode(xid, &self.settings.hosts.chroot, &mut self.transmit);
-        self.pending.push_back(xid);
+        self.pending.push_back((xid, tag));
         xid
     }
 
@@ -727,7 +731,10 @@ impl Session {
             wire::set_auth(&auth.scheme, auth.credential.expose().as_bytes(), &mut self.transmit);
         }
         let readiness = match self.gave_up_zxid() {
-            true => Readiness::Probing(self.send(&Request::Barrier(None), now)),
+            true => {
+                self.send(&Request::Barrier(None), None, now);
+                Readiness::Probing
+            }
             false => Readiness::Ready,
         };
         let ready = readiness == Readiness::Ready;
@@ -752,10 +759,9 @@ impl Session {
         let header = ReplyHeader::decode(&frame)?;
         match header.xid {
             ReplyHeader::XID_NOTIFICATION => {
-                // Checked here, so that whoever takes it can rely on it.
-                Notification::decode(&frame[ReplyHeader::LEN..])?;
+                let notification = Notification::decode(&frame[ReplyHeader::LEN..])?;
                 if self.is_ready() {
-                    self.events.push_back(Event::Notification(frame[ReplyHeader::LEN..].to_vec()));
+                    self.events.push_back(Event::Notification(notification));
                 }
             }
             ReplyHeader::XID_PING => {
@@ -771,15 +777,14 @@ impl Session {
                 }
             }
             xid => {
-                if self.pending.pop_front() != Some(xid) && !planted::is(Defect::TakeRepliesOutOfTurn) {
+                let is_due = |due: Xid| due == xid || planted::is(Defect::TakeRepliesOutOfTurn);
+                let Some((_, tag)) = self.pending.pop_front().filter(|(due, _)| is_due(*due)) else {
                     return Err(Malformed { what: "xid, it is not that of the next request" });
-                }
+                };
                 self.catching_up.take_if(|waits| waits.xid == xid);
-                match &self.phase {
-                    Phase::Connected { readiness: Readiness::Probing(probe), .. } if *probe == xid => {
-                        self.handle_probe(header, now)?;
-                    }
-                    _ => {
+                match tag {
+                    None => self.handle_probe(header, now)?,
+                    Some(tag) => {
                         if header.error.is_ok()
                             && header.zxid < self.last_zxid.max(Zxid(1))
                             && !planted::is(Defect::LaggardAccepted)
@@ -788,6 +793,7 @@ impl Session {
                         }
                         self.saw_zxid(header.zxid)?;
                         self.events.push_back(Event::Reply(Reply {
+                            tag,
                             xid,
                             zxid: header.zxid,
                             error: header.error,

@@ -8,7 +8,7 @@ const LIMIT_FRAME: usize = 1 << 20;
 
 /// A session, and what the other end of its connection says and hears.
 struct Lab {
-    session: Session,
+    session: Session<()>,
     now: Instant,
     connected_to: Option<Host>,
 }
@@ -85,7 +85,7 @@ impl Lab {
         lab
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    fn events(&mut self) -> Vec<Event<()>> {
         std::iter::from_fn(|| self.session.poll_event()).collect()
     }
 
@@ -159,7 +159,7 @@ impl Lab {
 
     /// Sends a request that is answered at `zxid`.
     fn exchange(&mut self, zxid: i64) {
-        let xid = self.session.request(&Request::Exists(NodePath::root()), self.now).expect("connected");
+        let xid = self.session.request(&Request::Exists(NodePath::root()), (), self.now).expect("connected");
         self.say(&reply(xid, zxid, 0));
     }
 
@@ -169,7 +169,7 @@ impl Lab {
     }
 }
 
-fn is_fault(event: &Event) -> bool {
+fn is_fault(event: &Event<()>) -> bool {
     matches!(event, Event::Fault(_))
 }
 
@@ -188,7 +188,7 @@ fn a_session_is_made_and_resumed_with_the_zxid_it_has_seen() {
     assert!(matches!(&events[0], Event::Reply(reply) if reply.zxid == Zxid(0x77) && reply.body().is_empty()));
     assert_eq!(events[1], Event::Suspended { last_zxid: Some(Zxid(0x77)) });
     assert!(is_fault(&events[2]));
-    assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
+    assert_eq!(lab.session.request(&Request::Sync, (), lab.now), None);
     assert_eq!(lab.dial(), Hello { last_zxid: 0x77, session_id: 5, password: vec![5; 16] });
     lab.say(&welcome(TIMEOUT_MS, 5));
     assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
@@ -364,7 +364,7 @@ fn what_waited_in_a_pause_is_no_news_until_a_ping_sent_behind_it_is_answered() {
     let mut lab = Lab::connected();
     // One ping is under way.
     lab.advance(Duration::from_secs(2));
-    let before = lab.session.request(&Request::Sync, lab.now).unwrap();
+    let before = lab.session.request(&Request::Sync, (), lab.now).unwrap();
     assert_eq!(lab.heard().len(), 2);
     lab.now += Duration::from_secs(3);
     lab.session.handle_pause(lab.now);
@@ -430,7 +430,7 @@ fn credentials_go_before_all_else_on_every_connection_and_their_refusal_ends_it(
     for session_id in [1, 1] {
         lab.dial();
         lab.say(&welcome(TIMEOUT_MS, session_id));
-        lab.session.request(&Request::AddWatch(NodePath::root()), lab.now).unwrap();
+        lab.session.request(&Request::AddWatch(NodePath::root()), (), lab.now).unwrap();
         let heard: Vec<_> = lab.heard().iter().map(|frame| (number(frame), number(&frame[4..]))).collect();
         assert_eq!(heard[..2], [(-4, 100), (-4, 100)]);
         assert_eq!(heard[2].1, 106);
@@ -491,10 +491,10 @@ fn sasl_comes_before_credentials_and_requests_on_every_connection() {
         }
         let (xid, answer) = sasl_step(&mut lab);
         assert_eq!(lab.events(), []);
-        assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
+        assert_eq!(lab.session.request(&Request::Sync, (), lab.now), None);
         lab.say(&sasl_reply(xid, &proof_for(&answer)));
         assert_eq!(lab.events(), [Event::Connected { resumed }]);
-        lab.session.request(&Request::AddWatch(NodePath::root()), lab.now).unwrap();
+        lab.session.request(&Request::AddWatch(NodePath::root()), (), lab.now).unwrap();
         let heard: Vec<_> = lab.heard().iter().map(|frame| number(&frame[4..])).collect();
         assert_eq!(heard, [100, 106]);
         lab.hang_up();
@@ -730,7 +730,7 @@ fn an_ensemble_that_refuses_the_zxid_is_asked_whether_it_was_reset() {
     assert_eq!(lab.dial(), Hello { last_zxid: 0, session_id: 0, password: vec![0; 16] });
     lab.say(&welcome(TIMEOUT_MS, 2));
     assert_eq!(lab.events(), []);
-    assert_eq!(lab.session.request(&Request::Exists(NodePath::root()), lab.now), None);
+    assert_eq!(lab.session.request(&Request::Exists(NodePath::root()), (), lab.now), None);
     let sync = lab.heard().remove(0);
     assert_eq!(number(&sync[4..]), 14, "a transaction, which no server makes that has lost its quorum");
     // The connection goes before the answer: the next attempt asks again, at once.
@@ -826,7 +826,7 @@ fn a_zxid_that_goes_down_on_one_connection_ends_it_be_it_that_of_a_ping() {
     for (xid, error) in [(-2, 0), (1, 0), (1, -101)] {
         let mut lab = Lab::connected();
         lab.say(&reply(-2, 50, 0));
-        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
         lab.drop_events();
         // Notifications and authentications name none of their own.
         lab.say(&[notification(1, "/a"), reply(-4, 0, 0), reply(-2, 50, 0)].concat());
@@ -842,7 +842,7 @@ fn a_zxid_that_goes_down_on_one_connection_ends_it_be_it_that_of_a_ping() {
 fn a_server_that_lets_a_barrier_wait_is_pinged_ever_more_slowly_until_it_answers() {
     let mut lab = Lab::connected();
     let begun = lab.now;
-    let xid = lab.session.request(&Request::Barrier(None), lab.now).unwrap();
+    let xid = lab.session.request(&Request::Barrier(None), (), lab.now).unwrap();
     lab.heard();
     let mut pings = Vec::new();
     while lab.now - begun < Duration::from_millis(1000) {
@@ -854,7 +854,7 @@ fn a_server_that_lets_a_barrier_wait_is_pinged_ever_more_slowly_until_it_answers
     lab.advance(Duration::from_millis(1000));
     assert_eq!(lab.heard().len(), 0, "it was answered");
     // Nor is one that was lost with its connection waited for.
-    lab.session.request(&Request::Barrier(None), lab.now).unwrap();
+    lab.session.request(&Request::Barrier(None), (), lab.now).unwrap();
     lab.hang_up();
     lab.dial();
     lab.say(&welcome(TIMEOUT_MS, 1));
@@ -878,7 +878,7 @@ fn how_long_a_pause_is_goes_by_the_timeout() {
 #[test]
 fn after_a_pause_a_server_that_lets_a_barrier_wait_is_pinged_once() {
     let mut lab = Lab::connected();
-    lab.session.request(&Request::Barrier(None), lab.now).unwrap();
+    lab.session.request(&Request::Barrier(None), (), lab.now).unwrap();
     lab.heard();
     lab.now += Duration::from_millis(900);
     lab.session.handle_timeout(lab.now);
@@ -889,7 +889,7 @@ fn after_a_pause_a_server_that_lets_a_barrier_wait_is_pinged_once() {
 #[test]
 fn what_came_behind_that_which_shows_another_history_is_not_handed_out() {
     let mut lab = Lab::connected();
-    let ask = |lab: &mut Lab| lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    let ask = |lab: &mut Lab| lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
     let (first, second) = (ask(&mut lab), ask(&mut lab));
     lab.say(&[reply(first, 9, 0), notification(3, "/a"), reply(second, 9, 0)].concat());
     assert!(matches!(lab.session.poll_event(), Some(Event::Reply(reply)) if reply.xid == first));
@@ -901,13 +901,13 @@ fn what_came_behind_that_which_shows_another_history_is_not_handed_out() {
 #[test]
 fn another_history_is_told_though_something_behind_it_ended_the_connection_first() {
     let mut lab = Lab::connected();
-    let xid = lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    let xid = lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
     // One read: the reply that shows it, and a frame that is none.
     lab.say(&[&reply(xid, 9, 0)[..], &(-1i32).to_be_bytes()].concat());
     assert!(matches!(lab.session.poll_event(), Some(Event::Reply(_))));
     lab.session.handle_other_history("what shows it".to_owned(), lab.now);
     let events = lab.events();
-    let is_told = |event: &Event| matches!(event, Event::Fault(SessionError::OtherHistory { .. }));
+    let is_told = |event: &Event<()>| matches!(event, Event::Fault(SessionError::OtherHistory { .. }));
     assert!(matches!(events[0], Event::Suspended { .. }) && is_told(&events[2]), "{events:?}");
     assert_eq!(events.last(), Some(&Event::Reset));
 }
@@ -947,11 +947,11 @@ fn a_close_ends_the_session_in_every_phase() {
     // Connected: the server is told, and waited for a little.
     for answers in [true, false] {
         let mut lab = Lab::connected();
-        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
         lab.heard();
         lab.session.handle_close(lab.now);
         assert!(!lab.session.is_ready());
-        assert_eq!(lab.session.request(&Request::Sync, lab.now), None);
+        assert_eq!(lab.session.request(&Request::Sync, (), lab.now), None);
         let close = lab.heard().remove(0);
         assert_eq!(number(&close[4..]), -11);
         lab.say(&[reply(1, 1, 0), notification(1, "/a"), reply(number(&close), 2, 0)].concat());
@@ -983,7 +983,7 @@ fn what_breaks_the_protocol_ends_the_connection() {
     for (what, bytes) in bad {
         let mut lab = Lab::connected();
         lab.say(&reply(-2, 5, 0));
-        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
         lab.say(&bytes);
         let events = lab.events();
         assert_eq!(events[0], Event::Suspended { last_zxid: None }, "{what}");
@@ -1002,7 +1002,7 @@ fn what_breaks_the_protocol_ends_the_connection() {
 fn an_xid_that_comes_again_ends_the_connection() {
     let mut lab = Lab::connected();
     for _ in 0..2 {
-        lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+        lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
     }
     lab.say(&[reply(1, 50, 0), reply(1, 50, 0), reply(2, 50, 0)].concat());
     let events = lab.events();
@@ -1017,7 +1017,7 @@ fn a_success_without_a_zxid_ends_the_connection_and_a_failure_may_have_none() {
     for zxid in [0, -1, i64::MIN] {
         let mut lab = Lab::connected();
         for _ in 0..2 {
-            lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+            lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
         }
         lab.say(&reply(1, zxid, -101));
         assert!(matches!(&lab.events()[..], [Event::Reply(reply)] if reply.zxid == Zxid(zxid)));
@@ -1040,7 +1040,7 @@ fn a_frame_beyond_the_limit_is_told_of_with_its_length_and_the_limit() {
         assert_eq!(lab.events(), [Event::Suspended { last_zxid: None }, Event::Fault(error)]);
     }
     let mut lab = Lab::connected();
-    lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap();
+    lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
     let mut longest = reply(1, 5, 0);
     longest.splice(..4, limit.to_be_bytes());
     longest.resize(4 + LIMIT_FRAME, 0);
@@ -1057,8 +1057,9 @@ fn a_frame_beyond_the_limit_is_told_of_with_its_length_and_the_limit() {
 fn events_keep_the_order_of_the_stream_and_xids_begin_again_behind_the_last() {
     let mut lab = Lab::connected();
     lab.session.next_xid = i32::MAX;
-    let xids: Vec<_> =
-        (0..2).map(|_| lab.session.request(&Request::Exists(NodePath::root()), lab.now).unwrap()).collect();
+    let xids: Vec<_> = (0..2)
+        .map(|_| lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap())
+        .collect();
     assert_eq!(xids, [i32::MAX, 1]);
     let stream =
         [notification(1, "/a"), reply(i32::MAX, 5, -101), notification(3, "/b"), reply(1, 6, 0)].concat();
@@ -1069,7 +1070,7 @@ fn events_keep_the_order_of_the_stream_and_xids_begin_again_behind_the_last() {
         .events()
         .into_iter()
         .map(|event| match event {
-            Event::Notification(body) => Notification::decode(&body).unwrap().path.to_owned(),
+            Event::Notification(notification) => notification.path,
             Event::Reply(reply) => format!("{} {}", reply.xid, reply.error),
             other => format!("{other:?}"),
         })

@@ -86,6 +86,11 @@ impl Flight {
         self.nodes.is_empty() && self.stats.is_empty()
     }
 
+    /// How many requests it takes.
+    pub(super) fn requests(&self) -> usize {
+        usize::from(!self.nodes.is_empty()) + self.stats.len()
+    }
+
     /// Whether another read would be too much.
     pub(super) fn is_full(&self) -> bool {
         let reply_bytes = REPLY_BYTES * self.most_reads.div_ceil(MOST_READS);

@@ -9,8 +9,8 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::flight::{Flight, Found, Read};
-use super::synchroniser::{Synchroniser, Ticket};
-use super::{Breach, Options, Output, SyncMode};
+use super::synchroniser::Synchroniser;
+use super::{Breach, Input, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
 use crate::escape::Escaped;
 use crate::path::NodePath;
@@ -148,8 +148,16 @@ impl Group {
         }
     }
 
-    /// Starts a cache.
-    pub fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
+    /// What is wanted of a cache. No two that are open may have the same `id`.
+    pub fn handle_input(&mut self, id: CacheId, input: Input, now: Instant) {
+        match input {
+            Input::Open(root, options) => self.open(id, root, options, now),
+            Input::Sync(ticket) => self.with(id, |cache| cache.sync(ticket)),
+            Input::Close => self.close(id),
+        }
+    }
+
+    fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
         let mut cache = Synchroniser::new(root.clone(), &self.chroot, options, self.rng.fork(), now);
         match self.link {
             Link::Up => {
@@ -171,17 +179,12 @@ impl Group {
         self.collect(id);
     }
 
-    /// Ends a cache; the watch goes with the last one that has its root.
-    pub fn close(&mut self, id: CacheId) {
+    /// The watch goes with the last cache that has its root.
+    fn close(&mut self, id: CacheId) {
         if let Some(cache) = self.caches.remove(&id) {
             self.outputs.retain(|(of, _)| *of != id);
             self.drop_watch(cache.root().clone());
         }
-    }
-
-    /// A call of `sync` on a cache.
-    pub fn sync(&mut self, id: CacheId, ticket: Ticket) {
-        self.with(id, |cache| cache.sync(ticket));
     }
 
     fn drop_watch(&mut self, root: NodePath) {
@@ -362,13 +365,13 @@ impl Group {
     }
 
     /// A notification, with the path from the server's root.
-    pub fn handle_notification(&mut self, notification: &Notification<'_>, now: Instant) {
+    pub fn handle_notification(&mut self, notification: &Notification, now: Instant) {
         if let NotificationKind::Other(kind) = notification.kind {
-            log::debug!("notification of kind {kind} about {:?} ignored", Escaped(notification.path));
+            log::debug!("notification of kind {kind} about {:?} ignored", Escaped(&notification.path));
             return;
         }
-        let path = match self.chroot.relative(notification.path) {
-            _ if self.chroot.is_root() => NodePath::of_server(notification.path),
+        let path = match self.chroot.relative(&notification.path) {
+            _ if self.chroot.is_root() => NodePath::of_server(&notification.path),
             Some("") => Some(NodePath::root()),
             Some(_) => NodePath::of_server(&notification.path[self.chroot.as_str().len()..]),
             None => None,
@@ -388,7 +391,10 @@ impl Group {
                 }
             }
             None => {
-                log::warn!("notification about {:?} ignored: no such path can be", Escaped(notification.path))
+                log::warn!(
+                    "notification about {:?} ignored: no such path can be",
+                    Escaped(&notification.path)
+                )
             }
         }
     }
@@ -400,16 +406,16 @@ impl Group {
     /// forget what they know ([`handle_reset`](Self::handle_reset)) if it is of another history.
     pub fn handle_reply(
         &mut self,
-        purpose: Purpose,
+        purpose: &Purpose,
         zxid: Zxid,
         error: ServerError,
         body: &[u8],
         now: Instant,
     ) -> Result<(), Breach> {
-        match purpose {
-            Purpose::Watch { root, serial } => {
-                if self.watches.get(&root) == Some(&Watch::Asked { serial }) {
-                    self.watch_answered(&root, zxid, error, now)?;
+        match *purpose {
+            Purpose::Watch { ref root, serial } => {
+                if self.watches.get(root) == Some(&Watch::Asked { serial }) {
+                    self.watch_answered(root, zxid, error, now)?;
                 }
             }
             Purpose::WatchAgain { cache: id } => match error {
@@ -422,11 +428,11 @@ impl Group {
                     log::debug!("a watch could not be removed: {error}");
                 }
             }
-            Purpose::Nodes { cache: id, reads, expected } => {
+            Purpose::Nodes { cache: id, ref reads, expected } => {
                 self.reads = self.reads.saturating_sub(reads.len());
                 self.bytes = self.bytes.saturating_sub(expected);
                 if let Some(cache) = self.caches.get_mut(&id) {
-                    let handled = nodes_answered(cache, &reads, zxid, error, body, now);
+                    let handled = nodes_answered(cache, reads, zxid, error, body, now);
                     if handled.is_ok() {
                         cache.handle_reply(zxid, now);
                     }
@@ -434,7 +440,7 @@ impl Group {
                     handled?;
                 }
             }
-            Purpose::Stat { cache: id, read } => {
+            Purpose::Stat { cache: id, ref read } => {
                 self.reads = self.reads.saturating_sub(1);
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let found = match (error.is_ok(), read.children) {

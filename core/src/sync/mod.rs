@@ -37,6 +37,7 @@ pub use group::{CacheId, Group, Purpose};
 pub use synchroniser::Ticket;
 
 use crate::error::{Fault, Status};
+use crate::path::NodePath;
 use crate::state::{EventKind, State};
 use crate::tree::Version;
 use crate::wire::{Malformed, ServerError};
@@ -118,6 +119,17 @@ impl From<Malformed> for Breach {
     fn from(malformed: Malformed) -> Breach {
         Breach::Malformed(malformed)
     }
+}
+
+/// What is wanted of a cache.
+#[derive(Debug)]
+pub enum Input {
+    /// Load the subtree at this root, which is relative to the chroot, and follow it. The first input of a cache.
+    Open(NodePath, Options),
+    /// A call of `sync`, which [`Output::Synced`] answers.
+    Sync(Ticket),
+    /// The end of the cache, which is its last input.
+    Close,
 }
 
 /// What a cache has to tell, in this order.

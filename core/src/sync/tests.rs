@@ -12,7 +12,7 @@ use self::model::{Asked, ROOT, World, Write, options, path};
 use crate::error::Status;
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
-use crate::sync::{Breach, CacheId, Group, Options, Output, Progress, Purpose, SyncMode, Ticket};
+use crate::sync::{Breach, CacheId, Group, Input, Options, Output, Progress, Purpose, SyncMode, Ticket};
 use crate::wire::{self, Notification, NotificationKind, Request, ServerError};
 
 fn create(path: &str) -> Write {
@@ -886,11 +886,11 @@ impl Line {
     }
 
     fn open(&mut self, id: u64, root: &str) {
-        self.group.open(CacheId(id), path(root), options(), self.now);
+        self.group.handle_input(CacheId(id), Input::Open(path(root), options()), self.now);
     }
 
     fn close(&mut self, id: u64) {
-        self.group.close(CacheId(id));
+        self.group.handle_input(CacheId(id), Input::Close, self.now);
     }
 
     /// What is asked for now.
@@ -916,7 +916,7 @@ impl Line {
 
     fn try_answer(&mut self, error: ServerError, body: &[u8]) -> Result<(), Breach> {
         let (_, purpose) = self.asked.pop_front().expect("asked for something");
-        self.group.handle_reply(purpose, Zxid(9), error, body, self.now)
+        self.group.handle_reply(&purpose, Zxid(9), error, body, self.now)
     }
 
     fn answer_all(&mut self) {
@@ -954,7 +954,7 @@ fn caches_with_one_root_share_a_watch_and_the_last_one_removes_it() {
     // Opened again before the answer, and with a notification that belongs to the old one.
     line.open(4, "/a");
     assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
-    let notification = Notification { kind: NotificationKind::Created, path: "/a" };
+    let notification = Notification { kind: NotificationKind::Created, path: "/a".to_owned() };
     line.group.handle_notification(&notification, line.now);
     line.answer_all();
     assert_eq!(line.states().get(&4), Some(&State::InStep));
@@ -1049,7 +1049,7 @@ fn a_barrier_that_is_refused_is_one_and_the_next_spares_the_servers_root() {
         line.open(1, "/a");
         line.answer_all();
         for (number, expected) in [None, Some(path("/a")), Some(path("/a"))].into_iter().enumerate() {
-            line.group.sync(CacheId(1), Ticket(number as u64 + 1));
+            line.group.handle_input(CacheId(1), Input::Sync(Ticket(number as u64 + 1)), line.now);
             assert_eq!(line.asks(), [Request::Barrier(expected)]);
             line.answer_with(error, body);
             let synced = std::iter::from_fn(|| line.group.poll_output())
@@ -1066,7 +1066,7 @@ fn a_cache_that_is_opened_without_a_connection_takes_no_watch_of_the_last_one_fo
     line.answer_all();
     line.group.handle_suspended(Some(Zxid(9)), line.now);
     line.open(2, "/a");
-    line.group.sync(CacheId(2), Ticket(1));
+    line.group.handle_input(CacheId(2), Input::Sync(Ticket(1)), line.now);
     let answers: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
         .filter_map(|(_, output)| match output {
             Output::Synced(ticket, answer) => Some((ticket, answer)),
@@ -1092,7 +1092,7 @@ fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
             }
             other => panic!("{other:?}"),
         };
-        assert!(line.group.handle_reply(reads, Zxid(9), ServerError::OK, reply, line.now).is_err());
+        assert!(line.group.handle_reply(&reads, Zxid(9), ServerError::OK, reply, line.now).is_err());
     }
     assert_eq!(line.states().get(&1), Some(&State::Loading));
 }
@@ -1122,7 +1122,7 @@ fn a_node_that_claims_more_children_than_there_can_be_holds_up_nobody() {
         line.asks();
         let (_, purpose) = line.asked.pop_front().expect("a root is read");
         let body = node_with(claimed, Some(&["x"]));
-        line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+        line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
         line.answer_all();
         assert_eq!(line.states().into_values().collect::<Vec<_>>(), [State::InStep; 2], "{claimed}");
     }
@@ -1133,7 +1133,8 @@ fn a_chain_of_five_thousand_levels_is_loaded_verified_and_dropped_on_a_small_sta
     const LEVELS: usize = 5000;
     let chain = || {
         let mut line = Line::new();
-        line.group.open(CacheId(1), path("/n"), Options { limit_path: 64 << 10, ..options() }, line.now);
+        let long = Options { limit_path: 64 << 10, ..options() };
+        line.group.handle_input(CacheId(1), Input::Open(path("/n"), long), line.now);
         line.asks();
         line.answer(ServerError::OK);
         let mut levels = 1;
@@ -1144,7 +1145,9 @@ fn a_chain_of_five_thousand_levels_is_loaded_verified_and_dropped_on_a_small_sta
             let children: &[&str] = if is_last { &[] } else { &["n"] };
             let body = node_with(children.len() as i32, is_listed.then_some(children));
             levels += usize::from(is_listed && !is_last);
-            line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+            line.group
+                .handle_reply(&purpose, Zxid(9), ServerError::OK, &body, line.now)
+                .expect("well formed");
         }
         assert_eq!(levels, LEVELS);
         let version = std::iter::from_fn(|| line.group.poll_output())
@@ -1170,19 +1173,19 @@ fn notifications_without_any_reply_ask_for_no_more_than_the_budget_and_end_at_a_
     let mut line = Line::new();
     line.open(1, "/a");
     let limited = Options { limit_nodes: 50_000, ..options() };
-    line.group.open(CacheId(2), path("/a"), limited, line.now);
+    line.group.handle_input(CacheId(2), Input::Open(path("/a"), limited), line.now);
     line.asks();
     line.answer(ServerError::OK);
     line.asks();
     for _ in 0..2 {
         let (_, purpose) = line.asked.pop_front().expect("the root is read");
         let body = node_with(0, Some(&[]));
-        line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+        line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
     }
     let mut asked = 0;
     for n in 0..100_000 {
         let created = format!("/a/{n}");
-        let notification = Notification { kind: NotificationKind::Created, path: &created };
+        let notification = Notification { kind: NotificationKind::Created, path: created.clone() };
         line.group.handle_notification(&notification, line.now);
         asked += line.asks().len();
     }
@@ -1201,14 +1204,14 @@ fn a_failure_that_names_no_zxid_is_no_bound_of_a_version() {
     line.answer(ServerError::OK);
     line.asks();
     let (_, purpose) = line.asked.pop_front().expect("the root is read");
-    line.group.handle_reply(purpose, Zxid(-1), ServerError::THROTTLED, &[], line.now).expect("well formed");
+    line.group.handle_reply(&purpose, Zxid(-1), ServerError::THROTTLED, &[], line.now).expect("well formed");
     line.now += Duration::from_secs(1);
     line.group.handle_timeout(line.now);
     line.asks();
     // The root, with a child that is still to be read.
     let body = node_with(1, Some(&["x"]));
     let (_, purpose) = line.asked.pop_front().expect("the root is read again");
-    line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
+    line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &body, line.now).expect("well formed");
     line.now += Duration::from_secs(1);
     line.group.handle_timeout(line.now);
     let told = std::iter::from_fn(|| line.group.poll_output());
@@ -1229,7 +1232,7 @@ fn what_is_below_a_root_that_is_not_there_shows_that_it_is() {
             line.open(1, root);
             line.answer_all();
             assert_eq!(line.states().get(&1), Some(&State::InStep), "without a root");
-            let notification = Notification { kind, path: below };
+            let notification = Notification { kind, path: below.to_owned() };
             line.group.handle_notification(&notification, line.now);
             assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
             let expected = [wire::Read::Data(path(root)), wire::Read::Children(path(root))];

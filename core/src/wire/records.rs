@@ -90,16 +90,16 @@ pub enum NotificationKind {
 
 /// ZooKeeper's `WatcherEvent`: that something happened to a node, and not what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notification<'a> {
+pub struct Notification {
     /// What happened.
     pub kind: NotificationKind,
     /// From the server's root; empty where it is about no node.
-    pub path: &'a str,
+    pub path: String,
 }
 
-impl<'a> Notification<'a> {
+impl Notification {
     /// Decodes what follows the header.
-    pub fn decode(body: &'a [u8]) -> Result<Notification<'a>, Malformed> {
+    pub fn decode(body: &[u8]) -> Result<Notification, Malformed> {
         let mut reader = Reader::new(body, "notification");
         let kind = match reader.i32()? {
             1 => NotificationKind::Created,
@@ -108,7 +108,7 @@ impl<'a> Notification<'a> {
             other => NotificationKind::Other(other),
         };
         reader.i32()?; // keeper state
-        Ok(Notification { kind, path: reader.string()? })
+        Ok(Notification { kind, path: reader.string()?.to_owned() })
     }
 }
 

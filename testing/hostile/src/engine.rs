@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::Action;
-use treecache_core::sync::{CacheId, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Options, Pace, SyncMode};
 use treecache_test_protocol as protocol;
 
 use crate::input::Input;
@@ -93,7 +93,7 @@ impl Stage {
                 let ids = self.caches.ids();
                 if !ids.is_empty() {
                     let id = input.choose(&ids);
-                    self.engine.sync(id, self.caches.call(id), self.now);
+                    self.engine.handle_input(id, sync::Input::Sync(self.caches.call(id)), self.now);
                 }
             }
             (233..=235, _) => {
@@ -101,7 +101,7 @@ impl Stage {
                 if !ids.is_empty() {
                     let id = input.choose(&ids);
                     self.caches.close(id);
-                    self.engine.close(id, self.now);
+                    self.engine.handle_input(id, sync::Input::Close, self.now);
                 }
             }
             (_, Connection::None) => {
@@ -165,7 +165,8 @@ impl Stage {
                 pace: Pace::default(),
             };
             self.caches.open(CacheId(self.last_id), options.clone());
-            self.engine.open(CacheId(self.last_id), liar::root(input), options, self.now);
+            let open = sync::Input::Open(liar::root(input), options);
+            self.engine.handle_input(CacheId(self.last_id), open, self.now);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::liar;
 const LIMIT_FRAME: usize = 4096;
 
 struct Stage {
-    session: Session,
+    session: Session<()>,
     now: Instant,
     /// What the session wants of the socket: nothing, an attempt, or a connection that is there.
     socket: Socket,
@@ -145,7 +145,7 @@ impl Stage {
                 self.say(&bytes);
             }
             101..=150 => {
-                if let Some(xid) = self.session.request(&Request::Exists(NodePath::root()), self.now) {
+                if let Some(xid) = self.session.request(&Request::Exists(NodePath::root()), (), self.now) {
                     assert!(self.is_ready, "a request is taken without a connection");
                     self.asked.push_back(xid);
                     self.requested += 1;
@@ -223,7 +223,7 @@ impl Stage {
         assert!(unsent <= 1024 + 32 * self.requested + 12 * self.fed, "{unsent} bytes to be sent");
     }
 
-    fn check(&mut self, event: Event) {
+    fn check(&mut self, event: Event<()>) {
         assert!(!self.is_closed, "{event:?} behind the end");
         match event {
             Event::Connected { .. } => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache_core::path::NodePath;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
-use treecache_core::sync::{Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
+use treecache_core::sync::{self, Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
 use treecache_core::wire::{Notification, Request, ServerError};
 
 use crate::input::Input;
@@ -93,7 +93,7 @@ impl Stage {
                 if !ids.is_empty() {
                     let id = input.choose(&ids);
                     self.caches.close(id);
-                    self.group.close(id);
+                    self.group.handle_input(id, sync::Input::Close, self.now);
                 }
             }
             234..=239 => self.sync(input),
@@ -106,7 +106,7 @@ impl Stage {
             self.last_id += 1;
             let (root, options) = (liar::root(input), options(input));
             self.caches.open(CacheId(self.last_id), options.clone());
-            self.group.open(CacheId(self.last_id), root, options, self.now);
+            self.group.handle_input(CacheId(self.last_id), sync::Input::Open(root, options), self.now);
         }
     }
 
@@ -114,7 +114,7 @@ impl Stage {
         let ids = self.caches.ids();
         if !ids.is_empty() {
             let id = input.choose(&ids);
-            self.group.sync(id, self.caches.call(id));
+            self.group.handle_input(id, sync::Input::Sync(self.caches.call(id)), self.now);
         }
     }
 
@@ -164,7 +164,7 @@ impl Stage {
         let zxid = if answer.error == 0 { answer.zxid } else { input.number() };
         self.liar.zxid = self.liar.zxid.max(zxid);
         let (zxid, error) = (Zxid(zxid), ServerError(answer.error));
-        if let Err(breach) = self.group.handle_reply(purpose, zxid, error, &answer.body, self.now)
+        if let Err(breach) = self.group.handle_reply(&purpose, zxid, error, &answer.body, self.now)
             && self.link == Link::Up
         {
             self.asked.clear();
@@ -233,7 +233,7 @@ impl Stage {
             while let Some((request, purpose)) = self.asked.pop_front() {
                 self.reads -= rules::reads(&request, &self.chroot);
                 let (error, body) = nothing_there(&request);
-                self.group.handle_reply(purpose, zxid, error, &body, self.now).expect("well formed");
+                self.group.handle_reply(&purpose, zxid, error, &body, self.now).expect("well formed");
                 self.pump();
                 replies += 1;
                 assert!(replies < 100_000, "it does not come to rest");

@@ -23,7 +23,7 @@ use fastrand::Rng;
 use treecache_checks::{Check, Excused, Kind, Violation};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache_core::sync::{CacheId, Options, Pace};
+use treecache_core::sync::{CacheId, Input, Options, Pace};
 use treecache_core::{NodePath, Status};
 
 use self::cache::{Known, Watched};
@@ -437,7 +437,7 @@ impl World {
                 if let Some(id) = self.open[plan].take() {
                     trace!(self, "{id:?} is closed");
                     let now = self.instant();
-                    self.engine.close(id, now);
+                    self.engine.handle_input(id, Input::Close, now);
                     self.caches.remove(&id);
                     if let Some(id) = self.current {
                         self.connections[id].has_closed_cache = true;
@@ -463,7 +463,7 @@ impl World {
         let ticket = cache.call(moment);
         trace!(self, "{id:?} is called to sync with {moment:?}, {ticket:?}");
         let now = self.instant();
-        self.engine.sync(id, ticket, now);
+        self.engine.handle_input(id, Input::Sync(ticket), now);
     }
 
     fn open_cache(&mut self, at: usize) {
@@ -487,7 +487,7 @@ impl World {
         self.open[at] = Some(id);
         trace!(self, "{id:?} is opened at {root}");
         let now = self.instant();
-        self.engine.open(id, root, options, now);
+        self.engine.handle_input(id, Input::Open(root, options), now);
     }
 
     /// A transaction was decided: the servers apply it, each in its time.

@@ -8,14 +8,17 @@
 //! each of them, [`poll_flight`](Synchroniser::poll_flight) says what to read, [`poll_output`] what to tell, and
 //! [`poll_timeout`](Synchroniser::poll_timeout) when to call [`handle_timeout`](Synchroniser::handle_timeout).
 //!
+//! Parts of the state have owners: types whose fields nobody else can change, which do not know each other.
+//!
 //! | file | holds |
 //! |---|---|
-//! | `mod` | the state, and what the connection does to it |
-//! | `notifications` | what changes at the server |
-//! | `replies` | what reads find |
-//! | `reads` | what to read next: load, verification, hot paths, audit |
-//! | `publish` | versions, cuts, events, the state |
-//! | `syncs` | ZooKeeper's `sync`, for those who wait for it |
+//! | `mod` | the link, the tree and what is unread; who handles what: connections, replies to barriers, limits |
+//! | `notifications` | what changes at the server, and in the tree |
+//! | `replies` | what reads find, and change in the tree |
+//! | `read_plan` | [`ReadPlan`]: what to read next, and when: load, verification, hot paths, audit |
+//! | `publisher` | [`Publisher`]: what is published and told: versions, cuts, events, the state |
+//! | `root_creation` | [`RootCreation`]: whether the root is to be created, and what became of it |
+//! | `syncs` | [`Syncs`]: barriers, and which calls of `sync` they answer |
 //!
 //! Two rules carry the rest. *A path is either known or in [`Unread`]*: with the tree as it stands after a reply,
 //! everything that is not a suspect in `unread` is as it was at the server at the zxid of that reply. *The child
@@ -25,27 +28,29 @@
 //! [`poll_output`]: Synchroniser::poll_output
 
 mod notifications;
-mod publish;
-mod reads;
+mod publisher;
+mod read_plan;
 mod replies;
+mod root_creation;
 mod syncs;
 
-use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 pub use self::syncs::Ticket;
 
-use self::reads::AUDIT_STEP;
+use self::publisher::{Publisher, Standing};
+use self::read_plan::ReadPlan;
+use self::root_creation::{Created, RootCreation};
 use self::syncs::Syncs;
 use super::candidate::Candidates;
-use super::flight::SizeGuess;
+use super::flight::Flight;
 use super::unread::Unread;
-use super::{Breach, Options, Output, Progress};
+use super::{Breach, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
-use crate::state::{EventKind, State};
+use crate::state::EventKind;
 use crate::tree::Tree;
 use crate::wire::{Malformed, ServerError};
 
@@ -62,119 +67,31 @@ enum Link {
     Lost,
 }
 
-/// A pass over what is in the tree, after a connection that was gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Verification {
-    Done,
-    /// Of the anchors alone, which is enough where the zxid has not moved and they are what they were.
-    OfAnchors,
-    Due(Instant),
-    /// All up to and including this path has been read or is in `unread`; "" is the root.
-    Behind(String),
-}
-
-/// The slow pass over what is in the tree, for what nothing notifies of.
-struct Audit {
-    /// All up to and including this path was read in this pass; "" is the root.
-    behind: String,
-    next: AuditStep,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AuditStep {
-    Off,
-    At(Instant),
-    /// With the next flight that has nothing better to do.
-    Due,
-}
-
-/// How the creation of a missing root stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RootCreation {
-    /// Not wanted, or not wanted any more.
-    Off,
-    WhenMissing,
-    /// It is missing.
-    Due,
-    /// Asked for, not answered; the first error so far.
-    Asked(ServerError),
-}
-
+/// One cache's subtree. Nobody else changes the tree; what is unread is changed by the plan, too, which hands it out.
 pub(super) struct Synchroniser {
     root: NodePath,
-    /// How many bytes the chroot puts in front of each path on the wire.
-    chroot: usize,
     /// The root is the server's `/`, whose `/zookeeper` is left out.
     hides_zookeeper: bool,
     /// The root is in `/zookeeper`, where each server has times of its own, and some nodes change in place.
     is_zookeepers: bool,
     options: Options,
-    rng: fastrand::Rng,
 
     link: Link,
-    /// What comes may have waited in a pause: when the server was heard before that.
-    paused: Option<Instant>,
-    /// Reading has begun: the root is known, or in `unread`.
-    begun: bool,
-    /// The first load is complete.
-    complete: bool,
-    /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
-    rebuilding: bool,
     stopped: bool,
-    root_creation: RootCreation,
-
     tree: Tree,
     unread: Unread,
-    verification: Verification,
     candidates: Candidates,
-    /// Paths that notifications named, and when last.
-    hot: HashMap<NodePath, Instant>,
-    audit: Audit,
-    /// Replies that are still to come.
-    outstanding: usize,
-    /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
-    /// rest has come too.
-    amid: bool,
-    /// When the tree was last known to be exact: at the last cut, or when the first notification behind it came.
-    exact_until: Instant,
-    retry_at: Option<Instant>,
-    sizes: SizeGuess,
-    /// The zxid of the last reply with nothing outstanding before the connection was lost, while the session that saw
-    /// it may still be resumed.
-    exact_at: Option<Zxid>,
-    /// The server is at no zxid that is a transaction's, so that no cut can be dated.
-    undated: bool,
+    plan: ReadPlan,
+    publisher: Publisher,
+    root_creation: RootCreation,
+    syncs: Syncs,
+
     /// The newest transaction that a Stat has named where the header of its reply named none.
     undated_newest: Zxid,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
-    /// A pass of the audit begins, before which the watch is to be set again.
-    renews_watch: bool,
     /// What shows that the ensemble has another history than the one that the tree was read in.
     evidence: Option<String>,
-
-    published: Published,
-    /// About how many nodes changed since then, and since when some have.
-    edits: usize,
-    edited_at: Option<Instant>,
-    /// Since when nothing is left of the load or verification.
-    loaded_at: Option<Instant>,
-    /// To be told with the next version after which it holds.
-    announce_initialized: bool,
-    announce_in_step: bool,
-    told_state: State,
-    failure: Option<Status>,
-    syncs: Syncs,
-    progress: Progress,
-    told_progress: Progress,
-    outputs: VecDeque<Output>,
-}
-
-struct Published {
-    tree: Tree,
-    zxid: Zxid,
-    is_cut: bool,
-    is_complete: bool,
 }
 
 /// Whether a path from the server's root is ZooKeeper's own.
@@ -190,50 +107,25 @@ impl Synchroniser {
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
-        let root_creation = if options.create_root { RootCreation::WhenMissing } else { RootCreation::Off };
+        let chroot_len = if chroot.is_root() { 0 } else { chroot.as_str().len() };
+        let hides_zookeeper = root.is_root() && chroot.is_root();
         let mut synchroniser = Synchroniser {
-            hides_zookeeper: root.is_root() && chroot.is_root(),
+            hides_zookeeper,
             is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
+            root_creation: RootCreation::new(options.create_root),
+            plan: ReadPlan::new(root.clone(), chroot_len, hides_zookeeper, &options, rng, now),
             root,
-            chroot: if chroot.is_root() { 0 } else { chroot.as_str().len() },
             options,
-            rng,
             link: Link::Never,
-            paused: None,
-            begun: false,
-            complete: false,
-            rebuilding: false,
             stopped: false,
-            root_creation,
             tree: Tree::default(),
             unread: Unread::default(),
-            verification: Verification::Done,
             candidates: Candidates::default(),
-            hot: HashMap::new(),
-            audit: Audit { behind: String::new(), next: AuditStep::Off },
-            outstanding: 0,
-            amid: false,
-            exact_until: now,
-            retry_at: None,
-            sizes: SizeGuess::new(),
-            exact_at: None,
-            undated: false,
+            publisher: Publisher::new(),
+            syncs: Syncs::default(),
             undated_newest: Zxid(0),
             lost_watch: false,
-            renews_watch: false,
             evidence: None,
-            published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
-            edits: 0,
-            edited_at: None,
-            loaded_at: None,
-            announce_initialized: true,
-            announce_in_step: true,
-            told_state: State::Latent,
-            failure: None,
-            syncs: Syncs::default(),
-            progress: Progress::default(),
-            told_progress: Progress::default(),
-            outputs: VecDeque::new(),
         };
         synchroniser.tell_state();
         synchroniser
@@ -251,58 +143,132 @@ impl Synchroniser {
     /// Whether the root is to be created now: ask the server for it and its parents, and answer with
     /// [`handle_created`](Self::handle_created) for each.
     pub(super) fn take_root_creation(&mut self) -> bool {
-        let is_due = self.root_creation == RootCreation::Due;
-        if is_due {
-            self.root_creation = RootCreation::Asked(ServerError::OK);
+        self.root_creation.take_due()
+    }
+
+    /// A reply to one of the requests that were to create the root; `last` for the root itself.
+    pub(crate) fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
+        let Some(created) = self.root_creation.answered(error, last) else { return };
+        match created {
+            Created::Done => {}
+            Created::Throttled => self.plan.retry_later(now),
+            Created::Failed(error) => {
+                let root = self.root.clone();
+                let status =
+                    if error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
+                let message = format!("the root {root} could not be created: {error}");
+                self.fault(Fault::new(status, message).at(&root).server_error(error.0));
+            }
         }
-        is_due
+        self.plan.want_root(&mut self.unread);
+    }
+
+    /// A call is made that waits until all that was committed before can be read; [`Output::Synced`] answers it.
+    pub(crate) fn sync(&mut self, ticket: Ticket) {
+        self.syncs.call(ticket);
+        let is_connected = matches!(self.link, Link::Connected | Link::Watching);
+        if !is_connected || self.publisher.failure().is_some() {
+            self.fail_syncs();
+        }
+    }
+
+    /// Whether the server is to catch up now, and how, where calls ask for it in the way of `mode`; the reply is to be
+    /// given to [`handle_synced`](Self::handle_synced).
+    pub(crate) fn take_sync(&mut self, mode: SyncMode) -> Option<SyncMode> {
+        // Without the watch nothing is exact, and no reply helps.
+        if self.may_ask() { self.syncs.take_request(mode) } else { None }
+    }
+
+    /// The reply to what [`take_sync`](Self::take_sync) asked for, with the zxid in its header.
+    pub(crate) fn handle_synced(&mut self, zxid: Zxid, error: ServerError, now: Instant) {
+        match error {
+            _ if !self.syncs.is_asked() => return,
+            ServerError::OK => {
+                self.syncs.replied(zxid);
+                self.settle(zxid, now);
+                if planted::is(Defect::SyncAnsweredAtItsReply) {
+                    let answered = self.syncs.answer_asked();
+                    self.tell_synced(answered, Ok(()));
+                }
+            }
+            ServerError::THROTTLED => self.syncs.ask_again(),
+            error => {
+                log::warn!("the server could not catch up with what is committed: {error}");
+                let answered = self.syncs.answer_asked();
+                self.tell_synced(answered, Err(Status::Connection));
+            }
+        }
+        // Without a date, by chance if it is honest, too: asked for again, but not without a pause.
+        if error == ServerError::THROTTLED || self.syncs.is_undated() {
+            self.plan.retry_later(now);
+        }
+        self.tell_state();
+    }
+
+    /// No `sync` can be had as things stand.
+    fn fail_syncs(&mut self) {
+        let answered = self.syncs.answer_all();
+        self.tell_synced(answered, Err(self.publisher.failure().unwrap_or(Status::Connection)));
+    }
+
+    fn tell_synced(&mut self, answered: Option<Ticket>, answer: Result<(), Status>) {
+        if let Some(last) = answered {
+            self.publisher.synced(last, answer, &self.tree, self.standing());
+        }
     }
 
     pub(super) fn poll_output(&mut self) -> Option<Output> {
-        if self.told_progress != self.progress {
-            self.told_progress = self.progress;
-            // First, so that whoever is told the rest finds it.
-            return Some(Output::Progress(self.progress));
+        self.publisher.poll_output()
+    }
+
+    /// The next reads, if there are any and this is the time for them.
+    pub(crate) fn poll_flight(&mut self, now: Instant) -> Option<Flight> {
+        let is_open = match self.link {
+            Link::Watching => true,
+            // The watch was asked for, and the anchors are read behind it.
+            Link::Connected => self.plan.is_of_anchors(),
+            _ => false,
+        };
+        if !is_open || self.stopped {
+            return None;
         }
-        self.outputs.pop_front()
+        self.conclude_anchors();
+        let is_following = self.is_following();
+        let mut flight = self.plan.poll_flight(&self.tree, &mut self.unread, is_following, now);
+        if flight.is_none() && self.is_to_be_told() {
+            // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
+            // reply tells at which zxid the tree is exact.
+            flight = self.plan.poll_root(&self.tree, &mut self.unread);
+        }
+        let flight = flight?;
+        self.publisher.count_reads(flight.requests(), flight.nodes.len() + flight.stats.len());
+        Some(flight)
+    }
+
+    /// Whether what is known has yet to be told as a cut, and the next reply makes it one.
+    fn is_to_be_told(&self) -> bool {
+        self.is_clean() && self.publisher.awaits_reply(&self.tree) && !self.syncs.is_undated()
+    }
+
+    fn conclude_anchors(&mut self) {
+        if self.link == Link::Watching {
+            self.plan.conclude_anchors(&self.unread);
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         if self.link != Link::Watching || self.stopped {
             return None;
         }
-        let verification = match self.verification {
-            Verification::Due(at) => Some(at),
-            _ => None,
-        };
-        let audit = match self.audit.next {
-            AuditStep::At(at) => Some(at),
-            _ => None,
-        };
-        [verification, audit, self.retry_at, self.publish_at()].into_iter().flatten().min()
+        [self.plan.poll_timeout(), self.publisher.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.link != Link::Watching || self.stopped {
             return;
         }
-        if self.retry_at.is_some_and(|at| now >= at) && !planted::is(Defect::RetryForEver) {
-            self.retry_at = None;
-        }
-        if matches!(self.audit.next, AuditStep::At(at) if now >= at) {
-            self.audit.next = AuditStep::Due;
-            self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
-        }
-        if matches!(self.verification, Verification::Due(at) if now >= at) {
-            let root = self.root.clone();
-            // Where a child is left out by rule, that all known ones are there says nothing of the list.
-            let hides = self.hides_zookeeper;
-            self.unread.update(&root, |want| {
-                want.verify();
-                want.children |= hides;
-            });
-            self.verification = Verification::Behind(String::new());
-            self.progress.resyncs += 1;
+        if self.plan.handle_timeout(&mut self.unread, now) {
+            self.publisher.count_resync();
         }
         self.publish_when_due(now);
         self.tell_state();
@@ -312,10 +278,7 @@ impl Synchroniser {
     pub(super) fn handle_connected(&mut self, resumed: bool) {
         let is_back = matches!(self.link, Link::Suspended | Link::Lost);
         self.link = Link::Connected;
-        if !resumed && !planted::is(Defect::ShortcutBehindExpiry) {
-            // A new session is a transaction, which may have lifted a server that lost all to just that zxid.
-            self.exact_at = None;
-        }
+        self.plan.handle_connected(resumed);
         if is_back {
             self.event(EventKind::ConnectionReconnected);
         }
@@ -324,74 +287,39 @@ impl Synchroniser {
 
     /// The watch was asked for: what is read from now on is read behind it.
     pub(super) fn handle_watch_asked(&mut self) {
-        if self.exact_at.is_some() && self.unread.suspects() == 0 && !planted::is(Defect::AnchorsLeftOut) {
-            match self.want_anchors() {
-                true => self.verification = Verification::OfAnchors,
-                false => self.exact_at = None,
-            }
-        }
+        self.plan.handle_watch_asked(&self.tree, &mut self.unread);
     }
 
     /// The watch is there. `zxid` is that of the reply which said so; `None` where another cache's watch serves.
     pub(super) fn handle_watching(&mut self, zxid: Option<Zxid>, now: Instant) {
         self.link = Link::Watching;
         self.set_failure(None);
-        let is_as_left = self.exact_at.take().is_some_and(|exact_at| zxid == Some(exact_at));
-        if !self.begun {
-            self.begun = true;
-            self.want_root();
-        } else if is_as_left && planted::is(Defect::AnchorsLeftOut)
-            || planted::is(Defect::VerificationSkipped)
-        {
+        if self.plan.handle_watching(zxid, &self.tree, &mut self.unread, now) {
             self.settle(zxid.unwrap_or_default(), now);
-        } else if !is_as_left || self.verification != Verification::OfAnchors {
-            self.verify(now);
         }
-        self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
-        if self.audit.next == AuditStep::Off {
-            self.schedule_audit(AUDIT_STEP, now);
-        }
+        self.syncs.note_zxid(zxid);
         self.tell_state();
-    }
-
-    /// All is to be read again.
-    fn verify(&mut self, now: Instant) {
-        let spread = self.options.pace.spread_per_node * self.tree.len().try_into().unwrap_or(u32::MAX);
-        self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
     }
 
     /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` where nothing can be
     /// compared with what it named), and `heard` the time of its last word.
     pub(super) fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
-        self.note_current(heard);
         if self.link == Link::Watching {
-            self.exact_at = last_zxid.filter(|_| self.is_clean() && !self.amid && !self.lost_watch);
+            let is_exact = self.is_clean() && !self.publisher.is_amid() && !self.lost_watch;
+            self.plan.note_left(last_zxid.filter(|_| is_exact));
         }
-        (self.undated, self.lost_watch, self.renews_watch) = (false, false, false);
-        match self.exact_at {
-            // The anchors that were not looked at yet.
-            Some(_) => self.unread = Unread::default(),
-            None => self.unread.restart(),
-        }
+        self.lost_watch = false;
+        self.plan.handle_suspended(&mut self.unread);
         self.candidates.clear();
-        self.hot.clear();
-        self.verification = Verification::Done;
-        (self.loaded_at, self.edited_at) = (None, None);
-        // Replies that were larger than expected may have been the reason.
-        self.sizes = SizeGuess::new();
-        self.outstanding = 0;
-        self.amid = false;
-        self.paused = None;
-        self.retry_at = None;
-        if self.is_creating_root() {
-            self.root_creation = RootCreation::WhenMissing;
-            self.want_root();
+        self.publisher.handle_suspended(heard);
+        if self.root_creation.connection_lost() {
+            self.plan.want_root(&mut self.unread);
         }
         if self.link != Link::Never {
             self.link = Link::Suspended;
-            self.announce_in_step = true;
             self.event(EventKind::ConnectionSuspended);
         }
+        self.syncs.note_zxid(None);
         self.fail_syncs();
         self.tell_state();
     }
@@ -399,25 +327,20 @@ impl Synchroniser {
     /// What comes from now on may have waited in a pause: it is applied, and is no news. `heard` is the time of the
     /// server's last word before that.
     pub(super) fn handle_paused(&mut self, heard: Instant) {
-        self.note_current(heard);
-        self.paused = Some(heard);
+        self.publisher.handle_paused(heard);
         self.tell_state();
     }
 
     /// What comes from now on is news again.
     pub(super) fn handle_heard(&mut self) {
-        self.paused = None;
-        let is_initialized = self.published.is_complete && !self.announce_initialized;
-        if is_initialized && self.is_clean() && self.is_published() {
-            self.tell_in_step();
-        }
+        self.publisher.handle_heard(&self.tree, self.standing());
         self.tell_state();
     }
 
     pub(super) fn handle_lost(&mut self) {
         if self.link == Link::Suspended {
             self.link = Link::Lost;
-            self.announce_initialized = true;
+            self.publisher.handle_lost();
             self.event(EventKind::ConnectionLost);
             self.tell_state();
         }
@@ -429,7 +352,7 @@ impl Synchroniser {
         if self.stopped {
             return;
         }
-        self.note_current(heard);
+        self.publisher.note_current(heard);
         let was_lost = self.link == Link::Lost;
         self.link = Link::Lost;
         self.set_failure(Some(Status::Closed));
@@ -448,12 +371,10 @@ impl Synchroniser {
         // Not a new one: what it lets go is counted.
         self.tree.remove("");
         self.unread = Unread::default();
-        self.exact_at = None;
+        self.plan.handle_reset();
         self.evidence = None;
         self.undated_newest = Zxid(0);
-        self.begun = false;
-        self.rebuilding = self.published.tree.has_root();
-        (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
+        self.publisher.handle_reset();
     }
 
     /// Why the connection is of no use any more, if what was read shows that.
@@ -474,59 +395,92 @@ impl Synchroniser {
     /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
     /// where it is.
     pub(super) fn takes_renewal(&mut self) -> bool {
-        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
-        is_ready && std::mem::take(&mut self.renews_watch)
+        self.may_ask() && self.plan.take_renewal()
     }
 
     /// The server was too busy to set the watch again.
     pub(super) fn renew_later(&mut self, now: Instant) {
-        self.renews_watch = true;
-        self.retry_later(now);
+        self.plan.renew_later(now);
     }
 
     /// Why the load cannot succeed at present; `None`: it may again.
     pub(super) fn set_failure(&mut self, failure: Option<Status>) {
-        if self.failure != failure {
-            self.failure = failure;
-            self.outputs.push_back(Output::Failure(failure));
-            if failure.is_some() {
-                self.fail_syncs();
-            }
+        if self.publisher.set_failure(failure) && failure.is_some() {
+            self.fail_syncs();
         }
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {
-        self.outputs.push_back(Output::Fault(fault));
+        self.publisher.fault(fault);
+    }
+
+    fn event(&mut self, kind: EventKind) {
+        self.publisher.event(kind, &self.tree, self.standing());
+    }
+
+    fn tell_state(&mut self) {
+        self.publisher.tell_state(&self.tree, self.standing());
+    }
+
+    /// After a reply with `zxid`: publishes what is exact now.
+    ///
+    /// Where the server names no transaction, nothing that is found there is dated: the tree may be newer than the
+    /// newest transaction that was named. Then a barrier is asked for, and the next reply is at a transaction.
+    fn settle(&mut self, zxid: Zxid, now: Instant) {
+        self.syncs.note_zxid(Some(zxid));
+        let here = self.publisher.handle_reply(zxid, self.is_following(), now);
+        let mut found = None;
+        if self.syncs.is_undated() {
+            self.candidates.clear();
+        } else if self.is_clean() {
+            self.candidates.clear();
+            found = Some((here, self.tree.clone()));
+        } else if self.is_following() {
+            found = self.candidates.take_complete();
+            self.candidates.add(here, &self.tree, &self.unread);
+        }
+        if let Some((cut, tree)) = found
+            && self.publisher.publish_cut(cut, tree, &self.tree, self.standing(), now)
+        {
+            self.plan.note_exact(now);
+            let answered = self.syncs.answer_with_cut(cut.zxid);
+            self.tell_synced(answered, Ok(()));
+        }
+        self.publish_when_due(now);
+    }
+
+    /// Publishes the tree though it is no cut, where none has come for long.
+    fn publish_when_due(&mut self, now: Instant) {
+        let is_published = self.publisher.publish_when_due(&self.tree, self.standing(), now);
+        if is_published && !planted::is(Defect::OlderCutShown) {
+            // They may be older than what is shown now.
+            self.candidates.clear();
+        }
     }
 
     /// Nothing is left of a load or a verification.
     fn is_following(&self) -> bool {
-        self.begun
-            && self.verification == Verification::Done
-            && self.unread.backlog() == 0
-            && !self.is_creating_root()
-    }
-
-    /// Whether what is known of a path was read on an earlier connection, and was not read again on this one.
-    fn is_unverified(&self, path: &NodePath) -> bool {
-        match &self.verification {
-            Verification::Done => false,
-            Verification::OfAnchors | Verification::Due(_) => true,
-            Verification::Behind(cursor) => {
-                let relative = self.root.relative(path.as_str());
-                relative.is_some_and(|relative| relative.split('/').gt(cursor.split('/')))
-            }
-        }
-    }
-
-    fn is_creating_root(&self) -> bool {
-        matches!(self.root_creation, RootCreation::Due | RootCreation::Asked(_))
+        self.plan.is_following(&self.unread) && !self.root_creation.is_under_way()
     }
 
     /// Nothing is known to be outstanding.
     fn is_clean(&self) -> bool {
         let nothing_unread = self.unread.suspects() == 0 || planted::is(Defect::UnreadTakenForKnown);
         self.link == Link::Watching && self.is_following() && nothing_unread
+    }
+
+    fn standing(&self) -> Standing {
+        match self.link {
+            _ if self.stopped => Standing::Stopped,
+            Link::Suspended => Standing::Suspended,
+            Link::Lost => Standing::Lost,
+            Link::Never | Link::Connected | Link::Watching => Standing::Open { is_clean: self.is_clean() },
+        }
+    }
+
+    /// Whether this is the time for a request besides the watch's and the reads'.
+    fn may_ask(&self) -> bool {
+        self.link == Link::Watching && !self.stopped && !self.plan.is_waiting()
     }
 
     fn is_hidden(&self, relative: &str) -> bool {
@@ -563,8 +517,8 @@ impl Synchroniser {
         self.tree = Tree::default();
         self.unread = Unread::default();
         self.candidates.clear();
-        self.hot.clear();
-        self.published.tree = Tree::default();
+        self.plan.stop();
+        self.publisher.stop();
         let root = self.root.clone();
         self.fault(Fault::new(Status::Limit, message).at(&root));
         self.set_failure(Some(Status::Limit));

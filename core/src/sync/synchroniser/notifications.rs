@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use super::reads::HOT_FOR;
 use super::{Link, Synchroniser};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::sync::flight::MOST_HOT_READS;
 use crate::sync::unread::{History, Want};
 use crate::wire::NotificationKind;
 
@@ -17,7 +15,7 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped || self.is_hidden(relative) {
             return;
         }
-        self.note_current(now);
+        self.publisher.note_current(now);
         match kind {
             NotificationKind::Created => self.created(path, relative, now),
             NotificationKind::Deleted => self.deleted(path, relative, now),
@@ -32,7 +30,7 @@ impl Synchroniser {
         }
         // A server that notifies and never answers fills no tree, but memory.
         self.check_limits(self.unread.suspects());
-        self.note_edits(now);
+        self.publisher.note_edits(now);
         self.tell_state();
     }
 
@@ -54,7 +52,7 @@ impl Synchroniser {
         // Where there still is a node, its deletion was hidden. What is read below the new one, maybe before that
         // itself is, must not end below the old one.
         if !planted::is(Defect::OldNodeKept) && self.tree.remove(relative) {
-            self.edits += 1;
+            self.publisher.count_edit();
         }
         self.suspect(path, now, |want| {
             want.data = true;
@@ -63,13 +61,13 @@ impl Synchroniser {
     }
 
     fn deleted(&mut self, path: &NodePath, relative: &str, now: Instant) {
-        self.amid = true;
+        self.publisher.note_amid();
         if self.tree.remove(relative) {
-            self.edits += 1;
+            self.publisher.count_edit();
         }
         self.unread.forget(path);
         self.candidates.read(path, relative, None);
-        self.hot.remove(path.as_str());
+        self.plan.note_gone(path);
         self.child_changed(path, now, |parent| parent.history.deleted += 1);
     }
 
@@ -116,23 +114,17 @@ impl Synchroniser {
 
     /// The value of `path` in the tree is not, or may not be, the one at the server.
     pub(super) fn suspect(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
-        self.amid = true;
+        self.publisher.note_amid();
         if self.unread.suspects() == 0 {
-            self.exact_until = now;
+            self.plan.note_exact(now);
         }
-        let unverified = self.is_unverified(path);
+        let unverified = self.plan.is_unverified(path);
         self.unread.update(path, |want| {
             want.suspect = true;
             want.unverified |= unverified;
             change(want);
         });
-        self.hot.insert(path.clone(), now);
-        if self.hot.len() > 2 * MOST_HOT_READS {
-            self.hot.retain(|_, at| now - *at < HOT_FOR);
-            if self.hot.len() > 2 * MOST_HOT_READS {
-                self.hot.clear();
-            }
-        }
+        self.plan.note_hot(path, now);
     }
 }
 

@@ -1,9 +1,9 @@
 //! What reads find.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Link, RootCreation, Synchroniser, Verification};
+use super::{Link, Synchroniser};
 use crate::error::{Fault, Status};
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
@@ -13,9 +13,6 @@ use crate::sync::flight::Found;
 use crate::sync::unread::Want;
 use crate::tree::Node;
 use crate::wire::ServerError;
-
-/// How long to wait after a server could not answer.
-const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 impl Synchroniser {
     /// The result of one read of a flight; `zxid` is the one in the reply's header.
@@ -27,9 +24,8 @@ impl Synchroniser {
         let Some(mut want) = self.unread.remove(path.as_str()) else { return };
         want.in_flight = false;
         let is_there = !matches!(found, Found::Missing | Found::Failed(_));
-        if relative.is_empty() && is_there && self.root_creation == RootCreation::WhenMissing {
-            // What is deleted from now on stays deleted.
-            self.root_creation = RootCreation::Off;
+        if relative.is_empty() && is_there {
+            self.root_creation.root_found();
         }
         if let (Found::Node { stat, .. } | Found::Stat { stat, .. }, false) = (&found, zxid.is_transaction())
             && stat.newest() < zxid
@@ -37,7 +33,7 @@ impl Synchroniser {
             self.undated_newest = self.undated_newest.max(stat.newest());
         }
         let known = self.tree.get(relative).map(|entry| entry.node.clone());
-        let is_anchor = self.verification == Verification::OfAnchors;
+        let is_anchor = self.plan.is_of_anchors();
         let has_other_children = || match &found {
             Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
                 is_anchor && self.lacks_known_child(relative, names, &want)
@@ -49,13 +45,15 @@ impl Synchroniser {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
-        let seen = old.as_ref().or_else(|| self.seen_before(relative)).map(|node| *node.stat());
+        // As it was published, where a notification or the replacement of an ancestor took it out of the tree.
+        let seen = old.as_ref().or_else(|| self.publisher.node(relative)).map(|node| *node.stat());
         if let Some(seen) = seen {
             self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
         }
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
-                self.sizes.learn(data.len().saturating_sub(old.as_ref().map_or(0, |old| old.data().len())));
+                let old_len = old.as_ref().map_or(0, |old| old.data().len());
+                self.plan.note_growth(data.len().saturating_sub(old_len));
                 let node = match &old {
                     Some(old) if old.data() == data => Self::with_stat(old, stat),
                     _ => Arc::new(Node::new(Arc::from(data), stat)),
@@ -90,12 +88,8 @@ impl Synchroniser {
         want: &Want,
         now: Instant,
     ) {
-        if self.verification == Verification::OfAnchors {
-            // It is not as it was left.
-            self.exact_at = None;
-            if self.link == Link::Watching {
-                self.verify(now);
-            }
+        if self.plan.is_of_anchors() {
+            self.plan.anchor_differs(self.link == Link::Watching, &self.tree, now);
         }
         if !want.suspect {
             // It was hidden from the session, and the candidates rest on what was known.
@@ -117,13 +111,6 @@ impl Synchroniser {
             }
             _ => {}
         }
-    }
-
-    /// The node as it was published, where a notification or the replacement of an ancestor took it out of the tree.
-    fn seen_before(&self, relative: &str) -> Option<&Arc<Node>> {
-        // What is published while all is read anew is of the history before.
-        let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
-        published?.node.as_ref()
     }
 
     /// Notes it where no single history can hold what was known and what was found.
@@ -188,7 +175,7 @@ impl Synchroniser {
             if !self.tree.put(relative, Some(node)) {
                 return self.put_off(path, want);
             }
-            self.edits += 1;
+            self.publisher.count_edit();
         }
         let is_list_known = want.explains(old.as_deref().map(Node::stat), &stat)
             && !self.misses_children(relative, &stat, &want);
@@ -261,7 +248,7 @@ impl Synchroniser {
                     let child = path.absolute(name);
                     self.tree.remove(self.root.relative(child.as_str()).unwrap_or_default());
                     self.unread.forget(&child);
-                    self.edits += 1;
+                    self.publisher.count_edit();
                 }
             }
         }
@@ -286,7 +273,9 @@ impl Synchroniser {
     fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
         self.candidates.read(path, relative, None);
         let was_there = self.tree.remove(relative);
-        self.edits += usize::from(was_there);
+        if was_there {
+            self.publisher.count_edit();
+        }
         if was_there || want.suspect {
             // Nothing notified of it: the parent's Stat is not known. Nor is its list, whatever the Stat says, for there may
             // be another child in the place of this one. (While all known children are there, and as many as the Stat
@@ -301,8 +290,8 @@ impl Synchroniser {
                 parent.children |= !was_just_listed && !planted::is(Defect::LostChildIgnored);
             });
         }
-        if relative.is_empty() && self.root_creation == RootCreation::WhenMissing {
-            self.root_creation = RootCreation::Due;
+        if relative.is_empty() {
+            self.root_creation.root_missing();
         }
     }
 
@@ -314,7 +303,7 @@ impl Synchroniser {
         if !self.tree.put(relative, None) {
             return self.put_off(path, want);
         }
-        self.edits += 1;
+        self.publisher.count_edit();
         if relative.is_empty() {
             let message = format!("the session may not read the root {path}");
             self.fault(
@@ -328,49 +317,21 @@ impl Synchroniser {
     fn found_failed(&mut self, path: &NodePath, error: ServerError, want: Want, now: Instant) {
         self.unread.update(path, |again| *again = Want { suspect: true, ..want });
         self.candidates.read(path, self.root.relative(path.as_str()).unwrap_or_default(), None);
-        if self.retry_at.is_none() && error != ServerError::THROTTLED {
+        if !self.plan.is_waiting() && error != ServerError::THROTTLED {
             let message = format!("the server could not read {path}: {error}");
             self.fault(Fault::new(Status::Protocol, message).at(path).server_error(error.0));
         }
-        self.retry_later(now);
-    }
-
-    pub(super) fn retry_later(&mut self, now: Instant) {
-        self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
-    }
-
-    /// A reply to one of the requests that were to create the root; `last` for the root itself.
-    pub(crate) fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
-        let RootCreation::Asked(first_error) = self.root_creation else { return };
-        let is_there = error.is_ok() || error == ServerError::NODE_EXISTS;
-        let first_error = if first_error.is_ok() && !is_there { error } else { first_error };
-        if !last {
-            self.root_creation = RootCreation::Asked(first_error);
-            return;
-        }
-        self.root_creation = RootCreation::Off;
-        if first_error == ServerError::THROTTLED {
-            self.root_creation = RootCreation::WhenMissing;
-            self.retry_later(now);
-        } else if !is_there {
-            let root = self.root.clone();
-            let status =
-                if first_error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
-            let message = format!("the root {root} could not be created: {first_error}");
-            self.fault(Fault::new(status, message).at(&root).server_error(first_error.0));
-        }
-        self.want_root();
+        self.plan.retry_later(now);
     }
 
     /// A reply is through; `zxid` is the one in its header.
     pub(crate) fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
-        self.outstanding = self.outstanding.saturating_sub(1);
-        self.sizes.settle();
+        self.plan.handle_reply();
         // Where the connection ends for what was found, that comes first.
         let is_of_use = self.evidence.is_none() && !self.lost_watch;
         if self.link == Link::Watching && !self.stopped && is_of_use {
             self.conclude_anchors();
-            self.note_edits(now);
+            self.publisher.note_edits(now);
             // Some servers do not say at which zxid a request failed.
             if zxid > Zxid(0) {
                 self.settle(zxid, now);

@@ -4,24 +4,20 @@
 //! the notifications of all that stand before that reply. So a cut at the zxid of the reply, or at a later one, has all
 //! that was committed when the request was sent. (With ZooKeeper's `sync` the same holds of a server that follows; a
 //! leader answers it as it is.)
-//!
-//! One request is under way at a time, for all calls that were made before it was sent. Whoever calls later may ask
-//! for what was committed later, and shares the next one.
 
-use std::time::Instant;
-
-use super::{Link, Synchroniser};
-use crate::error::Status;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
-use crate::sync::{Output, SyncMode};
-use crate::wire::ServerError;
+use crate::sync::SyncMode;
 
 /// A call of `sync`. Those of a cache are numbered from 1, in the order in which they are made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// The calls of one cache.
+/// The calls of one cache, and the request that is under way for them.
+///
+/// One request is under way at a time, for all calls that were made before it was sent. Whoever calls later may ask for
+/// what was committed later, and shares the next one. A call is answered together with all before it, and once: what
+/// answers calls returns the newest of them that had no answer yet, and whoever calls it tells them.
 #[derive(Default)]
 pub(super) struct Syncs {
     /// The newest call.
@@ -29,6 +25,8 @@ pub(super) struct Syncs {
     /// This call and all before it have been answered.
     answered: Ticket,
     round: Option<Round>,
+    /// The server is at no zxid that is a transaction's, so that no cut can be dated.
+    undated: bool,
 }
 
 /// A request that was sent, until the calls it was sent for are answered.
@@ -39,28 +37,30 @@ struct Round {
     zxid: Option<Zxid>,
 }
 
-impl Synchroniser {
-    /// A call is made that waits until all that was committed before can be read; [`Output::Synced`] answers it.
-    pub(crate) fn sync(&mut self, ticket: Ticket) {
-        self.syncs.last = self.syncs.last.max(ticket);
-        let is_connected = matches!(self.link, Link::Connected | Link::Watching);
-        if !is_connected || self.failure.is_some() {
-            self.fail_syncs();
-        }
+impl Syncs {
+    /// A call is made. Calls may overtake each other on their way here.
+    pub(super) fn call(&mut self, ticket: Ticket) {
+        self.last = self.last.max(ticket);
     }
 
-    /// Whether the server is to catch up now, and how, where calls ask for it in the way of `mode`; the reply is to be
-    /// given to [`handle_synced`](Self::handle_synced).
-    pub(crate) fn take_sync(&mut self, mode: SyncMode) -> Option<SyncMode> {
-        // Without the watch nothing is exact, and no reply helps.
-        let is_ready = self.link == Link::Watching && !self.stopped && self.retry_at.is_none();
-        let Syncs { last, answered, round } = &mut self.syncs;
-        let is_called = *last > *answered && round.is_none();
-        let is_under_way = round.as_ref().is_some_and(|round| round.zxid.is_none());
-        if !is_ready || is_under_way || !(is_called || self.undated) {
+    /// Where the server is, as the header of a reply names it; `None` where none has.
+    pub(super) fn note_zxid(&mut self, zxid: Option<Zxid>) {
+        self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
+    }
+
+    /// Whether nothing that is found has a date, until a barrier gives it one.
+    pub(super) fn is_undated(&self) -> bool {
+        self.undated
+    }
+
+    /// Whether the server is to be asked now, and how, where calls ask in the way of `mode`.
+    pub(super) fn take_request(&mut self, mode: SyncMode) -> Option<SyncMode> {
+        let is_called = self.last > self.answered && self.round.is_none();
+        let is_under_way = self.round.as_ref().is_some_and(|round| round.zxid.is_none());
+        if is_under_way || !(is_called || self.undated) {
             return None;
         }
-        *round = Some(Round { last: *last, zxid: None });
+        self.round = Some(Round { last: self.last, zxid: None });
         Some(match mode {
             // Only a transaction gives a date.
             _ if self.undated => SyncMode::Barrier,
@@ -69,64 +69,130 @@ impl Synchroniser {
         })
     }
 
-    /// The reply to what [`take_sync`](Self::take_sync) asked for, with the zxid in its header.
-    pub(crate) fn handle_synced(&mut self, zxid: Zxid, error: ServerError, now: Instant) {
-        let Some(round) = &mut self.syncs.round else { return };
-        match error {
-            ServerError::OK => {
-                round.zxid = Some(zxid);
-                if planted::is(Defect::SyncSharedTooLate) {
-                    round.last = self.syncs.last;
-                }
-                let last = round.last;
-                self.settle(zxid, now);
-                if self.undated {
-                    // By chance, if it is honest: asked for again, but not without a pause.
-                    self.retry_later(now);
-                }
-                if planted::is(Defect::SyncAnsweredAtItsReply) {
-                    self.answer_syncs(last, Ok(()));
-                }
-            }
-            ServerError::THROTTLED => {
-                self.syncs.round = None;
-                self.retry_later(now);
-            }
-            error => {
-                log::warn!("the server could not catch up with what is committed: {error}");
-                let last = round.last;
-                self.answer_syncs(last, Err(Status::Connection));
-                if self.undated {
-                    self.retry_later(now);
-                }
-            }
+    /// Whether a request was sent whose calls wait for their answer.
+    pub(super) fn is_asked(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// The reply to the request, with the zxid in its header.
+    pub(super) fn replied(&mut self, zxid: Zxid) {
+        let Some(round) = &mut self.round else { return };
+        round.zxid = Some(zxid);
+        if planted::is(Defect::SyncSharedTooLate) {
+            round.last = self.last;
         }
-        self.tell_state();
+    }
+
+    /// The request came to nothing, and another one is to be sent for its calls.
+    pub(super) fn ask_again(&mut self) {
+        self.round = None;
     }
 
     /// What is published was found to be a cut at `cut`, whether or not it had to be published anew: answers the
-    /// calls whose `sync` that comes up to. (One that was found before their reply does not count, though it may have
+    /// calls whose reply that comes up to. (One that was found before their reply does not count, though it may have
     /// the same zxid: something that was hidden may have been found since.)
-    pub(super) fn answer_synced(&mut self, cut: Zxid) {
-        if let Some(Round { last, zxid: Some(zxid) }) = self.syncs.round
-            && cut >= zxid
-        {
-            self.answer_syncs(last, Ok(()));
-        }
+    pub(super) fn answer_with_cut(&mut self, cut: Zxid) -> Option<Ticket> {
+        let reply = self.round.as_ref()?.zxid?;
+        if cut >= reply { self.answer_asked() } else { None }
     }
 
-    /// No `sync` can be had as things stand.
-    pub(super) fn fail_syncs(&mut self) {
-        self.answer_syncs(self.syncs.last, Err(self.failure.unwrap_or(Status::Connection)));
+    /// Answers the calls that the request was sent for.
+    pub(super) fn answer_asked(&mut self) -> Option<Ticket> {
+        let last = self.round.as_ref()?.last;
+        self.answer(last)
     }
 
-    /// Answers a call and all before it. Whoever is told finds the state changed already.
-    fn answer_syncs(&mut self, last: Ticket, answer: Result<(), Status>) {
-        self.syncs.round = None;
-        if last > self.syncs.answered {
-            self.syncs.answered = last;
-            self.tell_state();
-            self.outputs.push_back(Output::Synced(last, answer));
-        }
+    /// Answers all calls that were made.
+    pub(super) fn answer_all(&mut self) -> Option<Ticket> {
+        self.answer(self.last)
+    }
+
+    fn answer(&mut self, last: Ticket) -> Option<Ticket> {
+        self.round = None;
+        let is_news = last > self.answered;
+        self.answered = self.answered.max(last);
+        is_news.then_some(last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SYNC: Option<SyncMode> = Some(SyncMode::Sync);
+
+    fn called(last: u64) -> Syncs {
+        let mut syncs = Syncs::default();
+        (1..=last).for_each(|ticket| syncs.call(Ticket(ticket)));
+        syncs
+    }
+
+    #[test]
+    fn a_request_is_for_the_calls_before_it_and_the_next_one_for_those_behind() {
+        let mut syncs = called(2);
+        assert_eq!(syncs.take_request(SyncMode::Sync), SYNC);
+        syncs.call(Ticket(3));
+        assert_eq!(syncs.take_request(SyncMode::Sync), None, "one at a time");
+        syncs.replied(Zxid(5));
+        assert_eq!(syncs.take_request(SyncMode::Sync), None, "nor before its calls are answered");
+        assert_eq!(syncs.answer_with_cut(Zxid(5)), Some(Ticket(2)));
+        assert_eq!(syncs.take_request(SyncMode::Sync), SYNC);
+        syncs.replied(Zxid(5));
+        assert_eq!(syncs.answer_with_cut(Zxid(6)), Some(Ticket(3)));
+        assert_eq!(syncs.take_request(SyncMode::Sync), None, "nobody waits");
+    }
+
+    #[test]
+    fn a_cut_answers_only_behind_the_reply_and_only_where_it_comes_up_to_it() {
+        let mut syncs = called(1);
+        assert_eq!(syncs.answer_with_cut(Zxid(9)), None, "nothing was asked");
+        syncs.take_request(SyncMode::Barrier);
+        assert_eq!(syncs.answer_with_cut(Zxid(9)), None, "no reply");
+        syncs.replied(Zxid(5));
+        assert_eq!(syncs.answer_with_cut(Zxid(4)), None);
+        assert_eq!(syncs.answer_with_cut(Zxid(5)), Some(Ticket(1)));
+        assert_eq!(syncs.answer_with_cut(Zxid(6)), None, "it has its answer");
+    }
+
+    #[test]
+    fn each_call_is_answered_once_whatever_the_order_they_come_in() {
+        let mut syncs = called(3);
+        assert_eq!(syncs.answer_all(), Some(Ticket(3)));
+        syncs.call(Ticket(2));
+        assert_eq!((syncs.answer_all(), syncs.take_request(SyncMode::Sync)), (None, None));
+    }
+
+    #[test]
+    fn a_reply_behind_the_answer_counts_for_nobody() {
+        let mut syncs = called(1);
+        syncs.take_request(SyncMode::Sync);
+        syncs.answer_all();
+        assert!(!syncs.is_asked());
+        syncs.replied(Zxid(5));
+        assert_eq!(syncs.answer_asked(), None);
+    }
+
+    #[test]
+    fn what_came_to_nothing_is_asked_for_again() {
+        let mut syncs = called(1);
+        syncs.take_request(SyncMode::Sync);
+        syncs.ask_again();
+        assert_eq!(syncs.take_request(SyncMode::Sync), SYNC);
+        assert_eq!(syncs.answer_asked(), Some(Ticket(1)));
+    }
+
+    #[test]
+    fn where_there_is_no_date_a_barrier_is_sent_though_nobody_calls() {
+        let mut syncs = Syncs::default();
+        let epoch = Zxid(7 << 32);
+        syncs.note_zxid(Some(epoch));
+        assert!(syncs.is_undated());
+        assert_eq!(syncs.take_request(SyncMode::Sync), Some(SyncMode::Barrier));
+        syncs.replied(epoch);
+        assert_eq!(syncs.take_request(SyncMode::Sync), Some(SyncMode::Barrier), "it gave none");
+        syncs.replied(Zxid(epoch.0 + 1));
+        syncs.note_zxid(Some(Zxid(epoch.0 + 1)));
+        assert!(!syncs.is_undated());
+        assert_eq!(syncs.take_request(SyncMode::Sync), None);
     }
 }

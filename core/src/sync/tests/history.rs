@@ -3,7 +3,7 @@
 
 use super::model::{ROOT, World, Write, options, path};
 use super::*;
-use crate::sync::Breach;
+use crate::sync::{Breach, Input};
 
 /// A cache in step with a root, two small nodes and a large one.
 fn shop() -> World {
@@ -375,7 +375,7 @@ fn read_root(line: &mut Line, mtime: i64) -> Result<(), Breach> {
         body.extend([&8i32.to_be_bytes()[..], &[0; 5], &[0; 4]].concat());
     }
     body.extend(missing(0));
-    line.group.handle_reply(purpose, Zxid(9), ServerError::OK, &body, line.now)
+    line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &body, line.now)
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn a_notification_with_a_long_path_is_looked_at_once() {
     line.answer_all();
     let long = format!("/r{}", "/a".repeat(8 << 20));
     for kind in [NotificationKind::DataChanged, NotificationKind::Deleted] {
-        let notification = Notification { kind, path: &long };
+        let notification = Notification { kind, path: long.clone() };
         line.group.handle_notification(&notification, line.now);
     }
     line.answer_all();
@@ -498,7 +498,7 @@ fn what_was_found_at_a_leader_without_a_transaction_is_seen_all_the_same() {
 fn a_watch_that_a_busy_server_does_not_set_again_is_asked_for_again() {
     let mut line = Line::new();
     let audited = Options { audit_interval: Duration::from_secs(1), ..options() };
-    line.group.open(CacheId(1), path("/a"), audited, line.now);
+    line.group.handle_input(CacheId(1), Input::Open(path("/a"), audited), line.now);
     line.answer_all();
     let renewals =
         |asked: &[Request]| asked.iter().filter(|request| **request == Request::AddWatch(path("/a"))).count();

@@ -1,0 +1,352 @@
+//! What to tell: versions, events, the state.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::{Fault, Status};
+use crate::planted::{self, Defect};
+use crate::stat::Zxid;
+use crate::state::{EventKind, State};
+use crate::sync::candidate::Cut;
+use crate::sync::{Output, Progress, Ticket};
+use crate::tree::{Node, Tree, Version};
+
+/// How often the first load shows how far it has come.
+const GROWTH_INTERVAL: Duration = Duration::from_millis(100);
+/// After how long without a cut a version is published that is not one.
+const CUT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How the cache stands, as far as the state that is told goes by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A limit has ended it.
+    Stopped,
+    Suspended,
+    Lost,
+    /// Connected, or not yet for the first time. `is_clean`: nothing is known to be outstanding.
+    Open {
+        is_clean: bool,
+    },
+}
+
+/// What is published of a tree, and what is told of it.
+///
+/// It is given the tree as it is, how the cache stands, what was found to be a cut, and the time; of requests it knows
+/// nothing. It holds that
+///
+/// - what it calls published is the version that was told last, and the zxids of versions never fall but for a reset;
+/// - a version that is no cut is told only where a cut has been waited for, and, after a reset, not before the tree has
+///   been built anew;
+/// - a state is told before the event or answer that tells of the same, so that whoever is told that finds it;
+/// - `Initialized` is told once at the start and behind each lost session, `InStep` at the start and behind each lost
+///   connection;
+/// - it is in step only where the tree is published as a cut, with no part of a transaction outstanding, and nothing
+///   that was heard may have waited in a pause.
+pub(super) struct Publisher {
+    published: Published,
+    /// The first load is complete.
+    complete: bool,
+    /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
+    rebuilding: bool,
+    /// About how many nodes changed since the last version, and since when some have.
+    edits: usize,
+    edited_at: Option<Instant>,
+    /// Since when nothing is left of the load or verification.
+    loaded_at: Option<Instant>,
+    /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
+    /// rest has come too.
+    amid: bool,
+    /// What comes may have waited in a pause: when the server was heard before that.
+    paused: Option<Instant>,
+    /// To be told with the next version after which it holds.
+    announce_initialized: bool,
+    announce_in_step: bool,
+    told_state: State,
+    failure: Option<Status>,
+    progress: Progress,
+    told_progress: Progress,
+    outputs: VecDeque<Output>,
+}
+
+struct Published {
+    tree: Tree,
+    zxid: Zxid,
+    is_cut: bool,
+    is_complete: bool,
+}
+
+impl Publisher {
+    pub(super) fn new() -> Publisher {
+        Publisher {
+            published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
+            complete: false,
+            rebuilding: false,
+            edits: 0,
+            edited_at: None,
+            loaded_at: None,
+            amid: false,
+            paused: None,
+            announce_initialized: true,
+            announce_in_step: true,
+            told_state: State::Latent,
+            failure: None,
+            progress: Progress::default(),
+            told_progress: Progress::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        if self.told_progress != self.progress {
+            self.told_progress = self.progress;
+            // First, so that whoever is told the rest finds it.
+            return Some(Output::Progress(self.progress));
+        }
+        self.outputs.pop_front()
+    }
+
+    /// When a version is to be published that is no cut, unless a cut comes before.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let finishes = self.rebuilding || !self.complete || self.announce_initialized;
+        let is_dated = self.published.zxid > Zxid(0);
+        let finish = self.loaded_at.filter(|_| finishes && is_dated).map(|at| at + CUT_PATIENCE);
+        let patience = if self.complete { CUT_PATIENCE } else { GROWTH_INTERVAL };
+        let is_shown = !self.rebuilding && is_dated;
+        let progress = self.edited_at.filter(|_| is_shown).map(|at| at + patience);
+        [finish, progress].into_iter().flatten().min()
+    }
+
+    /// The tree is published, as a cut, and no part of a transaction is known to be missing.
+    fn is_published(&self, tree: &Tree) -> bool {
+        self.published.is_cut
+            && self.published.tree.is(tree)
+            && (!self.amid || planted::is(Defect::PartTakenForWhole))
+    }
+
+    /// It is published, and all that there is to announce has been.
+    fn is_told(&self, tree: &Tree) -> bool {
+        self.is_published(tree) && !self.announce_in_step
+    }
+
+    /// Whether the next reply may give something to tell, if nothing is outstanding.
+    pub(super) fn awaits_reply(&self, tree: &Tree) -> bool {
+        !self.is_told(tree) && self.paused.is_none()
+    }
+
+    /// The node as it was published, of the history that is read.
+    pub(super) fn node(&self, relative: &str) -> Option<&Arc<Node>> {
+        // What is published while all is read anew is of the history before.
+        let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
+        published?.node.as_ref()
+    }
+
+    /// Something was notified of, or found to be another, and there may be more of the same transaction.
+    pub(super) fn note_amid(&mut self) {
+        self.amid = true;
+    }
+
+    /// Whether there was no reply behind that.
+    pub(super) fn is_amid(&self) -> bool {
+        self.amid
+    }
+
+    /// A node of the tree changed.
+    pub(super) fn count_edit(&mut self) {
+        self.edits += 1;
+    }
+
+    /// What was counted so far has changed by now.
+    pub(super) fn note_edits(&mut self, now: Instant) {
+        if self.edits > 0 {
+            self.edited_at.get_or_insert(now);
+        }
+    }
+
+    /// So many requests were sent for so many reads.
+    pub(super) fn count_reads(&mut self, requests: usize, reads: usize) {
+        self.progress.batches += requests as u64;
+        self.progress.reads += reads as u64;
+    }
+
+    /// A verification of the tree has begun.
+    pub(super) fn count_resync(&mut self) {
+        self.progress.resyncs += 1;
+    }
+
+    /// After a reply with `zxid`; `is_following`: nothing is left of a load or a verification. Returns where the tree is
+    /// the server's, if nothing is suspect.
+    pub(super) fn handle_reply(&mut self, zxid: Zxid, is_following: bool, now: Instant) -> Cut {
+        self.amid = false;
+        if self.published.zxid == Zxid(0) && zxid.is_transaction() {
+            // A lower bound from now on: the watch was there before anything was read.
+            self.published.zxid = zxid;
+        }
+        self.loaded_at = is_following.then(|| self.loaded_at.unwrap_or(now));
+        Cut { zxid, at: self.paused.unwrap_or(now) }
+    }
+
+    /// Publishes what was `found` to be the server's tree at `cut`, if it is not published already; `tree` is what is
+    /// known now. False where the cut is older
+    /// than what is shown, as a reply with an error named a zxid too soon: it is of no use.
+    pub(super) fn publish_cut(
+        &mut self,
+        cut: Cut,
+        found: Tree,
+        tree: &Tree,
+        standing: Standing,
+        now: Instant,
+    ) -> bool {
+        let is_of_use = cut.zxid >= self.published.zxid;
+        if is_of_use {
+            self.published.zxid = cut.zxid;
+            self.progress.current_at = self.progress.current_at.max(Some(cut.at));
+            self.publish(found, true, tree, standing, now);
+        }
+        is_of_use
+    }
+
+    /// Publishes the tree as it is, which is no cut, where one has been waited for long enough.
+    pub(super) fn publish_when_due(&mut self, tree: &Tree, standing: Standing, now: Instant) -> bool {
+        let is_due = self.poll_timeout().is_some_and(|at| now >= at);
+        if is_due {
+            self.publish(tree.clone(), false, tree, standing, now);
+        }
+        is_due
+    }
+
+    fn publish(&mut self, found: Tree, is_cut: bool, tree: &Tree, standing: Standing, now: Instant) {
+        let is_finished = self.loaded_at.is_some_and(|at| is_cut || now >= at + CUT_PATIENCE);
+        self.complete |= is_finished;
+        self.rebuilding &= !is_finished;
+        let is_upgrade = (is_cut && !self.published.is_cut) || (self.complete && !self.published.is_complete);
+        if is_upgrade || !found.is(&self.published.tree) {
+            let Published { zxid, .. } = self.published;
+            let is_complete = self.complete;
+            self.published = Published { tree: found.clone(), zxid, is_cut, is_complete };
+            self.progress.versions += 1;
+            self.progress.cuts += u64::from(is_cut);
+            let version = Version { zxid, is_cut, is_complete, tree: found };
+            self.outputs.push_back(Output::Publish(Arc::new(version), self.edits));
+        }
+        let is_current = self.published.tree.is(tree);
+        self.edits = usize::from(!is_current);
+        self.edited_at = (!is_current).then_some(now);
+        if is_finished && std::mem::take(&mut self.announce_initialized) {
+            self.event(EventKind::Initialized, tree, standing);
+        }
+        // What waited in a pause is no word of the server's.
+        if is_finished && is_cut && self.paused.is_none() {
+            self.tell_in_step(tree, standing);
+        }
+    }
+
+    /// Once, behind each connection.
+    fn tell_in_step(&mut self, tree: &Tree, standing: Standing) {
+        if std::mem::take(&mut self.announce_in_step) {
+            self.event(EventKind::InStep, tree, standing);
+        }
+    }
+
+    /// Something ends or begins that may put what is published in doubt: it was the server's tree until `at`, if the
+    /// cache was in step.
+    pub(super) fn note_current(&mut self, at: Instant) {
+        if self.told_state == State::InStep {
+            self.progress.current_at = self.progress.current_at.max(Some(at));
+        }
+    }
+
+    /// The connection is gone; `heard` is the time of the server's last word.
+    pub(super) fn handle_suspended(&mut self, heard: Instant) {
+        self.note_current(heard);
+        (self.loaded_at, self.edited_at) = (None, None);
+        (self.amid, self.paused) = (false, None);
+        self.announce_in_step = true;
+    }
+
+    /// The session is gone.
+    pub(super) fn handle_lost(&mut self) {
+        self.announce_initialized = true;
+    }
+
+    /// What comes from now on may have waited in a pause, and is no news; the server was `heard` before that.
+    pub(super) fn handle_paused(&mut self, heard: Instant) {
+        self.note_current(heard);
+        self.paused = Some(heard);
+    }
+
+    /// What comes from now on is news again.
+    pub(super) fn handle_heard(&mut self, tree: &Tree, standing: Standing) {
+        self.paused = None;
+        let is_initialized = self.published.is_complete && !self.announce_initialized;
+        let is_clean = standing == Standing::Open { is_clean: true };
+        if is_initialized && is_clean && self.is_published(tree) {
+            self.tell_in_step(tree, standing);
+        }
+    }
+
+    /// The ensemble has another history: what is published stays, and is no cut of this one.
+    pub(super) fn handle_reset(&mut self) {
+        self.rebuilding = self.published.tree.has_root();
+        (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
+    }
+
+    /// Nothing will be published any more.
+    pub(super) fn stop(&mut self) {
+        self.published.tree = Tree::default();
+    }
+
+    /// Why the load cannot succeed at present; `None`: it may again.
+    pub(super) fn failure(&self) -> Option<Status> {
+        self.failure
+    }
+
+    /// False where that is known.
+    pub(super) fn set_failure(&mut self, failure: Option<Status>) -> bool {
+        let is_news = self.failure != failure;
+        if is_news {
+            self.failure = failure;
+            self.outputs.push_back(Output::Failure(failure));
+        }
+        is_news
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        self.outputs.push_back(Output::Fault(fault));
+    }
+
+    /// The answer to a call of `sync`, and to all before it.
+    pub(super) fn synced(
+        &mut self,
+        last: Ticket,
+        answer: Result<(), Status>,
+        tree: &Tree,
+        standing: Standing,
+    ) {
+        self.tell_state(tree, standing);
+        self.outputs.push_back(Output::Synced(last, answer));
+    }
+
+    pub(super) fn event(&mut self, kind: EventKind, tree: &Tree, standing: Standing) {
+        self.tell_state(tree, standing);
+        self.outputs.push_back(Output::Event(kind));
+    }
+
+    pub(super) fn tell_state(&mut self, tree: &Tree, standing: Standing) {
+        let state = match standing {
+            Standing::Stopped => State::Closed,
+            Standing::Suspended => State::Suspended,
+            Standing::Lost => State::Lost,
+            Standing::Open { .. } if !self.complete => State::Loading,
+            Standing::Open { is_clean: true } if self.is_told(tree) && self.paused.is_none() => State::InStep,
+            Standing::Open { .. } => State::CatchingUp,
+        };
+        if state != self.told_state {
+            self.told_state = state;
+            self.outputs.push_back(Output::State(state));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
