@@ -279,7 +279,7 @@ int32_t tc_config_set(struct tc_config *config,
 
 /**
  * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
- * `tc_queue_open`.
+ * `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
  *
  * `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
  * none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
@@ -369,6 +369,19 @@ int32_t tc_client_new(const char *hosts,
                       struct tc_client **out);
 
 /**
+ * `tc_client_new` that tells why it failed.
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. It is told with
+ * every failure, and `tc_config_get_error` does not tell it. All else, `out` included, as `tc_client_new`.
+ *
+ * Errors: as `tc_client_new`. Since 0.2.0.
+ */
+int32_t tc_client_new_or_error(const char *hosts,
+                               const struct tc_config *config,
+                               struct tc_client **out,
+                               const struct tc_error **error);
+
+/**
  * Adds a function that is told the faults of the session, until the client is freed.
  *
  * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for
@@ -428,6 +441,20 @@ int32_t tc_new(struct tc_client *client,
                const char *path,
                const struct tc_config *config,
                struct tc_cache **out);
+
+/**
+ * `tc_new` that tells why it failed.
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. It is told with
+ * every failure, and `tc_config_get_error` does not tell it. All else, `out` included, as `tc_new`.
+ *
+ * Errors: as `tc_new`. Since 0.2.0.
+ */
+int32_t tc_new_or_error(struct tc_client *client,
+                        const char *path,
+                        const struct tc_config *config,
+                        struct tc_cache **out,
+                        const struct tc_error **error);
 
 /**
  * Begins to load and follow the tree.
@@ -938,19 +965,24 @@ typedef struct tc_event {
 #define TC_WALK_SKIP_CHILDREN 1
 
 /**
+ * A visitor's answer: no more.
+ */
+#define TC_WALK_STOP 2
+
+/**
  * The tree of a cache as it was at one moment; never changed, and independent of the cache.
  */
 typedef struct tc_snapshot tc_snapshot;
 
 /**
- * Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE;
- * anything else stops. Called on the thread that compares.
+ * Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE
+ * or TC_WALK_STOP; whatever else it returns stops too. Called on the thread that compares.
  */
 typedef int32_t (*tc_diff_fn)(const struct tc_event *change, void *user);
 
 /**
- * Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE
- * or TC_WALK_SKIP_CHILDREN; anything else stops the walk. Called on the thread that walks.
+ * Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE,
+ * TC_WALK_SKIP_CHILDREN or TC_WALK_STOP; whatever else it returns stops the walk too. Called on the thread that walks.
  */
 typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct tc_node *node, void *user);
 
@@ -1044,7 +1076,7 @@ int32_t tc_snapshot_diff(const struct tc_snapshot *older,
 
 /**
  * Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session may not
- * read are left out.
+ * read are left out; `tc_walk_new` makes a walk that has them, and calls nobody.
  *
  * `path`: absolute, as in events. `visit`: called for each node before this returns; it may call any function that a
  * callback may call, and must not free the snapshot. `user`: passed to `visit` as it is; stays the caller's.
@@ -1063,6 +1095,89 @@ int32_t tc_snapshot_walk(const struct tc_snapshot *snapshot,
  * any thread; never blocks; callbacks may call it. Since 0.1.0.
  */
 void tc_snapshot_free(const struct tc_snapshot *snapshot);
+
+/* --- Walk ---------------------------------------------------------------------------------------------------- */
+
+/* A snapshot, gone through one node at a time. */
+
+/**
+ * A walk through a snapshot, one node at a time. Independent of the snapshot, which may be freed first: what is still to
+ * be visited is kept until the walk has gone through it or is freed.
+ */
+typedef struct tc_walk tc_walk;
+
+/**
+ * A node that a walk has come to; lent until the next `tc_walk_next` of this walk, or its end by `tc_walk_free`. Later
+ * versions may add fields at its end.
+ */
+typedef struct tc_visit {
+    /**
+     * The absolute path of the node, NUL-terminated.
+     */
+    const char *path;
+    /**
+     * The length of the path in bytes, without its NUL.
+     */
+    size_t path_len;
+    /**
+     * The last name of the path, where it stands in it, NUL-terminated; empty for "/".
+     */
+    const char *name;
+    /**
+     * The length of the name in bytes, without its NUL.
+     */
+    size_t name_len;
+    /**
+     * How far the node is below the one where the walk began, which has 0.
+     */
+    size_t depth;
+    /**
+     * The node; lent, not to be freed. NULL for one that the session may not read.
+     */
+    const struct tc_node *node;
+} tc_visit;
+
+/**
+ * Begins a walk through the nodes of a snapshot from `path` down, parents before children, siblings in byte order.
+ * Nodes that the session may not read are among them, without what `tc_node` tells.
+ *
+ * `path`: absolute, as in events; copied. `out`: receives the walk, which is before its first node; free it with
+ * `tc_walk_free`, before or after the snapshot. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: as `tc_snapshot_get_data`, save that `path` may be a node that the session may not read (not one below it:
+ * TC_ERR_NO_PERMISSION). Since 0.2.0.
+ */
+int32_t tc_walk_new(const struct tc_snapshot *snapshot,
+                    const char *path,
+                    struct tc_walk **out);
+
+/**
+ * Goes to the next node of a walk.
+ *
+ * `out`: receives the node with its path, lent until the next call of this function for the walk, or until the walk is
+ * freed; NULL when there is none left, then and from then on. Nothing is looked up by path: it takes the same time
+ * wherever the walk is. Any thread, one at a time; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_STATE while another thread is in a call on the walk. Since 0.2.0.
+ */
+int32_t tc_walk_next(struct tc_walk *walk,
+                     const struct tc_visit **out);
+
+/**
+ * Leaves out what is below the node that `tc_walk_next` gave last, which stays lent: the next one is a sibling of it or
+ * of one above it. Does nothing before the first node, where there is nothing below, and the second time.
+ *
+ * Any thread, one at a time; never blocks; callbacks may call it.
+ *
+ * Errors: as `tc_walk_next`. Since 0.2.0.
+ */
+int32_t tc_walk_skip(struct tc_walk *walk);
+
+/**
+ * Frees a walk, wherever it is, with what it has lent; NULL does nothing. Not while another thread uses it. Never
+ * blocks; callbacks may call it. Since 0.2.0.
+ */
+void tc_walk_free(struct tc_walk *walk);
 
 /* --- Listener ------------------------------------------------------------------------------------------------ */
 
@@ -1162,6 +1277,19 @@ const struct tc_fault *tc_item_fault(const struct tc_item *item);
 int32_t tc_queue_open(struct tc_cache *cache,
                       const struct tc_config *config,
                       struct tc_queue **out);
+
+/**
+ * `tc_queue_open` that tells why it failed.
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. It is told with
+ * every failure, and `tc_config_get_error` does not tell it. All else, `out` included, as `tc_queue_open`.
+ *
+ * Errors: as `tc_queue_open`. Since 0.2.0.
+ */
+int32_t tc_queue_open_or_error(struct tc_cache *cache,
+                               const struct tc_config *config,
+                               struct tc_queue **out,
+                               const struct tc_error **error);
 
 /**
  * Takes the next item out of a queue, and waits for one.

@@ -13,8 +13,7 @@
  * `queue`, except moves and destruction.
  *
  * Cost. Nothing is allocated beyond what the C functions do, save by errors with a text, for listeners (a block for
- * each, and one for each cache), in `snapshot::subtree`, and for a path that is given as a string_view of more than
- * 255 bytes.
+ * each, and one for each cache), and for a path that is given as a string_view of more than 255 bytes.
  */
 #ifndef TREECACHE_HPP
 #define TREECACHE_HPP
@@ -120,7 +119,7 @@ enum class event_kind : std::int32_t {
 enum class walk : std::int32_t {
     proceed = TC_WALK_CONTINUE,
     skip_children = TC_WALK_SKIP_CHILDREN,
-    stop = TC_WALK_SKIP_CHILDREN + 1,
+    stop = TC_WALK_STOP,
 };
 
 // --- Errors ------------------------------------------------------------------------------------------------------
@@ -487,15 +486,12 @@ inline error failure(std::int32_t status) noexcept
     return error(static_cast<treecache::status>(status));
 }
 
-/// The failure of a call with a configuration, which knows more of it.
-inline error failure(std::int32_t status, const tc_config *config)
+/// The failure of a call that told why, or null; frees that.
+inline error failure(std::int32_t status, const tc_error *told)
 {
-    const tc_error *out = nullptr;
-    if (tc_config_get_error(config, &out) != TC_OK || out == nullptr)
+    const owned<const tc_error, tc_error_free> why(told);
+    if (!why)
         return failure(status);
-    const owned<const tc_error, tc_error_free> why(out);
-    if (why->status != status)
-        return failure(status); // of another call
     const auto text = [](const char *or_null) { return std::string(or_null ? or_null : ""); };
     return error(static_cast<treecache::status>(status), text(why->key), text(why->path), text(why->message));
 }
@@ -515,10 +511,10 @@ result<T> take(std::int32_t status, C *handle) noexcept
 }
 
 template <typename T, typename C>
-result<T> take(std::int32_t status, C *handle, const tc_config *config)
+result<T> take(std::int32_t status, C *handle, const tc_error *told)
 {
     if (status != TC_OK)
-        return failure(status, config);
+        return failure(status, told);
     return T(handle);
 }
 
@@ -555,7 +551,7 @@ class visiting {
             return answer(arguments...);
         } catch (...) {
             thrown_ = std::current_exception();
-            return TC_WALK_SKIP_CHILDREN + 1;
+            return TC_WALK_STOP;
         }
 #else
         return answer(arguments...);
@@ -779,7 +775,7 @@ class readable {
 struct sentinel {};
 
 /// The nodes of a snapshot from one path down, parents before children, siblings in byte order; without those that the
-/// session may not read. A range to go through once. The snapshot has to outlive it.
+/// session may not read. A range to go through once, which may outlive the snapshot.
 class subtree {
   public:
     /// A node and its path, both valid until the iterator moves on.
@@ -798,64 +794,48 @@ class subtree {
 
         explicit iterator(subtree &subtree) noexcept : subtree_(&subtree) {}
 
-        [[nodiscard]] entry operator*() const noexcept { return {subtree_->path_, *subtree_->here_}; }
-        iterator &operator++()
+        [[nodiscard]] entry operator*() const noexcept
+        {
+            const tc_visit &here = *subtree_->here_;
+            return {std::string_view(here.path, here.path_len), node_view(*here.node)};
+        }
+        iterator &operator++() noexcept
         {
             subtree_->move_on();
             return *this;
         }
-        void operator++(int) { ++*this; }
+        void operator++(int) noexcept { ++*this; }
         [[nodiscard]] friend bool operator==(const iterator &at, sentinel) noexcept { return at.is_at_end(); }
         [[nodiscard]] friend bool operator!=(const iterator &at, sentinel) noexcept { return !at.is_at_end(); }
 
       private:
-        bool is_at_end() const noexcept { return !subtree_->here_; }
+        bool is_at_end() const noexcept { return subtree_->here_ == nullptr; }
 
         subtree *subtree_;
     };
 
-    subtree(const tc_snapshot *snapshot, std::string path, node root)
-        : snapshot_(snapshot), path_(std::move(path)), root_(std::move(root)), here_(root_)
-    {
-    }
+    /// Takes over what C handed out, and moves to its next node.
+    explicit subtree(tc_walk *handle) noexcept : handle_(handle) { move_on(); }
 
     [[nodiscard]] iterator begin() noexcept { return iterator(*this); }
     [[nodiscard]] sentinel end() const noexcept { return {}; }
 
-  private:
-    /// A node above the current one (or the current one itself), and how far its children have been gone through.
-    struct level {
-        children_data children;
-        std::size_t next;
-        std::size_t path_size;
-    };
+    /// Leaves out what is below the node where the iterator is.
+    void skip_children() noexcept { tc_walk_skip(native_handle()); }
 
-    void move_on()
+    [[nodiscard]] tc_walk *native_handle() const noexcept { return handle_.get(); }
+
+  private:
+    void move_on() noexcept
     {
-        const tc_children_data *below = nullptr;
-        if (tc_snapshot_get_children_data(snapshot_, path_.c_str(), &below) == TC_OK)
-            levels_.push_back({children_data(below), 0, path_.size()});
-        here_.reset();
-        while (!here_ && !levels_.empty()) {
-            level &above = levels_.back();
-            path_.resize(above.path_size);
-            if (above.next == above.children.size()) {
-                levels_.pop_back();
-                continue;
-            }
-            const child next = above.children[above.next++];
-            if (path_ != "/")
-                path_ += '/';
-            path_ += next.name;
-            here_ = next.node;
-        }
+        do {
+            if (tc_walk_next(native_handle(), &here_) != TC_OK)
+                here_ = nullptr;
+        } while (here_ != nullptr && here_->node == nullptr);
     }
 
-    const tc_snapshot *snapshot_;
-    std::string path_;
-    node root_;
-    std::optional<node_view> here_;
-    std::vector<level> levels_;
+    detail::owned<tc_walk, tc_walk_free> handle_;
+    const tc_visit *here_ = nullptr; // lent by the walk; null at the end
 };
 
 /// The tree of a cache as it was at one moment; independent of the cache.
@@ -906,16 +886,16 @@ class snapshot : public detail::readable<snapshot> {
             &visit));
     }
 
-    /// The nodes from `path` down as a range. (`walk` is faster; it needs no list of each node's children.) Errors as
-    /// `get_data`, for `path`.
-    [[nodiscard]] result<treecache::subtree> try_subtree(const string_arg &path) const &
+    /// The nodes from `path` down as a range. Errors as `get_data`, for `path`.
+    [[nodiscard]] result<treecache::subtree> try_subtree(const string_arg &path) const noexcept
     {
-        result<node> root = try_get_data(path);
-        if (!root)
-            return root.error();
-        return treecache::subtree(native_handle(), path.c_str(), *std::move(root));
+        tc_walk *out = nullptr;
+        const std::int32_t status = tc_walk_new(native_handle(), path.c_str(), &out);
+        result<treecache::subtree> nodes = detail::take<treecache::subtree>(status, out);
+        if (nodes && nodes->begin() == nodes->end()) // the first one is there, and may not be read
+            return detail::failure(TC_ERR_NO_PERMISSION);
+        return nodes;
     }
-    void try_subtree(const string_arg &path) const && = delete; // would outlive the snapshot
 
 #if TREECACHE_EXCEPTIONS
     template <typename Visitor>
@@ -930,11 +910,10 @@ class snapshot : public detail::readable<snapshot> {
         try_diff(newer, visitor).value();
     }
 
-    [[nodiscard]] treecache::subtree subtree(const string_arg &path) const &
+    [[nodiscard]] treecache::subtree subtree(const string_arg &path) const
     {
         return detail::value_at(path, try_subtree(path));
     }
-    void subtree(const string_arg &path) const && = delete; // would outlive the snapshot
 #endif
 
     [[nodiscard]] const tc_snapshot *native_handle() const noexcept { return handle_.get(); }
@@ -1275,9 +1254,11 @@ class config {
     result<void> try_set(const string_arg &key, const string_arg &value)
     {
         const std::int32_t status = tc_config_set(native_handle(), key.c_str(), value.c_str());
-        if (status != TC_OK)
-            return detail::failure(status, native_handle());
-        return {};
+        if (status == TC_OK)
+            return {};
+        const tc_error *told = nullptr;
+        tc_config_get_error(native_handle(), &told);
+        return detail::failure(status, told);
     }
 
 #if TREECACHE_EXCEPTIONS
@@ -1310,8 +1291,10 @@ class client {
     [[nodiscard]] static result<client> try_make(const string_arg &hosts, const config &config = {})
     {
         tc_client *out = nullptr;
-        const std::int32_t status = tc_client_new(hosts.c_str(), config.native_handle(), &out);
-        return detail::take<client>(status, out, config.native_handle());
+        const tc_error *told = nullptr;
+        const std::int32_t status =
+            tc_client_new_or_error(hosts.c_str(), config.native_handle(), &out, &told);
+        return detail::take<client>(status, out, told);
     }
 
     /// Adds a callable that is told the faults of the session, as `fault`; see `cache::listen`.
@@ -1368,8 +1351,10 @@ class cache : public detail::readable<cache> {
     [[nodiscard]] static result<cache> try_make(const client &client, const string_arg &path, const config &config = {})
     {
         tc_cache *out = nullptr;
-        const std::int32_t status = tc_new(client.native_handle(), path.c_str(), config.native_handle(), &out);
-        return detail::take<cache>(status, out, config.native_handle());
+        const tc_error *told = nullptr;
+        const std::int32_t status =
+            tc_new_or_error(client.native_handle(), path.c_str(), config.native_handle(), &out, &told);
+        return detail::take<cache>(status, out, told);
     }
 
     /// Begins to load and follow the tree. Returns at once. Errors: `state` when it was started before; `closed`.
@@ -1569,8 +1554,10 @@ class queue {
     [[nodiscard]] static result<queue> try_make(cache &cache, const config &config = {})
     {
         tc_queue *out = nullptr;
-        const std::int32_t status = tc_queue_open(cache.native_handle(), config.native_handle(), &out);
-        return detail::take<queue>(status, out, config.native_handle());
+        const tc_error *told = nullptr;
+        const std::int32_t status =
+            tc_queue_open_or_error(cache.native_handle(), config.native_handle(), &out, &told);
+        return detail::take<queue>(status, out, told);
     }
 
     /// Takes the next item out; nothing when the time is over, or `wake` ended the wait. Errors: `closed` when the

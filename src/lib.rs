@@ -79,7 +79,7 @@ pub use config::Config;
 pub use error::{Error, Fault, Status};
 pub use events::{Event, EventQueue, Item, ListenerId};
 pub use path::NodePath;
-pub use snapshot::{ChildList, Snapshot};
+pub use snapshot::{ChildList, Cursor, Snapshot};
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};
 pub use stats::Stats;

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::stat::Zxid;
-use crate::tree::{Children, Entry, Node, Version, Walk};
+use crate::tree::{Children, Entry, Node, Preorder, Version, Walk};
 
 /// The tree as it was at one moment, never changed again. Cheap to take and to clone; independent of the cache.
 #[derive(Clone)]
@@ -103,6 +103,44 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// A walk from `path` down that its owner drives.
+    ///
+    /// # Errors
+    /// As [`get_data`](Self::get_data), for `path`, save that `path` may be a node that the session may not read.
+    pub fn cursor(&self, path: &str) -> Result<Cursor, Error> {
+        find(&self.version, &self.root, path.as_bytes())?;
+        let start = self.root.relative(path).expect("it was found there");
+        let walk = self.version.tree.preorder_of_share(start);
+        Ok(Cursor { root: self.root.clone(), walk, path: String::new(), entry: Entry::default() })
+    }
+}
+
+/// A walk that goes on when its owner says so: the nodes from one path down, parents before children, siblings in byte
+/// order, and among them those that the session may not read. Keeps what it has still to visit of its version alive, and
+/// outlives the snapshot.
+pub struct Cursor {
+    root: NodePath,
+    walk: Preorder<Entry>,
+    /// Where it is: the path, and what is there.
+    path: String,
+    entry: Entry,
+}
+
+impl Cursor {
+    /// The next node and its absolute path, `None` behind the last. The node is `None` where the session may not read it.
+    #[allow(clippy::should_implement_trait, reason = "path and node are lent until the next call")]
+    pub fn next(&mut self) -> Option<(&str, Option<&Arc<Node>>)> {
+        let (relative, entry) = self.walk.next()?;
+        self.root.write_absolute(relative, &mut self.path);
+        self.entry = entry;
+        Some((&self.path, self.entry.node.as_ref()))
+    }
+
+    /// Leaves out what is below the node that was given last.
+    pub fn skip_children(&mut self) {
+        self.walk.skip_children();
     }
 }
 
@@ -267,6 +305,11 @@ pub(crate) mod tests {
             let error = snapshot.get_data(path).unwrap_err();
             assert_eq!(snapshot.get_children(path).err(), Some(error.clone()));
             assert_eq!(snapshot.walk(path, |_, _| Walk::Continue), Err(error.clone()));
+            match snapshot.cursor(path) {
+                // A name without a node.
+                Ok(mut cursor) => assert!(matches!(cursor.next(), Some((at, None)) if at == path)),
+                Err(other) => assert_eq!(other, error),
+            }
             error.status()
         };
         for path in ["", "foo", "/foo/", "/foo//a", "/foo/a/", "/foo/./a", "/foo/a\u{1}"] {
@@ -284,6 +327,51 @@ pub(crate) mod tests {
         assert_eq!(status(&loading, "/foo/b"), Status::NotReady);
         assert_eq!(status(&snapshot("/foo", &[], &[""], true), "/foo/b"), Status::NoPermission);
         assert_eq!(status(&snapshot("/foo", &[], &[], true), "/foo"), Status::NoNode);
+    }
+
+    #[test]
+    fn a_cursor_has_every_node_and_outlives_its_snapshot() {
+        let walked = |root: &str, path: &str, skipped: &str| {
+            let snapshot = snapshot(root, &["", "a", "a/b", "b", "c", "c/x", "d"], &["b"], true);
+            let mut cursor = snapshot.cursor(path).unwrap();
+            drop(snapshot);
+            cursor.skip_children();
+            let mut walked = Vec::new();
+            while let Some((path, node)) = cursor.next() {
+                let skips = path == skipped;
+                walked.push(format!("{path}{}", if node.is_some() { "" } else { "?" }));
+                if skips {
+                    cursor.skip_children();
+                    cursor.skip_children();
+                }
+            }
+            cursor.skip_children();
+            assert!(cursor.next().is_none());
+            walked
+        };
+        let all = ["/r", "/r/a", "/r/a/b", "/r/b?", "/r/c", "/r/c/x", "/r/d"];
+        assert_eq!(walked("/r", "/r", ""), all);
+        for leaf in ["/r/b", "/r/a/b", "/r/d"] {
+            assert_eq!(walked("/r", "/r", leaf), all);
+        }
+        assert_eq!(walked("/r", "/r", "/r"), ["/r"]);
+        assert_eq!(walked("/r", "/r", "/r/a"), ["/r", "/r/a", "/r/b?", "/r/c", "/r/c/x", "/r/d"]);
+        assert_eq!(walked("/r", "/r/c", ""), ["/r/c", "/r/c/x"]);
+        assert_eq!(walked("/r", "/r/b", ""), ["/r/b?"]);
+        assert_eq!(walked("/", "/", "/c"), ["/", "/a", "/a/b", "/b?", "/c", "/d"]);
+    }
+
+    #[test]
+    fn a_cursor_goes_through_many_children() {
+        let mut names: Vec<_> = (0..500).map(|n| format!("{n:03}")).collect();
+        names.insert(0, String::new());
+        let paths: Vec<_> = names.iter().map(String::as_str).collect();
+        let mut cursor = snapshot("/r", &paths, &[], true).cursor("/r").unwrap();
+        assert_eq!(cursor.next().unwrap().0, "/r");
+        for name in &names[1..] {
+            assert_eq!(cursor.next().unwrap().0, format!("/r/{name}"));
+        }
+        assert!(cursor.next().is_none());
     }
 
     #[test]

@@ -64,21 +64,6 @@ void tcgo_queue_free(tcgo_queue *q)
     free(q);
 }
 
-int32_t tcgo_snapshot_children(const tc_snapshot *snapshot, const char *path, const tc_children_data **out)
-{
-    const tc_children_data *children;
-    int32_t status = tc_snapshot_get_children_data(snapshot, path, &children);
-    if (status != TC_OK) {
-        return status;
-    }
-    if (children->len == 0) {
-        tc_children_data_free(children);
-        children = NULL;
-    }
-    *out = children;
-    return TC_OK;
-}
-
 /* Moves *end past a copy of what is there, and returns the copy; NULL for NULL. */
 static void *copy(char **end, const void *from, size_t size)
 {

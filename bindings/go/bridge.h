@@ -26,9 +26,6 @@ int tcgo_queue_dup_fd(tcgo_queue *queue);
 
 void tcgo_queue_free(tcgo_queue *queue);
 
-/* As tc_snapshot_get_children_data, but gives NULL where there is none. */
-int32_t tcgo_snapshot_children(const tc_snapshot *snapshot, const char *path, const tc_children_data **out);
-
 /* The events of a difference, copied. */
 typedef struct tcgo_diff {
     size_t len;

@@ -28,7 +28,9 @@ func Open(hosts string, options ...ClientOption) (*Client, error) {
 	}
 	defer cfg.free()
 	var c *C.tc_client
-	if err := cfg.failure(C.tc_client_new(cHosts, cfg.c, &c)); err != nil {
+	var why *C.tc_error
+	status := C.tc_client_new_or_error(cHosts, cfg.c, &c, &why)
+	if err := cfg.failure(status, why); err != nil {
 		return nil, err
 	}
 	client := &Client{c: c}
@@ -55,7 +57,9 @@ func (c *Client) Cache(path string, options ...CacheOption) (*Cache, error) {
 	}
 	defer c.leave()
 	var tc *C.tc_cache
-	if err := cfg.failure(C.tc_new(c.c, cPath, cfg.c, &tc)); err != nil {
+	var why *C.tc_error
+	status := C.tc_new_or_error(c.c, cPath, cfg.c, &tc, &why)
+	if err := cfg.failure(status, why); err != nil {
 		return nil, err
 	}
 	cache := &Cache{c: tc, root: path, client: c}

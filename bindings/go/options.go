@@ -143,18 +143,21 @@ func (cfg config) set(s setting) error {
 		// The value may be a secret: it is not repeated.
 		return &Error{Op: cfg.op, Status: ErrInvalidArgument, Key: s.key, Message: "a NUL in the value"}
 	}
-	return cfg.failure(C.tc_config_set(cfg.c, key, value))
+	status := C.tc_config_set(cfg.c, key, value)
+	var why *C.tc_error
+	if status != C.TC_OK {
+		C.tc_config_get_error(cfg.c, &why)
+	}
+	return cfg.failure(status, why)
 }
 
-// failure returns the error that the status of the last call with this configuration means, with what the library knows
-// of it.
-func (cfg config) failure(status C.int32_t) error {
+// failure returns the error that a status means, with what the library told of it, which is freed.
+func (cfg config) failure(status C.int32_t, why *C.tc_error) error {
 	if status == C.TC_OK {
 		return nil
 	}
 	e := &Error{Op: cfg.op, Status: Status(status)}
-	var why *C.tc_error
-	if C.tc_config_get_error(cfg.c, &why) == C.TC_OK && why != nil {
+	if why != nil {
 		e.Key, e.Path, e.Message = C.GoString(why.key), C.GoString(why.path), C.GoString(why.message)
 		C.tc_error_free(why)
 	}

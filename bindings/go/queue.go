@@ -44,7 +44,9 @@ func (c *Cache) Queue(options ...QueueOption) (*Queue, error) {
 	}
 	defer c.leave()
 	var tq *C.tc_queue
-	if err := cfg.failure(C.tc_queue_open(c.c, cfg.c, &tq)); err != nil {
+	var why *C.tc_error
+	status := C.tc_queue_open_or_error(c.c, cfg.c, &tq, &why)
+	if err := cfg.failure(status, why); err != nil {
 		return nil, err
 	}
 	q := C.tcgo_queue_new(tq)

@@ -4,8 +4,8 @@ package treecache
 //
 // #cgo noescape tc_snapshot_get_data
 // #cgo nocallback tc_snapshot_get_data
-// #cgo noescape tcgo_snapshot_children
-// #cgo nocallback tcgo_snapshot_children
+// #cgo noescape tc_walk_next
+// #cgo nocallback tc_walk_next
 import "C"
 
 import (
@@ -98,75 +98,33 @@ func (s *Snapshot) Walk(path string, visit func(path string, node Node) error) e
 		return closedError(op, path)
 	}
 	defer s.leave()
-	var node *C.tc_node
-	status := C.tc_snapshot_get_data(s.c, cPath, &node)
-	if err := failure(op, path, status); err != nil {
+	var walk *C.tc_walk
+	if err := failure(op, path, C.tc_walk_new(s.c, cPath, &walk)); err != nil {
 		return err
 	}
-	root := goNode(node)
-	C.tc_node_free(node)
-	return s.walk(path, root, visit)
-}
-
-// walk goes through the tree itself rather than have tc_snapshot_walk call visit: a panic, or a runtime.Goexit as in
-// t.Fatal, must not unwind the frames of C. It costs one call of C for a node without children and two for one with.
-func (s *Snapshot) walk(path string, root Node, visit func(string, Node) error) error {
-	// The nodes that the walk is below of: their children, and the next one to visit.
-	type level struct {
-		prefix   string
-		children *C.tc_children_data
-		next     int
-	}
-	var levels []level
-	defer func() {
-		for _, l := range levels {
-			C.tc_children_data_free(l.children)
-		}
-	}()
-
-	enter := func(path string, node Node) error {
-		if err := visit(path, node); err == SkipChildren {
-			return nil
-		} else if err != nil {
+	// A panic of visit, or a runtime.Goexit as in t.Fatal, unwinds no frames of C: these have returned.
+	defer C.tc_walk_free(walk)
+	for {
+		var here *C.tc_visit
+		if err := failure(op, path, C.tc_walk_next(walk, &here)); err != nil || here == nil {
 			return err
 		}
-		cPath, err := cString("walk", path)
-		if err != nil {
-			return err
-		}
-		var children *C.tc_children_data
-		if err := failure("walk", path, C.tcgo_snapshot_children(s.c, cPath, &children)); err != nil {
-			return err
-		}
-		if children != nil {
-			if path != "/" {
-				path += "/"
+		if here.node == nil {
+			if here.depth == 0 {
+				return failure(op, path, C.TC_ERR_NO_PERMISSION)
 			}
-			levels = append(levels, level{prefix: path, children: children})
-		}
-		return nil
-	}
-
-	if err := enter(path, root); err != nil {
-		return err
-	}
-	for len(levels) > 0 {
-		l := &levels[len(levels)-1]
-		if l.next == int(l.children.len) {
-			C.tc_children_data_free(l.children)
-			levels = levels[:len(levels)-1]
 			continue
 		}
-		i := l.next
-		l.next++
-		if node := at(l.children.nodes, i); node != nil {
-			name := goString(at(l.children.names, i), at(l.children.name_lens, i))
-			if err := enter(l.prefix+name, goNode(node)); err != nil {
+		switch err := visit(goString(here.path, here.path_len), goNode(here.node)); err {
+		case nil:
+		case SkipChildren:
+			if err := failure(op, path, C.tc_walk_skip(walk)); err != nil {
 				return err
 			}
+		default:
+			return err
 		}
 	}
-	return nil
 }
 
 // All ranges over all nodes with their paths, in the order of [Snapshot.Walk]. There are none when the snapshot is

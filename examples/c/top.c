@@ -789,60 +789,32 @@ static void add_row(struct view *view, const struct model *model, const char *pa
 
 /* Adds a node of the snapshot, and before it the ghosts whose place is there. Returns whether it is to be looked
  * into. */
-static bool add_node(struct view *view, const struct model *model, struct ghosts *ghosts, const struct text *path,
-                     const tc_node *node)
+static bool add_node(struct view *view, const struct model *model, struct ghosts *ghosts, const tc_visit *visit)
 {
     for (; ghosts->next < ghosts->len; ghosts->next++) {
         const struct note *ghost = ghosts->notes[ghosts->next];
-        int order = in_tree_order(ghost->path, path->bytes);
+        int order = in_tree_order(ghost->path, visit->path);
         if (order > 0)
             break;
         if (order < 0) /* else it is here: the snapshot is newer than the last event */
             add_row(view, model, ghost->path, ghost->path_len, GHOST);
     }
-    add_row(view, model, path->bytes, path->len, node != NULL ? ALIVE : UNREADABLE);
-    return node != NULL && node->stat.num_children > 0 && !is_folded(&model->notes, view, path->bytes, path->len);
+    add_row(view, model, visit->path, visit->path_len, visit->node != NULL ? ALIVE : UNREADABLE);
+    return !is_folded(&model->notes, view, visit->path, visit->path_len);
 }
 
-/* Walks the snapshot from the root down. tc_snapshot_walk() is shorter, but leaves out what may not be read. */
+/* Walks the snapshot from the root down. tc_snapshot_walk() would leave out what may not be read. */
 static void add_tree(struct view *view, const struct model *model, struct ghosts *ghosts)
 {
-    struct level {
-        const tc_children_data *children;
-        size_t next, path_len; /* of the parent */
-    } *levels = NULL;
-    size_t depth = 0, capacity = 0;
-    struct text path = {0};
-    append(&path, model->root, strlen(model->root));
-
-    const tc_node *root;
-    int32_t status = tc_snapshot_get_data(model->snapshot, path.bytes, &root);
-    bool inner = false;
-    if (status == TC_OK) {
-        inner = add_node(view, model, ghosts, &path, root);
-        tc_node_free(root);
-    } else if (status == TC_ERR_NO_PERMISSION) {
-        add_node(view, model, ghosts, &path, NULL);
-    }
-    for (;;) {
-        const tc_children_data *children;
-        if (inner && tc_snapshot_get_children_data(model->snapshot, path.bytes, &children) == TC_OK) {
-            levels = with_room(levels, depth, &capacity, sizeof *levels);
-            levels[depth++] = (struct level){children, 0, path.len};
+    tc_walk *walk = NULL;
+    const tc_visit *visit;
+    if (tc_walk_new(model->snapshot, model->root, &walk) == TC_OK) {
+        while (tc_walk_next(walk, &visit) == TC_OK && visit != NULL) {
+            if (!add_node(view, model, ghosts, visit))
+                tc_walk_skip(walk);
         }
-        while (depth > 0 && levels[depth - 1].next == levels[depth - 1].children->len)
-            tc_children_data_free(levels[--depth].children);
-        if (depth == 0)
-            break;
-        struct level *level = &levels[depth - 1];
-        size_t i = level->next++;
-        cut_back(&path, level->path_len == 1 ? 0 : level->path_len); /* "/" */
-        append(&path, "/", 1);
-        append(&path, level->children->names[i], level->children->name_lens[i]);
-        inner = add_node(view, model, ghosts, &path, level->children->nodes[i]);
+        tc_walk_free(walk);
     }
-    free(levels);
-    free(path.bytes);
     for (; ghosts->next < ghosts->len; ghosts->next++)
         add_row(view, model, ghosts->notes[ghosts->next]->path, ghosts->notes[ghosts->next]->path_len, GHOST);
 }
@@ -1812,11 +1784,10 @@ static int failed(const char *what, int32_t status)
     return EXIT_FAILURE;
 }
 
-/* As `failed`, but the configuration knows why the last call with it failed. */
-static int failed_with(const tc_config *config, const char *what, int32_t status)
+/* As `failed`, of a constructor, which may have told why; frees that. */
+static int failed_with(const tc_error *error, const char *what, int32_t status)
 {
-    const tc_error *error = NULL;
-    if (tc_config_get_error(config, &error) != TC_OK || error == NULL)
+    if (error == NULL)
         return failed(what, status);
     fprintf(stderr, "top: %s: %s\n", what, error->message);
     tc_error_free(error);
@@ -1849,9 +1820,10 @@ static int look_into(tc_cache *cache, const struct options *options, int signals
         .view = {.stale = true, .page = 1},
         .screen.frame = {.look = look_of_output(), .width = columns_of_environment()},
     };
-    int32_t status = tc_queue_open(cache, options->config, &top.queue);
+    const tc_error *error;
+    int32_t status = tc_queue_open_or_error(cache, options->config, &top.queue, &error);
     if (status != TC_OK)
-        return failed_with(options->config, "cannot open a queue", status);
+        return failed_with(error, "cannot open a queue", status);
     if (!options->once && top.screen.frame.look.palette != NO_TERMINAL &&
         tcgetattr(STDIN_FILENO, &terminal.before) == 0)
         top.mode = SCREEN;
@@ -1874,13 +1846,14 @@ static int look_into(tc_cache *cache, const struct options *options, int signals
 static int run(const struct options *options, int signals)
 {
     tc_client *client;
-    int32_t status = tc_client_new(options->hosts, options->config, &client);
+    const tc_error *error;
+    int32_t status = tc_client_new_or_error(options->hosts, options->config, &client, &error);
     if (status != TC_OK)
-        return failed_with(options->config, options->hosts, status);
+        return failed_with(error, options->hosts, status);
     int exit_code;
     tc_cache *cache;
-    if ((status = tc_new(client, options->path, options->config, &cache)) != TC_OK) {
-        exit_code = failed_with(options->config, options->path, status);
+    if ((status = tc_new_or_error(client, options->path, options->config, &cache, &error)) != TC_OK) {
+        exit_code = failed_with(error, options->path, status);
     } else {
         exit_code = look_into(cache, options, signals);
         tc_free(cache);

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::status::{TC_ERR_PANIC, TC_OK};
+use super::status::TC_OK;
 use crate::error::{Error, Fault, Status};
 use crate::panics::catch;
 use crate::planted::{self, Defect};
@@ -83,11 +83,16 @@ pub(super) trait Handle {
 
 /// Runs the body of a function that has no handle.
 pub(super) fn guard(function: &str, body: impl FnOnce() -> Result<(), Error>) -> i32 {
+    code(guarded(function, body))
+}
+
+/// As [`guard`], for a function that says more than a status.
+pub(super) fn guarded(function: &str, body: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     match run(body) {
-        Ok(result) => code(function, result),
+        Ok(result) => logged(function, result),
         Err(message) => {
             log::error!("{function} panicked: {message}");
-            TC_ERR_PANIC
+            Err(Error::Failed(Status::Panic))
         }
     }
 }
@@ -102,19 +107,32 @@ pub(super) unsafe fn with<H: Handle>(
     body: impl FnOnce(&H) -> Result<(), Error>,
 ) -> i32 {
     // SAFETY: the caller's promise.
+    code(unsafe { with_handle(function, handle, body) })
+}
+
+/// As [`with`], for a function that says more than a status.
+///
+/// # Safety
+/// As for [`with`].
+pub(super) unsafe fn with_handle<H: Handle>(
+    function: &str,
+    handle: *const H,
+    body: impl FnOnce(&H) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
     let Some(handle) = (unsafe { handle.as_ref() }) else {
-        return code(function, Err(null(H::NAME)));
+        return logged(function, Err(null(H::NAME)));
     };
     if let Err(error) = handle.check() {
-        return refusal(function, &error);
+        return Err(refusal(function, error));
     }
     match run(|| body(handle)) {
-        Ok(result) => code(function, result),
+        Ok(result) => logged(function, result),
         Err(message) => {
             let message = format!("{function} panicked: {message}");
             log::error!("{message}");
             handle.fail(Fault::new(Status::Panic, message));
-            TC_ERR_PANIC
+            Err(Error::Failed(Status::Panic))
         }
     }
 }
@@ -129,24 +147,28 @@ fn run(body: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, St
 }
 
 #[cold]
-fn refusal(function: &str, error: &Error) -> i32 {
+fn refusal(function: &str, error: Error) -> Error {
     // A panic was logged when it happened.
     if error.status() != Status::Panic {
         log::error!("{function}: {error}");
     }
-    error.status().code()
+    error
 }
 
-fn code(function: &str, result: Result<(), Error>) -> i32 {
+fn logged(function: &str, result: Result<(), Error>) -> Result<(), Error> {
+    if let Err(error) = &result
+        && error.status() == Status::InvalidArgument
+    {
+        log::error!("{function}: {error}");
+    }
+    result
+}
+
+/// What C is answered.
+pub(super) fn code(result: Result<(), Error>) -> i32 {
     match result {
         Ok(()) => TC_OK,
-        Err(error) => {
-            let status = error.status();
-            if status == Status::InvalidArgument {
-                log::error!("{function}: {error}");
-            }
-            status.code()
-        }
+        Err(error) => error.status().code(),
     }
 }
 
@@ -229,6 +251,13 @@ impl Drop for User {
             unsafe { free(self.user) }
         }
     }
+}
+
+/// Writes a path, which has no NUL, over what is in `buffer`, with one behind it.
+pub(super) fn write_path(path: &str, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.extend_from_slice(path.as_bytes());
+    buffer.push(0);
 }
 
 /// `text` for C, up to its first NUL.

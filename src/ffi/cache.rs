@@ -2,10 +2,13 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::boundary::{Boxed, Handle, Out, Shared, User, bytes, tc_user_free_fn, text, timeout, with};
+use super::boundary::{
+    Boxed, Handle, Out, Shared, User, bytes, tc_user_free_fn, text, timeout, with, with_handle,
+};
 use super::children::{self, tc_children, tc_children_data};
 use super::client::tc_client;
 use super::config::{self, tc_config};
+use super::error::{self, tc_error};
 use super::event::{self, tc_event_fn};
 use super::fault::{self, tc_fault_fn};
 use super::node::tc_node;
@@ -13,6 +16,7 @@ use super::snapshot::tc_snapshot;
 use super::state::tc_state;
 use super::stats::{self, tc_stats};
 use crate::cache::TreeCache;
+use crate::config::Config;
 use crate::error::{Error, Fault};
 use crate::events::ListenerId;
 
@@ -56,15 +60,46 @@ pub unsafe extern "C" fn tc_new(
     // SAFETY: the caller passes a client that is not freed meanwhile, a C string, NULL or a configuration, and a place
     // for the result.
     unsafe {
-        with("tc_new", client, |client| {
-            config::using(config, |config| {
-                let (path, out) = (text("path", path)?, Out::new("out", out)?);
-                let cache = client.client.cache(path, config)?;
-                out.write(tc_cache::into_raw(tc_cache { cache }));
-                Ok(())
-            })
-        })
+        with("tc_new", client, |client| config::using(config, |config| make(client, path, config, out)))
     }
+}
+
+/// `tc_new` that tells why it failed.
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. It is told with
+/// every failure, and `tc_config_get_error` does not tell it. All else, `out` included, as `tc_new`.
+///
+/// Errors: as `tc_new`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_new_or_error(
+    client: *mut tc_client,
+    path: *const c_char,
+    config: *const tc_config,
+    out: *mut *mut tc_cache,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a client that is not freed meanwhile, a C string, NULL or a configuration, a place for
+    // the result, and NULL or one for the error.
+    unsafe {
+        let made =
+            with_handle("tc_new_or_error", client, |client| make(client, path, &config::copy(config)?, out));
+        error::answer(made, error)
+    }
+}
+
+/// # Safety
+/// `path` and `out` are as `text` and `Out` take them.
+unsafe fn make(
+    client: &tc_client,
+    path: *const c_char,
+    config: &Config,
+    out: *mut *mut tc_cache,
+) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let (path, out) = unsafe { (text("path", path)?, Out::new("out", out)?) };
+    let cache = client.client.cache(path, config)?;
+    out.write(tc_cache::into_raw(tc_cache { cache }));
+    Ok(())
 }
 
 /// Begins to load and follow the tree.

@@ -2,10 +2,12 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::boundary::{Boxed, Handle, Out, User, guard, tc_user_free_fn, text, with};
+use super::boundary::{Boxed, Handle, Out, User, guard, guarded, tc_user_free_fn, text, with};
 use super::config::{self, tc_config};
+use super::error::{self, tc_error};
 use super::fault::{self, tc_fault_fn};
 use crate::client::Client;
+use crate::config::Config;
 use crate::error::{Error, Fault};
 use crate::events::ListenerId;
 
@@ -50,14 +52,38 @@ pub unsafe extern "C" fn tc_client_new(
     out: *mut *mut tc_client,
 ) -> i32 {
     // SAFETY: the caller passes a C string, NULL or a configuration, and a place for the result.
-    guard("tc_client_new", || unsafe {
-        config::using(config, |config| {
-            let (hosts, out) = (text("hosts", hosts)?, Out::new("out", out)?);
-            let client = Client::new(hosts, config)?;
-            out.write(tc_client::into_raw(tc_client { client }));
-            Ok(())
-        })
-    })
+    guard("tc_client_new", || unsafe { config::using(config, |config| make(hosts, config, out)) })
+}
+
+/// `tc_client_new` that tells why it failed.
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. It is told with
+/// every failure, and `tc_config_get_error` does not tell it. All else, `out` included, as `tc_client_new`.
+///
+/// Errors: as `tc_client_new`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_client_new_or_error(
+    hosts: *const c_char,
+    config: *const tc_config,
+    out: *mut *mut tc_client,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a C string, NULL or a configuration, a place for the result, and NULL or one for the
+    // error.
+    unsafe {
+        let made = guarded("tc_client_new_or_error", || make(hosts, &config::copy(config)?, out));
+        error::answer(made, error)
+    }
+}
+
+/// # Safety
+/// `hosts` and `out` are as `text` and `Out` take them.
+unsafe fn make(hosts: *const c_char, config: &Config, out: *mut *mut tc_client) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let (hosts, out) = unsafe { (text("hosts", hosts)?, Out::new("out", out)?) };
+    let client = Client::new(hosts, config)?;
+    out.write(tc_client::into_raw(tc_client { client }));
+    Ok(())
 }
 
 /// Adds a function that is told the faults of the session, until the client is freed.

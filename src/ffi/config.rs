@@ -46,8 +46,7 @@ impl Handle for tc_config {
     }
 }
 
-/// Runs a body with a copy of a configuration argument, which remembers why that failed. NULL has every key at its
-/// default, and no memory.
+/// Runs a body with a copy of a configuration argument, which remembers why that failed. NULL has no memory.
 ///
 /// # Safety
 /// `config` is NULL, or valid until this returns.
@@ -56,12 +55,23 @@ pub(super) unsafe fn using(
     body: impl FnOnce(&Config) -> Result<(), Error>,
 ) -> Result<(), Error> {
     // SAFETY: the caller's promise.
-    let Some(config) = (unsafe { config.as_ref() }) else { return body(&Config::new()) };
-    config.check()?;
-    let copy = config.lock().config.clone();
-    let result = body(&copy);
-    config.lock().error = result.clone().err();
+    let result = body(&unsafe { copy(config) }?);
+    // SAFETY: the caller's promise.
+    if let Some(config) = unsafe { config.as_ref() } {
+        config.lock().error = result.clone().err();
+    }
     result
+}
+
+/// A copy of a configuration argument. NULL has every key at its default.
+///
+/// # Safety
+/// `config` is NULL, or valid until this returns.
+pub(super) unsafe fn copy(config: *const tc_config) -> Result<Config, Error> {
+    // SAFETY: the caller's promise.
+    let Some(config) = (unsafe { config.as_ref() }) else { return Ok(Config::new()) };
+    config.check()?;
+    Ok(config.lock().config.clone())
 }
 
 /// Makes a configuration with every key at its default. Free it with `tc_config_free`.
@@ -134,7 +144,7 @@ pub unsafe extern "C" fn tc_config_set(
 }
 
 /// Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
-/// `tc_queue_open`.
+/// `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
 ///
 /// `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
 /// none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;

@@ -3,8 +3,9 @@
 use std::ffi::{CString, c_char};
 use std::ptr;
 
-use super::boundary::{Boxed, c_string};
+use super::boundary::{Boxed, Out, c_string, code};
 use crate::error::Error;
+use crate::panics::catch;
 
 /// Why a call failed. Freed with `tc_error_free`, together with all it points to. Later versions may add fields at its
 /// end.
@@ -45,6 +46,19 @@ pub(super) fn into_raw(error: &Error) -> *const tc_error {
         message: message.as_ptr(),
     };
     tc_error::into_raw(Owner { view, key, path, message })
+}
+
+/// What a function answers that tells by `error`, which may be NULL, why it failed: NULL when it did not.
+///
+/// # Safety
+/// `error` is NULL, or valid for writing.
+pub(super) unsafe fn answer(result: Result<(), Error>, error: *mut *const tc_error) -> i32 {
+    // SAFETY: the caller's promise.
+    if let Ok(error) = unsafe { Out::new("error", error) } {
+        let why = result.as_ref().err().and_then(|why| catch(|| into_raw(why)).ok());
+        error.write(why.unwrap_or(ptr::null()));
+    }
+    code(result)
 }
 
 /// Frees an error; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.

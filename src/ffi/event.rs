@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use super::boundary::{User, null};
+use super::boundary::{User, null, write_path};
 use super::node::{lend_stat, tc_stat};
 use crate::error::Error;
 use crate::events::Event;
@@ -74,9 +74,7 @@ const _: () = {
 
 /// The C view of an event, which lends what the event does, and its path with a NUL behind it from `path`.
 pub(super) fn lend(event: &Event<'_>, path: &mut Vec<u8>) -> tc_event {
-    path.clear();
-    path.extend_from_slice(event.path.unwrap_or_default().as_bytes());
-    path.push(0);
+    write_path(event.path.unwrap_or_default(), path);
     let (node, old) = (event.node, event.old);
     tc_event {
         r#type: event.kind as i32,

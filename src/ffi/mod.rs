@@ -28,6 +28,7 @@ pub mod snapshot;
 pub mod state;
 pub mod stats;
 pub mod status;
+pub mod walk;
 
 #[cfg(test)]
 mod tests;

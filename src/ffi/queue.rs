@@ -1,9 +1,11 @@
 //! Event queues.
 
-use super::boundary::{Boxed, Handle, Out, null, timeout, with};
+use super::boundary::{Boxed, Handle, Out, null, timeout, with, with_handle};
 use super::cache::tc_cache;
 use super::config::{self, tc_config};
+use super::error::{self, tc_error};
 use super::item::{self, tc_item};
+use crate::config::Config;
 use crate::error::{Error, Fault};
 use crate::events::EventQueue;
 
@@ -47,16 +49,39 @@ pub unsafe extern "C" fn tc_queue_open(
     out: *mut *mut tc_queue,
 ) -> i32 {
     // SAFETY: the caller passes a cache that is not freed meanwhile, NULL or a configuration, and a place for the result.
+    unsafe { with("tc_queue_open", cache, |cache| config::using(config, |config| open(cache, config, out))) }
+}
+
+/// `tc_queue_open` that tells why it failed.
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. It is told with
+/// every failure, and `tc_config_get_error` does not tell it. All else, `out` included, as `tc_queue_open`.
+///
+/// Errors: as `tc_queue_open`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_queue_open_or_error(
+    cache: *mut tc_cache,
+    config: *const tc_config,
+    out: *mut *mut tc_queue,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, NULL or a configuration, a place for the result, and
+    // NULL or one for the error.
     unsafe {
-        with("tc_queue_open", cache, |cache| {
-            config::using(config, |config| {
-                let out = Out::new("out", out)?;
-                let queue = cache.cache.queue(config)?;
-                out.write(tc_queue::into_raw(tc_queue { queue }));
-                Ok(())
-            })
-        })
+        let opened =
+            with_handle("tc_queue_open_or_error", cache, |cache| open(cache, &config::copy(config)?, out));
+        error::answer(opened, error)
     }
+}
+
+/// # Safety
+/// `out` is as `Out` takes it.
+unsafe fn open(cache: &tc_cache, config: &Config, out: *mut *mut tc_queue) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let out = unsafe { Out::new("out", out)? };
+    let queue = cache.cache.queue(config)?;
+    out.write(tc_queue::into_raw(tc_queue { queue }));
+    Ok(())
 }
 
 /// Takes the next item out of a queue, and waits for one.

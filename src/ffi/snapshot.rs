@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::boundary::{Boxed, Handle, Out, Shared, bytes, null, text, with};
+use super::boundary::{Boxed, Handle, Out, Shared, bytes, null, text, with, write_path};
 use super::children::{self, tc_children, tc_children_data};
 use super::event::{self, tc_event};
 use super::node::{lend, tc_node};
@@ -14,7 +14,7 @@ use crate::tree::Walk;
 
 /// The tree of a cache as it was at one moment; never changed, and independent of the cache.
 pub struct tc_snapshot {
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Of the panics in calls alone: a snapshot depends on no thread, so it is good in the child of a fork.
     panicked: AtomicBool,
 }
@@ -23,9 +23,11 @@ pub struct tc_snapshot {
 pub const TC_WALK_CONTINUE: i32 = 0;
 /// A visitor's answer: go on, but not below this node.
 pub const TC_WALK_SKIP_CHILDREN: i32 = 1;
+/// A visitor's answer: no more.
+pub const TC_WALK_STOP: i32 = 2;
 
-/// Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE
-/// or TC_WALK_SKIP_CHILDREN; anything else stops the walk. Called on the thread that walks.
+/// Visits a node; `path` (NUL-terminated, `path_len` bytes) and `node` are lent for the call. Returns TC_WALK_CONTINUE,
+/// TC_WALK_SKIP_CHILDREN or TC_WALK_STOP; whatever else it returns stops the walk too. Called on the thread that walks.
 pub type tc_visit_fn = Option<
     unsafe extern "C" fn(
         path: *const c_char,
@@ -35,8 +37,8 @@ pub type tc_visit_fn = Option<
     ) -> i32,
 >;
 
-/// Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE;
-/// anything else stops. Called on the thread that compares.
+/// Visits a difference between two snapshots, as the event it would be; lent for the call. Returns TC_WALK_CONTINUE
+/// or TC_WALK_STOP; whatever else it returns stops too. Called on the thread that compares.
 pub type tc_diff_fn = Option<unsafe extern "C" fn(change: *const tc_event, user: *mut c_void) -> i32>;
 
 // SAFETY: the owner is the type itself.
@@ -194,7 +196,7 @@ pub unsafe extern "C" fn tc_snapshot_diff(
 }
 
 /// Visits the nodes from `path` down, parents before children, siblings in byte order. Nodes that the session may not
-/// read are left out.
+/// read are left out; `tc_walk_new` makes a walk that has them, and calls nobody.
 ///
 /// `path`: absolute, as in events. `visit`: called for each node before this returns; it may call any function that a
 /// callback may call, and must not free the snapshot. `user`: passed to `visit` as it is; stays the caller's.
@@ -216,9 +218,7 @@ pub unsafe extern "C" fn tc_snapshot_walk(
             // Holds the path with a NUL behind it.
             let mut with_nul = Vec::new();
             snapshot.snapshot.walk(path, |path, node| {
-                with_nul.clear();
-                with_nul.extend_from_slice(path.as_bytes());
-                with_nul.push(0);
+                write_path(path, &mut with_nul);
                 match visit(with_nul.as_ptr().cast(), path.len(), lend(node), user) {
                     TC_WALK_CONTINUE => Walk::Continue,
                     TC_WALK_SKIP_CHILDREN => Walk::SkipChildren,

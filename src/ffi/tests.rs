@@ -12,14 +12,17 @@ use super::cache::*;
 use super::children::*;
 use super::client::*;
 use super::config::*;
+use super::error::*;
 use super::event::*;
 use super::fault::*;
 use super::log::*;
 use super::node::*;
+use super::queue::*;
 use super::snapshot::*;
 use super::state::*;
 use super::stats::*;
 use super::status::*;
+use super::walk::*;
 use crate::client::tests::{Hand, client};
 use crate::error::{Fault, Status};
 use crate::net::CacheSink;
@@ -179,18 +182,26 @@ fn the_version_is_that_of_the_package() {
 
 #[test]
 fn null_is_refused_everywhere_and_nothing_is_written() {
-    let (client, _hand, cache, _sink) = started();
+    let (client, _hand, cache, sink) = started();
     let (witness, _received) = Witness::new();
     let (user, path) = (witness.user(), c"/r".as_ptr());
     let config = tc_config_new();
     let (mut id, mut state, mut age) = (77, 77, 77);
     let (mut new_client, mut new_cache) = (null_mut(), null_mut());
     let (mut node, mut children, mut snapshot, mut other) = (null(), null(), null(), null());
-    let mut stats = null();
+    let (mut stats, mut walk, mut new_walk, mut visit) = (null(), null_mut(), null_mut(), null());
     // SAFETY: what is not NULL is valid.
     let answers = unsafe {
+        sink.publish(version(&[""]), 1);
         assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+        assert_eq!(tc_walk_new(snapshot, path, &mut walk), TC_OK);
         [
+            tc_walk_new(null(), path, &mut new_walk),
+            tc_walk_new(snapshot, null(), &mut new_walk),
+            tc_walk_new(snapshot, path, null_mut()),
+            tc_walk_next(null_mut(), &mut visit),
+            tc_walk_next(walk, null_mut()),
+            tc_walk_skip(null_mut()),
             tc_config_set(null_mut(), path, path),
             tc_config_set(config, null(), path),
             tc_config_set(config, path, null()),
@@ -250,7 +261,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     }
     assert_eq!((id, state, age), (77, 77, 77));
     assert!(new_client.is_null() && new_cache.is_null() && node.is_null() && children.is_null());
-    assert!(other.is_null() && stats.is_null());
+    assert!(other.is_null() && stats.is_null() && new_walk.is_null() && visit.is_null());
     assert_eq!(witness.frees(), 9);
     // SAFETY: NULL is allowed, and the rest is freed once.
     unsafe {
@@ -267,6 +278,8 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
         tc_stats_free(null());
         tc_snapshot_free(null());
         tc_snapshot_free(snapshot);
+        tc_walk_free(null_mut());
+        tc_walk_free(walk);
         tc_config_free(config);
         tc_free(cache);
         tc_client_free(client);
@@ -452,6 +465,129 @@ fn a_panic_becomes_a_status_and_a_fault_and_the_handle_refuses_further_work() {
         tc_free(cache);
         assert_eq!(witness.frees(), 1);
         tc_client_free(client);
+    }
+}
+
+/// What a walk is given next, as text.
+unsafe fn next_visit(walk: *mut tc_walk) -> String {
+    let mut visit = null();
+    // SAFETY: the caller's promise; a visit is lent with all it points to.
+    unsafe {
+        assert_eq!(tc_walk_next(walk, &mut visit), TC_OK);
+        let Some(visit) = visit.as_ref() else { return "end".to_owned() };
+        let (path, name) = (string(visit.path), string(visit.name));
+        assert_eq!((path.len(), name.len()), (visit.path_len, visit.name_len));
+        let data =
+            visit.node.as_ref().map(|node| std::slice::from_raw_parts(node.data, node.data_len).to_vec());
+        format!("{} {path} {name} {data:?}", visit.depth)
+    }
+}
+
+#[test]
+fn a_walk_has_every_node_and_outlives_all_it_was_made_of() {
+    let (client, _hand, cache, sink) = started();
+    let mut tree = version(&["", "a", "a/b", "c"]).tree.clone();
+    assert!(tree.put("b", None));
+    sink.publish(Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }), 6);
+    let (mut snapshot, mut walk, mut part, mut opaque, mut visit) =
+        (null(), null_mut(), null_mut(), null_mut(), null());
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+        for (path, answer) in [
+            (c"/r/e", TC_ERR_NO_NODE),
+            (c"/rr", TC_ERR_OUT_OF_TREE),
+            (c"/r/", TC_ERR_INVALID_ARGUMENT),
+            (c"/r/b/x", TC_ERR_NO_PERMISSION),
+        ] {
+            assert_eq!(tc_walk_new(snapshot, path.as_ptr(), &mut walk), answer);
+            assert!(walk.is_null());
+        }
+        assert_eq!(tc_walk_new(snapshot, c"/r".as_ptr(), &mut walk), TC_OK);
+        assert_eq!(tc_walk_new(snapshot, c"/r/a".as_ptr(), &mut part), TC_OK);
+        assert_eq!(tc_walk_new(snapshot, c"/r/b".as_ptr(), &mut opaque), TC_OK);
+        tc_snapshot_free(snapshot);
+        tc_free(cache);
+        tc_client_free(client);
+        drop(sink);
+
+        assert_eq!(tc_walk_skip(walk), TC_OK);
+        assert_eq!(next_visit(walk), "0 /r r Some([])");
+        assert_eq!(tc_walk_next(walk, &mut visit), TC_OK);
+        assert_eq!(tc_walk_skip(walk), TC_OK);
+        // It stays lent.
+        assert_eq!((string((*visit).path).as_str(), (*visit).depth), ("/r/a", 1));
+        assert_eq!((*(*visit).node).data_len, 1);
+        assert_eq!(next_visit(walk), "1 /r/b b None");
+        assert_eq!(next_visit(walk), "1 /r/c c Some([99])");
+        assert_eq!(next_visit(walk), "end");
+        assert_eq!(tc_walk_skip(walk), TC_OK);
+        assert_eq!(next_visit(walk), "end");
+
+        assert_eq!(next_visit(part), "0 /r/a a Some([97])");
+        assert_eq!(next_visit(part), "1 /r/a/b b Some([97, 47, 98])");
+        assert_eq!(next_visit(part), "end");
+        assert_eq!(next_visit(opaque), "0 /r/b b None");
+        assert_eq!(next_visit(opaque), "end");
+        for walk in [walk, part, opaque] {
+            tc_walk_free(walk);
+        }
+    }
+}
+
+#[test]
+fn a_constructor_says_why_it_failed_and_its_configuration_does_not() {
+    let (client, _hand, cache, _sink) = started();
+    let config = tc_config_new();
+    let (mut new_client, mut new_cache) = (null_mut(), null_mut());
+    let mut queue: *mut tc_queue = null_mut();
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        let check = |answer: i32, error: &mut *const tc_error, status: i32, about: &str| {
+            assert_eq!((answer, (**error).status), (status, status));
+            let message = string((**error).message);
+            assert!(message.contains(about), "{message}");
+            tc_error_free(*error);
+            *error = null();
+            let mut remembered = null();
+            assert_eq!(tc_config_get_error(config, &mut remembered), TC_OK);
+            assert!(remembered.is_null());
+        };
+        let mut error = null();
+        let answer = tc_client_new_or_error(c"a:b".as_ptr(), config, &mut new_client, &mut error);
+        check(answer, &mut error, TC_ERR_INVALID_ARGUMENT, "a:b");
+        let answer = tc_client_new_or_error(null(), config, &mut new_client, &mut error);
+        check(answer, &mut error, TC_ERR_INVALID_ARGUMENT, "hosts is NULL");
+        let answer = tc_new_or_error(client, c"/c/".as_ptr(), config, &mut new_cache, &mut error);
+        check(answer, &mut error, TC_ERR_INVALID_ARGUMENT, "/c/");
+        let answer = tc_new_or_error(null_mut(), c"/c".as_ptr(), null(), &mut new_cache, &mut error);
+        check(answer, &mut error, TC_ERR_INVALID_ARGUMENT, "client is NULL");
+        let answer = tc_queue_open_or_error(cache, null(), null_mut(), &mut error);
+        check(answer, &mut error, TC_ERR_INVALID_ARGUMENT, "out is NULL");
+        assert_eq!(
+            tc_new_or_error(client, null(), config, &mut new_cache, null_mut()),
+            TC_ERR_INVALID_ARGUMENT
+        );
+        assert!(new_client.is_null() && new_cache.is_null() && queue.is_null());
+
+        error = std::ptr::dangling();
+        assert_eq!(tc_new_or_error(client, c"/c".as_ptr(), config, &mut new_cache, &mut error), TC_OK);
+        assert!(error.is_null());
+        error = std::ptr::dangling();
+        assert_eq!(tc_queue_open_or_error(new_cache, config, &mut queue, &mut error), TC_OK);
+        assert!(error.is_null());
+        assert_eq!(
+            tc_queue_open_or_error(new_cache, config, null_mut(), null_mut()),
+            TC_ERR_INVALID_ARGUMENT
+        );
+        tc_queue_free(queue);
+        assert_eq!(tc_close(new_cache), TC_OK);
+        let answer = tc_queue_open_or_error(new_cache, config, &mut queue, &mut error);
+        check(answer, &mut error, TC_ERR_CLOSED, "closed");
+        tc_free(new_cache);
+        tc_free(cache);
+        tc_client_free(client);
+        tc_config_free(config);
     }
 }
 

@@ -340,11 +340,9 @@ static void a_log_function_is_not_called_within_itself(void)
     CHECK_OK(tc_log_set(3, NULL, NULL));
 }
 
-/* The last call with `config` failed, and was about this; NULL for what it was not about. */
-static void check_error(const tc_config *config, const char *key, const char *path, const char *message)
+/* The error is of an argument, and about this; NULL for what it is not about. Frees it. */
+static void check_told(const tc_error *error, const char *key, const char *path, const char *message)
 {
-    const tc_error *error = NULL;
-    CHECK_OK(tc_config_get_error(config, &error));
     CHECK(error != NULL && error->status == TC_ERR_INVALID_ARGUMENT);
     CHECK((key == NULL) == (error->key == NULL) && (key == NULL || strcmp(error->key, key) == 0));
     CHECK((path == NULL) == (error->path == NULL) && (path == NULL || strcmp(error->path, path) == 0));
@@ -352,11 +350,58 @@ static void check_error(const tc_config *config, const char *key, const char *pa
     tc_error_free(error);
 }
 
+/* The last call with `config` failed, and was about this; NULL for what it was not about. */
+static void check_error(const tc_config *config, const char *key, const char *path, const char *message)
+{
+    const tc_error *error = NULL;
+    CHECK_OK(tc_config_get_error(config, &error));
+    check_told(error, key, path, message);
+}
+
 static void check_no_error(const tc_config *config)
 {
     const tc_error *error = (const tc_error *)&failures;
     CHECK_OK(tc_config_get_error(config, &error));
     CHECK(error == NULL);
+}
+
+static void a_constructor_tells_why_it_failed(void)
+{
+    tc_config *config = tc_config_new();
+    tc_client *client = NULL;
+    tc_cache *cache = NULL;
+    tc_queue *queue = NULL;
+    const tc_error *error = NULL;
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new_or_error("host:port", NULL, &client, &error));
+    check_told(error, NULL, NULL, "host:port");
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new_or_error("host:port", NULL, &client, NULL));
+    CHECK_OK(tc_config_set(config, "tls", "true"));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_client_new_or_error(hosts, config, &client, &error));
+    check_told(error, "tls.ca.file", NULL, "tls.ca.file");
+    check_no_error(config);
+    CHECK_OK(tc_config_set(config, "tls", "false"));
+    CHECK_OK(tc_client_new_or_error(hosts, config, &client, &error));
+    CHECK(error == NULL);
+
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new_or_error(client, "/c/", config, &cache, &error));
+    check_told(error, NULL, "/c/", "/c/");
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_new_or_error(NULL, "/c", config, &cache, &error));
+    check_told(error, NULL, NULL, "client is NULL");
+    check_no_error(config);
+    CHECK_OK(tc_new_or_error(client, "/c/still", config, &cache, &error));
+    CHECK(error == NULL);
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_queue_open_or_error(cache, config, NULL, &error));
+    check_told(error, NULL, NULL, "out is NULL");
+    CHECK_OK(tc_queue_open_or_error(cache, config, &queue, &error));
+    CHECK(error == NULL);
+    tc_queue_free(queue);
+    CHECK_OK(tc_close(cache));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_queue_open_or_error(cache, config, &queue, &error));
+    CHECK(error != NULL && error->status == TC_ERR_CLOSED);
+    tc_error_free(error);
+    tc_free(cache);
+    tc_client_free(client);
+    tc_config_free(config);
 }
 
 static void a_configuration_says_why_the_last_call_with_it_failed(void)
@@ -543,6 +588,22 @@ static void a_cache_refuses_bad_input(void)
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(NULL, "/c/still", visit_nothing, NULL));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(snapshot, NULL, visit_nothing, NULL));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(snapshot, "/c/still", NULL, NULL));
+
+    tc_walk *walk = (tc_walk *)&failures;
+    const tc_visit *visit = (const tc_visit *)&failures;
+    for (int i = 0; i < MALFORMED_PATHS; i++)
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_new(snapshot, malformed_paths[i], &walk));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_new(NULL, "/c/still", &walk));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_new(snapshot, NULL, &walk));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_new(snapshot, "/c/still", NULL));
+    CHECK((const void *)walk == &failures);
+    CHECK_OK(tc_walk_new(snapshot, "/c/still", &walk));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_next(NULL, &visit));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_next(walk, NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_walk_skip(NULL));
+    CHECK((const void *)visit == &failures);
+    tc_walk_free(walk);
+    tc_walk_free(NULL);
     CHECK(tc_snapshot_zxid(NULL) == 0 && !tc_snapshot_is_cut(NULL) && tc_snapshot_len(NULL) == 0);
     CHECK((const void *)node == &failures && (const void *)children == &failures);
     tc_snapshot_free(snapshot);
@@ -907,7 +968,7 @@ static int32_t visit(const char *path, size_t path_len, const tc_node *node, voi
     strncat(self->seen, path, sizeof self->seen - strlen(self->seen) - 1);
     strncat(self->seen, " ", sizeof self->seen - strlen(self->seen) - 1);
     if (self->stop_at != NULL && strcmp(path, self->stop_at) == 0)
-        return -1;
+        return TC_WALK_STOP;
     if (self->skip_below != NULL && strcmp(path, self->skip_below) == 0)
         return TC_WALK_SKIP_CHILDREN;
     return TC_WALK_CONTINUE;
@@ -950,6 +1011,62 @@ static void a_snapshot_is_a_cut_of_the_whole_tree(void)
     tc_snapshot_free(snapshot);
     tc_free(cache);
     tc_client_free(client);
+}
+
+/* Notes the path and data of what a walk has to give, and leaves out what is below `skip_below`. */
+static void go_through(tc_walk *walk, tour *self)
+{
+    const tc_visit *visit;
+    while (tc_walk_next(walk, &visit) == TC_OK && visit != NULL) {
+        size_t len = strlen(self->seen);
+        CHECK(strlen(visit->path) == visit->path_len && strlen(visit->name) == visit->name_len);
+        CHECK(visit->name + visit->name_len == visit->path + visit->path_len && visit->name[-1] == '/');
+        snprintf(self->seen + len, sizeof self->seen - len, "%zu%s%s ", visit->depth, visit->path,
+                 visit->node == NULL ? "?" : "");
+        if (self->skip_below != NULL && strcmp(visit->path, self->skip_below) == 0)
+            CHECK_OK(tc_walk_skip(walk));
+    }
+    CHECK(tc_walk_next(walk, &visit) == TC_OK && visit == NULL); /* and so it stays */
+}
+
+static void a_walk_has_what_may_not_be_read_and_outlives_its_snapshot(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c");
+    const tc_snapshot *snapshot = NULL;
+    tc_walk *still = NULL, *skipping = NULL, *guarded = NULL, *private = NULL, *begun = NULL, *none = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    CHECK_OK(tc_walk_new(snapshot, "/c/still", &still));
+    CHECK_OK(tc_walk_new(snapshot, "/c/still", &skipping));
+    CHECK_OK(tc_walk_new(snapshot, "/c/guarded", &guarded));
+    CHECK_OK(tc_walk_new(snapshot, "/c/guarded/private", &private));
+    CHECK_OK(tc_walk_new(snapshot, "/c", &begun));
+    CHECK_STATUS(TC_ERR_NO_PERMISSION, tc_walk_new(snapshot, "/c/guarded/private/x", &none));
+    CHECK_STATUS(TC_ERR_NO_NODE, tc_walk_new(snapshot, "/c/still/c", &none));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, tc_walk_new(snapshot, "/d", &none));
+    CHECK(none == NULL);
+    tc_snapshot_free(snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+
+    tour whole = {0}, part = {.skip_below = "/c/still/a"}, opaque = {0}, single = {0};
+    go_through(still, &whole);
+    CHECK(strcmp(whole.seen, "0/c/still 1/c/still/a 2/c/still/a/x 2/c/still/a/y 1/c/still/b 1/c/still/größe ") == 0);
+    go_through(skipping, &part);
+    CHECK(strcmp(part.seen, "0/c/still 1/c/still/a 1/c/still/b 1/c/still/größe ") == 0);
+    go_through(guarded, &opaque);
+    CHECK(strcmp(opaque.seen, "0/c/guarded 1/c/guarded/open 1/c/guarded/private? ") == 0);
+    go_through(private, &single);
+    CHECK(strcmp(single.seen, "0/c/guarded/private? ") == 0);
+
+    const tc_visit *visit = NULL;
+    CHECK_OK(tc_walk_next(begun, &visit));
+    CHECK(strcmp(visit->name, "c") == 0 && visit->node->stat.num_children >= 4);
+    tc_walk_free(begun); /* in the middle */
+    tc_walk_free(still);
+    tc_walk_free(skipping);
+    tc_walk_free(guarded);
+    tc_walk_free(private);
 }
 
 static void *read_and_read(void *user)
@@ -1302,6 +1419,7 @@ static const test tests[] = {
     TEST(nothing_happens_when_null_is_freed),
     TEST(a_setting_is_checked_when_it_is_set),
     TEST(a_log_function_is_not_called_within_itself),
+    TEST(a_constructor_tells_why_it_failed),
     TEST(a_configuration_says_why_the_last_call_with_it_failed),
     TEST(one_config_serves_clients_and_caches),
     TEST(a_client_refuses_bad_input),
@@ -1321,6 +1439,7 @@ static const test tests[] = {
     TEST(a_chroot_is_the_clients_root),
     TEST(what_the_session_may_not_read_is_said_so),
     TEST(a_snapshot_is_a_cut_of_the_whole_tree),
+    TEST(a_walk_has_what_may_not_be_read_and_outlives_its_snapshot),
     TEST(children_come_with_their_data),
     TEST(two_snapshots_have_a_difference),
     TEST(many_threads_may_read_at_once),

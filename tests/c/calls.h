@@ -365,6 +365,75 @@ static int32_t call_tc_queue_wake(world *w)
     return tc_queue_wake(w->queue);
 }
 
+static int32_t call_tc_client_new_or_error(world *w)
+{
+    (void)w;
+    tc_client *client = NULL;
+    const tc_error *error = NULL;
+    int32_t status = tc_client_new_or_error(nowhere, NULL, &client, &error);
+    CHECK((error == NULL) == (status == TC_OK));
+    tc_error_free(error);
+    tc_client_free(client);
+    return status;
+}
+
+static int32_t call_tc_new_or_error(world *w)
+{
+    tc_cache *cache = NULL;
+    const tc_error *error = NULL;
+    int32_t status = tc_new_or_error(w->client, "/c/still", w->config, &cache, &error);
+    CHECK(status == TC_OK ? error == NULL : error->status == status);
+    tc_error_free(error);
+    tc_free(cache);
+    return status;
+}
+
+static int32_t call_tc_queue_open_or_error(world *w)
+{
+    tc_queue *queue = NULL;
+    const tc_error *error = NULL;
+    int32_t status = tc_queue_open_or_error(w->cache, w->config, &queue, &error);
+    CHECK(status == TC_OK ? error == NULL : error->status == status);
+    tc_error_free(error);
+    tc_queue_free(queue);
+    return status;
+}
+
+static int32_t call_tc_walk_new(world *w)
+{
+    tc_walk *walk = NULL;
+    int32_t status = tc_walk_new(w->snapshot, "/c/still", &walk);
+    tc_walk_free(walk);
+    return status;
+}
+
+static int32_t call_tc_walk_next(world *w)
+{
+    tc_walk *walk = NULL;
+    const tc_visit *visit = NULL;
+    int nodes = 0;
+    CHECK_OK(tc_walk_new(w->snapshot, "/c/still", &walk));
+    int32_t status;
+    while ((status = tc_walk_next(walk, &visit)) == TC_OK && visit != NULL)
+        nodes++;
+    CHECK(nodes == 6);
+    tc_walk_free(walk);
+    return status;
+}
+
+static int32_t call_tc_walk_skip(world *w)
+{
+    tc_walk *walk = NULL;
+    const tc_visit *visit = NULL;
+    CHECK_OK(tc_walk_new(w->snapshot, "/c/still", &walk));
+    CHECK_OK(tc_walk_next(walk, &visit));
+    int32_t status = tc_walk_skip(walk);
+    CHECK(strcmp(visit->path, "/c/still") == 0); /* still lent */
+    CHECK(tc_walk_next(walk, &visit) == TC_OK && visit == NULL);
+    tc_walk_free(walk);
+    return status;
+}
+
 /* The free functions and those of items are called by the calls above. */
 #define call_tc_config_free call_tc_config_new
 #define call_tc_client_free call_tc_client_new
@@ -373,6 +442,7 @@ static int32_t call_tc_queue_wake(world *w)
 #define call_tc_stats_free call_tc_get_stats
 #define call_tc_snapshot_free call_tc_get_snapshot
 #define call_tc_children_data_free call_tc_snapshot_get_children_data
+#define call_tc_walk_free call_tc_walk_new
 #define call_tc_error_free call_tc_config_get_error
 #define call_tc_queue_free call_tc_queue_open
 #define call_tc_item_event call_tc_queue_next
@@ -400,10 +470,12 @@ static const tc_call calls[] = {
     CALL(tc_config_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_log_set, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_new, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_client_new_or_error, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_listen_fault, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_client_unlisten, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_client_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_new_or_error, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_wait_initialized, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_is_initialized, TC_OK, TC_OK, TC_ERR_NOT_READY, TC_ERR_NOT_READY),
@@ -432,7 +504,12 @@ static const tc_call calls[] = {
     CALL(tc_snapshot_get_children_data, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_diff, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_free, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_walk_new, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_walk_next, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_walk_skip, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_walk_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_queue_open, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_open_or_error, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_queue_next, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_item_event, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_item_fault, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),

@@ -5,7 +5,7 @@ zk.create("/config/b", b"22")
 run()
 shows("/config/a: not known yet")
 shows("/config/a: 1 (version 0)", "/config/c: not set", "/elsewhere: TC_ERR_OUT_OF_TREE")
-shows("a: 1 bytes", "b: 2 bytes", "3 nodes, 3 bytes, exact", "ready")
+shows("a: 1 bytes", "b: 2 bytes", "3 nodes, 3 bytes, exact", "config", "  a", "  b", "ready")
 with zk.transaction() as changes:
     changes.delete("/config/a")
     changes.create("/config/c", b"3")
@@ -21,6 +21,7 @@ shows("removed /config/a", "updated /config/b", "added /config/c")
 #include "diff.inc"
 #include "faults.inc"
 #include "list.inc"
+#include "outline.inc"
 #include "read.inc"
 #include "shutdown.inc"
 #include "snapshot.inc"
@@ -66,6 +67,7 @@ int main(int argc, char **argv)
     /* The tree so far, INITIALIZED and IN_STEP; then what the steps change as one. */
     CHECK_OK(tc_queue_open(cache, NULL, &changes));
     CHECK_OK(tc_get_snapshot(cache, &seen));
+    print_outline(seen);
     for (bool told = false; failures == 0 && !told; tc_item_free(item)) {
         CHECK_OK(tc_queue_next(changes, LONG_MS, &item));
         told = tc_item_event(item)->type == TC_EVENT_INITIALIZED;

@@ -10,9 +10,9 @@ use std::path::Path;
 use items::Header;
 
 /// The files of `src/ffi/`; what stands where in the header is said by [`nouns::NOUNS`].
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     "status", "boundary", "log", "error", "config", "fault", "client", "node", "children", "event", "state",
-    "cache", "stats", "snapshot", "item", "queue",
+    "cache", "stats", "snapshot", "walk", "item", "queue",
 ];
 
 fn generated(root: &Path) -> Header {

@@ -11,7 +11,7 @@ pub struct Noun {
 }
 
 /// Each name belongs to one, and nothing is used before it is declared.
-pub const NOUNS: [Noun; 13] = [
+pub const NOUNS: [Noun; 14] = [
     Noun {
         title: "Library",
         about: "What is one for the whole process.",
@@ -43,6 +43,7 @@ pub const NOUNS: [Noun; 13] = [
         names: &[
             "tc_cache",
             "tc_new",
+            "tc_new_or_error",
             "tc_start",
             "tc_wait_initialized",
             "tc_is_initialized",
@@ -82,6 +83,11 @@ pub const NOUNS: [Noun; 13] = [
         title: "Snapshot",
         about: "One version, held for as long as it is needed.",
         names: &["tc_snapshot", "tc_snapshot_*", "tc_get_snapshot", "tc_visit_fn", "tc_diff_fn", "TC_WALK_*"],
+    },
+    Noun {
+        title: "Walk",
+        about: "A snapshot, gone through one node at a time.",
+        names: &["tc_walk", "tc_walk_*", "tc_visit"],
     },
     Noun {
         title: "Listener",

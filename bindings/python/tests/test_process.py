@@ -262,14 +262,15 @@ def test_collecting_on_many_threads_at_once_deadlocks_nobody(root):
 
 # What hands something out, by what it is given back with.
 GIVEN_BACK = {
-    "tc_client_free": ["tc_client_new"],
-    "tc_free": ["tc_new"],
-    "tc_queue_free": ["tc_queue_open"],
+    "tc_client_free": ["tc_client_new_or_error"],
+    "tc_free": ["tc_new_or_error"],
+    "tc_queue_free": ["tc_queue_open_or_error"],
     "tc_item_free": ["tc_queue_next"],
     "tc_node_free": ["tc_get_data", "tc_snapshot_get_data"],
     "tc_children_free": ["tc_get_children", "tc_snapshot_get_children"],
     "tc_children_data_free": ["tc_get_children_data", "tc_snapshot_get_children_data"],
     "tc_snapshot_free": ["tc_get_snapshot"],
+    "tc_walk_free": ["tc_walk_new"],
     "tc_stats_free": ["tc_get_stats"],
     "tc_error_free": ["tc_config_get_error"],
 }
@@ -307,7 +308,7 @@ def test_what_the_library_hands_out_is_given_back_once(monkeypatch, root):
             for read in (cache.get_data, cache.get_children, cache.get_children_data):
                 with contextlib.suppress(treecache.TreeCacheError):
                     read(path)
-            for read in (snapshot.__getitem__, snapshot.children, snapshot.children_data):
+            for read in (snapshot.__getitem__, snapshot.children, snapshot.children_data, snapshot.walk):
                 with contextlib.suppress(treecache.TreeCacheError):
                     read(path)
         cache.stats()

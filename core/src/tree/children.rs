@@ -367,6 +367,7 @@ impl Children {
 }
 
 impl Position {
+    /// The position behind this one.
     pub fn next(self) -> Position {
         Position { index: self.index + 1, ..self }
     }

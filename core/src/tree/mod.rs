@@ -14,12 +14,12 @@ mod walk;
 use std::sync::Arc;
 
 use self::children::make_mut;
-pub use children::{Children, Entry};
+pub use children::{Children, Entry, Position};
 pub use diff::{Change, Differences};
 pub use node::Node;
 pub use node::layout;
 pub use version::Version;
-pub use walk::{Preorder, Walk};
+pub use walk::{Held, Preorder, Walk};
 
 /// The tree of one subtree of the server: the empty one, or a root and what is below it.
 #[derive(Clone, Default)]
@@ -172,17 +172,22 @@ impl Tree {
     }
 
     /// The nodes in preorder, siblings in byte order.
-    pub fn preorder(&self) -> Preorder<'_> {
+    pub fn preorder(&self) -> Preorder<&Entry> {
         Preorder::new(self.root.as_ref(), "")
     }
 
     /// The nodes from `path` down.
-    pub fn preorder_from(&self, path: &str) -> Preorder<'_> {
+    pub fn preorder_from(&self, path: &str) -> Preorder<&Entry> {
         Preorder::new(self.get(path), path)
     }
 
+    /// As [`preorder_from`](Self::preorder_from), by a walk that outlives the tree.
+    pub fn preorder_of_share(&self, path: &str) -> Preorder<Entry> {
+        Preorder::new(self.get(path).cloned(), path)
+    }
+
     /// The nodes behind `path` in preorder, also when `path` is not there any more.
-    pub fn preorder_after(&self, path: &str) -> Preorder<'_> {
+    pub fn preorder_after(&self, path: &str) -> Preorder<&Entry> {
         Preorder::after(self.root.as_ref(), path)
     }
 }

@@ -1,5 +1,8 @@
 //! Walking a tree in preorder, from anywhere, without recursion.
 
+use std::ops::Deref;
+use std::sync::Arc;
+
 use super::children::{Children, Entry, Position};
 
 /// What a visitor wants next.
@@ -13,24 +16,56 @@ pub enum Walk {
     Stop,
 }
 
+/// An entry as a walk holds it: lent by the tree, or a share of it that outlives the tree.
+pub trait Held: Sized {
+    /// The entry's children, held in the same way.
+    type Children: Deref<Target = Children>;
+
+    /// The entry's children; `None` when there are none.
+    fn children(&self) -> Option<Self::Children>;
+
+    /// The child at a position, as [`Children::at`].
+    fn child<'c>(children: &'c Self::Children, position: &mut Position) -> Option<(&'c str, Self)>;
+}
+
+impl<'t> Held for &'t Entry {
+    type Children = &'t Children;
+
+    fn children(&self) -> Option<&'t Children> {
+        self.children.as_deref()
+    }
+
+    fn child<'c>(children: &'c &'t Children, position: &mut Position) -> Option<(&'c str, &'t Entry)> {
+        children.at(position)
+    }
+}
+
+impl Held for Entry {
+    type Children = Arc<Children>;
+
+    fn children(&self) -> Option<Arc<Children>> {
+        self.children.clone()
+    }
+
+    fn child<'c>(children: &'c Arc<Children>, position: &mut Position) -> Option<(&'c str, Entry)> {
+        children.at(position).map(|(name, entry)| (name, entry.clone()))
+    }
+}
+
 /// A walk in preorder: parents before children, siblings in byte order. [`next`](Preorder::next) lends the path, so
 /// this is not an `Iterator`.
-pub struct Preorder<'t> {
+pub struct Preorder<E: Held> {
     /// The first node, until it was visited.
-    first: Option<&'t Entry>,
+    first: Option<E>,
     /// The child lists that are under way, and the length of their parents' paths.
-    stack: Vec<(&'t Children, Position, usize)>,
+    stack: Vec<(E::Children, Position, usize)>,
     path: String,
 }
 
-impl<'t> Preorder<'t> {
-    pub(super) fn new(first: Option<&'t Entry>, path: &str) -> Preorder<'t> {
-        Preorder { first, stack: Vec::new(), path: path.to_owned() }
-    }
-
+impl<'t> Preorder<&'t Entry> {
     /// Starts with what follows `path` in preorder below `root`.
-    pub(super) fn after(root: Option<&'t Entry>, path: &str) -> Preorder<'t> {
-        let mut walk = Preorder { first: None, stack: Vec::new(), path: String::new() };
+    pub(super) fn after(root: Option<&'t Entry>, path: &str) -> Preorder<&'t Entry> {
+        let mut walk = Preorder::new(None, "");
         let Some(mut entry) = root else { return walk };
         for name in path.split('/').filter(|name| !name.is_empty()) {
             let Some(children) = entry.children.as_deref() else { return walk };
@@ -39,31 +74,37 @@ impl<'t> Preorder<'t> {
             push_name(&mut walk.path, name);
             entry = child;
         }
-        walk.descend(entry);
+        walk.descend(&entry);
         walk
     }
+}
 
-    fn descend(&mut self, entry: &'t Entry) {
-        if let Some(children) = entry.children.as_deref() {
+impl<E: Held> Preorder<E> {
+    pub(super) fn new(first: Option<E>, path: &str) -> Preorder<E> {
+        Preorder { first, stack: Vec::new(), path: path.to_owned() }
+    }
+
+    fn descend(&mut self, entry: &E) {
+        if let Some(children) = entry.children() {
             self.stack.push((children, Position::default(), self.path.len()));
         }
     }
 
     /// The next node and its path.
     #[allow(clippy::should_implement_trait, reason = "the path is lent until the next call")]
-    pub fn next(&mut self) -> Option<(&str, &'t Entry)> {
+    pub fn next(&mut self) -> Option<(&str, E)> {
         if let Some(entry) = self.first.take() {
-            self.descend(entry);
+            self.descend(&entry);
             return Some((&self.path, entry));
         }
         loop {
             let (children, position, parent) = self.stack.last_mut()?;
             self.path.truncate(*parent);
-            match children.at(position) {
+            match E::child(children, position) {
                 Some((name, entry)) => {
                     *position = position.next();
                     push_name(&mut self.path, name);
-                    self.descend(entry);
+                    self.descend(&entry);
                     return Some((&self.path, entry));
                 }
                 None => _ = self.stack.pop(),

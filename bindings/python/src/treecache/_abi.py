@@ -55,6 +55,17 @@ class tc_children_data(Structure):
     ]
 
 
+class tc_visit(Structure):
+    _fields_ = [
+        ("path", c_char_p),
+        ("path_len", c_size_t),
+        ("name", c_char_p),
+        ("name_len", c_size_t),
+        ("depth", c_size_t),
+        ("node", POINTER(tc_node)),
+    ]
+
+
 class tc_event(Structure):
     _fields_ = [
         ("type", c_int32),
@@ -106,6 +117,7 @@ TC_ERR_OUT_OF_TREE = -3
 TC_ERR_STATE = -5
 TC_ERR_CLOSED = -6
 TC_ERR_TIMEOUT = -7
+TC_ERR_NO_PERMISSION = -12
 TC_ERR_CONNECTION = -13
 TC_ERR_INTERRUPTED = -18
 TC_EVENT_LAST_OF_VERSION = 1
@@ -121,9 +133,9 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_config_get_error": (c_int32, [c_void_p, c_void_p]),
     "tc_config_free": (None, [c_void_p]),
     "tc_error_free": (None, [c_void_p]),
-    "tc_client_new": (c_int32, [c_char_p, c_void_p, c_void_p]),
+    "tc_client_new_or_error": (c_int32, [c_char_p, c_void_p, c_void_p, c_void_p]),
     "tc_client_free": (None, [c_void_p]),
-    "tc_new": (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p]),
+    "tc_new_or_error": (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
     "tc_start": (c_int32, [c_void_p]),
     "tc_wait_initialized": (c_int32, [c_void_p, c_int32]),
     "tc_is_initialized": (c_bool, [c_void_p]),
@@ -148,7 +160,10 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_snapshot_get_children_data": (c_int32, [c_void_p, c_char_p, c_void_p]),
     "tc_snapshot_diff": (c_int32, [c_void_p, c_void_p, tc_diff_fn, c_void_p]),
     "tc_snapshot_free": (None, [c_void_p]),
-    "tc_queue_open": (c_int32, [c_void_p, c_void_p, c_void_p]),
+    "tc_walk_new": (c_int32, [c_void_p, c_char_p, c_void_p]),
+    "tc_walk_next": (c_int32, [c_void_p, c_void_p]),
+    "tc_walk_free": (None, [c_void_p]),
+    "tc_queue_open_or_error": (c_int32, [c_void_p, c_void_p, c_void_p, c_void_p]),
     "tc_queue_next": (c_int32, [c_void_p, c_int32, c_void_p]),
     "tc_queue_wake": (c_int32, [c_void_p]),
     "tc_queue_fd": (c_int32, [c_void_p, c_void_p]),

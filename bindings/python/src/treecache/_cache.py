@@ -6,7 +6,7 @@ from ctypes import POINTER, byref, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Callable, Literal, Optional, TypeVar, Union, overload
 
 from . import _abi, _reads
-from ._config import Config, Settings
+from ._config import Config, Settings, make
 from ._events import EventStream, either_in, event_in, fault_in
 from ._handle import Handle, Owner, interruptible, milliseconds, text
 from ._library import lib
@@ -41,10 +41,8 @@ class TreeCache(Owner):
     """
 
     def __init__(self, client: Client, path: str, config: Optional[Config] = None) -> None:
-        settings = Settings(config)
-        out = c_void_p()
-        settings.check(lib.tc_new(client._handle, text(path), settings.handle, byref(out)), client)
-        self._open = Handle(out, lib.tc_free)
+        made = make(lib.tc_new_or_error, client._handle, text(path), Settings(config).handle, of=client)
+        self._open = Handle(made, lib.tc_free)
         self._client = client
         self._path = path
         self._limits = {key: value for key, value in (config or {}).items() if key in _OF_STREAMS}

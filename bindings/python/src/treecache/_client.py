@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ctypes import byref, c_void_p
 from typing import Optional
 
 from ._cache import TreeCache
-from ._config import Config, Settings
+from ._config import Config, Settings, make
 from ._handle import Handle, Owner, interruptible, text
 from ._library import lib
 
@@ -21,10 +20,8 @@ class Client(Owner):
     """
 
     def __init__(self, hosts: str, config: Optional[Config] = None) -> None:
-        settings = Settings(config)
-        out = c_void_p()
-        settings.check(lib.tc_client_new(text(hosts), settings.handle, byref(out)))
-        self._open = Handle(out, lib.tc_client_free)
+        made = make(lib.tc_client_new_or_error, text(hosts), Settings(config).handle)
+        self._open = Handle(made, lib.tc_client_free)
         self._hosts = hosts
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from ctypes import POINTER, byref, c_void_p
-from typing import Optional, Union
+from typing import Any, Callable, NoReturn, Optional, Union
 
 from . import _abi
 from ._handle import Handle, Owner, text
@@ -17,7 +17,7 @@ Config = Mapping[str, Value]
 
 
 class Settings:
-    """A configuration for one call, which knows why that call failed."""
+    """A configuration for one call."""
 
     def __init__(self, config: Optional[Config]) -> None:
         self.handle = Handle(c_void_p(lib.tc_config_new()), lib.tc_config_free)
@@ -27,23 +27,34 @@ class Settings:
                     value_bytes = text(one)
                 except InvalidArgumentError as wrong:
                     raise InvalidArgumentError(wrong.message, key=key) from None
-                self.check(lib.tc_config_set(self.handle, text(key), value_bytes))
+                status = lib.tc_config_set(self.handle, text(key), value_bytes)
+                if status != _abi.TC_OK:
+                    why = POINTER(_abi.tc_error)()
+                    check(lib.tc_config_get_error(self.handle, byref(why)))
+                    _raise(status, why)
 
-    def check(self, status: int, of: Optional[Owner] = None) -> None:
-        """Raises what is wrong when a call with this configuration, on `of`, has failed."""
-        if status == _abi.TC_OK:
-            return
-        why = POINTER(_abi.tc_error)()
-        check(lib.tc_config_get_error(self.handle, byref(why)))
-        if not why:
-            if of is not None:
-                of._check(status)
-            raise error(status)
-        try:
-            told = why.contents
-            raise error(told.status, told.message.decode(), path=_optional(told.path), key=_optional(told.key))
-        finally:
-            lib.tc_error_free(why)
+
+def make(function: Callable[..., int], *arguments: object, of: Optional[Owner] = None) -> c_void_p:
+    """What a constructor of the library makes, of `of`. Raises what it tells when it has failed."""
+    out, why = c_void_p(), POINTER(_abi.tc_error)()
+    status = function(*arguments, byref(out), byref(why))
+    if status == _abi.TC_OK:
+        return out
+    if status == _abi.TC_ERR_STATE and of is not None:
+        lib.tc_error_free(why)
+        of._check(status)  # knows what the parent of a fork made
+    _raise(status, why)
+
+
+def _raise(status: int, why: Any) -> NoReturn:
+    """Raises the error that the library told, or that the status means, and frees the former."""
+    if not why:
+        raise error(status)
+    try:
+        told = why.contents
+        raise error(told.status, told.message.decode(), path=_optional(told.path), key=_optional(told.key))
+    finally:
+        lib.tc_error_free(why)
 
 
 def _strings(key: str, value: Value) -> Iterator[str]:

@@ -10,7 +10,7 @@ from ctypes import byref, c_int32, c_void_p
 from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Union
 
 from . import _abi
-from ._config import Config, Settings
+from ._config import Config, Settings, make
 from ._handle import Handle, Owner, milliseconds
 from ._library import lib
 from ._values import TreeEvent, fault, tree_event
@@ -70,9 +70,8 @@ class EventStream(Owner, Generic[T]):
     ) -> None:
         milliseconds(timeout)  # raises now rather than later
         settings = Settings({**limits, "queue.faults": content is not event_in})
-        out = c_void_p()
-        settings.check(lib.tc_queue_open(cache._handle, settings.handle, byref(out)), cache)
-        self._open = Handle(out, lib.tc_queue_free)
+        made = make(lib.tc_queue_open_or_error, cache._handle, settings.handle, of=cache)
+        self._open = Handle(made, lib.tc_queue_free)
         self._cache = cache
         self._content = content
         self._timeout = timeout

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ctypes import POINTER, byref, c_void_p
+from itertools import chain
 from typing import Any, Optional
 
 from . import _abi, _reads
-from ._handle import Handle
+from ._handle import Handle, text
 from ._library import lib
-from ._values import NodeData, TreeEvent, tree_event
+from ._values import NodeData, TreeEvent, node_data, tree_event
 from .errors import (
     InvalidArgumentError,
     NoNodeError,
@@ -19,6 +21,21 @@ from .errors import (
 )
 
 _NOT_IN_IT = (InvalidArgumentError, NoNodeError, NoPermissionError, NotReadyError, OutOfTreeError)
+
+
+def _nodes(walk: Handle) -> Iterator[Optional[NodeData]]:
+    """What a walk has to give; None for a node that may not be read."""
+    visit = POINTER(_abi.tc_visit)()
+    while True:
+        check(lib.tc_walk_next(walk, byref(visit)))
+        if not visit:
+            return
+        here = visit.contents
+        if here.node:
+            node = here.node.contents
+            yield node_data(here.path.decode(), node.data, node.data_len, node.stat)
+        else:
+            yield None
 
 
 class Snapshot(Mapping[str, NodeData]):
@@ -92,18 +109,13 @@ class Snapshot(Mapping[str, NodeData]):
 
         Raises at once what `snapshot[path]` raises.
         """
-        return self._walk(self[self._root if path is None else path])
-
-    def _walk(self, top: NodeData) -> Iterator[NodeData]:
-        levels: list[Iterator[Optional[NodeData]]] = [iter([top])]
-        while levels:
-            for node in levels[-1]:
-                if node is not None:
-                    yield node
-                    levels.append(iter(self.children_data(node.path).values()))
-                    break
-            else:
-                levels.pop()
+        start = self._root if path is None else path
+        pointer = c_void_p()
+        self._check(lib.tc_walk_new(self._handle, text(start), byref(pointer)), start)
+        nodes = _nodes(Handle(pointer, lib.tc_walk_free))
+        top = next(nodes)
+        self._check(_abi.TC_OK if top is not None else _abi.TC_ERR_NO_PERMISSION, start)
+        return (node for node in chain((top,), nodes) if node is not None)
 
     def diff(self, newer: Snapshot) -> list[TreeEvent]:
         """What has to happen to this snapshot to make it `newer`, in the order and the form of events.
