@@ -192,7 +192,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     let (mut stats, mut walk, mut new_walk, mut visit) = (null(), null_mut(), null_mut(), null());
     // SAFETY: what is not NULL is valid.
     let answers = unsafe {
-        sink.publish(version(&[""]), 1);
+        sink.tell(Output::Publish(version(&[""]), 1));
         assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
         assert_eq!(tc_walk_new(snapshot, path, &mut walk), TC_OK);
         [
@@ -488,7 +488,10 @@ fn a_walk_has_every_node_and_outlives_all_it_was_made_of() {
     let (client, _hand, cache, sink) = started();
     let mut tree = version(&["", "a", "a/b", "c"]).tree.clone();
     assert!(tree.put("b", None));
-    sink.publish(Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }), 6);
+    sink.tell(Output::Publish(
+        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+        6,
+    ));
     let (mut snapshot, mut walk, mut part, mut opaque, mut visit) =
         (null(), null_mut(), null_mut(), null_mut(), null());
     // SAFETY: the arguments are valid, and freed once.

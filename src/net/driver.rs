@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token};
 
 use super::connector::{Connector, Resolved};
 use super::renewal::Renewal;
-use super::socket::{self, Progress, Socket};
+use super::socket::{self, Connecting, Socket};
 use super::{CacheSink, Command, Contact};
 use crate::clock;
 use crate::engine::{Engine, Output};
@@ -226,18 +226,18 @@ impl Driver {
     fn finish_connecting(&mut self) {
         let Some(socket) = &mut self.socket else { return };
         match socket.connect() {
-            Progress::Waiting => {}
-            Progress::Reached => self.speak(),
-            Progress::Connected => {
+            Connecting::Waiting => {}
+            Connecting::Reached => self.speak(),
+            Connecting::Connected => {
                 let now = self.now();
                 self.engine.handle_connected(now);
                 self.write();
             }
-            Progress::Unreachable(error) => {
+            Connecting::Unreachable(error) => {
                 self.socket = None;
                 self.connect_next(Some(error));
             }
-            Progress::Failed(error) => self.disconnected(error),
+            Connecting::Failed(error) => self.disconnected(error),
         }
     }
 

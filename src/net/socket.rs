@@ -34,7 +34,7 @@ enum Phase {
 }
 
 /// How connecting goes on.
-pub(super) enum Progress {
+pub(super) enum Connecting {
     Waiting,
     /// The server is there: [`speak`](Socket::speak) is to say how to speak with it.
     Reached,
@@ -74,7 +74,7 @@ impl Socket {
     }
 
     /// Goes on with connecting.
-    pub(super) fn connect(&mut self) -> Progress {
+    pub(super) fn connect(&mut self) -> Connecting {
         // A socket that is writable or broken for the first time has been connected, or could not be.
         if self.phase == Phase::Connecting && (self.is_writable || self.is_readable) {
             let connected = match self.stream.take_error() {
@@ -90,21 +90,21 @@ impl Socket {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                Err(error) => return Progress::Unreachable(error),
+                Err(error) => return Connecting::Unreachable(error),
             }
         }
         match self.phase {
-            Phase::Connecting | Phase::Connected => return Progress::Waiting,
-            Phase::Reached => return Progress::Reached,
+            Phase::Connecting | Phase::Connected => return Connecting::Waiting,
+            Phase::Reached => return Connecting::Reached,
             Phase::Securing => {}
         }
         match self.secure() {
             Ok(true) => {
                 self.phase = Phase::Connected;
-                Progress::Connected
+                Connecting::Connected
             }
-            Ok(false) => Progress::Waiting,
-            Err(error) => Progress::Failed(error),
+            Ok(false) => Connecting::Waiting,
+            Err(error) => Connecting::Failed(error),
         }
     }
 

@@ -26,7 +26,7 @@ impl History {
     /// # Errors
     /// When it contradicts itself: then it is not understood, and nothing can be checked by it.
     pub fn of(logs: &[TransactionLog]) -> Result<History, String> {
-        let mut told = Told::default();
+        let mut told = Course::default();
         for epoch in epochs(logs)? {
             told = told.go_on(&epoch)?;
         }
@@ -92,7 +92,7 @@ fn epochs(logs: &[TransactionLog]) -> Result<Vec<Vec<&Logged>>, String> {
 
 /// A history as far as it has been told, and the tree that it makes.
 #[derive(Clone)]
-struct Told {
+struct Course {
     transactions: Vec<Transaction>,
     truth: Truth,
     digest: i64,
@@ -100,19 +100,19 @@ struct Told {
     epoch: (usize, Truth),
 }
 
-impl Default for Told {
-    fn default() -> Told {
+impl Default for Course {
+    fn default() -> Course {
         let truth = Truth::of_a_new_server();
         let digest = truth.subtree("/").map(|(path, node)| node_digest(path, node)).sum();
-        Told { transactions: Vec::new(), epoch: (0, truth.clone()), truth, digest }
+        Course { transactions: Vec::new(), epoch: (0, truth.clone()), truth, digest }
     }
 }
 
-impl Told {
+impl Course {
     /// Tells the next epoch, behind as much of the last one as its leader knew.
-    fn go_on(mut self, epoch: &[&Logged]) -> Result<Told, String> {
-        let fits = |told: &Told| {
-            let mut told = Told { transactions: Vec::new(), ..told.clone() };
+    fn go_on(mut self, epoch: &[&Logged]) -> Result<Course, String> {
+        let fits = |told: &Course| {
+            let mut told = Course { transactions: Vec::new(), ..told.clone() };
             // More than one where the first has no digest.
             let until =
                 epoch.iter().position(|logged| logged.digest.is_some()).map_or(epoch.len(), |at| at + 1);
@@ -326,7 +326,7 @@ mod tests {
 
     /// Sets `/` on top of what the others do, as a leader would have it written down.
     fn set(before: &[&Logged], zxid: i64) -> Logged {
-        let mut told = Told::default();
+        let mut told = Course::default();
         before.iter().for_each(|logged| told.tell(logged).expect("it fits"));
         let version = told.truth.get("/").expect("the root").stat.version + 1;
         let change = LoggedChange::SetData { path: "/".into(), data: vec![7], version };

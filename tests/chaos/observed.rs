@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use treecache::{Client, Config, Event, EventKind, Node, Snapshot, State, Status, TreeCache, Walk, Zxid};
-use treecache_checks::{Published, Told};
+use treecache_checks::{NodeEvent, Published};
 use treecache_test_support::{Ensemble, Proxy};
 
 use crate::writers::Acknowledged;
@@ -50,7 +50,7 @@ pub struct Watched {
 /// What a listener was told.
 pub enum Note {
     Node {
-        told: Told,
+        told: NodeEvent,
         path: String,
         node: Arc<Node>,
         old: Option<Arc<Node>>,
@@ -202,9 +202,9 @@ impl Watched {
         let (to, of) = (tape.clone(), Arc::downgrade(&cache));
         let listener = move |event: &Event<'_>| {
             let told = match event.kind {
-                EventKind::NodeAdded => Told::Added,
-                EventKind::NodeUpdated => Told::Updated,
-                EventKind::NodeRemoved => Told::Removed,
+                EventKind::NodeAdded => NodeEvent::Added,
+                EventKind::NodeUpdated => NodeEvent::Updated,
+                EventKind::NodeRemoved => NodeEvent::Removed,
                 kind => return lock(&to).push(Note::Connection(kind)),
             };
             let (path, node) = event.path.zip(event.node).expect("a node event has a node");

@@ -24,7 +24,7 @@ pub fn load<T: Transport>() -> String {
     const ENOUGH: usize = 9;
     let server = Server::start();
     tree::fill(&mut Writer::connect(server.addr(), Duration::from_secs(60)).expect("a session"));
-    let transport = T::connect(&server.hosts(), SESSION_TIMEOUT, Told::default());
+    let transport = T::connect(&server.hosts(), SESSION_TIMEOUT, Heard::default());
     let bare = || {
         let loaded = bare::load(server.addr(), tree::ROOT).expect("a load");
         assert_eq!((loaded.nodes, loaded.bytes), (tree::NODES, tree::NODES * tree::DATA_LEN));
@@ -46,7 +46,7 @@ pub fn load<T: Transport>() -> String {
 
 pub fn stopped<T: Transport>() -> String {
     let server = Server::start();
-    let told = Told::default();
+    let told = Heard::default();
     let transport = Arc::new(T::connect(&server.hosts(), SESSION_TIMEOUT, told.clone()));
     transport.request().expect("an answer");
     server.pause();
@@ -82,7 +82,7 @@ pub fn stopped<T: Transport>() -> String {
 
 pub fn killed<T: Transport>(down_for: Duration) -> String {
     let mut server = Server::start();
-    let told = Told::default();
+    let told = Heard::default();
     let transport = Arc::new(T::connect(&server.hosts(), SESSION_TIMEOUT, told.clone()));
     transport.request().expect("an answer");
     told.forget();
@@ -103,9 +103,9 @@ pub fn watched<T: Transport>() -> String {
     let proxy = Proxy::start(server.addr());
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
     writer.create(tree::ROOT, None, 0).expect("a root");
-    let told = Told::default();
+    let told = Heard::default();
     let transport = Arc::new(T::connect(&proxy.hosts(), SESSION_TIMEOUT, told.clone()));
-    let notified = Told::default();
+    let notified = Heard::default();
     transport.watch(tree::ROOT, notified.clone());
     let mut change = |name: &str| {
         let before = notified.count();
@@ -171,9 +171,9 @@ fn processor_time() -> Duration {
 
 /// What a client has told, and when.
 #[derive(Clone, Default)]
-pub struct Told(Arc<Mutex<Vec<(Instant, String)>>>);
+pub struct Heard(Arc<Mutex<Vec<(Instant, String)>>>);
 
-impl Told {
+impl Heard {
     pub fn push(&self, what: String) {
         self.lock().push((Instant::now(), what));
     }

@@ -8,20 +8,20 @@ use tokio::runtime::Runtime;
 use zookeeper::ZooKeeper;
 use zookeeper_client::{AddWatchMode, Client, EventType, MultiReadResult};
 
-use crate::experiments::Told;
+use crate::experiments::Heard;
 
 /// A client with one session. Errors are what its own say.
 pub trait Transport: Send + Sync + 'static {
     const HOW_IT_LOADS: &str;
 
     /// Waits for the session. `states` is told the states of the session that the client reports.
-    fn connect(hosts: &str, session_timeout: Duration, states: Told) -> Self;
+    fn connect(hosts: &str, session_timeout: Duration, states: Heard) -> Self;
     /// Reads the tree as fast as the client can; returns how many nodes it has.
     fn load(&self, root: &str) -> usize;
     /// Asks whether `/` exists, and waits for the answer.
     fn request(&self) -> Result<(), String>;
     /// Sets a persistent recursive watch. `changes` is told what it notifies of.
-    fn watch(&self, path: &str, changes: Told);
+    fn watch(&self, path: &str, changes: Heard);
 }
 
 /// `zookeeper`: blocking, with a thread for I/O and one for watches.
@@ -30,7 +30,7 @@ pub struct Blocking(ZooKeeper);
 impl Transport for Blocking {
     const HOW_IT_LOADS: &str = "64 threads, a request each";
 
-    fn connect(hosts: &str, session_timeout: Duration, states: Told) -> Blocking {
+    fn connect(hosts: &str, session_timeout: Duration, states: Heard) -> Blocking {
         let client = ZooKeeper::connect(hosts, session_timeout, |_| {}).expect("a client");
         client.add_listener(move |state| states.push(format!("{state:?}")));
         client.exists("/", false).expect("a session");
@@ -63,7 +63,7 @@ impl Transport for Blocking {
         self.0.exists("/", false).map(drop).map_err(|error| format!("{error:?}"))
     }
 
-    fn watch(&self, path: &str, changes: Told) {
+    fn watch(&self, path: &str, changes: Heard) {
         let mode = zookeeper::AddWatchMode::PersistentRecursive;
         let watcher = move |event: zookeeper::WatchedEvent| changes.push(format!("{event:?}"));
         self.0.add_watch(path, mode, watcher).expect("a watch");
@@ -122,7 +122,7 @@ pub struct Asynchronous {
 impl Transport for Asynchronous {
     const HOW_IT_LOADS: &str = "multiReads of 256, 4 in flight";
 
-    fn connect(hosts: &str, session_timeout: Duration, states: Told) -> Asynchronous {
+    fn connect(hosts: &str, session_timeout: Duration, states: Heard) -> Asynchronous {
         let runtime = Runtime::new().expect("a runtime");
         let connector = Client::connector().with_session_timeout(session_timeout);
         let client = runtime.block_on(connector.connect(hosts)).expect("a session");
@@ -184,7 +184,7 @@ impl Transport for Asynchronous {
         stat.map(drop).map_err(|error| error.to_string())
     }
 
-    fn watch(&self, path: &str, changes: Told) {
+    fn watch(&self, path: &str, changes: Heard) {
         let watching = self.client.watch(path, AddWatchMode::PersistentRecursive);
         let mut watcher = self.runtime.block_on(watching).expect("a watch");
         self.runtime.spawn(async move {

@@ -15,6 +15,6 @@ mod truth;
 mod violation;
 
 pub use observer::{Excused, Observer, Published, difference};
-pub use replay::{Replay, Told};
+pub use replay::{NodeEvent, Replay};
 pub use truth::{Access, Change, Happened, Kind, Transaction, Truth, TruthNode};
 pub use violation::{Check, Violation};

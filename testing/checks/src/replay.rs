@@ -10,7 +10,7 @@ use crate::{Check, Published, Violation};
 
 /// What an event tells of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum NodeEvent {
     Added,
     Updated,
     Removed,
@@ -42,7 +42,7 @@ impl Replay {
     /// One event. `node`: the new one, or for a removal the last known; `old`: of an update.
     pub fn told(
         &mut self,
-        told: Told,
+        told: NodeEvent,
         path: &str,
         node: &Arc<Node>,
         old: Option<&Arc<Node>>,
@@ -50,18 +50,18 @@ impl Replay {
         let known = self.nodes.get(path);
         let is_known_as = |node: &Arc<Node>| known.is_some_and(|known| is_same(known, node));
         match told {
-            Told::Added => {
+            NodeEvent::Added => {
                 Check::Complete.that(known.is_none(), || format!("{path} was added, but it is there"))?;
                 let is_below = path == &*self.root || self.nodes.contains_key(parent(path));
                 Check::Ordered.that(is_below, || format!("{path} was added before its parent"))?;
                 self.has_added = true;
             }
-            Told::Updated => {
+            NodeEvent::Updated => {
                 let matches = old.is_some_and(is_known_as);
                 Check::Complete.that(matches, || format!("{path} was updated from what it was not"))?;
                 self.has_added = true;
             }
-            Told::Removed => {
+            NodeEvent::Removed => {
                 Check::Complete
                     .that(is_known_as(node), || format!("{path} was removed, but is not there so"))?;
                 let below = format!("{}/", if path == "/" { "" } else { path });

@@ -16,10 +16,10 @@ const LONGEST_REQUEST: usize = 1_048_575;
 /// The caches of a scene, and what they have told.
 #[derive(Default)]
 pub struct Caches {
-    told: BTreeMap<CacheId, Told>,
+    told: BTreeMap<CacheId, Cache>,
 }
 
-struct Told {
+struct Cache {
     options: Options,
     version: Arc<Version>,
     state: State,
@@ -33,7 +33,7 @@ struct Told {
 
 impl Caches {
     pub fn open(&mut self, id: CacheId, options: Options) {
-        let told = Told {
+        let told = Cache {
             options,
             version: Arc::default(),
             state: State::Latent,
@@ -99,7 +99,7 @@ impl Caches {
     }
 }
 
-impl Told {
+impl Cache {
     fn publish(&mut self, version: Arc<Version>) {
         assert!(self.state != State::Closed, "a version behind the end");
         assert!(version.zxid.0 > 0, "a version at {:?}", version.zxid);

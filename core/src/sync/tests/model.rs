@@ -295,11 +295,11 @@ pub(super) struct World {
     seen: Zxid,
     /// When the last word was delivered.
     pub heard: Instant,
-    told: Told,
+    told: Announced,
 }
 
 /// What may be told next of the connection.
-struct Told {
+struct Announced {
     connection: EventKind,
     initialized: bool,
     in_step: bool,
@@ -364,7 +364,11 @@ impl World {
             last_zxid: Zxid(0),
             seen: Zxid(0),
             heard: now,
-            told: Told { connection: EventKind::ConnectionReconnected, initialized: false, in_step: false },
+            told: Announced {
+                connection: EventKind::ConnectionReconnected,
+                initialized: false,
+                in_step: false,
+            },
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use treecache_checks::{Check, Excused, Observer, Replay, Told, Truth, Violation, difference};
+use treecache_checks::{Check, Excused, NodeEvent, Observer, Replay, Truth, Violation, difference};
 use treecache_core::sync::{CacheId, Output, Progress, Ticket};
 use treecache_core::tree::{Change, Differences, Version};
 use treecache_core::{EventKind, State, Status};
@@ -261,11 +261,11 @@ impl Watched {
                 path.push_str(relative);
             }
             match change {
-                Change::Added { node } => self.replay.told(Told::Added, &path, &node, None)?,
+                Change::Added { node } => self.replay.told(NodeEvent::Added, &path, &node, None)?,
                 Change::Updated { node, old } => {
-                    self.replay.told(Told::Updated, &path, &node, Some(&old))?;
+                    self.replay.told(NodeEvent::Updated, &path, &node, Some(&old))?;
                 }
-                Change::Removed { node } => self.replay.told(Told::Removed, &path, &node, None)?,
+                Change::Removed { node } => self.replay.told(NodeEvent::Removed, &path, &node, None)?,
             }
         }
         self.replay.end_version();
