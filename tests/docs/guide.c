@@ -16,6 +16,7 @@ shows("removed /config/a", "updated /config/b", "added /config/c")
 #include "opened.h"
 #include <pthread.h>
 #include <stdbool.h>
+#include <string.h>
 
 #include "connect.inc"
 #include "diff.inc"
