@@ -110,6 +110,12 @@ defects! {
     OtherHistoryCounted = "counted on top of another history",
     /// A candidate outlives a version that is no cut, and that may have shown what is newer.
     OlderCutShown = "older cut shown",
+    /// A cut that is too old to be shown answers calls of `sync`.
+    OlderCutAnswers = "older cut answers",
+    /// What was published of a load or verification that is not over is not compared with what is found.
+    ShownForgotten = "what was shown forgotten",
+    /// The audit goes by how often it reads, however little that is.
+    AuditPacedBySteps = "audit paced by steps",
     /// That notifications explain a Stat is enough, however many children are known.
     ChildrenNotCounted = "children not counted",
     /// Whatever shows that the history is another one is taken for a change like others.

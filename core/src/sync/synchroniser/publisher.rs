@@ -203,7 +203,7 @@ impl Publisher {
             self.progress.current_at = self.progress.current_at.max(Some(cut.at));
             self.publish(found, true, tree, standing, now);
         }
-        is_of_use
+        is_of_use || planted::is(Defect::OlderCutAnswers)
     }
 
     /// Publishes the tree as it is, which is no cut, where one has been waited for long enough.

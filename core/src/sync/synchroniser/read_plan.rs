@@ -480,6 +480,7 @@ impl Audit {
     fn schedule(&mut self, read: usize, tree: &Tree, rng: &mut Rng, now: Instant) {
         if !self.interval.is_zero() {
             let nodes = tree.len().max(1);
+            let read = if planted::is(Defect::AuditPacedBySteps) { AUDIT_STEP } else { read };
             let share = read.clamp(1, nodes) as f64 / nodes as f64;
             let delay = self.interval.mul_f64(share).max(SHORTEST_AUDIT_DELAY);
             // Partly at random, so that clients that began together do not stay together.

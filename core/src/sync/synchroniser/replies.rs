@@ -46,7 +46,8 @@ impl Synchroniser {
         }
         let old = known.flatten();
         // As it was published, where a notification or the replacement of an ancestor took it out of the tree.
-        let seen = old.as_ref().or_else(|| self.publisher.node(relative)).map(|node| *node.stat());
+        let shown = || self.publisher.node(relative).filter(|_| !planted::is(Defect::ShownForgotten));
+        let seen = old.as_ref().or_else(shown).map(|node| *node.stat());
         if let Some(seen) = seen {
             self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
         }
