@@ -417,7 +417,8 @@ fn assert_that_the_next_connection_works(
     let hostile = Hostile::start(over);
     let settings = [("auth", "digest:a:b"), ("connect.timeout.ms", "30000")];
     let victim = Victim::start(&hostile.addr, &settings);
-    initialized(&victim.cache);
+    // A wait would end with the fault of the connection before.
+    eventually("the first load", || victim.cache.is_initialized());
     assert_eq!(hostile.connections(), number, "{:#?}", victim.faults.told());
     victim.close();
 }

@@ -110,6 +110,8 @@ defects! {
     OtherHistoryCounted = "counted on top of another history",
     /// A candidate outlives a version that is no cut, and that may have shown what is newer.
     OlderCutShown = "older cut shown",
+    /// A candidate is published however large it has become.
+    CandidateUnlimited = "candidate beyond the limits",
     /// A cut that is too old to be shown answers calls of `sync`.
     OlderCutAnswers = "older cut answers",
     /// What was published of a load or verification that is not over is not compared with what is found.

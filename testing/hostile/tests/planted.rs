@@ -9,10 +9,11 @@ use treecache_core::planted::{Defect, plant};
 
 #[test]
 fn every_planted_defect_is_found() {
-    let defects: [(Defect, &Target, &str); 5] = [
+    let defects: [(Defect, &Target, &str); 6] = [
         (Defect::ReserveWhatIsClaimed, &WIRE, "bytes of memory"),
         (Defect::TakeRepliesOutOfTurn, &SESSION, "left == right"),
         (Defect::RetryForEver, &SYNCHRONISER, "for ever"),
+        (Defect::CandidateUnlimited, &SYNCHRONISER, " bytes"),
         (Defect::OlderCutAnswers, &SYNCHRONISER, "no cut"),
         (Defect::NoBackoff, &ENGINE, "for ever"),
     ];

@@ -198,6 +198,10 @@ impl Ensemble {
     }
 
     /// A session that has not ended.
+    pub fn has_session(&self, session: i64) -> bool {
+        self.sessions.get(&session).is_some_and(|known| known.ended.is_none())
+    }
+
     pub fn session(&mut self, session: i64) -> Option<&mut ServerSession> {
         self.sessions.get_mut(&session).filter(|known| known.ended.is_none())
     }

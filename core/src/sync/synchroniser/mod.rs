@@ -439,6 +439,15 @@ impl Synchroniser {
             found = self.candidates.take_complete();
             self.candidates.add(here, &self.tree, &self.unread);
         }
+        if let Some((_, tree)) = &found
+            && !planted::is(Defect::CandidateUnlimited)
+        {
+            // A candidate may have been filled with what found no place in the tree, which has moved on.
+            self.check_limits(tree.len(), tree.bytes());
+            if self.stopped {
+                return;
+            }
+        }
         if let Some((cut, tree)) = found
             && self.publisher.publish_cut(cut, tree, &self.tree, self.standing(), now)
         {
@@ -487,11 +496,12 @@ impl Synchroniser {
         self.hides_zookeeper && (relative == "zookeeper" || relative.starts_with("zookeeper/"))
     }
 
-    fn check_limits(&mut self, nodes: usize) {
+    /// Ends the cache where there are so many nodes, or bytes of data, that a limit is exceeded.
+    fn check_limits(&mut self, nodes: usize, bytes: usize) {
         let exceeded = |limit: usize, value: usize| limit > 0 && value > limit;
         let message = if exceeded(self.options.limit_nodes, nodes) {
             format!("{} has more than limit.nodes={} nodes", self.root, self.options.limit_nodes)
-        } else if exceeded(self.options.limit_bytes, self.tree.bytes()) {
+        } else if exceeded(self.options.limit_bytes, bytes) {
             format!("{} has more than limit.bytes={} bytes of data", self.root, self.options.limit_bytes)
         } else {
             return;

@@ -29,7 +29,7 @@ impl Synchroniser {
             NotificationKind::Other(_) => {}
         }
         // A server that notifies and never answers fills no tree, but memory.
-        self.check_limits(self.unread.suspects());
+        self.check_limits(self.unread.suspects(), self.tree.bytes());
         self.publisher.note_edits(now);
         self.tell_state();
     }

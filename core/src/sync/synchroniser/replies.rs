@@ -201,7 +201,7 @@ impl Synchroniser {
                 });
             }
         }
-        self.check_limits(self.tree.len());
+        self.check_limits(self.tree.len(), self.tree.bytes());
     }
 
     /// Whether fewer children, or more, are known than the Stat counts, whatever explains the Stat: the node that was
@@ -238,7 +238,7 @@ impl Synchroniser {
             .collect();
         names.sort_unstable();
         names.dedup();
-        self.check_limits(names.len());
+        self.check_limits(names.len(), self.tree.bytes());
         if self.stopped {
             return;
         }

@@ -68,7 +68,15 @@ impl World {
     }
 
     pub(super) fn is_blind(&self) -> bool {
-        self.now < self.blind_until
+        self.now < self.blind_until || self.is_dropped()
+    }
+
+    /// The server drops whatever is asked on the connection, without a word: until the client takes it for silent, it
+    /// cannot know.
+    fn is_dropped(&self) -> bool {
+        let connection = self.current.map(|id| &self.connections[id]);
+        connection
+            .is_some_and(|connection| connection.forgot && !self.ensemble.has_session(connection.session))
     }
 
     /// Whether this reply shows what no notification told of: a node's data, changed since the watch was lost. Where

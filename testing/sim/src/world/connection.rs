@@ -50,6 +50,8 @@ pub struct Connection {
     pub awaited: Option<(usize, Awaited)>,
     /// When the last barrier came, and when its transaction is due here.
     pub barrier: (u64, u64),
+    /// Since when nodes are created for the client, and what it asks for stands behind that.
+    pub creates_since: Option<u64>,
     /// 0 before the connect request was answered.
     pub session: i64,
     pub asked_for_session: bool,
@@ -92,6 +94,7 @@ impl Connection {
             inbox: Vec::new(),
             awaited: None,
             barrier: (0, 0),
+            creates_since: None,
             session: 0,
             asked_for_session: false,
             authenticated: false,

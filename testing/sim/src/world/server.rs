@@ -213,7 +213,10 @@ impl World {
                 self.answer_awaited(id, awaited);
                 continue;
             }
-            let Some(frame) = protocol::next_frame(&mut connection.inbox) else { return Ok(()) };
+            let Some(frame) = protocol::next_frame(&mut connection.inbox) else {
+                connection.creates_since = None;
+                return Ok(());
+            };
             if connection.session == 0 {
                 Check::Sound
                     .that(!connection.asked_for_session, || "a request before the session".to_owned())?;
@@ -379,11 +382,13 @@ impl World {
                 let place = self.ensemble.commit(Vec::new(), 0, self.now);
                 self.committed(place);
                 let due = self.servers[server].due.back().copied().unwrap_or(self.now);
-                self.connections[id].barrier = (self.now, due);
+                let asked = self.connections[id].creates_since.unwrap_or(self.now);
+                self.connections[id].barrier = (asked, due);
                 self.connections[id].awaited = Some((place, Awaited::Checked { xid, errors }));
                 Ok(())
             }
             Operation::Create { path } => {
+                self.connections[id].creates_since.get_or_insert(self.now);
                 let create = Change::Create {
                     path: path.as_str().into(),
                     data: [].into(),
