@@ -10,8 +10,8 @@ use crate::error::{Fault, Status};
 use crate::session::{Action, Event, Leg, SaslFailure, Session, SessionError, Settings, TransportError};
 use crate::sync::{Breach, CacheId, Group, Input, Purpose, SyncMode};
 
-/// How many bytes may wait to be sent before nothing more is asked for. What may be in flight is less, with paths of
-/// the usual limit; more piles up only where a server answers what it has not read.
+/// If this many bytes wait to be sent, the engine asks for nothing more. With paths of the usual limit, all that may be
+/// in flight is less; more piles up only if a server answers what it has not read.
 const MOST_UNSENT: usize = 16 << 20;
 
 /// What an engine has to tell.
@@ -20,14 +20,14 @@ pub enum Output {
     Cache(CacheId, crate::sync::Output),
     /// Of the whole client; its caches tell of it too.
     Fault(Fault),
-    /// Before its caches tell of it.
+    /// There is a connection. Comes before the caches tell of it.
     Connected {
         /// `host:port`, as it was named.
         server: String,
         /// ZooKeeper's id of the session, be it a new one or the one that there was before.
         session_id: i64,
     },
-    /// There is no connection any more; also told before [`Closed`](Self::Closed). Before its caches tell of it.
+    /// There is no connection any more. Comes before the caches tell of it, and also before [`Closed`](Self::Closed).
     Disconnected,
     /// The session has ended, after [`Engine::shut_down`].
     Closed,
@@ -41,7 +41,7 @@ pub struct Engine {
     group: Group,
     /// When the server's last word had been taken in.
     heard: Instant,
-    /// What comes is a word of the server's: it cannot have waited in a pause, and belongs to a connection that is there.
+    /// What comes counts as heard: there is a connection, and what it brings cannot have waited in a pause.
     is_news: bool,
     outputs: VecDeque<Output>,
 }
@@ -60,8 +60,8 @@ impl Engine {
         }
     }
 
-    /// What is wanted of a cache. What one told before it was closed, and [`poll_output`](Self::poll_output) has not
-    /// handed out yet, still comes.
+    /// What is wanted of a cache. If a cache is closed, what it told before still comes from
+    /// [`poll_output`](Self::poll_output).
     pub fn handle_input(&mut self, id: CacheId, input: Input, now: Instant) {
         self.group.handle_input(id, input, now);
         self.pump(now);
@@ -85,13 +85,13 @@ impl Engine {
         self.pump(now);
     }
 
-    /// The transport is gone, or could not be had. Not to be told of one that [`Action::Disconnect`] ended.
+    /// The transport is gone, or could not be made. Not to be called for a transport that [`Action::Disconnect`] ended.
     pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
         self.session.handle_disconnected(reason, now);
         self.pump(now);
     }
 
-    /// Something about the transport that it comes over by itself.
+    /// The transport has a fault from which it recovers by itself.
     pub fn handle_transport_fault(&mut self, error: &TransportError) {
         self.tell_fault(Fault::new(error.status(), error.to_string()));
     }
@@ -101,25 +101,26 @@ impl Engine {
         let was_proven = self.session.is_proven();
         self.session.handle_bytes(bytes, now);
         self.pump(now);
-        // Who may be anybody is no server.
+        // A server that has not proven itself may be anybody: its words do not count.
         if self.is_news && (was_proven || self.session.is_proven()) {
             self.heard = now;
         }
     }
 
-    /// For how long the caller must not have run to tell a pause.
+    /// The shortest time without running that the caller must report, with [`handle_pause`](Self::handle_pause).
     pub fn shortest_pause(&self) -> Duration {
         self.session.shortest_pause()
     }
 
-    /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
-    /// that came meanwhile: that may have waited, so that until the server has answered a ping no cache is in step.
+    /// The caller did not run for a while: its process was stopped, or the machine slept. To be called before the
+    /// caller hands over what came meanwhile, for that may have waited. No cache is in step until the server has
+    /// answered a ping.
     pub fn handle_pause(&mut self, now: Instant) {
         self.session.handle_pause(now);
         self.pump(now);
     }
 
-    /// When the server's last word had been taken in that was none from before a pause.
+    /// When the server's last word was taken in. Words that may have waited in a pause do not count.
     pub fn heard(&self) -> Instant {
         self.heard
     }
@@ -214,7 +215,7 @@ impl Engine {
         log::warn!("{}", fault.message);
         let is_failure = match fault.status {
             Status::Auth => true,
-            // As long as there may be another server that can do what a cache needs, it is waited for.
+            // If another server may still have what a cache needs, the cache waits for that server.
             Status::Unsupported => self.group.refusals() >= self.servers,
             _ => false,
         };

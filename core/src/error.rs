@@ -1,7 +1,7 @@
 //! Status codes, errors and faults: what the API answers, and what it tells listeners.
 //!
-//! Each layer has an error enum of its own. What a call answers becomes a [`Status`] in [`Error::status`]; what goes wrong in
-//! the background, where a [`Fault`] is made of it.
+//! Each layer has an error enum of its own. [`Error::status`] says which [`Status`] an error of a call becomes. What
+//! goes wrong in the background gets its [`Status`] where a [`Fault`] is made of it.
 
 use crate::escape::Escaped;
 use crate::path::{InvalidPath, NodePath};
@@ -96,12 +96,13 @@ pub enum Error {
     /// What is wrong with a configuration, and which key it is about.
     #[error("{message}")]
     Setting {
-        /// The key at fault, known or not: the one that was set, or the one that others need and that is missing.
+        /// The key at fault, whether there is such a key or not: the key that was set, or a missing key that others
+        /// need.
         key: String,
         /// For people. It names the value, unless that may be a secret.
         message: String,
     },
-    /// The path is none by ZooKeeper's rules.
+    /// ZooKeeper's rules do not allow this path.
     #[error(transparent)]
     InvalidPath(#[from] InvalidPath),
     /// The tree is complete, and has no node at this path.
@@ -110,9 +111,9 @@ pub enum Error {
     /// The path is valid, but neither the root of the cache nor below it.
     #[error("{} is outside of the tree {}", Escaped(path), Escaped(root))]
     OutOfTree {
-        /// The one that was asked for.
+        /// The path that was asked for.
         path: String,
-        /// That of the cache.
+        /// The root of the cache.
         root: String,
     },
     /// There is no node at this path so far. It may still be found by the first load.
@@ -131,10 +132,10 @@ pub enum Error {
     /// The queue was woken, so that whoever waits at it looks after something else.
     #[error("woken")]
     Interrupted,
-    /// A call waits in a callback for what only comes behind that, or changes the log in the log's sink.
+    /// A call in a callback waits for what comes only after the callback, or a call in the log's sink changes the log.
     #[error("waiting in a callback would wait for itself")]
     WouldDeadlock,
-    /// The path of the node that the session may not read: the one that was asked for, or one above it.
+    /// The session may not read the node at this path: the node that was asked for, or a node above it.
     #[error("the session may not read {}", Escaped(.0))]
     NoPermission(String),
     /// The system had no thread or no descriptor left for what was to be made. The text says for what, and what the system
@@ -211,7 +212,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// One that is about no node and comes from no error code of the server's.
+    /// A fault that is about no node and has no error code of a server.
     pub fn new(status: Status, message: impl Into<String>) -> Fault {
         Fault { status, server_error: 0, path: None, message: message.into() }
     }

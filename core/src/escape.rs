@@ -2,16 +2,17 @@
 //! from a server.
 //!
 //! Messages end up in logs and terminals. There, a line break forges a line, an escape sequence acts, and a character
-//! that turns the direction of writing makes a name look like another; ZooKeeper itself takes all but the first two.
-//! And who chooses text chooses how long it is.
+//! that turns the direction of writing makes a name look like another. ZooKeeper itself takes all of these but the
+//! first two. Such a text can also be of any length.
 
 use std::fmt::{self, Write};
 
-/// So many characters are shown; nothing that people gave a name to is longer.
+/// At most this many characters are shown. No name that people gave is longer.
 const LONGEST: usize = 500;
 
-/// Shows text with such characters as `\u{202e}`, and its beginning only where it is long. [`Debug`](fmt::Debug) puts it
-/// in quotes. Backslashes stay as they are, so that it does no harm to what is escaped already.
+/// Shows text with such characters escaped, as in `\u{202e}`. If the text is long, only its beginning is shown.
+/// [`Debug`](fmt::Debug) puts it in quotes. Backslashes stay as they are, so text that is escaped already is not
+/// escaped twice.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Escaped<'a>(pub &'a str);
 

@@ -1,9 +1,9 @@
 //! Validated ZooKeeper paths.
 //!
-//! A [`NodePath`] is absolute, has no empty, `.` or `..` component and no character that ZooKeeper refuses, so
-//! whoever holds one need not check again. It knows nothing of servers: where a client has a chroot, paths are
-//! relative to it. `wire::Request` puts the chroot in front of them, and `sync::group` strips it from what a server
-//! names in a notification; the few paths that are a server's own say so where they stand.
+//! A [`NodePath`] is absolute, has no empty, `.` or `..` component and no character that ZooKeeper refuses, so whoever
+//! holds one need not check again. If a client has a chroot, its paths are relative to that: `wire::Request` puts the
+//! chroot in front of them, and `sync::group` strips it from what a server names in a notification. The few paths that
+//! begin at the server's root say so.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -29,7 +29,7 @@ pub struct InvalidPath {
 pub struct NodePath(Arc<str>);
 
 impl NodePath {
-    /// `/`: of the chroot where a client has one, else of the server.
+    /// `/`: the chroot if the client has one, else the server's root.
     pub fn root() -> NodePath {
         NodePath(Arc::from("/"))
     }
@@ -40,7 +40,7 @@ impl NodePath {
         Ok(NodePath(Arc::from(path)))
     }
 
-    /// A path that a server named: it is well formed, if not one that a client could create today.
+    /// A path that a server named. It must be well formed, but a client need not be able to create it today.
     pub fn of_server(path: &str) -> Option<NodePath> {
         let names = path.strip_prefix('/')?;
         (names.is_empty() || names.split('/').all(is_name)).then(|| NodePath(Arc::from(path)))
@@ -131,8 +131,8 @@ impl fmt::Debug for NodePath {
     }
 }
 
-/// Whether a server can have a node of this name: what a reply or notification claims is checked with it before
-/// it becomes part of a path.
+/// Whether a server can have a node of this name. A name from a reply or notification is checked with this before it
+/// becomes part of a path.
 pub fn is_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.bytes().any(|b| b == b'/' || b == 0)
 }

@@ -72,13 +72,13 @@ macro_rules! defects {
 defects! {
     /// After a lost connection the watch is not asked for again.
     WatchNotSetAgain = "watch not set again",
-    /// A cache that is closed takes the watch with it that others with its root still need.
+    /// A cache that is closed removes its watch, though others with the same root still need it.
     SharedWatchRemoved = "shared watch removed",
-    /// After a lost connection the tree is taken for what it was.
+    /// After a lost connection the tree is trusted as it was, without a verification.
     VerificationSkipped = "verification skipped",
-    /// A server that is behind what was seen is good enough.
+    /// A server that is behind what was seen is accepted.
     LaggardAccepted = "stale reply accepted",
-    /// A child came or went, and its parent is not read again.
+    /// If a child came or went, its parent is not read again.
     ParentForgotten = "parent's Stat forgotten",
     /// What is written all the time is not read together.
     HotPathsLeftOut = "hot paths left out",
@@ -86,29 +86,29 @@ defects! {
     CandidateUnchecked = "candidate not checked",
     /// Notifications are thought to explain every child list.
     ChildListTrusted = "child list trusted",
-    /// A node that is created where one is known, as its deletion was hidden, does not replace it.
+    /// If a node is created where another is known, whose deletion was hidden, the old one is kept.
     OldNodeKept = "old node kept",
     /// What was notified and not read yet is taken for known.
     UnreadTakenForKnown = "unread taken for known",
-    /// In step amid the notifications of one transaction.
+    /// The cache is in step amid the notifications of one transaction.
     PartTakenForWhole = "part taken for whole",
     /// A server that is too busy to answer is taken to say that there is no node.
     RefusalTakenForAbsence = "refusal taken for absence",
     /// A zxid that a new leader names without a transaction is taken for one.
     EpochTakenForTransaction = "epoch taken for a transaction",
-    /// That nothing happened in between is believed of another session, too.
+    /// An unchanged zxid is believed to show that nothing happened in between, even in another session.
     ShortcutBehindExpiry = "shortcut behind an expired session",
-    /// That nothing happened in between is believed without looking at a single node.
+    /// An unchanged zxid is believed to show that nothing happened in between, without reading the anchors.
     AnchorsLeftOut = "anchors left out",
-    /// A node is the same one where its czxid is, and its data where its mzxid is.
+    /// Equal czxids are taken to mean the same node, and equal mzxids the same data.
     IdentityByZxid = "identity by zxid alone",
-    /// A child list is thought to be the one that is known where its pzxid is.
+    /// Equal pzxids are taken to mean the same child list.
     ListDatedByPzxid = "child list dated by its pzxid",
-    /// A known child that is missing puts its parent's Stat in doubt, and not its list.
+    /// If a known child is missing, its parent's Stat is read again, but not its parent's child list.
     LostChildIgnored = "lost child ignored",
-    /// What is notified is counted on top of what was read on an earlier connection.
+    /// Notifications are counted on top of what was read on an earlier connection.
     OtherHistoryCounted = "counted on top of another history",
-    /// A candidate outlives a version that is no cut, and that may have shown what is newer.
+    /// If a version that is no cut is published, candidates are kept that may be older than what it shows.
     OlderCutShown = "older cut shown",
     /// A candidate is published however large it has become.
     CandidateUnlimited = "candidate beyond the limits",
@@ -116,9 +116,9 @@ defects! {
     OlderCutAnswers = "older cut answers",
     /// What was published of a load or verification that is not over is not compared with what is found.
     ShownForgotten = "what was shown forgotten",
-    /// The audit goes by how often it reads, however little that is.
+    /// Each step of the audit counts as a full one, however few nodes it has read.
     AuditPacedBySteps = "audit paced by steps",
-    /// That notifications explain a Stat is enough, however many children are known.
+    /// If notifications explain a Stat, nothing compares it with the number of known children.
     ChildrenNotCounted = "children not counted",
     /// Whatever shows that the history is another one is taken for a change like others.
     EvidenceIgnored = "evidence of another history ignored",
@@ -128,11 +128,11 @@ defects! {
     RestoreUnnoticed = "a restored server followed",
     /// A watch is set once for each connection.
     WatchNotRenewed = "watch not renewed by the audit",
-    /// A change that a watch did not tell of says nothing about the watch.
+    /// If a change is found that a watch did not tell of, the watch is not doubted.
     LostWatchIgnored = "a lost watch ignored",
-    /// A leader's answer to a `sync` is taken for one behind all commits.
+    /// A leader's answer to a `sync` is taken to stand behind all commits.
     SyncTakenForBarrier = "sync taken for a barrier",
-    /// A server that waits with a commit until it is asked for something is not asked.
+    /// If a server waits with a commit until it gets another request, it gets none.
     NoNudge = "no ping while a barrier waits",
     /// The data of a large node is kept when its Stat says that it has changed.
     LargeDataKept = "large data kept",
@@ -150,7 +150,7 @@ defects! {
     SilenceUnnoticed = "silence unnoticed",
     /// Servers are tried again without a pause.
     NoBackoff = "no backoff",
-    /// An attempt is given as long as the one before it that was too short.
+    /// If an attempt took too long, the next ones get no more time.
     BoundKept = "bound of an attempt kept",
     /// The thread did not run for long, and the session is not told.
     PauseUnnoticed = "pause unnoticed",
@@ -162,11 +162,11 @@ defects! {
     SyncAnsweredAtItsReply = "sync answered at its reply",
     /// A call of `sync` shares a request that was sent before it.
     SyncSharedTooLate = "sync shared too late",
-    /// Removals are told before those of what is below.
+    /// The removal of a node is told before the removals of what is below it.
     EventsUnordered = "events unordered",
     /// A server that has no recursive watches is not left for the next one.
     RefusalTakenForLast = "refusal taken for last",
-    /// What the versions hold that wait for a slow consumer is not counted.
+    /// The memory of versions that wait for a slow consumer is not counted.
     BacklogNotWeighed = "backlog not weighed",
     /// The I/O thread panics at the next bytes from a server.
     PanicOnIoThread = "panic on the I/O thread",
@@ -174,7 +174,7 @@ defects! {
     ReserveWhatIsClaimed = "memory on the word of a length",
     /// A reply is taken for the one that is due, whatever its xid is.
     TakeRepliesOutOfTurn = "replies out of turn",
-    /// The time after which a cache asks a server again that could not answer does not pass.
+    /// If a server could not answer, the cache does not ask it again.
     RetryForEver = "a timeout that is never over",
     /// The resolver thread panics when it is asked for a name.
     PanicOnResolverThread = "panic on the resolver thread",

@@ -65,8 +65,8 @@ impl Stat {
         self.czxid.max(self.mzxid).max(self.pzxid)
     }
 
-    /// Whether both are of one node, and not of one that was deleted and one that was created in its place. Two
-    /// histories may share a zxid; a server stamps the time in ms.
+    /// Whether both are of one node, and not of a deleted node and the one that was created in its place. Two histories
+    /// may share a zxid, so the time, which a server stamps in ms, must be the same too.
     pub fn is_same_node(&self, other: &Stat) -> bool {
         self.czxid == other.czxid && (self.ctime == other.ctime || planted::is(Defect::IdentityByZxid))
     }
@@ -78,8 +78,8 @@ impl Stat {
             && (data(self) == data(other) || self.mzxid == other.mzxid && planted::is(Defect::IdentityByZxid))
     }
 
-    /// Whether both are of one node, with the same child list, if they are of one history. Beyond 2^31 creations below
-    /// one node neither pzxid nor cversion counts them (`DataTree.createNode`); then it is `num_children` that differs.
+    /// Whether both are of one node with the same child list, if they are of one history. Beyond 2^31 creations below
+    /// one node, a creation changes neither pzxid nor cversion (`DataTree.createNode`), only `num_children`.
     pub fn has_same_children(&self, other: &Stat) -> bool {
         let list = |stat: &Stat| (stat.pzxid, stat.cversion, stat.num_children);
         self.is_same_node(other) && list(self) == list(other)

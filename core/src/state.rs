@@ -26,7 +26,7 @@ pub enum State {
 pub enum EventKind {
     /// A node appeared.
     NodeAdded = 0,
-    /// A node's data was set, be it to what it was.
+    /// A node's data was set, maybe to the same bytes.
     NodeUpdated = 1,
     /// A node went.
     NodeRemoved = 2,
@@ -34,7 +34,7 @@ pub enum EventKind {
     ConnectionSuspended = 3,
     /// Connected again. What changed meanwhile follows, then `InStep` (and `Initialized` after `ConnectionLost`).
     ConnectionReconnected = 4,
-    /// The session is lost, or the client was closed. A lost session is replaced by itself.
+    /// The session is lost, or the client was closed. The client replaces a lost session by itself.
     ConnectionLost = 5,
     /// The first load is complete; again after each `ConnectionLost`, once the tree is verified.
     Initialized = 6,

@@ -6,9 +6,9 @@ use super::{Leg, Settings, Step, TransportError};
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 
-/// The bound of attempts. It doubles with every round through the servers in which attempts fail by it, up to two
-/// thirds of the session timeout: a server that is that slow would not be reached otherwise, and each attempt leaves a
-/// session behind there. It is the setting again once a connection is made.
+/// How long attempts may take. The bound doubles with every round of attempts through the servers that took too long,
+/// up to two thirds of the session timeout: a slow server would not be reached otherwise, and each attempt leaves a
+/// session behind there. Once a connection is made, the bound is the setting again.
 pub(super) struct Attempts {
     resolve_timeout: Duration,
     connect_timeout: Duration,
@@ -30,7 +30,7 @@ impl Attempts {
         }
     }
 
-    /// How long an attempt may take from where there is an address.
+    /// How long an attempt may take once there is an address.
     pub(super) fn bound(&self) -> Duration {
         let rounds = (self.slow / self.servers).min(16);
         let rounds = if planted::is(Defect::BoundKept) { 0 } else { rounds };
@@ -65,7 +65,7 @@ impl Attempts {
     }
 }
 
-/// What it may mean that a server closes a connection in place of an answer to the connect request: it never says.
+/// What it may mean if a server closes the connection instead of answering the connect request. A server never says.
 pub(super) fn refused(seen: Zxid) -> TransportError {
     let behind = match seen {
         Zxid(0) => String::new(),

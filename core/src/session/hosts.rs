@@ -9,14 +9,15 @@ pub const DEFAULT_PORT: u16 = 2181;
 /// A server as the user named it; resolved anew for every connection attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Host {
-    /// A host name, or an address: one of IPv6 without its brackets, with the zone where it was given (`fe80::1%eth0`).
+    /// A host name or an address. An IPv6 address has no brackets, but has its zone if one was given (`fe80::1%eth0`).
     pub name: String,
     /// From 1 up; [`DEFAULT_PORT`] where none was given.
     pub port: u16,
 }
 
 impl Host {
-    /// The name that a certificate may be for: where a link-local address is reached is no matter of the server's.
+    /// The name that a certificate may be for. The zone is left out: the server does not know by which interface it is
+    /// reached.
     pub fn name_without_zone(&self) -> &str {
         self.name.split_once('%').map_or(&self.name, |(address, _)| address)
     }
@@ -59,7 +60,7 @@ impl Hosts {
             None => (hosts, "/"),
         };
         if chroot.contains(',') {
-            // A path may have one, but more likely a chroot was given to each server, as another client takes it.
+            // A path may have a comma, but more likely each server was given a chroot, which another client allows.
             let reason = format!(
                 "{:?}: a comma in the chroot, which stands once, behind the last server",
                 Escaped(chroot)

@@ -43,17 +43,18 @@ const REFUSED_ROUNDS: usize = 5;
 /// A server that negotiates less is not pinged any faster.
 const MIN_TIMEOUT: Duration = Duration::from_millis(30);
 
-/// How many times what was asked for a server may grant, as it has a `minSessionTimeout`, and what it may grant in any
-/// case: five times the default of that, two ticks of 2 s. By a longer timeout a silent server would go unnoticed.
+/// A server may grant this many times the timeout that was asked for, as it has a `minSessionTimeout`; or the time
+/// below, if that is more: five times the default `minSessionTimeout`, which is two ticks of 2 s. With a longer
+/// timeout, a silent server would go unnoticed.
 const MOST_GRANTED: u32 = 4;
 const GRANTED_IN_ANY_CASE: Duration = Duration::from_secs(20);
 
-/// A connection that lasted so long was of use. One that ended earlier, though the server said yes to it, is not
-/// made again at once and for ever.
+/// If a connection lasted this long, it was of use, and the backoff begins anew. If it ended earlier, the backoff goes
+/// on, or the client would connect at once and for ever.
 const OF_USE_AFTER: Duration = Duration::from_secs(1);
 
-/// After how long without an answer a server that is to catch up is pinged, and again after twice as long each time:
-/// one may not come to a commit before it gets another request (ZOOKEEPER-4537).
+/// If a server that is to catch up does not answer for this long, the session pings it, and again after twice as long
+/// each time: some servers do not come to a commit before they get another request (ZOOKEEPER-4537).
 const NUDGE_AFTER: Duration = Duration::from_millis(50);
 
 /// For all that is sent at first: credentials, a watch and the first reads.
@@ -79,8 +80,8 @@ pub struct Auth {
 pub struct Settings {
     /// The servers to be tried, and the chroot that the paths of requests are relative to.
     pub hosts: Hosts,
-    /// What is asked for. A server may grant another one, of which at most four times as much counts, or 20 s
-    /// where that is more.
+    /// The timeout that is asked for. A server may grant another. If it grants more than four times as much and more
+    /// than 20 s, the larger of these two counts.
     pub session_timeout: Duration,
     /// For one look-up of a server's name.
     pub resolve_timeout: Duration,
@@ -107,7 +108,7 @@ pub enum Action {
     Disconnect,
 }
 
-/// What the caller is at, on the way to a connection. One that says nothing else has an address and connects.
+/// How far the caller is on the way to a connection. If it says nothing, it has an address and connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leg {
     /// The host's name is being looked up.
@@ -128,16 +129,16 @@ pub struct Reply<T> {
     pub tag: T,
     /// What it named the request.
     pub xid: Xid,
-    /// The header's: the newest transaction that the server had applied. Not positive where it does not say.
+    /// From the header: the newest transaction that the server had applied. Not positive if the server does not say.
     pub zxid: Zxid,
-    /// The header's; a `multi` of which an operation failed has none.
+    /// From the header. If an operation of a `multi` failed, the header has no error.
     pub error: ServerError,
     /// The frame, header included.
     frame: Vec<u8>,
 }
 
 impl<T> Reply<T> {
-    /// What follows the header: as a rule nothing, where that has an error.
+    /// What follows the header. If the header has an error, this is empty as a rule.
     pub fn body(&self) -> &[u8] {
         &self.frame[ReplyHeader::LEN..]
     }
@@ -149,14 +150,15 @@ pub enum Event<T> {
     /// Requests are taken from now on. Watches of an earlier connection are gone. `resumed`: the session is the one
     /// that there was before.
     Connected {
-        /// False also where the ensemble had to be asked whether it has lost what was seen: the answer may hide that.
+        /// Also false if the session asked the ensemble whether it has lost what was seen: the question is a
+        /// transaction, which may hide the loss.
         resumed: bool,
     },
     /// The connection is gone, and with it the requests that had no reply yet. `last_zxid` is the transaction that the
-    /// server named last: every notification up to it has been handed out. `None` where what it named is no
-    /// transaction, or where it broke the protocol: then it is not known up to where it was heard.
+    /// server named last: every notification up to it has been handed out. `None` if what the server named is no
+    /// transaction, or if it broke the protocol: then nobody knows up to where it was heard.
     Suspended {
-        /// The newest transaction that was seen at all, where this server has named it last.
+        /// The newest transaction that was seen on any connection, if this server has named it last.
         last_zxid: Option<Zxid>,
     },
     /// The session is gone: the server said so, or it was disconnected for longer than the timeout.
@@ -167,11 +169,11 @@ pub enum Event<T> {
     Reply(Reply<T>),
     /// About a path from the server's root.
     Notification(Notification),
-    /// The caller did not run for a while: what comes from now on may have waited, and is no word of the server's.
+    /// The caller did not run for a while. What comes from now on may have waited, so it is no news.
     Paused,
     /// The server has answered something that was asked after the pause: what follows is news again.
     Heard,
-    /// A fault that the session itself comes over, if that is possible at all.
+    /// A fault. The session recovers from it by itself, if that is possible at all.
     Fault(SessionError),
     /// After [`Session::handle_close`]: the end.
     Closed,
@@ -246,7 +248,7 @@ pub enum SessionError {
         /// What it answered to `addWatch`: `UNIMPLEMENTED` (-6) or `MARSHALLINGERROR` (-5).
         error: ServerError,
     },
-    /// The ensemble, when it was asked for its newest transaction, named one before what was seen of it.
+    /// The ensemble was asked for its newest transaction, and named one that is older than what was seen.
     #[error("the ensemble has gone back from zxid {seen} to {now}")]
     Reset {
         /// The newest transaction that was seen.
@@ -270,7 +272,7 @@ pub enum SaslFailure {
     /// A step was answered with this code: as a rule `AUTHFAILED` (-115).
     #[error("the server rejected it: {0}")]
     Rejected(ServerError),
-    /// The server went on, but with what cannot be answered or does not prove that it is one of ours.
+    /// The server went on, but what it sent cannot be answered, or does not prove that the server is one of ours.
     #[error(transparent)]
     NotUnderstood(#[from] SaslError),
 }
@@ -309,8 +311,8 @@ enum Step {
     Proof(Xid, Grant, Proof),
 }
 
-/// What a server says that the session is. It counts when that server is known to be one of ours: with SASL, when it
-/// has proven that it knows the password.
+/// What a server says about the session. It counts once the server is known to be one of ours: with SASL, once the
+/// server has proven that it knows the password.
 #[derive(Clone)]
 struct Grant {
     session_id: i64,
@@ -326,10 +328,10 @@ enum Readiness {
     Probing,
 }
 
-/// A request at which a server is to catch up, until its reply.
+/// A request that makes a server catch up, until its reply.
 struct CatchingUp {
     xid: Xid,
-    /// When it is pinged, and how long it waits for the ping behind that one.
+    /// When the server is pinged next, and how long after that it is pinged again.
     ping_at: Instant,
     then_after: Duration,
 }
@@ -339,8 +341,8 @@ fn no_password() -> Zeroizing<Vec<u8>> {
     Zeroizing::new(vec![0; 16])
 }
 
-/// One ZooKeeper session, or one after the other, and the connection that it is on or looks for. Each request carries a
-/// `T`, which comes back with its reply, or goes with the connection.
+/// One ZooKeeper session (once it is lost, the next one), and its connection or the search for one. Each request
+/// carries a `T`. It comes back with the reply, or is dropped when the connection is gone.
 pub struct Session<T> {
     settings: Settings,
     servers: Servers,
@@ -360,7 +362,7 @@ pub struct Session<T> {
     /// What the server of this connection has named last, be it a transaction or not.
     named: Zxid,
     catching_up: Option<CatchingUp>,
-    /// Attempts at which a server closed the connection without a word, since requests were taken last.
+    /// At how many attempts a server closed the connection without a word, since the session last took requests.
     refusals: usize,
     /// Since when there is no connection, if there was one; and whether the session was reported lost since.
     suspended: Option<(Instant, bool)>,
@@ -452,7 +454,7 @@ impl<T> Session<T> {
         Some(lost_at.map_or(own, |lost_at| lost_at.min(own)))
     }
 
-    /// How long a server may be silent: so much less than the timeout that another can be found in time.
+    /// How long a server may be silent: less than the timeout, so that another server can be found in time.
     fn silence(&self) -> Duration {
         if planted::is(Defect::SilenceUnnoticed) { self.timeout * 1000 } else { self.timeout * 2 / 3 }
     }
@@ -544,7 +546,7 @@ impl<T> Session<T> {
                 if let (Step::Answer, TransportError::Connection(_) | TransportError::Closed) =
                     (step, &reason)
                 {
-                    // What a server without quorum does, and one that has not seen our last zxid.
+                    // A server without quorum does this, and a server that has not seen our last zxid.
                     self.refusals += 1;
                 }
                 let reason = match (step, reason) {
@@ -613,7 +615,8 @@ impl<T> Session<T> {
             // Expired. The server closes the connection; a new session needs a new one.
             self.session_id = 0;
             self.password = no_password();
-            // Who has not proven itself is believed so far that there is no use in asking for that session again.
+            // A server that has not proven itself is believed only so far: it is of no use to ask for that session
+            // again.
             if self.settings.sasl.is_none() || planted::is(Defect::UnprovenBelieved) {
                 self.report_lost();
             }
@@ -629,7 +632,7 @@ impl<T> Session<T> {
         };
         match self.settings.sasl {
             None => self.begin(grant, now),
-            // The server speaks first, in answer to nothing.
+            // With SASL the server speaks first: the client begins with an empty message.
             Some(_) => {
                 if planted::is(Defect::UnprovenBelieved) {
                     self.timeout = grant.timeout;
@@ -711,7 +714,7 @@ impl<T> Session<T> {
     fn begin(&mut self, grant: Grant, now: Instant) {
         self.is_resumed = self.session_id != 0 && self.session_id == grant.session_id;
         if !self.is_resumed {
-            // The one before is forgotten, so it is gone, whoever said so.
+            // The session before this one is forgotten, so it is gone, whoever said so.
             self.report_lost();
         }
         (self.session_id, self.password, self.timeout) = (grant.session_id, grant.password, grant.timeout);
@@ -724,7 +727,7 @@ impl<T> Session<T> {
         let forgets = planted::is(Defect::CredentialsForgotten) && self.next_xid > 1;
         if !self.settings.auth.is_empty() {
             self.exposed = true;
-            // Where it grows, it leaves behind what it had.
+            // If the buffer grew later, it would leave a copy of the credentials behind in memory.
             self.transmit.reserve(ROOM);
         }
         for auth in self.settings.auth.iter().filter(|_| !forgets) {
@@ -806,8 +809,9 @@ impl<T> Session<T> {
         Ok(())
     }
 
-    /// The newest transaction of the ensemble: older than one that was seen only where that was lost. (What a server
-    /// says without a quorum would be no proof: it may lag, or have been deposed.)
+    /// The ensemble has named its newest transaction. If that is older than one that was seen, the ensemble has lost
+    /// the one that was seen. (The word of a server without quorum would be no proof: it may lag, or have been
+    /// deposed.)
     fn handle_probe(&mut self, header: ReplyHeader, now: Instant) -> Result<(), Malformed> {
         if !header.is_barrier() || header.zxid.0 <= 0 {
             self.lose(format!("no transaction was possible there: {}", header.error), now);
@@ -820,7 +824,8 @@ impl<T> Session<T> {
             self.last_zxid = Zxid(0);
         }
         self.saw_zxid(header.zxid)?;
-        // The transaction that was made may have lifted a server that had lost some to just the zxid that was seen.
+        // The probe was a transaction. If the server had lost some, the probe may have lifted it to just the zxid that
+        // was seen.
         self.is_resumed = false;
         if let Phase::Connected { readiness, .. } = &mut self.phase {
             *readiness = Readiness::Ready;
@@ -829,14 +834,14 @@ impl<T> Session<T> {
         Ok(())
     }
 
-    /// A transaction was seen of which no header was needed to know.
+    /// The body of a reply showed a transaction that no header has named.
     pub fn saw_transaction(&mut self, zxid: Zxid) {
         self.last_zxid = self.last_zxid.max(zxid);
     }
 
-    /// Takes in what a header names. Authentication replies carry 0, and error replies of old servers -1. A server that
-    /// has named a newer one before has another database now, and has forgotten the watches with the old one
-    /// (`ZooKeeperServer.restoreFromSnapshot`).
+    /// Takes in what a header names. Authentication replies carry 0, and error replies of old servers -1. If this
+    /// server has named a newer zxid before, it has another database now, and has forgotten the watches with the old
+    /// one (`ZooKeeperServer.restoreFromSnapshot`).
     fn saw_zxid(&mut self, zxid: Zxid) -> Result<(), Malformed> {
         if zxid.0 <= 0 {
             return Ok(());
@@ -893,14 +898,15 @@ impl<T> Session<T> {
         wire::ping(&mut self.transmit);
     }
 
-    /// For how long the caller must not have run to tell a pause: so much less than the timeout that a silent server is
-    /// noticed in time.
+    /// The shortest time without running that the caller must report as a pause. It is less than the timeout, so that a
+    /// silent server is noticed in time.
     pub fn shortest_pause(&self) -> Duration {
         self.ping_interval().min(LONGEST_UNNOTICED_PAUSE)
     }
 
-    /// The caller did not run for a while, as its process was stopped or the machine slept. To be told before anything
-    /// that came meanwhile. A connection that may still live is pinged: until the answer to that, nothing is news.
+    /// The caller did not run for a while: its process was stopped, or the machine slept. To be called before the
+    /// caller hands over what came meanwhile. A connection that may still live is pinged: until the answer, nothing is
+    /// news.
     pub fn handle_pause(&mut self, now: Instant) {
         if !self.is_ready() || planted::is(Defect::PauseUnnoticed) {
             return;
@@ -911,7 +917,7 @@ impl<T> Session<T> {
             return self.lose(format!("paused, and nothing was heard for {} ms", silent.as_millis()), now);
         }
         if !self.pings.is_paused() {
-            // It could not be heard: it gets the time that it takes to answer. Once, or pauses would hide its silence.
+            // The server could not be heard, so it gets time to answer. Only once, or pauses would hide its silence.
             *last_received = now;
             self.events.push_back(Event::Paused);
         }
@@ -976,13 +982,14 @@ impl<T> Session<T> {
         }
     }
 
-    /// What was handed out turned out not to be what the protocol says.
+    /// The caller found that what was handed out breaks the protocol.
     pub fn handle_malformed(&mut self, malformed: Malformed, now: Instant) {
         self.drop_what_was_said();
         self.protocol_error(malformed, now);
     }
 
-    /// What was handed out cannot be of the history that was seen before: the ensemble has lost that.
+    /// The caller found that what was handed out is of another history than what was seen before: the ensemble has lost
+    /// that history.
     pub fn handle_other_history(&mut self, evidence: String, now: Instant) {
         self.drop_what_was_said();
         let error = SessionError::OtherHistory { host: self.host.to_string(), evidence };
@@ -1002,7 +1009,7 @@ impl<T> Session<T> {
         }
     }
 
-    /// What came behind that in one read is believed no more.
+    /// Drops what came in one read behind the reply that was found bad: it is not believed any more.
     fn drop_what_was_said(&mut self) {
         self.events.retain(|event| !matches!(event, Event::Reply(_) | Event::Notification(_)));
     }
@@ -1039,7 +1046,8 @@ impl<T> Session<T> {
         self.disconnect();
         if was_ready {
             if !matches!(error, SessionError::NoRecursiveWatches { .. }) {
-                // It was of use. (One that cannot serve us says nothing of what the others refuse.)
+                // The connection was of use. (A server without recursive watches says nothing of what the others
+                // refuse.)
                 self.refusals = 0;
             }
             self.suspended = Some((now, false));

@@ -1,5 +1,5 @@
-//! Pings and their answers. They have no number, but are answered in their order: so which answer is to which ping is
-//! a matter of counting.
+//! Pings and their answers. Pings have no number, but are answered in their order, so counting tells which answer is to
+//! which ping.
 
 use crate::planted::{self, Defect};
 
@@ -7,7 +7,7 @@ use crate::planted::{self, Defect};
 #[derive(Default)]
 pub(super) struct Pings {
     unanswered: usize,
-    /// Since a pause: how many answers come until the one to the ping that was sent after it.
+    /// After a pause: how many answers come until the answer to the ping that was sent after it, that one included.
     until_news: Option<usize>,
 }
 
@@ -25,7 +25,7 @@ impl Pings {
         self.unanswered += 1;
     }
 
-    /// There was a pause before the ping that was sent last: the answers to those before it may have waited.
+    /// There was a pause before the last ping was sent: answers to earlier pings may have waited in it.
     pub(super) fn pause(&mut self) {
         let trusts_all = planted::is(Defect::WaitedTakenForNews);
         self.until_news = Some(if trusts_all { 1 } else { self.unanswered });

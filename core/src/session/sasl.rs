@@ -17,9 +17,9 @@ const LONGEST_CHALLENGE: usize = 2048;
 pub struct Sasl {
     /// Sent to the server, and named in faults.
     pub username: String,
-    /// Never sent: only who knows it can make the answer out of the challenge.
+    /// Never sent. Nobody who does not know it can answer the challenge.
     pub password: Secret,
-    /// Numbers that nobody can guess, one of them for each answer; `None` where the system has none.
+    /// Makes a number that nobody can guess, a new one for each answer; `None` if the system has no random numbers.
     pub nonce: fn() -> Option<[u8; 16]>,
 }
 
@@ -44,7 +44,7 @@ pub enum SaslError {
     NoRandomness,
 }
 
-/// What only a server can say that knows the password.
+/// A text that only a server that knows the password can send.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Proof(pub(super) String);
 
@@ -95,7 +95,7 @@ pub(super) fn respond_with(
         return Err(SaslError::Unsupported("UTF-8"));
     }
 
-    // As good as the password, all three.
+    // Whoever has one of these three does not need the password, so all three are wiped.
     let password = Zeroizing::new(latin1(password));
     let secret = Zeroizing::new(md5(&[&latin1(username), b":", &latin1(realm), b":", &password]));
     let a1 = Zeroizing::new(hex(&md5(&[&*secret, b":", nonce.as_bytes(), b":", cnonce.as_bytes()])));
@@ -129,7 +129,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What can be written in ISO 8859-1 is hashed in it, also where UTF-8 is sent.
+/// Text that fits into ISO 8859-1 is hashed in that encoding, even if UTF-8 is sent.
 fn latin1(text: &str) -> Vec<u8> {
     let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
     bytes.unwrap_or_else(|| text.as_bytes().to_vec())
@@ -180,7 +180,7 @@ impl Directives {
         self.0.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// What may be said once at most.
+    /// The value of a directive that may be there once at most.
     fn one<'a>(&'a self, name: &'a str) -> Result<Option<&'a str>, SaslError> {
         let mut all = self.all(name);
         match (all.next(), all.next()) {

@@ -4,12 +4,12 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// What must not end up in a log, nor stay in memory that was freed: it can be used, but is not shown.
+/// A text that must not end up in a log or stay in memory that was freed. It can be used, but is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes it over. Other copies that the caller has are the caller's to wipe.
+    /// Takes the text over. If the caller has other copies, it must wipe them itself.
     pub fn new(secret: impl Into<String>) -> Secret {
         Secret(Zeroizing::new(secret.into()))
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Host;
 use crate::planted::{self, Defect};
 
-/// How far attempts to connect again are spread. No setting for users: what is right is right for all clients of an
-/// ensemble together, and simulated (`docs/scaling.md`).
+/// How far attempts to connect again are spread. Users cannot set this: what is right depends on all clients of an
+/// ensemble together, and was found by simulation (`docs/scaling.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// The longest that the delay before the first retry can be; it doubles with every retry.

@@ -1,9 +1,9 @@
 //! Anchors: the few nodes that show whether a server still has the history that a tree was read in.
 //!
-//! A server that was put back to a backup and has gone on in another way since may come to the very zxid that it had
-//! before. What it then cannot have is the newest changes of the tree: another transaction has their zxids, at another
-//! time. So the newest nodes are asked for; and some older ones, spaced ever more widely, in case what is newest is the
-//! same by chance.
+//! If a server was put back to a backup and has gone on in another way since, it may come to the very zxid that it had
+//! before. But it cannot have the newest changes of the tree: other transactions have their zxids, at other times. So
+//! the newest nodes are asked for; and some older ones, spaced ever more widely, in case the newest are the same by
+//! chance.
 
 use std::cmp::Reverse;
 
@@ -13,11 +13,11 @@ use crate::tree::Tree;
 /// Anchors of a tree at most: the newest ones, then ranks that double.
 const MOST: usize = 32;
 const NEWEST: usize = 16;
-/// How many children an anchor may have whose list is read along.
+/// The most children an anchor may have if its list is to be read too.
 const MOST_LISTED: i32 = 256;
 
-/// The anchors of a tree, by their paths in it, in the order of a walk; at least the root, be it there or not. `None`
-/// where the newest change does not show in any: a child was deleted from a list that is too long to be read along.
+/// The anchors of a tree, by their paths in it, in the order of a walk. The root is always one, whether it is there or
+/// not. `None` if no anchor shows the newest change: a child was deleted from a list that is too long to be read too.
 pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
     let mut ranked = Vec::with_capacity(tree.len());
     let (mut walk, mut place) = (tree.preorder(), 0u32);
@@ -56,8 +56,8 @@ pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
     Some(anchors)
 }
 
-/// Whether an anchor shows itself in its child list: the newest that happened to it is that a child came or went, and
-/// only the names tell which.
+/// Whether the child list of an anchor is to be read too: its newest change is that a child came or went, and only the
+/// names tell which.
 pub(super) fn is_listed(stat: &Stat) -> bool {
     stat.newest() == stat.pzxid && (1..=MOST_LISTED).contains(&stat.num_children)
 }

@@ -1,7 +1,7 @@
 //! Candidates for a cut: what the tree was at one zxid, but for a few paths that were not known at that moment.
 //!
-//! A later read of such a path confirms what it was if nothing about the node is newer than the candidate's zxid.
-//! All confirmed: an exact cut, a round trip late, without an extra read.
+//! A later read of such a path confirms what it was if nothing about the node is newer than the candidate's zxid. Once
+//! all are confirmed, the candidate is an exact cut, a round trip late, without an extra read.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ const KEPT: usize = 4;
 /// A candidate that lacks more than this has no chance, and would cost too much.
 const MOST_MISSING: usize = 2048;
 
-/// Where a tree is the server's.
+/// At which zxid, and when, a tree is the server's.
 #[derive(Clone, Copy)]
 pub(super) struct Cut {
     pub zxid: Zxid,
-    /// When the server named that zxid; where that may have waited in a pause, when it was heard before.
+    /// When the server named that zxid. If that may have waited in a pause: when the server was heard before the pause.
     pub at: Instant,
 }
 

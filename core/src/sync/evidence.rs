@@ -1,16 +1,16 @@
 //! What shows that an ensemble has another history than the one that a node was read in.
 //!
 //! Two histories may share any zxid: servers can lose their data, or be put back to a backup, and go on. Whatever
-//! differs is read in any case; evidence only says why it does.
+//! differs is read in any case; evidence only tells why it differs.
 
 use crate::stat::{Stat, Zxid};
 
 /// Why no single history can hold both what is `known` of a node and what was `found` of it later, at a server that was
-/// at `zxid`. `lost_child`: a child is missing that stood in the list which the known Stat belongs to, and nothing told
-/// of that before the node was read.
+/// at `zxid`. `lost_child`: a child is missing, though it is in the list that the known Stat belongs to, and nothing
+/// told of that before the node was read.
 ///
-/// None of it can be what a change brings about, be it one that was not told; nor a server that lags, for that is not
-/// at the zxid of what it has not seen; nor an ACL. In `/zookeeper` each server has times of its own.
+/// No change of a node looks like this, not even one that was not told. A server that lags does not either: its zxid is
+/// below that of what it has not seen. An ACL does not either. (In `/zookeeper` each server has times of its own.)
 pub(super) fn of_another_history(
     known: &Stat,
     found: &Stat,

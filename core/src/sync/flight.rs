@@ -6,7 +6,7 @@ use crate::wire::ServerError;
 
 /// The most reads in one multiRead: the server commits nothing while it works on one.
 pub(super) const MOST_READS: usize = 256;
-/// The most reads in a multiRead of paths that are written so fast that no cut has come for long.
+/// The most reads in a multiRead of hot paths, if no cut has come for long.
 pub(super) const MOST_HOT_READS: usize = 4096;
 /// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
 /// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
@@ -19,9 +19,9 @@ const MOST_SPARSE: usize = 8;
 const REPLY_BYTES: usize = 256 << 10;
 /// How many bytes of request a flight aims at.
 const REQUEST_BYTES: usize = 512 << 10;
-/// How many there may be at most; a server closes the connection on a request of 1 MiB (`jute.maxbuffer`).
+/// How many bytes a request may have at most. A server closes the connection on a request of 1 MiB (`jute.maxbuffer`).
 const MOST_REQUEST_BYTES: usize = 1000 << 10;
-/// Above this size data is not fetched again for a Stat alone.
+/// If data is larger than this, it is not read again where a Stat is enough.
 pub(super) const LARGE_DATA: usize = 4 << 10;
 /// Bytes of a result besides the data.
 const RESULT_OVERHEAD: usize = 100;
@@ -57,7 +57,7 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// For paths that get `chroot` bytes in front of them on their way.
+    /// An empty flight. On the wire, each path gets `chroot` more bytes in front.
     pub(super) fn new(chroot: usize) -> Flight {
         Flight {
             nodes: Vec::new(),
@@ -72,12 +72,12 @@ impl Flight {
         }
     }
 
-    /// One of a load or verification, where what is known of sizes is least.
+    /// An empty flight of a load or verification, when least is known of sizes.
     pub(super) fn into_the_unknown(chroot: usize) -> Flight {
         Flight { most_uncertain: MOST_UNCERTAIN, ..Flight::new(chroot) }
     }
 
-    /// A larger one, of hot paths, for when a cut has been overdue for long.
+    /// An empty flight for more hot paths than usual, when a cut has been overdue for long.
     pub(super) fn for_a_cut(chroot: usize) -> Flight {
         Flight { most_reads: MOST_HOT_READS, ..Flight::new(chroot) }
     }
@@ -116,15 +116,15 @@ impl Flight {
         !self.is_full() && self.nodes.len() <= MOST_SPARSE
     }
 
-    /// `children`: the list is wanted too, and has about so many names. They count as reads, as each will be one in
-    /// its turn: few paths should be known but unread at a time.
+    /// Adds a read. `children`: the list is wanted too, and has about so many names. The names count as reads, because
+    /// each will be read in its turn: only few paths should be known but unread at a time.
     pub(super) fn add(&mut self, path: NodePath, children: Option<usize>, stat_only: bool, data: usize) {
         let operations = 1 + usize::from(children.is_some());
         let names = children.unwrap_or(0);
         self.reads += operations.max(names);
         self.expected += RESULT_OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
         self.request_bytes += (path.as_str().len() + self.read_overhead) * operations;
-        // A list is read of a node that was read just before.
+        // If a list is wanted, its node was read just before, and the size is known.
         self.uncertain += usize::from(!stat_only && children.is_none());
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
         reads.push(Read { path, children: children.is_some() });
@@ -161,8 +161,8 @@ impl Found<'_> {
     }
 }
 
-/// Guesses how much more data a node has than is known of it, by what was read last. Of a node that was not read yet
-/// nothing is known.
+/// Guesses by the last reads how much more data a node has than is known. For a node that was not read yet, nothing is
+/// known.
 pub(super) struct SizeGuess {
     guess: usize,
     largest: usize,
@@ -185,8 +185,9 @@ impl SizeGuess {
         self.nodes += 1;
     }
 
-    /// At the end of a reply: one large node counts at once, small ones step by step, the more the faster. The largest
-    /// and not the mean, as neighbours are often alike: behind the first large one there may be nothing else.
+    /// At the end of a reply: a large node raises the guess at once, small nodes lower it step by step, the more of
+    /// them the faster. The largest node counts, and not the mean: neighbours are often alike, so the first large node
+    /// may be followed by large ones only.
     pub(super) fn settle(&mut self) {
         if self.nodes > 0 {
             self.guess = self.largest.max(self.guess / (self.nodes + 1).min(4));

@@ -33,46 +33,46 @@ pub struct CacheId(pub u64);
 /// What a request is for, until its reply.
 #[derive(Debug)]
 pub enum Purpose {
-    /// `serial` tells apart the requests for one watch that was dropped and wanted again.
+    /// The watch of a root. If it was dropped and wanted again, `serial` tells the requests apart.
     Watch {
         /// The path that is watched, with all below it.
         root: NodePath,
-        /// Counts the watches that were asked for. The answer to any but the newest for this root says nothing.
+        /// Counts the watches that were asked for. Only the answer to the newest request for this root counts.
         serial: u64,
     },
     /// The watch of a cache, which is set already, as far as is known.
     WatchAgain {
-        /// The one that has its watch renewed.
+        /// The cache whose watch is renewed.
         cache: CacheId,
     },
     /// Removes a watch that no cache needs any more.
     Unwatch,
     /// One multiRead of a cache.
     Nodes {
-        /// The one that reads.
+        /// The cache that reads.
         cache: CacheId,
         /// What is read, in the order of the results.
         reads: Vec<Read>,
-        /// About how many bytes of reply it was reckoned with, which are free again with the reply.
+        /// About how many bytes of reply were expected. The reply gives them back to the budget.
         expected: usize,
     },
     /// One `exists` or `getChildren2` of a cache.
     Stat {
-        /// The one that reads.
+        /// The cache that reads.
         cache: CacheId,
         /// What is read: with the child list it is a `getChildren2`, else an `exists`.
         read: Read,
     },
     /// What has the server catch up, for a cache.
     Sync {
-        /// The one that waits for it.
+        /// The cache that waits for it.
         cache: CacheId,
-        /// How it is done here. A cache may need a barrier whatever the setting is.
+        /// How the server is made to catch up. A cache may need a barrier, whatever the setting is.
         mode: SyncMode,
     },
     /// One of the requests that create a cache's root; `last` for the root itself.
     Create {
-        /// The one whose root it is, or is to be.
+        /// The cache whose root is to be created.
         cache: CacheId,
         /// True for the root itself, false for a node above it, which may be there already.
         last: bool,
@@ -105,12 +105,12 @@ enum Link {
 pub struct Group {
     chroot: NodePath,
     sync_mode: SyncMode,
-    /// The session may not read the server's root, so that barriers are about the roots of caches: a refusal may be
-    /// written to the server's log.
+    /// The session may not read the server's root, so barriers are about the roots of caches: a server may write each
+    /// refusal to its log.
     spares_root: bool,
     rng: fastrand::Rng,
     link: Link,
-    /// In a pause and behind it, until the server is heard: when it was heard before.
+    /// From a pause until the server is heard again: when it was heard before the pause.
     paused: Option<Instant>,
     caches: BTreeMap<CacheId, Synchroniser>,
     watches: BTreeMap<NodePath, Watch>,
@@ -119,7 +119,7 @@ pub struct Group {
     /// Reads without a reply, and about how many bytes of replies are still to come.
     reads: usize,
     bytes: usize,
-    /// Whose turn it was last.
+    /// The cache whose turn it was last.
     served: CacheId,
     /// How many servers had no recursive watches, one after the other.
     refusals: usize,
@@ -170,7 +170,7 @@ impl Group {
         self.caches.insert(id, cache);
         match self.watches.get(&root) {
             None => _ = self.watches.insert(root, Watch::Wanted(None)),
-            // Not what is known of a connection that is gone.
+            // If the connection is gone, its watch says nothing.
             Some(Watch::Set) if self.link == Link::Up => {
                 self.with(id, |cache| cache.handle_watching(None, now));
             }
@@ -202,8 +202,8 @@ impl Group {
         self.outputs.pop_front()
     }
 
-    /// The newest transaction that has been seen without being named by a header: what a new leader shows before its
-    /// first one. A server that has not seen it lags.
+    /// The newest transaction that replies have shown but no header has named: a new leader names none before its first
+    /// transaction. A server that has not seen it lags.
     pub fn undated_newest(&self) -> Zxid {
         self.caches.values().map(Synchroniser::undated_newest).max().unwrap_or_default()
     }
@@ -271,7 +271,7 @@ impl Group {
         if self.reads >= MOST_READS || self.bytes >= MOST_BYTES {
             return None;
         }
-        // In turns: those behind the one that was served last, and then from the first on.
+        // The caches take turns: first those behind the cache that was served last, then those from the first on.
         let asks = |(id, cache): (&CacheId, &mut Synchroniser)| Some((*id, cache.poll_flight(now)?));
         let behind = (Bound::Excluded(self.served), Bound::Unbounded);
         let (id, flight) = match self.caches.range_mut(behind).find_map(asks) {
@@ -317,7 +317,7 @@ impl Group {
     }
 
     /// The connection is gone, and with it all requests. `last_zxid` is the transaction that the server had named last
-    /// (`None` where nothing can be compared with what it named), `heard` the time of its last word.
+    /// (`None` if nothing may be compared with it), `heard` the time of its last word.
     pub fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         (self.link, self.paused) = (Link::Down, None);
         self.requests.clear();
@@ -402,8 +402,9 @@ impl Group {
     /// A reply to a request that was sent for `purpose`.
     ///
     /// # Errors
-    /// What it shows may be that the connection is of no use any more. The caller then ends it, and has all caches
-    /// forget what they know ([`handle_reset`](Self::handle_reset)) if it is of another history.
+    /// The reply may show that the connection is of no use any more. The caller then ends the connection. If the reply
+    /// shows another history, the caller also has all caches forget what they know
+    /// ([`handle_reset`](Self::handle_reset)).
     pub fn handle_reply(
         &mut self,
         purpose: &Purpose,
@@ -516,7 +517,7 @@ impl Group {
             }
             // Older than 3.6, or with a watch manager that has no recursive watches.
             ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
-                // None of the caches can have one on this connection, asked for or not.
+                // No cache can have a watch on this connection, whether it was asked for or not.
                 self.watches.values_mut().for_each(|watch| *watch = Watch::Refused);
                 self.refusals += 1;
                 return Err(Breach::NoRecursiveWatches(error));

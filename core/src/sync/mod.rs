@@ -55,7 +55,7 @@ pub struct Options {
     pub limit_path: usize,
     /// One pass of the audit over the tree takes about this long; zero switches it off.
     pub audit_interval: Duration,
-    /// How fast it is read as a whole.
+    /// How fast the tree is read as a whole.
     pub pace: Pace,
 }
 
@@ -69,8 +69,8 @@ pub enum SyncMode {
     Sync,
 }
 
-/// How fast a tree is read as a whole. No setting for users: what is right is right for all clients of an ensemble
-/// together, and simulated (`docs/scaling.md`).
+/// How fast a tree is read as a whole. Users cannot set this: what is right depends on all clients of an ensemble
+/// together, and was found by simulation (`docs/scaling.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// A verification waits for a random part of this time per node, so that the clients of a server that comes back
@@ -140,12 +140,12 @@ pub enum Output {
     State(State),
     /// A connection event, `Initialized` or `InStep`.
     Event(EventKind),
-    /// Of this cache, or of the whole client.
+    /// A fault of this cache, or of the whole client.
     Fault(Fault),
     /// `Some`: the first load cannot succeed as things stand. `None`: it may again.
     Failure(Option<Status>),
     /// The answer to this call of `sync` and to all before it that had none yet.
     Synced(Ticket, Result<(), Status>),
-    /// All that was done so far. Comes before whatever else is new, so that who is told that finds it.
+    /// All that was done so far. Comes before whatever else is new, so that whoever is told the rest finds it.
     Progress(Progress),
 }

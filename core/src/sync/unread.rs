@@ -25,15 +25,15 @@ impl History {
     /// `cversion`; a change that was hidden from the session (by an ACL, or by a lost connection) shows as a
     /// difference. `None`: the node was not known.
     ///
-    /// The list may be of another history all the same, with as many changes: that shows in the children that are known
-    /// and not there (see `Synchroniser::found_missing`).
+    /// Even then, the list may be of another history, with as many changes. That shows in known children that are
+    /// missing (see `Synchroniser::found_missing`).
     pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
         let (cversion, num_children) = match old {
             _ if planted::is(Defect::ChildListTrusted) => return true,
             Some(old) if planted::is(Defect::ListDatedByPzxid) && old.pzxid == new.pzxid => return true,
             // In another history the numbers may be the same, and the list not.
             Some(old) if !self.has_changes() => return old.has_same_children(new),
-            // Creations are not counted any more, so that a hidden one would not show.
+            // The server does not count creations any more, so a hidden creation would not show.
             Some(_) if new.is_saturated() => return false,
             Some(old) => (old.cversion, old.num_children),
             None if self.born => (0, 0),
@@ -53,11 +53,11 @@ pub(super) struct Want {
     pub children: bool,
     /// The data too: a Stat would not do, even if the data is large.
     pub data: bool,
-    /// Found by reading, in a load or a verification, which is not complete before it was read.
+    /// A load or verification found this path, and is not complete before it is read.
     pub discovered: bool,
-    /// The value in the tree may be wrong. Not so for what is read again for an audit or a cut.
+    /// The value in the tree may be wrong. False if the path is only read again, for an audit or a cut.
     pub suspect: bool,
-    /// A child was found missing that stood in the list which the Stat in the tree speaks of.
+    /// A child was found missing, though it is in the list that the Stat in the tree speaks of.
     pub lost_child: bool,
     /// What is known of it was read on an earlier connection: the server may have another history.
     pub unverified: bool,
@@ -70,15 +70,16 @@ impl Want {
         (self.suspect, self.discovered, self.unverified) = (true, true, true);
     }
 
-    /// Whether something told, or may have told, that the data is another: a notification of it, or a connection that
-    /// was gone. Not so where a child came or went, or where an audit reads.
+    /// Whether the data may have changed: a notification told of it, or the connection was gone and may have taken one
+    /// with it. False if only a child came or went, or an audit reads.
     pub(super) fn is_data_in_doubt(&self) -> bool {
         self.data || self.discovered || self.unverified
     }
 
     /// Whether the child list that is known is the one that `new` speaks of; `old` is the node's Stat as it is known.
     pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
-        // What is notified goes on from what the same server has shown. In another history the numbers may fit by chance.
+        // Notifications count on top of what the same server has shown. In another history the numbers may fit by
+        // chance.
         let is_of_this_history =
             old.is_none() || !self.unverified || planted::is(Defect::OtherHistoryCounted);
         let is_gapless = is_of_this_history || !self.history.has_changes();
@@ -138,7 +139,7 @@ impl Unread {
         if !want.in_flight && !is_queued {
             let queue = if want.children { &mut self.lists } else { &mut self.nodes };
             queue.push_back(path.clone());
-            // What was taken back stays in the queue until its turn; it must not pile up.
+            // A path that is not wanted any more stays in the queue until its turn. Such paths must not pile up.
             if queue.len() > 2 * self.wants.len() + 64 {
                 let mut seen = HashSet::new();
                 let wants = &self.wants;
@@ -153,8 +154,8 @@ impl Unread {
         want
     }
 
-    /// Nothing is there any more: a reply that is still to come says the same, unless a node is created again, which is
-    /// notified.
+    /// There is nothing at `path` any more. A reply that is still to come says the same, unless a node is created
+    /// again: then a notification comes.
     pub(super) fn forget(&mut self, path: &NodePath) {
         match self.wants.get(path) {
             Some(want) if want.in_flight => {
@@ -188,9 +189,9 @@ impl Unread {
         None
     }
 
-    /// The connection is gone: what was in flight must be read again, and what notifications told of children counts
-    /// no more. A node may have been replaced since, and the next server may not have heard yet of what the last one
-    /// notified: where there was such a notification, the list is read.
+    /// The connection is gone. What was in flight must be read again, and what notifications told of children does not
+    /// count any more: a node may have been replaced since, and the next server may not know yet what the last one
+    /// notified. If there was such a notification, the list is read.
     pub(super) fn restart(&mut self) {
         self.wants.retain(|_, want| want.suspect);
         (self.nodes, self.lists) = (VecDeque::new(), VecDeque::new());

@@ -24,7 +24,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether both are one and the same, node and all below: true where nothing was changed in between.
+    /// Whether both share their node and all below it. This is so if nothing was changed between the two.
     pub fn is(&self, other: &Entry) -> bool {
         fn same<T>(a: &Option<Arc<T>>, b: &Option<Arc<T>>) -> bool {
             match (a, b) {
@@ -42,7 +42,7 @@ impl Entry {
 pub struct Children {
     /// None of them is empty.
     chunks: Vec<Arc<Chunk>>,
-    /// Of the chunks' last names. Empty when there is but one chunk.
+    /// The keys of the chunks' last names. Empty if there is only one chunk.
     last_keys: Keys,
 }
 
@@ -56,7 +56,7 @@ struct Chunk {
     entries: Vec<Entry>,
 }
 
-/// Bytes of memory that go with the last reference to something, about.
+/// About how many bytes of memory are freed with the last reference to something.
 pub(super) trait Footprint {
     fn footprint(&self) -> usize;
 }
@@ -76,7 +76,8 @@ impl Footprint for Children {
     }
 }
 
-/// What is shared, to be changed: a copy, where others hold it too. These keep the old one, which is added to `let_go`.
+/// Makes `shared` mutable. If others hold it too, it becomes a copy: they keep the old one, whose size is added to
+/// `let_go`.
 pub(super) fn make_mut<'a, T: Clone + Footprint>(shared: &'a mut Arc<T>, let_go: &mut u64) -> &'a mut T {
     if Arc::strong_count(shared) > 1 {
         *let_go += shared.footprint() as u64;
@@ -120,7 +121,7 @@ impl Chunk {
         self.keys.find(name, |index| self.name_bytes(index))
     }
 
-    /// The name as bytes, which may be cut without a look at what they are.
+    /// The name as bytes. Unlike text, bytes can be cut without a check that a character begins there.
     fn name_bytes(&self, index: usize) -> &[u8] {
         &self.names.as_bytes()[self.start(index)..self.ends[index] as usize - 1]
     }
@@ -213,7 +214,7 @@ impl Children {
         self.chunks.is_empty()
     }
 
-    /// The child of this name. No name is not UTF-8, so whoever has bytes may ask with them.
+    /// The child of this name. All names are UTF-8, so a caller that has bytes may ask with them as they are.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&Entry> {
         let name = name.as_ref();
         let chunk = self.chunks.get(self.chunk_of(name))?;
@@ -250,7 +251,8 @@ impl Children {
         }
     }
 
-    /// What of the chunk is shared and has to be copied is added to `let_go`, here and below.
+    /// The entry of `name`, to be changed. If its chunk is shared, the chunk is copied and its size added to `let_go`;
+    /// also in the functions below.
     pub(super) fn get_mut(&mut self, name: &[u8], let_go: &mut u64) -> Option<&mut Entry> {
         let chunk_index = self.chunk_of(name);
         let chunk = self.chunks.get_mut(chunk_index)?;
@@ -328,7 +330,7 @@ impl Children {
         let right = self.chunks.remove(left + 1);
         *let_go += right.footprint() as u64;
         make_mut(&mut self.chunks[left], let_go).append(&right);
-        // What is left of the two keys is the one of the right chunk's last name.
+        // Of the two chunks' keys, the one of the right chunk's last name stays.
         self.remove_last_key(left);
     }
 
@@ -421,7 +423,7 @@ impl Counterparts {
     }
 }
 
-/// A tree may be as deep as a path is long, so what goes with the last reference is taken down in a loop.
+/// A tree may be as deep as a path is long, so the last reference frees it in a loop, without recursion.
 impl Drop for Children {
     fn drop(&mut self) {
         let mut chunks = std::mem::take(&mut self.chunks);

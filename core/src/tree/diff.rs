@@ -20,7 +20,7 @@ pub enum Change {
         /// As it is in the newer tree.
         node: Arc<Node>,
     },
-    /// The data of the same node was set, be it to what it was. What else changes in a Stat makes no difference.
+    /// The data of the same node was set, maybe to the same bytes. Other changes of its Stat are not told.
     Updated {
         /// As it is in the newer tree.
         node: Arc<Node>,
@@ -33,12 +33,12 @@ pub enum Change {
 /// their parents; then additions and updates, parents before their children; siblings in byte order. A node that was
 /// deleted and created again is removed with all below it, and added. What both trees share is not looked into.
 ///
-/// It shares both trees, so it may be kept and gone on with at any time. [`next`](Differences::next) lends the path,
-/// so this is not an `Iterator`.
+/// It holds both trees, so a caller may keep it and go on at any time. [`next`](Differences::next) lends the path, so
+/// this is not an `Iterator`.
 pub struct Differences {
-    /// Of the older tree with the newer one.
+    /// Compares the older tree with the newer one.
     removals: Comparison,
-    /// Of the newer tree with the older one.
+    /// Compares the newer tree with the older one.
     additions: Comparison,
 }
 
@@ -70,8 +70,8 @@ enum Step {
     Leaf,
 }
 
-/// A walk over `left` that shows each of its entries its counterpart in `right`. Below an entry whose counterpart is
-/// not the same node nothing has a counterpart.
+/// A walk over `left` that shows each entry with its counterpart in `right`. If the counterpart is another node,
+/// nothing below the entry has a counterpart.
 struct Comparison {
     /// The root and its counterpart, until they were visited.
     first: Option<(Entry, Option<Entry>)>,

@@ -34,15 +34,15 @@ impl Keys {
         self.keys.is_empty()
     }
 
-    /// Where `name` is, with the help of the names themselves where the keys leave it open.
+    /// Finds `name`. If the keys do not decide, the names themselves do.
     #[inline]
     pub(super) fn find<'n>(&self, name: &[u8], name_at: impl Fn(usize) -> &'n [u8]) -> Option<usize> {
         let rest = name.get(self.prefix.len()..)?;
         let key = key(rest);
         let mut index = self.keys.partition_point(|other| *other < key);
         if rest.len() < KEY_LEN && rest.last() != Some(&0) {
-            // Equal keys are equal rests then, and where they are, the prefix is all that is left to be compared. (Not
-            // an empty one: its address is none, and processors may take a hundred cycles to read nothing from there.)
+            // For such a name, equal keys mean equal rests, so only the prefix is left to be compared. (An empty prefix
+            // is not compared: it has no address, and processors may take a hundred cycles to read nothing from there.)
             let has_prefix = || self.prefix.is_empty() || name.starts_with(&self.prefix);
             let is_equal = self.keys.get(index) == Some(&key) && has_prefix();
             return is_equal.then_some(index);
@@ -90,7 +90,7 @@ impl Keys {
     /// As [`insert`](Self::insert), for a name in the place of another.
     #[must_use]
     pub(super) fn replace(&mut self, index: usize, name: &str) -> bool {
-        // A single name is all there is in common, and would be kept for ever.
+        // If there is only one name, the prefix is the whole name, and would be kept for ever.
         let rest = if self.keys.len() == 1 { None } else { name.as_bytes().strip_prefix(&*self.prefix) };
         rest.map(|rest| self.keys[index] = key(rest)).is_some()
     }

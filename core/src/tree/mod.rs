@@ -54,13 +54,14 @@ impl Tree {
         self.bytes
     }
 
-    /// About how many bytes of memory all edits let go that led to this tree. What an earlier clone holds and this one
-    /// does not is as much as the count grew in between, or less: what came and went in between counts too.
+    /// About how many bytes of memory the edits that led to this tree have let go. An earlier clone may
+    /// hold bytes that this tree does not: at most as many as the count has grown by since. (What came and went in
+    /// between counts too.)
     pub fn let_go(&self) -> u64 {
         self.let_go
     }
 
-    /// What is at `path`. No node has a path that is not UTF-8, so whoever has bytes may ask with them.
+    /// What is at `path`. All paths are UTF-8, so a caller that has bytes may ask with them as they are.
     pub fn get(&self, path: impl AsRef<[u8]>) -> Option<&Entry> {
         let mut entry = self.root.as_ref()?;
         for name in names(path.as_ref()) {
@@ -83,7 +84,7 @@ impl Tree {
         Some((&path[..depth], entry))
     }
 
-    /// Whether both are one and the same, unchanged.
+    /// Whether both share all their nodes: nothing was changed between the two.
     pub fn is(&self, other: &Tree) -> bool {
         match (&self.root, &other.root) {
             (Some(a), Some(b)) => a.is(b),
@@ -201,8 +202,8 @@ fn entry_mut<'t>(root: &'t mut Option<Entry>, path: &str, let_go: &mut u64) -> O
     Some(entry)
 }
 
-/// The names in a path, none in that of the root. They are short: looking at one byte after the other is faster than a
-/// search made for long texts. What ends with a slash ends with an empty name, which nothing has.
+/// The names in a path; the root's path has none. Names are short, so looking at one byte after the other is faster
+/// than a search made for long texts. A path that ends with a slash ends with an empty name, which no node has.
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').skip(usize::from(path.is_empty()))
 }

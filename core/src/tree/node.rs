@@ -58,8 +58,8 @@ impl Node {
         self.stat.is_same_node(&other.stat)
     }
 
-    /// Whether `other`, the same node, has the same data. Where nothing changed the bytes are one allocation, and the
-    /// comparison is one of pointers.
+    /// Whether `other` is the same node with the same data. If nothing has changed, both hold one allocation, and
+    /// comparing the pointers is enough.
     pub fn has_same_data(&self, other: &Node) -> bool {
         self.stat.has_same_data(&other.stat)
             && (Arc::ptr_eq(&self.bytes, &other.bytes) || self.bytes == other.bytes)

@@ -17,7 +17,7 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, what }
     }
 
-    /// The error that says that the record which is being read is not what the protocol says.
+    /// The error that says that the record being read is malformed.
     pub(super) fn malformed(&self) -> Malformed {
         Malformed { what: self.what }
     }
@@ -66,7 +66,8 @@ impl<'a> Reader<'a> {
             -1 => 0,
             count => usize::try_from(count).map_err(|_| self.malformed())?,
         };
-        // Each takes at least its length: a count that the frame cannot hold reserves nothing.
+        // Each string takes at least the four bytes of its length. If the frame cannot hold so many, nothing is
+        // reserved.
         if count > self.rest.len() / 4 {
             return Err(self.malformed());
         }

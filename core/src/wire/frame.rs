@@ -2,8 +2,8 @@
 
 use crate::planted::{self, Defect};
 
-/// The longest answer to a connect request: some numbers and a password of 16 bytes. What is no ZooKeeper at all is
-/// noticed by it at once.
+/// The longest answer to a connect request: some numbers and a password of 16 bytes. With this bound, a peer that is no
+/// ZooKeeper at all is noticed at once.
 pub const MAX_CONNECT_RESPONSE: usize = 1 << 10;
 
 /// The longest reply to a step of SASL: RFC 2831 allows 2,048 bytes in it.
@@ -16,7 +16,7 @@ const TRUSTED: usize = 256 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {len} bytes")]
 pub struct FrameTooLong {
-    /// In bytes, as its prefix claims, which is not counted; negative where the prefix is.
+    /// The length that the prefix claims, in bytes, without the prefix itself. Negative if the prefix is.
     pub len: i32,
 }
 

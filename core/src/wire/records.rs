@@ -23,7 +23,7 @@ pub struct ConnectResponse<'a> {
     pub timeout_ms: i32,
     /// The session that was asked for, or a new one; 0 where it has expired.
     pub session_id: i64,
-    /// What the session is to be asked for with on the next connection: 16 bytes.
+    /// The password with which the client asks for the session on the next connection: 16 bytes.
     pub password: &'a [u8],
 }
 
@@ -43,7 +43,7 @@ impl<'a> ConnectResponse<'a> {
 /// What stands before every reply and notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyHeader {
-    /// That of the request; or one of the `XID_` constants, for what answers no request with a number of its own.
+    /// The request's number; or one of the `XID_` constants, if this answers no request that has a number.
     pub xid: i32,
     /// The newest transaction that the server had applied. Not positive where the server does not say.
     pub zxid: Zxid,
@@ -62,8 +62,8 @@ impl ReplyHeader {
     /// Bytes that an encoded header takes; the body of the frame follows.
     pub const LEN: usize = 16;
 
-    /// Whether it is that of a [`Barrier`](super::Request::Barrier) that was decided on, whatever became of the check in
-    /// it: one that the session may not make is a transaction as well.
+    /// Whether this header answers a [`Barrier`](super::Request::Barrier) that was decided on, whatever became of its
+    /// check: if the session may not make the check, the barrier is a transaction all the same.
     pub fn is_barrier(&self) -> bool {
         matches!(self.error, ServerError::OK | ServerError::NO_AUTH)
     }
@@ -112,8 +112,8 @@ impl Notification {
     }
 }
 
-/// What became of the check in a barrier. The header of a `multi` of which an operation failed has no error: it is in the
-/// body, of which the rest says nothing. `error` is that of the header.
+/// What became of the check in a barrier; `error` is the header's. If an operation of a `multi` failed, the header has
+/// no error: the error is in the body, and nothing else there matters.
 pub fn barrier_check(error: ServerError, body: &[u8]) -> ServerError {
     let mut reader = Reader::new(body, "reply to a barrier");
     let mut check = || {
@@ -126,9 +126,9 @@ pub fn barrier_check(error: ServerError, body: &[u8]) -> ServerError {
 /// What one read of a multiRead gave.
 #[derive(Debug, PartialEq)]
 pub enum ReadResult<'a> {
-    /// That of a [`Read::Data`](super::Read::Data): the data, empty where ZooKeeper has none, and the Stat.
+    /// The result of a [`Read::Data`](super::Read::Data): the data (empty if ZooKeeper has none) and the Stat.
     Data(&'a [u8], Stat),
-    /// That of a [`Read::Children`](super::Read::Children): the names, in the server's order, which is none.
+    /// The result of a [`Read::Children`](super::Read::Children): the names, in no particular order.
     Children(Vec<&'a str>),
     /// This read failed with that code; the others of the request may have succeeded.
     Error(ServerError),

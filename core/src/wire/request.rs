@@ -32,13 +32,13 @@ pub enum Request {
     ChildrenWithStat(NodePath),
     /// A persistent recursive watch.
     AddWatch(NodePath),
-    /// Of whatever kind.
+    /// Removes the session's watches at this path, of whatever kind.
     RemoveWatches(NodePath),
     /// Creates an empty persistent node, open to the world. The path is from the server's root, as the chroot
     /// itself may have to be created.
     CreateFromServerRoot(NodePath),
-    /// Makes a server that follows catch up with its leader. About the server's root. A leader answers it like a read
-    /// (ZOOKEEPER-1675), so that it promises nothing there.
+    /// ZooKeeper's `sync`, about the server's root: makes a server that follows catch up with its leader. A leader
+    /// answers it like a read (ZOOKEEPER-1675), so on a leader it promises nothing.
     Sync,
     /// A transaction that changes nothing: a `multi` that checks nothing of this node (`None`: of the server's root).
     /// Its reply stands behind all that was committed before, on a leader too, and its header names the transaction.

@@ -67,7 +67,7 @@ enum Link {
     Lost,
 }
 
-/// One cache's subtree. Nobody else changes the tree; what is unread is changed by the plan, too, which hands it out.
+/// One cache's subtree. Nobody else changes the tree. What is unread is also changed by the plan, which hands it out.
 pub(super) struct Synchroniser {
     root: NodePath,
     /// The root is the server's `/`, whose `/zookeeper` is left out.
@@ -86,7 +86,7 @@ pub(super) struct Synchroniser {
     root_creation: RootCreation,
     syncs: Syncs,
 
-    /// The newest transaction that a Stat has named where the header of its reply named none.
+    /// The newest transaction that a Stat has named in a reply whose header named none.
     undated_newest: Zxid,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
@@ -172,8 +172,8 @@ impl Synchroniser {
         }
     }
 
-    /// Whether the server is to catch up now, and how, where calls ask for it in the way of `mode`; the reply is to be
-    /// given to [`handle_synced`](Self::handle_synced).
+    /// Whether the server is to catch up now, and how; calls of `sync` ask for it in the way of `mode`. The reply goes
+    /// to [`handle_synced`](Self::handle_synced).
     pub(crate) fn take_sync(&mut self, mode: SyncMode) -> Option<SyncMode> {
         // Without the watch nothing is exact, and no reply helps.
         if self.may_ask() { self.syncs.take_request(mode) } else { None }
@@ -198,7 +198,8 @@ impl Synchroniser {
                 self.tell_synced(answered, Err(Status::Connection));
             }
         }
-        // Without a date, by chance if it is honest, too: asked for again, but not without a pause.
+        // The header may name no transaction, by chance even if the server is honest. The cache asks again, but after a
+        // pause.
         if error == ServerError::THROTTLED || self.syncs.is_undated() {
             self.plan.retry_later(now);
         }
@@ -236,8 +237,8 @@ impl Synchroniser {
         let is_following = self.is_following();
         let mut flight = self.plan.poll_flight(&self.tree, &mut self.unread, is_following, now);
         if flight.is_none() && self.is_to_be_told() {
-            // Nothing was left to be read, as behind the deletion of the root or the end of a verification: only a
-            // reply tells at which zxid the tree is exact.
+            // Nothing is left to be read, as after the deletion of the root or the end of a verification. Only a reply
+            // tells at which zxid the tree is exact, so the root is read.
             flight = self.plan.poll_root(&self.tree, &mut self.unread);
         }
         let flight = flight?;
@@ -301,8 +302,8 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` where nothing can be
-    /// compared with what it named), and `heard` the time of its last word.
+    /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` if nothing may be
+    /// compared with it), and `heard` the time of its last word.
     pub(super) fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         if self.link == Link::Watching {
             let is_exact = self.is_clean() && !self.publisher.is_amid() && !self.lost_watch;
@@ -362,13 +363,13 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    /// The ensemble has another history than the one that the tree was read in: nothing that is known can be compared
-    /// with. There is no connection at this time.
+    /// The ensemble has another history than the one that the tree was read in, so nothing may be compared with what is
+    /// known. There is no connection at this time.
     pub(super) fn handle_reset(&mut self) {
         if planted::is(Defect::ResetIgnored) {
             return;
         }
-        // Not a new one: what it lets go is counted.
+        // The tree is emptied, and not replaced by a new one, so that what it lets go is counted.
         self.tree.remove("");
         self.unread = Unread::default();
         self.plan.handle_reset();
@@ -392,8 +393,8 @@ impl Synchroniser {
         self.undated_newest
     }
 
-    /// Whether the watch is to be set again now, as a server may have lost it without a word. That changes nothing
-    /// where it is.
+    /// Whether the watch is to be set again now: a server may have lost it without a word. If the server still has it,
+    /// that changes nothing.
     pub(super) fn takes_renewal(&mut self) -> bool {
         self.may_ask() && self.plan.take_renewal()
     }
@@ -424,8 +425,8 @@ impl Synchroniser {
 
     /// After a reply with `zxid`: publishes what is exact now.
     ///
-    /// Where the server names no transaction, nothing that is found there is dated: the tree may be newer than the
-    /// newest transaction that was named. Then a barrier is asked for, and the next reply is at a transaction.
+    /// If the header names no transaction, what was found is undated: the tree may be newer than the newest transaction
+    /// that was named. Then a barrier is asked for, and the next reply is at a transaction.
     fn settle(&mut self, zxid: Zxid, now: Instant) {
         self.syncs.note_zxid(Some(zxid));
         let here = self.publisher.handle_reply(zxid, self.is_following(), now);
@@ -458,7 +459,7 @@ impl Synchroniser {
         self.publish_when_due(now);
     }
 
-    /// Publishes the tree though it is no cut, where none has come for long.
+    /// Publishes the tree though it is no cut, if no cut has come for long.
     fn publish_when_due(&mut self, now: Instant) {
         let is_published = self.publisher.publish_when_due(&self.tree, self.standing(), now);
         if is_published && !planted::is(Defect::OlderCutShown) {
@@ -487,7 +488,7 @@ impl Synchroniser {
         }
     }
 
-    /// Whether this is the time for a request besides the watch's and the reads'.
+    /// Whether requests other than the watch and the reads may be sent now.
     fn may_ask(&self) -> bool {
         self.link == Link::Watching && !self.stopped && !self.plan.is_waiting()
     }
@@ -509,7 +510,7 @@ impl Synchroniser {
         self.stop(message);
     }
 
-    /// Whether a path of so many bytes is beyond the limit, which ends the cache.
+    /// Whether a path of so many bytes is beyond the limit. If it is, the cache is stopped.
     fn is_too_long(&mut self, path: usize) -> bool {
         let limit = self.options.limit_path;
         let is_too_long = path > limit;

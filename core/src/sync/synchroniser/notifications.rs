@@ -28,7 +28,7 @@ impl Synchroniser {
             }
             NotificationKind::Other(_) => {}
         }
-        // A server that notifies and never answers fills no tree, but memory.
+        // If a server notifies and never answers, the tree stays small, but what is unread fills the memory.
         self.check_limits(self.unread.suspects(), self.tree.bytes());
         self.publisher.note_edits(now);
         self.tell_state();
@@ -49,8 +49,8 @@ impl Synchroniser {
             }
             self.child_changed(path, now, |parent| parent.history.created += 1);
         }
-        // Where there still is a node, its deletion was hidden. What is read below the new one, maybe before that
-        // itself is, must not end below the old one.
+        // If there still is a node, its deletion was hidden, and it must go: what is below the new node may be read
+        // before the new node itself is, and must not end below the old one.
         if !planted::is(Defect::OldNodeKept) && self.tree.remove(relative) {
             self.publisher.count_edit();
         }
@@ -93,9 +93,9 @@ impl Synchroniser {
         }
     }
 
-    /// A node was created below one that is not known. Where the nearest known ancestor is still to be read, or what is
-    /// right below it, that will find it; otherwise what is in between was hidden from the session, and the ancestor's
-    /// children show it. Where not even the root is known, it is the root that appeared unnoticed.
+    /// A node was created below one that is not known. If the nearest known ancestor, or the node right below it on the
+    /// way, is still to be read, that read will find it. Otherwise what is in between was hidden from the session, and
+    /// the ancestor's children show it. If not even the root is known, the root itself appeared unnoticed.
     fn look_for_hidden_ancestor(&mut self, path: &str) {
         let Some(relative) = self.root.relative(path) else { return };
         // One walk down the tree: what comes off the wire may be long, and is looked at once.

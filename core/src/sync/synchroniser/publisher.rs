@@ -14,7 +14,7 @@ use crate::tree::{Node, Tree, Version};
 
 /// How often the first load shows how far it has come.
 const GROWTH_INTERVAL: Duration = Duration::from_millis(100);
-/// After how long without a cut a version is published that is not one.
+/// If no cut has come for this long, a version is published that is no cut.
 const CUT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How the cache stands, as far as the state that is told goes by it.
@@ -38,7 +38,7 @@ pub(super) enum Standing {
 /// - what it calls published is the version that was told last, and the zxids of versions never fall but for a reset;
 /// - a version that is no cut is told only where a cut has been waited for, and, after a reset, not before the tree has
 ///   been built anew;
-/// - a state is told before the event or answer that tells of the same, so that whoever is told that finds it;
+/// - a state is told before the event or answer that tells of the same: whoever gets these finds the state;
 /// - `Initialized` is told once at the start and behind each lost session, `InStep` at the start and behind each lost
 ///   connection;
 /// - it is in step only where the tree is published as a cut, with no part of a transaction outstanding, and nothing
@@ -49,7 +49,7 @@ pub(super) struct Publisher {
     complete: bool,
     /// The tree is being built anew after a reset of the ensemble, while the last version stays published.
     rebuilding: bool,
-    /// About how many nodes changed since the last version, and since when some have.
+    /// About how many nodes have changed since the last version, and since when.
     edits: usize,
     edited_at: Option<Instant>,
     /// Since when nothing is left of the load or verification.
@@ -57,7 +57,7 @@ pub(super) struct Publisher {
     /// A notification came behind the last reply. It may be a part of a transaction: only a reply tells that the
     /// rest has come too.
     amid: bool,
-    /// What comes may have waited in a pause: when the server was heard before that.
+    /// If what comes may have waited in a pause: when the server was heard before the pause.
     paused: Option<Instant>,
     /// To be told with the next version after which it holds.
     announce_initialized: bool,
@@ -106,7 +106,7 @@ impl Publisher {
         self.outputs.pop_front()
     }
 
-    /// When a version is to be published that is no cut, unless a cut comes before.
+    /// When a version that is no cut is to be published, unless a cut comes before.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let finishes = self.rebuilding || !self.complete || self.announce_initialized;
         let is_dated = self.published.zxid > Zxid(0);
@@ -124,7 +124,7 @@ impl Publisher {
             && (!self.amid || planted::is(Defect::PartTakenForWhole))
     }
 
-    /// It is published, and all that there is to announce has been.
+    /// The tree is published, and `InStep` has been told.
     fn is_told(&self, tree: &Tree) -> bool {
         self.is_published(tree) && !self.announce_in_step
     }
@@ -134,19 +134,19 @@ impl Publisher {
         !self.is_told(tree) && self.paused.is_none()
     }
 
-    /// The node as it was published, of the history that is read.
+    /// The node as it was published, if that was in the history that is read now.
     pub(super) fn node(&self, relative: &str) -> Option<&Arc<Node>> {
-        // What is published while all is read anew is of the history before.
+        // While the tree is built anew after a reset, what is published is of the history before.
         let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
         published?.node.as_ref()
     }
 
-    /// Something was notified of, or found to be another, and there may be more of the same transaction.
+    /// A change was notified of, or found, and there may be more of the same transaction.
     pub(super) fn note_amid(&mut self) {
         self.amid = true;
     }
 
-    /// Whether there was no reply behind that.
+    /// Whether there was no reply since the last [`note_amid`](Self::note_amid).
     pub(super) fn is_amid(&self) -> bool {
         self.amid
     }
@@ -174,8 +174,8 @@ impl Publisher {
         self.progress.resyncs += 1;
     }
 
-    /// After a reply with `zxid`; `is_following`: nothing is left of a load or a verification. Returns where the tree is
-    /// the server's, if nothing is suspect.
+    /// After a reply with `zxid`; `is_following`: nothing is left of a load or a verification. Returns at which zxid,
+    /// and when, the tree is the server's, if nothing is suspect.
     pub(super) fn handle_reply(&mut self, zxid: Zxid, is_following: bool, now: Instant) -> Cut {
         self.amid = false;
         if self.published.zxid == Zxid(0) && zxid.is_transaction() {
@@ -187,8 +187,8 @@ impl Publisher {
     }
 
     /// Publishes what was `found` to be the server's tree at `cut`, if it is not published already; `tree` is what is
-    /// known now. False where the cut is older
-    /// than what is shown, as a reply with an error named a zxid too soon: it is of no use.
+    /// known now. Returns false if the cut is older than what is shown, because a reply with an error named a zxid too
+    /// soon: such a cut is of no use.
     pub(super) fn publish_cut(
         &mut self,
         cut: Cut,
@@ -206,7 +206,7 @@ impl Publisher {
         is_of_use || planted::is(Defect::OlderCutAnswers)
     }
 
-    /// Publishes the tree as it is, which is no cut, where one has been waited for long enough.
+    /// Publishes the tree as it is, though it is no cut, if a cut has been waited for long enough.
     pub(super) fn publish_when_due(&mut self, tree: &Tree, standing: Standing, now: Instant) -> bool {
         let is_due = self.poll_timeout().is_some_and(|at| now >= at);
         if is_due {
@@ -235,7 +235,7 @@ impl Publisher {
         if is_finished && std::mem::take(&mut self.announce_initialized) {
             self.event(EventKind::Initialized, tree, standing);
         }
-        // What waited in a pause is no word of the server's.
+        // If what comes may have waited in a pause, the cache is not in step.
         if is_finished && is_cut && self.paused.is_none() {
             self.tell_in_step(tree, standing);
         }
@@ -248,8 +248,7 @@ impl Publisher {
         }
     }
 
-    /// Something ends or begins that may put what is published in doubt: it was the server's tree until `at`, if the
-    /// cache was in step.
+    /// From now on, what is published may not be the server's tree. If the cache was in step, it was until `at`.
     pub(super) fn note_current(&mut self, at: Instant) {
         if self.told_state == State::InStep {
             self.progress.current_at = self.progress.current_at.max(Some(at));
@@ -285,7 +284,7 @@ impl Publisher {
         }
     }
 
-    /// The ensemble has another history: what is published stays, and is no cut of this one.
+    /// The ensemble has another history. What is published stays, but is no cut of this history.
     pub(super) fn handle_reset(&mut self) {
         self.rebuilding = self.published.tree.has_root();
         (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
@@ -301,7 +300,7 @@ impl Publisher {
         self.failure
     }
 
-    /// False where that is known.
+    /// Why the load cannot succeed; `None`: it may again. Returns false if that has been told already.
     pub(super) fn set_failure(&mut self, failure: Option<Status>) -> bool {
         let is_news = self.failure != failure;
         if is_news {

@@ -13,9 +13,9 @@ use crate::sync::unread::{Unread, Want};
 use crate::sync::{Options, Pace, anchors};
 use crate::tree::Tree;
 
-/// For how long the tree must not have been exact before the hot paths are read too.
+/// If the tree has not been exact for this long, the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
-/// For how long, before more hot paths than usual may be read at once.
+/// If the tree has not been exact for this long, more hot paths than usual may be read at once.
 const STARVED_AFTER: Duration = Duration::from_millis(200);
 /// A path is hot when a notification named it within this time, or since the tree was exact last.
 const HOT_FOR: Duration = Duration::from_millis(100);
@@ -36,8 +36,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// - `outstanding` counts the requests of this connection that are not answered: one flight's while following, some
 ///   more during a load or verification, and none is handed out while the server is left alone (`retry_at`);
 /// - a verification comes to each node of the tree, for all up to its cursor has been read or is in `Unread`;
-/// - of the zxid at which the tree was left exact nothing is kept once anything speaks against it: another session,
-///   another zxid, an anchor that differs.
+/// - the zxid at which the tree was left exact is forgotten once anything speaks against it: another session, another
+///   zxid, an anchor that differs.
 ///
 /// It sees the tree and does not change it; what the replies say it does not know.
 pub(super) struct ReadPlan {
@@ -51,7 +51,7 @@ pub(super) struct ReadPlan {
     /// Reading has begun: the root is known, or in `unread`.
     begun: bool,
     verification: Verification,
-    /// The zxid of the last reply with nothing outstanding before the connection was lost, while the session that saw
+    /// If nothing was outstanding when the connection was lost: the zxid of the last reply, while the session that saw
     /// it may still be resumed.
     left_exact: Option<Zxid>,
     /// Paths that notifications named, and when last.
@@ -71,7 +71,7 @@ pub(super) struct ReadPlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Verification {
     Done,
-    /// Of the anchors alone, which is enough where the zxid has not moved and they are what they were.
+    /// Only the anchors are read. That is enough if the zxid has not moved and the anchors have not changed.
     OfAnchors,
     Due(Instant),
     /// All up to and including this path has been read or is in `unread`; "" is the root.
@@ -96,8 +96,8 @@ enum AuditStep {
 }
 
 impl ReadPlan {
-    /// Of the tree below `root`, on whose paths the server sees `chroot` bytes more. `hides_child`: a child of the root
-    /// is left out by rule.
+    /// A plan for the tree below `root`. On the wire, each path gets `chroot` more bytes in front. `hides_child`: a
+    /// child of the root is left out by rule.
     pub(super) fn new(
         root: NodePath,
         chroot: usize,
@@ -177,7 +177,8 @@ impl ReadPlan {
         if begins {
             unread.update(&self.root, |want| {
                 want.verify();
-                // Where a child is left out by rule, that all known ones are there says nothing of the list.
+                // If a child is left out by rule, the list must be read: the known children may all be there, and the
+                // list be another.
                 want.children |= self.hides_child;
             });
             self.verification = Verification::Behind(String::new());
@@ -188,13 +189,13 @@ impl ReadPlan {
     /// A connection is there; `resumed`: with the session that there was before.
     pub(super) fn handle_connected(&mut self, resumed: bool) {
         if !resumed && !planted::is(Defect::ShortcutBehindExpiry) {
-            // A new session is a transaction, which may have lifted a server that lost all to just that zxid.
+            // A new session is a transaction. If the server had lost all, that may have lifted it to just that zxid.
             self.left_exact = None;
         }
     }
 
-    /// The watch was asked for: what is read from now on is read behind it. Where the tree was left exact, the nodes are
-    /// read that show whether the history is still the one that it was read in, if any do.
+    /// The watch was asked for: what is read from now on is read behind it. If the tree was left exact, its anchors are
+    /// read, if it has any: they show whether the history is still the one that the tree was read in.
     pub(super) fn handle_watch_asked(&mut self, tree: &Tree, unread: &mut Unread) {
         if self.left_exact.is_none() || unread.suspects() > 0 || planted::is(Defect::AnchorsLeftOut) {
             return;
@@ -207,7 +208,7 @@ impl ReadPlan {
     }
 
     /// The watch is there; `zxid` is where the server is, if that is known. Reading begins, or what was read before is
-    /// verified. True where a planted defect takes it for the server's instead.
+    /// verified. Returns true if a planted defect trusts what was read before instead.
     pub(super) fn handle_watching(
         &mut self,
         zxid: Option<Zxid>,
@@ -236,8 +237,8 @@ impl ReadPlan {
         self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
     }
 
-    /// While the watch was there, the tree was known to be the server's at this zxid when the connection was lost;
-    /// `None` where it was not, or may not have been.
+    /// The connection was lost while the watch was there. `exact` is the zxid at which the tree was known to be the
+    /// server's then; `None` if it was not, or may not have been.
     pub(super) fn note_left(&mut self, exact: Option<Zxid>) {
         self.left_exact = exact;
     }
@@ -245,7 +246,7 @@ impl ReadPlan {
     /// The connection is gone, and with it what was outstanding.
     pub(super) fn handle_suspended(&mut self, unread: &mut Unread) {
         match self.left_exact {
-            // The anchors that were not looked at yet.
+            // What is unread is anchors that were not looked at yet.
             Some(_) => *unread = Unread::default(),
             None => unread.restart(),
         }
@@ -284,8 +285,8 @@ impl ReadPlan {
         }
     }
 
-    /// The watch is there. Where the anchors have been read, or are gone as was notified, and nothing was found, nothing
-    /// happened in between.
+    /// The watch is there. If all anchors have been read, or notifications told that they are gone, and none of them
+    /// differed, nothing happened in between.
     pub(super) fn conclude_anchors(&mut self, unread: &Unread) {
         if self.is_of_anchors() && unread.backlog() == 0 {
             self.verification = Verification::Done;
@@ -329,7 +330,7 @@ impl ReadPlan {
         self.retry_at = Some(now + RETRY_DELAY.mul_f64(0.5 + self.rng.f64()));
     }
 
-    /// Whether the watch is to be set again now, as a server may have lost it without a word; each time once.
+    /// Whether the watch is to be set again now: a server may have lost it without a word. True once each time.
     pub(super) fn take_renewal(&mut self) -> bool {
         std::mem::take(&mut self.renews_watch)
     }
@@ -389,7 +390,8 @@ impl ReadPlan {
         (!flight.is_empty()).then_some(flight)
     }
 
-    /// What is notified of; with it what is hot, where no cut has come for a while; and the audit, where there is room.
+    /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
+    /// is a step of the audit.
     fn follow(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> Flight {
         let mut flight = Flight::new(self.chroot);
         let starved_for = now - self.exact_until;
@@ -414,8 +416,8 @@ impl ReadPlan {
         filling.flight
     }
 
-    /// What is written all the time and known at present. When no cut has come for a while it is read together with
-    /// what is not known, so that one reply knows it all. None of it if that would be more than `most` reads: a part
+    /// The hot paths whose values are known at present. If no cut has come for a while, they are read together with
+    /// what is not known, so that one reply tells all. If that would be more than `most` reads, there are none: a part
     /// would be of no use.
     fn hot_paths(&self, tree: &Tree, unread: &Unread, most: usize) -> Vec<NodePath> {
         let Some(room) = most.checked_sub(unread.len()) else { return Vec::new() };
@@ -429,7 +431,7 @@ impl ReadPlan {
         if hot.len() > room {
             return Vec::new();
         }
-        // One seed, one schedule: the order of a hash map is another each time.
+        // One seed must give one schedule, but the order of a hash map is another each time.
         hot.sort_unstable();
         hot
     }
@@ -458,7 +460,7 @@ impl Verification {
 impl Audit {
     /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them. Returns how many.
     fn fill(&mut self, filling: &mut Filling<'_>) -> usize {
-        // A pass begins with the root, which may have appeared unnoticed, and after the last node the next one begins.
+        // A pass begins with the root, which may have appeared unnoticed. After the last node, the next pass begins.
         let mut behind = std::mem::take(&mut self.behind);
         if behind.is_empty() {
             filling.read_again(filling.root);
@@ -466,7 +468,7 @@ impl Audit {
         let mut walk = filling.tree.preorder_after(&behind);
         let mut read = 0;
         while read < AUDIT_STEP && !filling.flight.is_full() {
-            // At the end the next step begins anew, and not with nothing.
+            // The tree ends here: the next step begins a new pass.
             let Some((relative, _)) = walk.next() else { return read };
             read += 1;
             behind = relative.to_owned();
@@ -476,7 +478,7 @@ impl Audit {
         read
     }
 
-    /// The next step, behind one that has read so many nodes: a pass over all of them takes one interval.
+    /// Schedules the step behind one that has read so many nodes, so that a pass over all nodes takes one interval.
     fn schedule(&mut self, read: usize, tree: &Tree, rng: &mut Rng, now: Instant) {
         if !self.interval.is_zero() {
             let nodes = tree.len().max(1);
@@ -533,8 +535,9 @@ impl Filling<'_> {
         self.flight.add(path, want.children.then_some(children), stat_only, data + self.growth);
     }
 
-    /// A node is listed when its Stat says that it has children, which saves half of the reads: most have none. Where
-    /// there are few reads it is round trips that take the time, one for a level of the tree then instead of two.
+    /// As a rule, a node is listed once its Stat says that it has children, which saves half of the reads: most nodes
+    /// have none. But if there are few reads, round trips take the time: then a new node is listed at once, which takes
+    /// one round trip for each level of the tree instead of two.
     fn list_what_is_new(&mut self) {
         if self.flight.is_sparse() {
             for read in &mut self.flight.nodes {

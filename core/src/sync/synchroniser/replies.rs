@@ -45,7 +45,8 @@ impl Synchroniser {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
-        // As it was published, where a notification or the replacement of an ancestor took it out of the tree.
+        // If a notification, or the replacement of an ancestor, took the node out of the tree: the node as it was
+        // published.
         let shown = || self.publisher.node(relative).filter(|_| !planted::is(Defect::ShownForgotten));
         let seen = old.as_ref().or_else(shown).map(|node| *node.stat());
         if let Some(seen) = seen {
@@ -80,7 +81,7 @@ impl Synchroniser {
         self.put(path, relative, node, old, children, want);
     }
 
-    /// A read found something else than what is in the tree, or than what was thought not to be there.
+    /// A read found something else than what is in the tree, or a node where the tree has none.
     fn found_unexpected(
         &mut self,
         path: &NodePath,
@@ -98,7 +99,8 @@ impl Synchroniser {
         }
         match (found, known) {
             (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
-                // Only an ACL hides a change of data. Where that is what it was, the change was not hidden, but not told.
+                // Only an ACL hides a change of data. If the ACL is the same, a notification should have told of the
+                // change.
                 let is_same_acl = stat.is_same_node(known.stat()) && stat.aversion == known.stat().aversion;
                 let is_told = want.is_data_in_doubt() || !is_same_acl || stat.has_same_data(known.stat());
                 if !is_told && !self.is_zookeepers && !planted::is(Defect::LostWatchIgnored) {
@@ -106,7 +108,7 @@ impl Synchroniser {
                     self.lost_watch = true;
                 }
             }
-            // Nor is it in the list of its parent.
+            // The known list of its parent lacks this node too.
             (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable, None) if !want.suspect => {
                 self.child_changed(path, now, |parent| parent.children = true);
             }
@@ -114,7 +116,7 @@ impl Synchroniser {
         }
     }
 
-    /// Notes it where no single history can hold what was known and what was found.
+    /// If no single history can hold both what was known and what was found, that is noted as evidence.
     fn look_for_another_history(
         &mut self,
         path: &NodePath,
@@ -136,7 +138,7 @@ impl Synchroniser {
         self.evidence = evidence.map(|what| format!("{path}: {what}"));
     }
 
-    /// Whether a child is not in a list that stands for certain in the one that is known.
+    /// Whether `names` lacks a child that is for certain in the known list.
     fn lacks_known_child(&self, relative: &str, names: &[&str], want: &Want) -> bool {
         let is_known = !want.children && !want.history.has_changes();
         let known = self.tree.get(relative).and_then(|entry| entry.children.as_deref()).filter(|_| is_known);
@@ -204,24 +206,24 @@ impl Synchroniser {
         self.check_limits(self.tree.len(), self.tree.bytes());
     }
 
-    /// Whether fewer children, or more, are known than the Stat counts, whatever explains the Stat: the node that was
-    /// notified of may have been replaced where the session could not see it. Only where no child is still to be read; and
-    /// not each time, as a server may list a child that it does not have.
+    /// Whether the number of known children is not the Stat's, even if notifications explain the Stat: the node may
+    /// have been replaced where the session could not see it. This is looked at only if nothing is suspect, and not
+    /// each time: a server may list a child that it does not have.
     fn misses_children(&self, relative: &str, stat: &Stat, want: &Want) -> bool {
         let is_counted = want.history.has_changes() || !want.suspect;
         if !is_counted || self.unread.suspects() > 0 || planted::is(Defect::ChildrenNotCounted) {
             return false;
         }
-        // Of a root that hides one, the list is read in each verification.
+        // If the root hides a child, the numbers differ; its list is read in each verification instead.
         let hides = relative.is_empty() && self.hides_zookeeper;
         let children = self.tree.get(relative).and_then(|entry| entry.children.as_ref());
         let known = children.map_or(0, |children| children.len());
         !hides && usize::try_from(stat.num_children).is_ok_and(|count| count != known)
     }
 
-    /// A node whose parent is not there was read while the parent was replaced: it is read again behind its parent, and
-    /// so with its child list: nodes alone go before lists, and the parent may wait for its own. Without a parent that is
-    /// being read it is out of reach.
+    /// The parent of this node is not in the tree: the node was read while the parent was replaced. It is read again
+    /// behind its parent. For that, its child list is wanted too: nodes alone are read before lists, and the parent may
+    /// wait for its list. If the parent is not being read, the node is out of reach.
     fn put_off(&mut self, path: &NodePath, want: Want) {
         if self.parent_in_tree(path).is_some_and(|parent| self.unread.contains(parent)) {
             self.unread.update(path, |again| {
@@ -263,7 +265,8 @@ impl Synchroniser {
                 return;
             }
             self.unread.update(&child, |want| {
-                // A read under way of what was deleted is no suspect: its creation was hidden then.
+                // A path that was deleted while its read was under way is no suspect. If it is listed again, its
+                // creation was hidden.
                 if !want.suspect {
                     (want.suspect, want.discovered, want.data) = (true, true, true);
                 }
@@ -278,10 +281,10 @@ impl Synchroniser {
             self.publisher.count_edit();
         }
         if was_there || want.suspect {
-            // Nothing notified of it: the parent's Stat is not known. Nor is its list, whatever the Stat says, for there may
-            // be another child in the place of this one. (While all known children are there, and as many as the Stat
-            // counts, there is no other.) Only one that was just found in a list, read behind the watch, went behind that,
-            // or a server has it in its lists and nowhere else.
+            // Nothing notified of it, so the parent's Stat is not known. Its child list is not known either, whatever
+            // the Stat says: there may be another child in the place of this one. (If all known children are there, and
+            // as many as the Stat counts, there is no other.) The exception is a path that was just found in a list,
+            // read behind the watch: it went after that, or a server has it in its lists and nowhere else.
             let was_just_listed = want.discovered && !want.unverified && !want.history.born && !was_there;
             if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
                 self.evidence.get_or_insert_with(|| format!("{path} is missing"));

@@ -4,9 +4,10 @@ use crate::wire::ServerError;
 
 /// Where the creation of the root stands.
 ///
-/// It is asked for at most once at a time, and only while the root is known to be missing. A root that was there once,
-/// or was created, is not created again: what is deleted then stays deleted. Only what was not answered, for a server
-/// that was too busy or a connection that went, is asked for again, if the root is found missing again.
+/// The creation is asked for at most once at a time, and only while the root is known to be missing. If the root was
+/// there once, or was created, it is not created again: if it is deleted, it stays deleted. If there was no answer,
+/// because the server was too busy or the connection was lost, the creation is asked for again once the root is found
+/// missing again.
 #[derive(Debug)]
 pub(super) struct RootCreation {
     step: Step,
@@ -86,7 +87,7 @@ impl RootCreation {
         })
     }
 
-    /// The connection is gone. True where the answer went with it, so that the root is to be looked for again.
+    /// The connection is gone. Returns true if the answer was lost with it: the root is to be looked for again.
     pub(super) fn connection_lost(&mut self) -> bool {
         let was_under_way = self.is_under_way();
         if was_under_way {

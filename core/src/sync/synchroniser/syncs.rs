@@ -1,9 +1,9 @@
 //! Barriers, for calls that wait until all that was committed before them can be read, and for trees that have no date.
 //!
 //! A server replies to a barrier when it has applied all that was committed before it. In the connection's one stream,
-//! the notifications of all that stand before that reply. So a cut at the zxid of the reply, or at a later one, has all
-//! that was committed when the request was sent. (With ZooKeeper's `sync` the same holds of a server that follows; a
-//! leader answers it as it is.)
+//! the notifications of all these changes stand before that reply. So a cut at the zxid of the reply, or at a later
+//! one, has all that was committed when the request was sent. (With ZooKeeper's `sync` the same holds of a server that
+//! follows. A leader answers a `sync` at once, as it is.)
 
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
@@ -16,8 +16,8 @@ pub struct Ticket(pub u64);
 /// The calls of one cache, and the request that is under way for them.
 ///
 /// One request is under way at a time, for all calls that were made before it was sent. Whoever calls later may ask for
-/// what was committed later, and shares the next one. A call is answered together with all before it, and once: what
-/// answers calls returns the newest of them that had no answer yet, and whoever calls it tells them.
+/// what was committed later, and shares the next request. A call is answered once, together with all before it: a
+/// function that answers calls returns the newest call that had no answer yet, and its caller tells the answer.
 #[derive(Default)]
 pub(super) struct Syncs {
     /// The newest call.
@@ -48,12 +48,12 @@ impl Syncs {
         self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
     }
 
-    /// Whether nothing that is found has a date, until a barrier gives it one.
+    /// Whether what is found is undated, until a barrier gives it a date.
     pub(super) fn is_undated(&self) -> bool {
         self.undated
     }
 
-    /// Whether the server is to be asked now, and how, where calls ask in the way of `mode`.
+    /// Whether the server is to be asked now, and how; calls ask in the way of `mode`.
     pub(super) fn take_request(&mut self, mode: SyncMode) -> Option<SyncMode> {
         let is_called = self.last > self.answered && self.round.is_none();
         let is_under_way = self.round.as_ref().is_some_and(|round| round.zxid.is_none());
@@ -88,9 +88,9 @@ impl Syncs {
         self.round = None;
     }
 
-    /// What is published was found to be a cut at `cut`, whether or not it had to be published anew: answers the
-    /// calls whose reply that comes up to. (One that was found before their reply does not count, though it may have
-    /// the same zxid: something that was hidden may have been found since.)
+    /// What is published was found to be a cut at `cut`, whether or not it had to be published anew. Answers the calls
+    /// whose reply has this zxid or an older one. (A cut that was found before their reply does not count, even at the
+    /// same zxid: something that was hidden may have been found since.)
     pub(super) fn answer_with_cut(&mut self, cut: Zxid) -> Option<Ticket> {
         let reply = self.round.as_ref()?.zxid?;
         if cut >= reply { self.answer_asked() } else { None }
