@@ -26,7 +26,8 @@ const NOT_STARTED: Error = Error::State("the cache was not started");
 /// An in-memory copy of the subtree at one path. May be used from any thread; reads take no lock. Outlives its
 /// client. Dropping it closes it, and waits for a running listener, except in a listener.
 ///
-/// In the child of a fork it may only be dropped; what the threads of the parent had in their hands is not freed then.
+/// In the child of a fork you may only drop it. What the threads of the parent were using at the fork is not freed
+/// then.
 pub struct TreeCache {
     health: Health,
     id: CacheId,
@@ -35,14 +36,15 @@ pub struct TreeCache {
     shared: Arc<CacheShared>,
     listeners: Arc<Listeners>,
     client: Arc<ClientShared>,
-    /// Held while the I/O thread is told of an opening, a close or a call of `sync`, so that it is told in the order in
-    /// which that was decided. (Not the lock of `life`: the answer may come at once, through the sink.)
+    /// Held while the I/O thread is told of an opening, a close or a call of `sync`: so it is told of them in the order
+    /// in which they were decided. (The lock of `life` would not do: the answer may come at once, through the sink,
+    /// which takes that lock.)
     telling: Mutex<()>,
 }
 
 /// What a cache shares with the I/O thread.
 struct CacheShared {
-    /// What is read. Empty once closed, so that a read looks at `closed` only when it found nothing.
+    /// The version that reads look into. A close empties it, so a read checks `closed` only if it found nothing.
     current: ArcSwap<Version>,
     feed: Arc<Feed>,
     /// Set under the lock of `life`.
@@ -66,7 +68,7 @@ struct Life {
 #[derive(Default)]
 struct Syncs {
     last: Ticket,
-    /// Each with its answer, once there is one.
+    /// Each call with its answer, once it has been answered.
     waiting: BTreeMap<Ticket, Option<Result<(), Status>>>,
 }
 
@@ -110,8 +112,8 @@ impl TreeCache {
         drop(life);
         self.client.io.attach(self.id, self.shared.clone());
         self.client.io.input(self.id, Input::Open(self.root.clone(), self.options.clone()));
-        // Had the client been closed or one of its threads panicked meanwhile, the I/O thread may not have seen the cache,
-        // and says nothing of it.
+        // If the client was closed meanwhile, or one of its threads panicked, the I/O thread may not have seen the
+        // cache. Then it will never tell the cache's state.
         let (outcome, state) = match self.health.check() {
             Ok(()) if self.client.is_closed() => (Err(Error::Closed), State::Lost),
             Ok(()) => return Ok(()),
@@ -144,19 +146,18 @@ impl TreeCache {
         self.health.check().is_ok() && is_initialized(self.shared.lock())
     }
 
-    /// Waits, at most `timeout`, until all can be read that was committed before the call: makes a transaction that
-    /// changes nothing, behind all that is committed, then waits until the version that is read is a cut which has all
-    /// that.
+    /// Waits, at most `timeout`, until you can read all that was committed before the call. For that it makes a
+    /// transaction that changes nothing, behind all that is committed, then waits until the version that is read is a
+    /// cut at that transaction or later.
     ///
-    /// The calls that are made while one is under way share the next one. With the client key `sync.mode=sync` it is
-    /// ZooKeeper's `sync` in place of the transaction, which on a leader may be answered too early.
+    /// Calls that are made while a transaction is under way share the next one. With the client key `sync.mode=sync`,
+    /// ZooKeeper's `sync` takes the place of the transaction; a leader may answer it too early.
     ///
     /// # Errors
-    /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started;
-    /// [`Error::Closed`] when the cache or its client is closed, also while waiting; [`Error::Failed`] with
-    /// [`Status::Connection`] when there is no connection or it is lost while waiting, or when the server answers with
-    /// an error (but one that is too busy is asked again); with the status of a fault when no cut can come as things
-    /// stand.
+    /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started; [`Error::Closed`]
+    /// when the cache or its client is closed, also while waiting; [`Error::Failed`] with [`Status::Connection`] when
+    /// there is no connection or it is lost while waiting, or when the server answers with an error (a server that is
+    /// too busy is asked again); [`Error::Failed`] with the status of a fault when no cut can come as things stand.
     pub fn sync(&self, timeout: Option<Duration>) -> Result<(), Error> {
         self.may_wait()?;
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -185,13 +186,13 @@ impl TreeCache {
         self.health.check()
     }
 
-    /// Waits, at most `timeout`, until `outcome` says how it ends, or until it cannot end.
+    /// Waits, at most `timeout`, until `outcome` returns something, or until it never will.
     fn wait(
         &self,
         timeout: Option<Duration>,
         outcome: impl Fn(&Life) -> Option<Result<(), Error>>,
     ) -> Result<(), Error> {
-        // A time too far away to be told is none.
+        // If the deadline is too far away for the clock, there is none.
         let deadline = timeout.and_then(|timeout| clock::now().checked_add(timeout));
         let mut life = self.shared.lock();
         loop {
@@ -219,15 +220,16 @@ impl TreeCache {
 
     /// How the cache stands to the server, and how long ago a server was last heard (`None`: never).
     pub fn state(&self) -> (State, Option<Duration>) {
-        // The age in the end, of a word that was heard before the state was: a pause anywhere makes it larger.
+        // First the last contact, then the state, and the age at the end: if this thread pauses in between, the age
+        // only gets larger.
         let heard = self.client.io.heard();
         let state = self.shared.lock().state;
         (state, heard.map(ago))
     }
 
-    /// How the cache stands, and what it has done so far. Of a closed cache nothing is read any more.
+    /// How the cache stands, and what it has done so far. A closed cache has no tree: its zxid, nodes and bytes are 0.
     pub fn stats(&self) -> Stats {
-        // First, as in `state`.
+        // Before the state, as in `state`.
         let heard = self.client.io.heard();
         let life = self.shared.lock();
         let (state, progress, version) = (life.state, life.progress, self.shared.current.load_full());
@@ -260,7 +262,7 @@ impl TreeCache {
     /// were handed out stay. Never waits; may be called twice, and in a listener.
     pub fn close(&self) {
         if self.health.is_forked() {
-            // The threads that share the rest do not exist here, nor can it be said in what state they left it.
+            // The threads that share the rest do not exist here, and may have left it half changed.
             self.listeners.abandon();
             return std::mem::forget(self.client.clone());
         }
@@ -279,8 +281,8 @@ impl TreeCache {
         drop(last);
     }
 
-    /// Calls `listener` with every event, on the client's dispatcher thread: first with the tree so far, as
-    /// additions (and INITIALIZED when it is), then with what follows, without gap or duplicate.
+    /// Calls `listener` with every event, on the client's dispatcher thread: first with the tree so far, as additions
+    /// (and INITIALIZED if the cache is initialized), then with what follows, without gap or duplicate.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -298,8 +300,8 @@ impl TreeCache {
         self.listeners.listen_fault(listener)
     }
 
-    /// A queue of the cache's events, and of its faults where `queue.faults` says so, that the program takes things out
-    /// of by itself: first the tree so far, as for a listener.
+    /// A queue of the cache's events, and of its faults if `queue.faults` is true. The program empties it by itself.
+    /// First comes the tree so far, as for a listener.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -318,8 +320,8 @@ impl TreeCache {
         self.listeners.unlisten(listener)
     }
 
-    /// The node at `path`, from memory. (Bytes do as well as a `&str`: looking for them is cheaper than first looking
-    /// whether they are one.)
+    /// The node at `path`, from memory. (Bytes do as well as a `&str`: to look them up is cheaper than to check first
+    /// that they are UTF-8.)
     ///
     /// # Errors
     /// [`Error::InvalidPath`]; [`Error::OutOfTree`]; [`Error::NotReady`] when the first load is not complete and the

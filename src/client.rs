@@ -18,15 +18,15 @@ use crate::sync::CacheId;
 /// One session with a ZooKeeper ensemble. It connects by itself, in the background, and makes a new session when
 /// one is lost. Dropping it ends the session; its caches stay readable.
 ///
-/// In the child of a fork it may only be dropped, which is no word to the server there: the session is the parent's.
+/// In the child of a fork you may only drop it. The server is not told of that: the session is the parent's.
 pub struct Client {
     health: Health,
     shared: Arc<ClientShared>,
 }
 
 impl Client {
-    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Returns at once, when it has read the files that
-    /// `config` names for TLS.
+    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Reads the files that `config` names for TLS, then
+    /// returns at once.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when `hosts` is malformed; [`Error::Setting`] when keys of `config` lack others that they
@@ -39,7 +39,7 @@ impl Client {
         Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, sync_mode, tls, fault)?)))
     }
 
-    /// A client on the I/O thread that `spawn` makes, given where to tell the client's faults.
+    /// A client on the I/O thread that `spawn` makes. `spawn` is given the function that takes the client's faults.
     pub(crate) fn with_io(
         spawn: impl FnOnce(Box<dyn Fn(Fault) + Send>) -> std::io::Result<Arc<dyn Io>>,
     ) -> Result<Client, Error> {
@@ -54,7 +54,7 @@ impl Client {
             }
         };
         let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
-            // Nothing but faults is in it.
+            // This feed has only faults.
             let faults = dispatcher.listeners(NodePath::root(), Capacity { events: 0, bytes: 0 });
             let (feed, feeds, ruined) = (faults.feed().clone(), dispatcher.feeds().clone(), health.clone());
             let tell = move |fault: Fault| {

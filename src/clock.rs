@@ -16,7 +16,7 @@ const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 static BASE: LazyLock<(Instant, Duration)> = LazyLock::new(|| (Instant::now(), read()));
 
 /// What every age, deadline and timer of the library is measured with, in place of `Instant::now`. Waits of the system
-/// do not count sleep: who has waited asks again.
+/// do not count sleep: after a wait, ask for the time again.
 pub(crate) fn now() -> Instant {
     let (base, at) = *BASE;
     base + read().saturating_sub(at)
@@ -24,7 +24,7 @@ pub(crate) fn now() -> Instant {
 
 fn read() -> Duration {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
-    // SAFETY: it is filled, unless the system has no such clock, which it then says.
+    // SAFETY: the system fills it, or returns an error if it has no such clock.
     let time = match unsafe { libc::clock_gettime(CLOCK, time.as_mut_ptr()) } {
         // SAFETY: filled, as above.
         0 => unsafe { time.assume_init() },

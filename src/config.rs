@@ -92,7 +92,7 @@ struct Key {
 
 const DAY_MS: u64 = 86_400_000;
 
-/// A request for a path that is much longer would be longer than a server takes (`jute.maxbuffer`).
+/// If a path is much longer, a request for it is longer than a server takes (`jute.maxbuffer`).
 const LONGEST_PATH: u64 = 64 << 10;
 
 /// Every key there is.
@@ -465,7 +465,7 @@ impl Config {
         })
     }
 
-    /// Says in the log which secrets others may come to know. It may be meant, so it is no error.
+    /// Warns in the log of secrets that others may come to know. That may be intended, so it is no error.
     pub(crate) fn warn_of_what_is_exposed(&self) {
         if !self.tls.is_on && self.auth.iter().any(|auth| auth.scheme == "digest") {
             log::warn!(

@@ -1,5 +1,5 @@
-//! Notices that the process was forked. The child has what the parent made, but not the threads that work on it, and
-//! whatever they held they hold there for ever.
+//! Notices that the process was forked. The child has what the parent made, but not the threads that work on it. A lock
+//! that one of them held at the fork stays locked in the child for ever.
 
 #![expect(unsafe_code, reason = "the handler of forks")]
 
@@ -33,7 +33,7 @@ impl Origin {
         Origin(FORKS.load(Ordering::Relaxed))
     }
 
-    /// Whether this is the process. One load: reads ask it too.
+    /// Whether it was made in this process. This is only one load, since every read asks.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
         self.0 == FORKS.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Whether what was made may be used: not after a panic in it, and not in the child of a fork.
+//! Whether a handle may be used: not after a panic in it, and not in the child of a fork.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use crate::fork::Origin;
 pub(crate) struct Health {
     panicked: AtomicBool,
     origin: Origin,
-    /// What it depends on.
+    /// What this depends on: after a panic there, this may not be used either.
     basis: Option<Arc<Health>>,
 }
 
@@ -19,7 +19,7 @@ impl Health {
         Health { panicked: AtomicBool::new(false), origin: Origin::here(), basis: None }
     }
 
-    /// That of something that is not well unless `basis` is.
+    /// The health of something that depends on `basis`.
     pub(crate) fn on(basis: &Arc<Health>) -> Health {
         Health { basis: Some(basis.clone()), ..Health::new() }
     }

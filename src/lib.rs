@@ -25,7 +25,7 @@
 //! # Layers
 //!
 //! Bytes become replies and notifications, those become changes of a tree, those become events and snapshots. Each
-//! layer knows the one below it, and none the one above.
+//! layer knows the layer below it, and not the layer above.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -39,7 +39,7 @@
 //! | [`client`], [`cache`], [`snapshot`], [`stats`] | the Rust API |
 //! | `ffi` | the C API, declared in `include/treecache.h`; with the feature of this name |
 
-// Where there is unsafe code, the module says so, and what it needs it for.
+// A module with unsafe code says so itself, and what it needs that for.
 #![deny(unsafe_code)]
 #![warn(missing_docs, unreachable_pub)]
 

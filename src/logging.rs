@@ -20,23 +20,24 @@ struct Logger {
 
 static LOGGER: Logger = Logger { sink: RwLock::new(None) };
 
-/// A fork left the sink behind in the hands of a thread that the child does not have.
+/// Another thread was using the sink when the process was forked. The child does not have that thread, so the sink
+/// stays locked.
 static STUCK: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Whether this thread is in the sink: what it logs there goes nowhere, or it would never come out.
+    /// Whether this thread is in the sink. What it logs there is dropped: else the sink would call itself without end.
     static IN_SINK: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether this process logs through `LOGGER`.
 static INSTALLED: OnceCell<bool> = OnceCell::new();
 
-/// Passes lines up to `level` to `sink` from now on; `None` switches logging off. The sink before is not called
-/// any more, and its last call is over, when this returns.
+/// Passes lines up to `level` to `sink` from now on; `None` switches logging off. When this returns, the last call of
+/// the earlier sink is over.
 ///
 /// # Errors
-/// [`Error::State`] when the process logs elsewhere: there is one logger for all of it. Also in the child of a fork
-/// that came while a line was being logged. [`Error::WouldDeadlock`] in the sink.
+/// [`Error::State`] when the process has another logger, as there can be only one; also in the child of a fork, if a
+/// line was being logged when the process was forked. [`Error::WouldDeadlock`] in the sink.
 pub(crate) fn set(sink: Option<(LevelFilter, Sink)>) -> Result<(), Error> {
     if IN_SINK.get() {
         return Err(Error::WouldDeadlock);
@@ -57,7 +58,7 @@ pub(crate) fn set(sink: Option<(LevelFilter, Sink)>) -> Result<(), Error> {
     Ok(())
 }
 
-/// In the child of a fork, whose only thread runs this: what is locked now stays so.
+/// Called in the child of a fork, on its only thread: what is locked now stays locked for ever.
 pub(crate) fn after_fork() {
     if let Err(TryLockError::WouldBlock) = LOGGER.sink.try_write() {
         STUCK.store(true, Ordering::Relaxed);

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::escape::Escaped;
 
-/// Runs `body`. A panic goes no further, and becomes what it said.
+/// Runs `body`. A panic in it ends here: its message is returned as the error.
 pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| {
         let message = Escaped(message_of(&*panic)).to_string();
-        // What was thrown may itself panic when it is dropped; that is enough then.
+        // The payload of the panic may panic when it is dropped. The payload of that second panic is leaked.
         if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
             std::mem::forget(again);
         }

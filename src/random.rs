@@ -2,7 +2,7 @@
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// For a challenge; `None` where the system has none.
+/// A nonce for a challenge; `None` if the system has no random numbers.
 pub(crate) fn nonce() -> Option<[u8; 16]> {
     let mut nonce = [0; 16];
     SystemRandom::new().fill(&mut nonce).ok()?;

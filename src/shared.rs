@@ -9,14 +9,14 @@ use crate::health::Health;
 use crate::net::{CacheSink, Connection, IoThread};
 use crate::sync::{CacheId, Input};
 
-/// What a client and its caches hold in common. The I/O thread holds none of it, so that the last one to let go is
-/// never that thread.
+/// What a client and its caches hold in common. The I/O thread has no share of it, so that thread is never the last to
+/// let go of it.
 pub(crate) struct ClientShared {
-    /// Of the threads.
+    /// The health of the threads.
     pub(crate) health: Arc<Health>,
     pub(crate) io: Arc<dyn Io>,
     pub(crate) dispatcher: Dispatcher,
-    /// Those of the client itself.
+    /// The fault listeners of the client itself.
     pub(crate) faults: Arc<Listeners>,
     pub(crate) closed: AtomicBool,
     pub(crate) last_cache: AtomicU64,
@@ -28,7 +28,7 @@ impl ClientShared {
     }
 }
 
-/// What a client needs of the I/O thread. A seam: the unit tests of this layer drive caches by hand.
+/// What a client needs of the I/O thread. A trait, so that the unit tests of this layer can drive caches by hand.
 pub(crate) trait Io: Send + Sync {
     fn attach(&self, id: CacheId, sink: Arc<dyn CacheSink>);
     fn input(&self, id: CacheId, input: Input);
@@ -38,7 +38,7 @@ pub(crate) trait Io: Send + Sync {
     fn shut_down(&self);
     /// Another thread of the client panicked, and said this.
     fn fail(&self, message: String);
-    /// In the child of a fork.
+    /// To be called in the child of a fork: lets go of the thread's descriptors.
     fn abandon(&self);
 }
 

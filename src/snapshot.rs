@@ -21,7 +21,7 @@ impl Snapshot {
         Snapshot { version, root }
     }
 
-    /// The zxid the tree is of; a lower bound when it is not a cut, and 0 before the first version.
+    /// The zxid of the tree. If the tree is not a cut, this is a lower bound; before the first version it is 0.
     pub fn zxid(&self) -> Zxid {
         self.version.zxid
     }
@@ -44,7 +44,7 @@ impl Snapshot {
     /// The node at `path`.
     ///
     /// # Errors
-    /// As [`TreeCache::get_data`](crate::TreeCache::get_data), save that a snapshot is never closed.
+    /// As [`TreeCache::get_data`](crate::TreeCache::get_data), except that a snapshot is never closed.
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
         get_data(&self.version, &self.root, path.as_ref())
     }
@@ -85,7 +85,7 @@ impl Snapshot {
     /// may not read are left out.
     ///
     /// # Errors
-    /// As [`get_data`](Self::get_data), for `path`. That the visitor stopped the walk is none.
+    /// As [`get_data`](Self::get_data), for `path`. It is no error that the visitor stops the walk.
     pub fn walk(&self, path: &str, mut visit: impl FnMut(&str, &Arc<Node>) -> Walk) -> Result<(), Error> {
         if find(&self.version, &self.root, path.as_bytes())?.node.is_none() {
             return Err(Error::NoPermission(path.to_owned()));
@@ -108,7 +108,7 @@ impl Snapshot {
     /// A walk from `path` down that its owner drives.
     ///
     /// # Errors
-    /// As [`get_data`](Self::get_data), for `path`, save that `path` may be a node that the session may not read.
+    /// As [`get_data`](Self::get_data), for `path`, except that `path` may be a node that the session may not read.
     pub fn cursor(&self, path: &str) -> Result<Cursor, Error> {
         find(&self.version, &self.root, path.as_bytes())?;
         let start = self.root.relative(path).expect("it was found there");
@@ -118,12 +118,12 @@ impl Snapshot {
 }
 
 /// A walk that goes on when its owner says so: the nodes from one path down, parents before children, siblings in byte
-/// order, and among them those that the session may not read. Keeps what it has still to visit of its version alive, and
-/// outlives the snapshot.
+/// order, including those that the session may not read. It keeps alive what it has still to visit, and outlives the
+/// snapshot.
 pub struct Cursor {
     root: NodePath,
     walk: Preorder<Entry>,
-    /// Where it is: the path, and what is there.
+    /// The node that it gave last: path and entry.
     path: String,
     entry: Entry,
 }
@@ -144,7 +144,8 @@ impl Cursor {
     }
 }
 
-/// The children of a node, sorted by the bytes of their names; of one version of the tree, which it does not keep alive.
+/// The children of a node in one version of the tree, sorted by the bytes of their names. The list does not keep that
+/// version alive.
 #[derive(Clone, Default)]
 pub struct ChildList {
     /// `None`: no children.
@@ -152,12 +153,12 @@ pub struct ChildList {
 }
 
 impl ChildList {
-    /// How many there are, those included that the session may not read.
+    /// How many children there are, including those that the session may not read.
     pub fn len(&self) -> usize {
         self.children.as_ref().map_or(0, |children| children.len())
     }
 
-    /// Whether there are none.
+    /// Whether there are no children.
     pub fn is_empty(&self) -> bool {
         self.children.is_none()
     }
@@ -198,10 +199,10 @@ fn unreadable(path: &[u8]) -> Error {
     Error::NoPermission(String::from_utf8_lossy(path).into_owned())
 }
 
-/// Looks up first and asks why only when nothing was found: a node that is there has a valid path, which is UTF-8.
+/// Looks the path up first, and checks it only if nothing was found: if a node is there, its path is valid, and UTF-8.
 fn find<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<&'v Entry, Error> {
     match root.relative_bytes(path) {
-        // "/foo/" is no path, but relative to "/foo" it is "" too.
+        // "/foo/" is not a valid path, but relative to "/foo" it is "", as "/foo" itself is.
         Some(b"") if path.len() != root.as_str().len() => {}
         Some(relative) => {
             if let Some(entry) = version.tree.get(relative) {

@@ -11,12 +11,12 @@ use crate::state::State;
 pub struct Stats {
     /// How the cache stands to the server.
     pub state: State,
-    /// Since the last word from a server; `None` before the first.
+    /// The time since the last word from a server; `None` before the first word.
     pub contact_age: Option<Duration>,
-    /// Since a cut was last known to be the server's tree; `None` before the first. While the cache is in step, that
-    /// was at the last contact.
+    /// The time since a cut was last known to be the server's tree; `None` before the first cut. While the cache is in
+    /// step, that was at the last contact.
     pub cut_age: Option<Duration>,
-    /// Of the version that is read now.
+    /// The zxid of the version that is read now.
     pub zxid: Zxid,
     /// Nodes in the tree that is read now.
     pub nodes: usize,
@@ -24,21 +24,21 @@ pub struct Stats {
     pub bytes: usize,
     /// Versions published.
     pub versions: u64,
-    /// Of them, those that are cuts.
+    /// How many of these versions were cuts.
     pub cuts: u64,
-    /// Events handed to listeners and queues, each counted.
+    /// Events handed to listeners and queues. An event counts once for each of them.
     pub events: u64,
-    /// How often a listener or queue fell behind and went on by difference.
+    /// How often a listener or queue fell behind, and was told the difference over several versions at once.
     pub lags: u64,
     /// Nodes asked for.
     pub reads: u64,
-    /// Requests they were asked with.
+    /// Requests in which these nodes were asked for.
     pub batches: u64,
     /// Verifications of the tree after a connection was gone.
     pub resyncs: u64,
     /// How often the client has connected.
     pub connections: u64,
-    /// That of the client's session; 0 before the first.
+    /// The id of the client's session; 0 before the first session.
     pub session_id: i64,
     /// `host:port`, as it was named, of the server that the client is connected to; `None` while it is not.
     pub server: Option<String>,

@@ -1,4 +1,4 @@
-//! Threads of the library: named, and deaf to signals, which belong to the program that uses it.
+//! Threads of the library. They have names, and block all signals: signals belong to the program that uses the library.
 
 #![expect(unsafe_code, reason = "the signal mask")]
 
@@ -9,7 +9,7 @@ use std::thread::{Builder, JoinHandle};
 
 /// Starts a thread that no signal is delivered to.
 pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    // A thread begins with the mask of the one that starts it.
+    // A thread begins with the mask of the thread that starts it.
     let mask = block_signals();
     let thread = Builder::new().name(name.to_owned()).spawn(run);
     restore_signals(&mask);

@@ -7,21 +7,21 @@ use crate::planted::{self, Defect};
 use crate::state::EventKind;
 use crate::tree::Version;
 
-/// Most versions that wait.
+/// The most versions that may wait.
 const MOST_VERSIONS: usize = 4096;
 
 /// What may wait for a consumer before it goes on by difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Capacity {
     pub(crate) events: usize,
-    /// What the versions that wait may hold together, beside what the newest of them holds.
+    /// How many bytes the waiting versions may hold together, not counting what the newest of them holds.
     pub(crate) bytes: usize,
 }
 
 /// What waits: a version, or what happened to the connection.
 pub(super) enum Pending {
-    /// Its events are its difference from the version before; `changes` is about how many they are. `merged`: others
-    /// that waited were left out for it.
+    /// Its events are its difference from the version before; `changes` is about how many they are. `merged`: it
+    /// replaces other versions that were waiting.
     Version {
         version: Arc<Version>,
         changes: usize,
@@ -55,7 +55,7 @@ pub(super) struct Belief {
 }
 
 impl Belief {
-    /// Before INITIALIZED was told.
+    /// The same, but before INITIALIZED was told.
     pub(super) fn uninitialized(self) -> Belief {
         Belief { initialized: false, ..self }
     }
@@ -75,13 +75,13 @@ impl Belief {
 
 pub(super) struct Backlog {
     items: VecDeque<Pending>,
-    /// Sum of the items' weights, which are about so many events.
+    /// The sum of the items' weights: about how many events wait.
     weight: usize,
-    /// What the edits had let go in all that led to each version that waits, in their order.
+    /// For each version that waits, in order: its tree's [`let_go`](crate::tree::Tree::let_go).
     let_go: VecDeque<u64>,
-    /// What is beyond it collapses what waits.
+    /// If more than this waits, all that waits is collapsed.
     capacity: Capacity,
-    /// After the last item that was taken out.
+    /// The belief after the last item that was taken out.
     belief: Belief,
 }
 
@@ -102,7 +102,7 @@ impl Backlog {
         }
     }
 
-    /// About how many bytes the versions that wait hold together, beside what the newest of them holds.
+    /// About how many bytes the waiting versions hold together, not counting what the newest of them holds.
     fn held(&self) -> u64 {
         match (self.let_go.front(), self.let_go.back()) {
             (Some(oldest), Some(newest)) if !planted::is(Defect::BacklogNotWeighed) => {
@@ -130,12 +130,12 @@ impl Backlog {
         self.items.push_back(item);
     }
 
-    /// Replaces what waits by the shortest honest account of it: the newest version, and the events of the
-    /// connection without those that led back to where they started, save the first time. (Months of a flapping
-    /// connection become one SUSPENDED and RECONNECTED; a LOST is told, and that it was made good.)
+    /// Replaces what waits by the shortest honest account of it: the newest version, and the events of the connection.
+    /// If these led back to where they started, they are kept the first time only. (Months of a flapping connection
+    /// become one SUSPENDED and RECONNECTED; a LOST is told, and that it was made good.)
     fn collapse(&mut self) {
-        /// A belief, and whether a disconnect and a loss were told on the way to it. The states are few, and none
-        /// occurs twice in what is kept: that bounds it.
+        /// A belief, and whether a disconnect and a loss were told on the way to it. There are few such states, and
+        /// each occurs at most once in what is kept: so what is kept is bounded.
         #[derive(Clone, Copy, PartialEq, Eq)]
         struct Reached {
             belief: Belief,
@@ -146,7 +146,8 @@ impl Backlog {
         let mut kept: Vec<(EventKind, Reached)> = Vec::new();
         let mut newest: Option<Arc<Version>> = None;
         let (mut changes, mut merged) = (0usize, false);
-        // The last IN_STEP that still holds, and the version that it speaks of (`None`: one that was told before).
+        // The last IN_STEP that still holds, and the version that it speaks of (inner `None`: a version that was told
+        // before).
         let mut in_step: Option<Option<Arc<Version>>> = None;
         for item in std::mem::take(&mut self.items) {
             match item {
@@ -174,7 +175,8 @@ impl Backlog {
                 }
             }
         }
-        // INITIALIZED speaks of a version that was told; otherwise versions come while connected.
+        // The version goes before INITIALIZED, which speaks of it. Without INITIALIZED it goes behind the last
+        // RECONNECTED, since versions come while connected.
         let place = |wanted| kept.iter().position(|(kind, _)| *kind == wanted);
         let version_at = place(EventKind::Initialized)
             .or_else(|| {
@@ -183,7 +185,8 @@ impl Backlog {
             .unwrap_or(0);
         self.weight = 0;
         self.let_go.clear();
-        // IN_STEP speaks of a cut, and is not repeated: where the newest version is none, it comes before that.
+        // IN_STEP speaks of a cut, and is not repeated. So if the newest version is not a cut, IN_STEP comes before
+        // that version.
         let behind = match &in_step {
             Some(spoken_of) if newest.as_ref().is_some_and(|newest| !newest.is_cut) => {
                 let behind = newest.take();

@@ -12,7 +12,8 @@ pub(crate) struct Changes {
     root: NodePath,
     zxid: Zxid,
     differences: Differences,
-    /// What comes next: one behind the walk, so that the last one is known as such. `None`: it is over.
+    /// The change that is told next. It was fetched ahead, so that the last change is known to be the last. `None`:
+    /// there are no more.
     ahead: Option<(String, Change)>,
     /// A path's memory, to be used again.
     spare: String,
@@ -38,7 +39,7 @@ impl Changes {
         Some(NodeEvent { path, change, last_of_version: self.is_over(), zxid: self.zxid })
     }
 
-    /// Gives the memory of an event back that was told.
+    /// Takes back the memory of an event that was told.
     pub(crate) fn reuse(&mut self, event: NodeEvent) {
         self.spare = event.path;
     }

@@ -21,7 +21,7 @@ use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::Version;
 
-/// Most faults that wait for a consumer.
+/// The most faults that may wait for a consumer.
 pub(super) const MOST_FAULTS: usize = 128;
 
 /// What a consumer wants to be told.
@@ -36,8 +36,8 @@ impl Wants {
     pub(super) const FAULTS: Wants = Wants { events: false, faults: true };
 }
 
-/// Called behind each thing that was put in while there is something to take, on the thread that put it in; perhaps
-/// under the lock of a feed, but not under one of the consumer.
+/// Called each time after something was put in, if there is something to take, on the thread that put it in. The caller
+/// may hold the lock of a feed, but holds no lock of the consumer.
 pub(super) type OnArrival = Box<dyn Fn() + Send + Sync>;
 
 /// What was told to all consumers of a cache together.
@@ -55,10 +55,11 @@ pub(super) struct Consumer {
     /// Set under the lock of `inbox`.
     closed: AtomicBool,
     inbox: Mutex<Inbox>,
-    /// There may be something to take, or nothing ever again. Nobody waits for it where `on_arrival` is called.
+    /// There may be something to take, or there will never be anything again. If there is an `on_arrival`, nobody waits
+    /// for this.
     arrived: Condvar,
     on_arrival: Option<OnArrival>,
-    /// Held by the one thread that takes something out; always before `inbox`.
+    /// Held by the thread that takes something out. Always taken before `inbox`.
     cursor: Mutex<Cursor>,
 }
 
@@ -69,7 +70,8 @@ struct Inbox {
     amid_version: bool,
     /// The next wait is to end at once.
     woken: bool,
-    /// Nothing follows what is there, and why: `Closed` where it is closed, too.
+    /// Why nothing follows what is there; `None` while something may follow. A consumer that was closed has `Closed`
+    /// here.
     end: Option<Status>,
     /// Readable while there is something to say.
     descriptor: Option<Descriptor>,
@@ -78,14 +80,14 @@ struct Inbox {
 /// How far a consumer is.
 #[derive(Default)]
 struct Cursor {
-    /// What it was told, or is being told.
+    /// The version that it was told, or is being told.
     version: Arc<Version>,
-    /// What is left to be told of it.
+    /// What is left to be told of that version.
     changes: Option<Changes>,
 }
 
 impl Consumer {
-    /// One that begins with the tree `so_far`; `belief` is how the cache stands.
+    /// A consumer that begins with the tree `so_far`; `belief` is how the cache stands.
     pub(super) fn new(
         root: NodePath,
         wants: Wants,
@@ -136,7 +138,7 @@ impl Consumer {
         }
     }
 
-    /// Returns false when there is no room for it.
+    /// Returns false when there is no room for the fault.
     pub(super) fn push_fault(&self, fault: &Fault) -> bool {
         let mut fits = true;
         self.change(|inbox| {
@@ -150,7 +152,7 @@ impl Consumer {
         fits
     }
 
-    /// Nothing follows what is there.
+    /// Says that nothing follows what is there.
     pub(super) fn end(&self, status: Status) {
         self.change(|inbox| _ = inbox.end.get_or_insert(status));
     }
@@ -160,7 +162,7 @@ impl Consumer {
         self.change(|inbox| inbox.woken = true);
     }
 
-    /// What waits is let go, and who waits is sent away. Never waits.
+    /// Drops what waits to be taken, and sends away whoever waits for it. Never waits itself.
     pub(super) fn close(&self) {
         let mut inbox = self.lock();
         self.closed.store(true, Ordering::SeqCst);
@@ -172,9 +174,9 @@ impl Consumer {
         inbox.signal();
         drop(inbox);
         self.arrived.notify_all();
-        // Versions hold trees, which take their time; so not under the lock.
+        // Versions hold trees, and to free these takes time: so not under the lock.
         drop(backlog);
-        // Whoever has the cursor now lets it go behind what it takes out.
+        // If another thread holds the cursor now, that thread empties it after what it takes out.
         let cursor = self.cursor.try_lock().map(|mut cursor| std::mem::take(&mut *cursor));
         drop(cursor);
     }
@@ -201,7 +203,8 @@ impl Consumer {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Whether [`take`](Self::take) may find something: a version may turn out to have no differences to be told.
+    /// Whether [`take`](Self::take) may find something. It may still find nothing, since a version may have no
+    /// differences to tell.
     pub(super) fn has_something(&self) -> bool {
         !self.is_closed() && self.lock().has_something()
     }
@@ -240,7 +243,7 @@ impl Consumer {
                 return Some(tell(Told::Fault(&fault)));
             }
             let Some(item) = inbox.backlog.pop() else {
-                // Should a taker have panicked amid a version, nobody looks for the rest of it.
+                // If a taker panicked in the middle of a version, nobody looks for the rest of that version.
                 inbox.end_version();
                 return None;
             };
@@ -272,7 +275,7 @@ impl Consumer {
         timeout: Option<Duration>,
         mut tell: impl FnMut(Told<'_>) -> R,
     ) -> Result<R, Error> {
-        // A time too far away to be told is none.
+        // If the deadline is too far away for the clock, there is none.
         let deadline = timeout.and_then(|timeout| clock::now().checked_add(timeout));
         loop {
             if self.take_wake() {
@@ -309,7 +312,7 @@ impl Consumer {
         Ok(count)
     }
 
-    /// Made when it is first asked for.
+    /// The descriptor. It is made when it is first asked for.
     pub(super) fn fd(&self) -> Result<RawFd, Error> {
         let mut inbox = self.lock();
         if let Some(descriptor) = &inbox.descriptor {
@@ -340,7 +343,8 @@ impl Consumer {
         tell(Told::Event(event))
     }
 
-    /// In the child of a fork: is let go, unless a thread of the parent has it half done in its hands, for ever.
+    /// To be called in the child of a fork: lets go of the consumer, unless a thread of the parent held one of its
+    /// locks at the fork. Then the consumer may be half changed, and is never freed.
     pub(super) fn abandon(self: Arc<Self>) {
         if !self.is_untouched() {
             std::mem::forget(self);

@@ -35,7 +35,7 @@ impl<E: Ends> Descriptor<E> {
         self.ends.fd()
     }
 
-    /// Makes it readable, or not readable. Costs nothing where it is that already.
+    /// Makes it readable, or not readable. Costs nothing if it is so already.
     pub(super) fn set(&mut self, raised: bool) {
         if self.is_raised != raised {
             self.is_raised = raised;

@@ -12,17 +12,17 @@ use crate::panics::catch;
 use crate::path::NodePath;
 use crate::thread;
 
-/// Runs the callbacks of one client and its caches, one after the other. Dropping it ends the thread and waits for
-/// it, except on a dispatcher thread: then a thread ends by itself when the callback has returned.
+/// Runs the callbacks of one client and its caches, one after the other. Dropping it ends the thread and waits for it,
+/// except on a dispatcher thread: then the thread ends by itself when its callback has returned.
 pub(crate) struct Dispatcher {
-    /// Who may have a turn. They are in it once at most.
+    /// The [`Listeners`] in which somebody may have a turn. Each of them is in it once at most.
     mailbox: Arc<Mailbox<Arc<Listeners>>>,
     feeds: Arc<Feeds>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Dispatcher {
-    /// `panicked` is told, on the thread, of a panic that no listener is to blame for.
+    /// If the thread panics, and no listener is to blame for it, the thread calls `panicked`.
     pub(crate) fn spawn(panicked: impl Fn(String) + Send + 'static) -> io::Result<Dispatcher> {
         let mailbox = Arc::new(Mailbox::new());
         let own = mailbox.clone();
@@ -30,15 +30,15 @@ impl Dispatcher {
         Ok(Dispatcher { mailbox, feeds: Arc::default(), thread: Some(thread) })
     }
 
-    /// The listeners, none yet, of a new feed, whose callbacks run on this thread. `root` is what its paths are below,
-    /// `capacity` what may wait for one of them.
+    /// Makes a new feed, and its listeners (none yet), whose callbacks run on this thread. The feed's paths are at or
+    /// below `root`; `capacity` is what may wait for one listener.
     pub(crate) fn listeners(&self, root: NodePath, capacity: Capacity) -> Arc<Listeners> {
         let feed = Arc::new(Feed::new(root));
         self.feeds.add(&feed);
         Arc::new(Listeners::new(feed, capacity, self.mailbox.clone()))
     }
 
-    /// Those of its listeners.
+    /// The feeds of its listeners.
     pub(crate) fn feeds(&self) -> &Arc<Feeds> {
         &self.feeds
     }
@@ -60,11 +60,11 @@ fn run(mailbox: &Mailbox<Arc<Listeners>>, panicked: impl Fn(String)) {
     become_dispatcher();
     while let Some(listeners) = mailbox.receive() {
         match catch(|| listeners.step()) {
-            // Behind the others: one feed does not starve them.
+            // Back into the mailbox, behind the others: so one feed does not starve them.
             Ok(true) => _ = mailbox.send(listeners),
             Ok(false) => {}
             Err(message) => {
-                // Drops listeners, which are the user's.
+                // This drops listeners, which are the user's and may panic.
                 _ = catch(|| listeners.recover());
                 panicked(format!("in the delivery of events of {}: {message}", listeners.feed().root()));
             }

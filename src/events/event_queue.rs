@@ -14,9 +14,9 @@ use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::Node;
 
-/// What a cache has to tell, to be taken out by the program when it likes to: the tree so far first, as additions (and
-/// INITIALIZED when the cache is), then what follows, without gap or duplicate. Any number of threads may take from
-/// it at once; each item goes to one of them.
+/// What a cache has to tell. The program takes it out when it likes to: first the tree so far, as additions (and
+/// INITIALIZED if the cache is initialized), then what follows, without gap or duplicate. Any number of threads may
+/// take from it at once; each item goes to one of them.
 ///
 /// Dropping it closes it. In the child of a fork it may only be dropped.
 pub struct EventQueue {
@@ -36,11 +36,11 @@ pub enum Item {
         last_of_version: bool,
         /// The node's absolute path; `None` unless this is a node event.
         path: Option<String>,
-        /// The node as it was behind this event; the last known one when it was removed.
+        /// The node as it was behind this event; if it was removed, as it was last known.
         node: Option<Arc<Node>>,
         /// The node as it was before an update; `None` for all other events.
         old: Option<Arc<Node>>,
-        /// That of the version which the event belongs to; 0 for events of the connection.
+        /// The zxid of the version that the event belongs to; 0 for events of the connection.
         zxid: Zxid,
     },
     /// Something went wrong in the background. Only in a queue that was made for faults, too.
@@ -91,12 +91,12 @@ impl EventQueue {
         Ok(EventQueue { health, feed, consumer })
     }
 
-    /// Takes the next item out, and waits for one, at most `timeout`.
+    /// Takes the next item out. If there is none, waits for one, at most `timeout`.
     ///
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Interrupted`] after [`wake`](Self::wake); [`Error::Closed`] when the queue or its
-    /// cache was closed, or the client was and all was taken out; [`Error::Failed`] when the cache has stopped for good
-    /// and all was taken out.
+    /// cache was closed, or when the client was closed and all was taken out; [`Error::Failed`] when the cache has
+    /// stopped for good and all was taken out.
     pub fn next(&self, timeout: Option<Duration>) -> Result<Item, Error> {
         self.next_with(timeout, |told| Item::from(told))
     }
@@ -104,14 +104,15 @@ impl EventQueue {
     /// Takes out what is there, at most `most` items, without waiting.
     ///
     /// # Errors
-    /// As [`next`](Self::next), without a timeout; a wake is used up.
+    /// As [`next`](Self::next), but neither [`Error::Timeout`] nor [`Error::Interrupted`]: a wake is used up without an
+    /// error.
     pub fn drain(&self, most: usize) -> Result<Vec<Item>, Error> {
         let mut items = Vec::new();
         self.drain_with(most, |told| items.push(Item::from(told)))?;
         Ok(items)
     }
 
-    /// As [`next`](Self::next), and makes of the item what it likes.
+    /// As [`next`](Self::next), but returns what `tell` makes of the item.
     pub(crate) fn next_with<R>(
         &self,
         timeout: Option<Duration>,
@@ -120,14 +121,15 @@ impl EventQueue {
         self.consumer.next(timeout, tell)
     }
 
-    /// As [`drain`](Self::drain). Returns how many there were.
+    /// As [`drain`](Self::drain), but gives the items to `tell`. Returns how many there were.
     pub(crate) fn drain_with(&self, most: usize, tell: impl FnMut(Told<'_>)) -> Result<usize, Error> {
         self.consumer.drain(most, tell)
     }
 
-    /// A descriptor that is readable while there is something to take or to say: an item, a wake, the end. It is the
-    /// queue's: to be waited for, never to be read, written or closed. Made when it is first asked for, the same from
-    /// then on, non-blocking, close-on-exec. It may be readable though there turns out to be no item.
+    /// A descriptor that is readable while there is something to take or to say: an item, a wake, the end. It belongs
+    /// to the queue: wait for it, but never read, write or close it. It is made when it is first asked for, and stays
+    /// the same from then on; it is non-blocking and close-on-exec. It may be readable even if there turns out to be no
+    /// item.
     ///
     /// # Errors
     /// [`Error::NoResources`] when the system has no descriptor left.
@@ -136,14 +138,14 @@ impl EventQueue {
         self.consumer.fd()
     }
 
-    /// Ends a [`next`](Self::next) that waits, or the one that comes next, with [`Error::Interrupted`]. Several that come
-    /// before that are one.
+    /// Ends a [`next`](Self::next) that waits, or the one that comes next, with [`Error::Interrupted`]. Several wakes
+    /// before that count as one.
     pub fn wake(&self) {
         self.consumer.wake();
     }
 
-    /// Detaches the queue: what waits is let go, and who waits is sent away with [`Error::Closed`]. Never waits. May
-    /// be called twice.
+    /// Detaches the queue: drops what waits to be taken, and sends away with [`Error::Closed`] whoever waits for it.
+    /// Never waits itself. May be called twice.
     pub fn close(&self) {
         // In the child of a fork another thread may have its locks for ever.
         if !self.health.is_forked() {

@@ -1,5 +1,5 @@
-//! The consumers of one cache (or client): what is put in for all of them, and who joins and leaves. Who takes things
-//! out, and when, it does not know.
+//! The consumers of one cache (or client): what is put in for all of them, and who joins and leaves. A feed does not
+//! know who takes things out, or when.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
@@ -21,16 +21,16 @@ pub(crate) struct Feed {
 #[derive(Default)]
 struct FeedState {
     closed: bool,
-    /// Nothing follows, and why.
+    /// Why nothing follows; `None` while something may follow.
     end: Option<Status>,
     consumers: Vec<Arc<Consumer>>,
-    /// Where who joins begins.
+    /// The version with which a new consumer begins.
     newest: Option<Arc<Version>>,
     belief: Belief,
 }
 
 impl Feed {
-    /// `root` is what its paths are below.
+    /// Its paths are at or below `root`.
     pub(super) fn new(root: NodePath) -> Feed {
         Feed { root, counters: Arc::default(), state: Mutex::default() }
     }
@@ -58,7 +58,7 @@ impl Feed {
         }
         let before = state.newest.replace(version);
         drop(state);
-        // A tree takes its time to go.
+        // To free a tree takes time: so not under the lock.
         drop(before);
     }
 
@@ -89,7 +89,7 @@ impl Feed {
         }
     }
 
-    /// Nothing follows what is there; who waits for more is told why.
+    /// Says that nothing follows what is there. Whoever waits for more is told why.
     pub(crate) fn end(&self, status: Status) {
         let mut state = self.lock();
         state.end.get_or_insert(status);
@@ -138,12 +138,13 @@ impl Feed {
         drop(newest);
     }
 
-    /// In the child of a fork: lets all consumers go that no thread of the parent had in its hands.
+    /// To be called in the child of a fork: lets go of all consumers that no thread of the parent was using at the
+    /// fork.
     pub(super) fn abandon(self: &Arc<Self>) {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // For ever, and what it guards may be half done.
+            // The lock is held for ever, and what it guards may be half changed.
             Err(TryLockError::WouldBlock) => {
                 log::warn!("{}: its consumers are not freed, they were in use at the fork", self.root);
                 return std::mem::forget(self.clone());
@@ -173,14 +174,14 @@ pub(crate) struct Feeds(Mutex<FeedsState>);
 #[derive(Default)]
 struct FeedsState {
     feeds: Vec<Weak<Feed>>,
-    /// Nothing follows for any of them, nor for one that comes late; and why.
+    /// Why nothing follows for any of them, or for a feed that is added later; `None` while something may follow.
     end: Option<Status>,
 }
 
 impl Feeds {
     pub(super) fn add(&self, feed: &Arc<Feed>) {
         let mut state = self.lock();
-        // Each time there is no room: so rarely that it costs nothing.
+        // Only when the list is full: that is so rare that it costs nothing.
         if state.feeds.len() == state.feeds.capacity() {
             state.feeds.retain(|feed| feed.strong_count() > 0);
         }
@@ -190,7 +191,7 @@ impl Feeds {
         }
     }
 
-    /// Nothing follows for any of them.
+    /// Says that nothing follows for any of them.
     pub(crate) fn end(&self, status: Status) {
         let mut state = self.lock();
         state.end.get_or_insert(status);

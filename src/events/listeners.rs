@@ -5,11 +5,12 @@
 //!
 //! - Whoever puts something into a listener's consumer gives the listener a turn *behind* that (`arrived`). The
 //!   dispatcher takes the turn away *before* it looks at the consumer, and gives it back when it leaves something there
-//!   (`step`). So what was put in before the dispatcher looked is seen by it, or left and has a turn; and what is put in
-//!   after that brings a turn which nobody takes away before the next look.
-//! - A listener that joins is looked at once it is there: what was put in before brought a turn for nobody.
-//! - Where there are turns, the dispatcher knows it: `scheduled` is only cleared where there are none, under the lock
-//!   under which turns are given, and whoever gives one while it is not set sends the letter.
+//!   (`step`). So if something was put in before the dispatcher looked, the dispatcher takes it, or leaves it there and
+//!   gives the turn back. If something is put in later, it brings a turn that nobody takes away before the next look.
+//! - When a listener has joined, `add` looks whether something waits for it: what was put in before could give a turn
+//!   to nobody.
+//! - If somebody has a turn, the dispatcher knows it. `scheduled` is cleared only if nobody has a turn, under the lock
+//!   under which turns are given; and whoever gives a turn while `scheduled` is not set sends the letter.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -44,7 +45,7 @@ pub(crate) struct Listeners {
 #[derive(Default)]
 struct State {
     closed: bool,
-    /// The dispatcher has them in its mailbox or in its hands.
+    /// The dispatcher has these listeners in its mailbox, or is at work on them.
     scheduled: bool,
     /// A callback runs, or is being dropped behind its last call.
     running: bool,
@@ -62,7 +63,8 @@ struct Listener {
 }
 
 thread_local! {
-    /// Where this thread became a dispatcher. In the child of a fork that a callback made, it is one no more.
+    /// In which process this thread became a dispatcher. If a callback forks, this thread is no dispatcher in the
+    /// child.
     static DISPATCHES_IN: Cell<Option<Origin>> = const { Cell::new(None) };
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn on_dispatcher_thread() -> bool {
 }
 
 impl Listeners {
-    /// Those of `feed`, to be called by the thread that reads the letters to `dispatcher`.
+    /// The listeners of `feed`. The thread that reads the letters to `dispatcher` calls them.
     pub(super) fn new(
         feed: Arc<Feed>,
         capacity: Capacity,
@@ -130,7 +132,7 @@ impl Listeners {
         let consumer = self.feed.join(wants, self.capacity, Some(Box::new(on_arrival)))?;
         let mut state = self.lock();
         if state.closed {
-            // Meanwhile; and with it the feed, or soon.
+            // They were closed meanwhile. The feed is closed too, or will be soon.
             return Err(Error::Closed);
         }
         state.listeners.insert(id, Listener { consumer: consumer.clone(), callback: Some(callback) });
@@ -166,11 +168,11 @@ impl Listeners {
         drop(listeners);
     }
 
-    /// In the child of a fork, which has no dispatcher: lets all consumers of the feed go that no thread of the parent
-    /// had in its hands.
+    /// To be called in the child of a fork, which has no dispatcher: lets go of all consumers of the feed that no
+    /// thread of the parent was using at the fork.
     pub(crate) fn abandon(self: &Arc<Self>) {
         match self.state.try_lock() {
-            // For ever, and what it guards may be half done.
+            // The lock is held for ever, and what it guards may be half changed.
             Err(TryLockError::WouldBlock) => {
                 let root = self.feed.root();
                 log::warn!("{root}: its listeners are not freed, they were in use at the fork");
@@ -182,7 +184,8 @@ impl Listeners {
         self.feed.abandon();
     }
 
-    /// After a panic in `step`: lets the listeners of events go. Those of faults stay, since there is one to tell.
+    /// After a panic in `step`: lets go of the listeners of events. The listeners of faults stay, since there is a
+    /// fault to tell.
     pub(super) fn recover(self: &Arc<Self>) {
         let mut state = self.lock();
         let all = state.take_all().into_iter();
@@ -199,12 +202,12 @@ impl Listeners {
         gone.into_values().for_each(|listener| self.let_go(listener));
     }
 
-    /// Not under a lock: what goes with a listener is the user's.
+    /// Call it without a lock: to drop a listener runs code of the user's.
     fn let_go(&self, listener: Listener) {
         self.feed.leave(&listener.consumer);
     }
 
-    /// Waits until no callback runs; on a dispatcher thread, where that would be for ever, not at all.
+    /// Waits until no callback runs. On a dispatcher thread it does not wait, since that would be for ever.
     pub(crate) fn wait_idle(&self) {
         if on_dispatcher_thread() {
             return;
@@ -218,7 +221,7 @@ impl Listeners {
 
     // --- Turns ---------------------------------------------------------------------------------------------------
 
-    /// There may be something to tell a listener, which was put in before this.
+    /// Gives a turn to a listener, after something was put in for it.
     fn arrived(self: &Arc<Self>, id: ListenerId) {
         let mut state = self.lock();
         state.give_turn(id);
@@ -295,7 +298,7 @@ impl Listeners {
         }
     }
 
-    /// A listener did.
+    /// Reports that a listener panicked: in the log, and as a fault unless the listener was being told a fault.
     fn panicked(&self, told: Told<'_>, panic: &str) {
         let root = self.feed.root();
         match told {
@@ -335,20 +338,20 @@ impl State {
         std::mem::take(&mut self.listeners)
     }
 
-    /// If the listener is there.
+    /// Gives a turn to a listener, if it is still there.
     fn give_turn(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.get(&id) {
             self.turns.add(id, listener.consumer.wants());
         }
     }
 
-    /// Takes away a turn. Who has one is there.
+    /// Takes away the next turn. A listener that has a turn is there.
     fn next_turn(&mut self) -> Option<(ListenerId, Arc<Consumer>)> {
         let id = self.turns.next()?;
         Some((id, self.listeners.get(&id)?.consumer.clone()))
     }
 
-    /// Where the callback of a listener is kept, which is there.
+    /// Where the callback of a listener is kept; `None` if the listener is gone.
     fn callback(&mut self, id: ListenerId) -> Option<&mut Option<Box<Callback>>> {
         self.listeners.get_mut(&id).map(|listener| &mut listener.callback)
     }

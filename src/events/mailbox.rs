@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// (A channel would do, but to wake its reader it gives the calling thread, which is the user's, a handle of Rust's that
-/// is never taken back from a program's first thread.)
+/// (A channel would do. But when a thread of the user's wakes its reader, the channel gives that thread a handle of
+/// Rust's, which is never taken back from a program's first thread.)
 pub(super) struct Mailbox<T> {
     letters: Mutex<Letters<T>>,
-    /// There is a letter, or none ever again.
+    /// There is a letter, or there will never be one again.
     arrived: Condvar,
 }
 

@@ -21,15 +21,15 @@ pub enum Told<'a> {
 pub struct Event<'a> {
     /// What happened.
     pub kind: EventKind,
-    /// No more events of this version follow: what came since the last one with this flag may be applied as one.
+    /// No more events of this version follow: the events since the last one with this flag may be applied together.
     pub last_of_version: bool,
     /// The node's absolute path; `None` unless this is a node event.
     pub path: Option<&'a str>,
-    /// The node as it is now; the last known one when it was removed.
+    /// The node as it is now; if it was removed, as it was last known.
     pub node: Option<&'a Arc<Node>>,
     /// The node as it was before an update.
     pub old: Option<&'a Arc<Node>>,
-    /// That of the version which the event belongs to; 0 for events of the connection.
+    /// The zxid of the version that the event belongs to; 0 for events of the connection.
     pub zxid: Zxid,
 }
 

@@ -6,17 +6,17 @@ use std::ops::Bound;
 use super::consumer::Wants;
 use super::told::ListenerId;
 
-/// Those of faults first, and otherwise everybody once before anybody twice.
+/// The listeners of faults come first. Of the others, everybody has a turn before anybody has two.
 #[derive(Default)]
 pub(super) struct Turns {
     faults: BTreeSet<ListenerId>,
     others: BTreeSet<ListenerId>,
-    /// Of the others, whose turn it was last.
+    /// Which of the others had a turn last.
     last: Option<ListenerId>,
 }
 
 impl Turns {
-    /// It may have something to be told. May be said again.
+    /// Gives a turn to a listener that may have something to be told. May be called again.
     pub(super) fn add(&mut self, id: ListenerId, wants: Wants) {
         match wants {
             Wants::FAULTS => self.faults.insert(id),

@@ -29,12 +29,12 @@ pub(super) struct Connector {
     token: Token,
     waker: Arc<Waker>,
     inherited: Arc<Inherited>,
-    /// How long an attempt waits for a name whose addresses are known from before.
+    /// How long an attempt waits for a name to be resolved, if addresses of it are known from before.
     patience: Duration,
     names: HashMap<String, Name>,
     /// The host whose name the attempt waits for, and since when.
     resolving: Option<(Host, Instant)>,
-    /// Those that the attempt has not tried.
+    /// The addresses that the attempt has not tried yet.
     addresses: Vec<SocketAddr>,
 }
 
@@ -56,8 +56,8 @@ impl Connector {
         }
     }
 
-    /// Begins an attempt: [`connect_next`](Self::connect_next) goes on with it, where the name has to be resolved behind
-    /// [`poll_resolved`](Self::poll_resolved). The waker tells when to ask that.
+    /// Begins an attempt. [`connect_next`](Self::connect_next) goes on with it; if the name has to be resolved, only
+    /// after [`poll_resolved`](Self::poll_resolved) has an answer. The waker tells when to ask for that.
     pub(super) fn connect(&mut self, host: &Host, now: Instant) {
         self.abandon();
         if let Ok(address) = host.name.parse::<IpAddr>() {
@@ -79,14 +79,14 @@ impl Connector {
         self.resolving.is_some()
     }
 
-    /// When to ask `poll_resolved` though the waker has told nothing.
+    /// When to ask `poll_resolved`, even if the waker has not been woken.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let (host, since) = self.resolving.as_ref()?;
         let is_known = self.names.get(&host.name).is_some_and(|name| !name.addresses.is_empty());
         is_known.then(|| *since + self.patience)
     }
 
-    /// Takes in what resolvers have said, and whether that ends the attempt's wait.
+    /// Takes in what resolvers have said. Returns how the attempt's wait ended, if it did.
     pub(super) fn poll_resolved(&mut self, now: Instant) -> Option<Resolved> {
         self.names.values_mut().for_each(Name::take_answer);
         let (host, since) = self.resolving.as_ref()?;
@@ -108,7 +108,8 @@ impl Connector {
         })
     }
 
-    /// Connects to the next address, after the one before failed for `reason`, which is the error where none is left.
+    /// Connects to the next address, after the one before failed for `reason`. If no address is left, the last failure
+    /// is the error.
     pub(super) fn connect_next(
         &mut self,
         registry: &Registry,
@@ -135,10 +136,10 @@ impl Connector {
 /// What is known of a host's name. One look-up of it is under way at a time: its answer serves whichever attempt waits
 /// when it comes.
 struct Name {
-    /// Those that it had when that could last be found out; their ports mean nothing.
+    /// The addresses that the last successful look-up found. Their ports mean nothing.
     addresses: Vec<SocketAddr>,
     look_up: Errand<io::Result<Vec<SocketAddr>>>,
-    /// Why the last look-up found none.
+    /// Why the last look-up found no address.
     failure: Option<io::Error>,
 }
 

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 /// The connection of a client, and those before it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// How many there have been.
+    /// How many connections there have been.
     pub count: u64,
-    /// 0 before the first.
+    /// 0 before the first session.
     pub session_id: i64,
     /// `host:port`; `None` while there is no connection.
     pub server: Option<String>,
@@ -28,7 +28,7 @@ impl Contact {
         Contact { base: now, last: AtomicU64::new(0), connection: Mutex::default() }
     }
 
-    /// The server was heard `at` that time. To be called when what it said has been taken in.
+    /// Notes that the server was heard at the time `at`. To be called when what it said has been taken in.
     pub(super) fn touch(&self, at: Instant) {
         let millis = (at - self.base).as_millis() as u64;
         self.last.store(millis + 1, Ordering::Release);

@@ -24,7 +24,7 @@ use crate::sync::{self, CacheId, Input};
 pub(super) const WAKER: Token = Token(0);
 pub(super) const SOCKET: Token = Token(1);
 
-/// How much is read at a time; between two reads everybody else gets a turn.
+/// How much is read at a time. Between two reads, commands, errands and timers get their turn.
 const READ_BYTES: usize = 64 << 10;
 
 pub(super) struct Driver {
@@ -38,7 +38,7 @@ pub(super) struct Driver {
     tls: Option<Renewal>,
     /// When the clock was last looked at.
     looked: Instant,
-    /// Of the connection or attempt under way.
+    /// The host of the connection, or of the attempt, that is under way.
     host: Option<Host>,
     socket: Option<Socket>,
     buffer: Vec<u8>,
@@ -85,7 +85,7 @@ impl Driver {
             if let Err(error) = self.poll.poll(&mut events, Some(self.patience()))
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                // Nothing but a broken descriptor makes it fail; do not spin on that.
+                // `poll` fails only if a descriptor is broken; do not spin on that.
                 log::error!("poll: {error}");
                 std::thread::sleep(Duration::from_millis(100));
             }
@@ -98,7 +98,7 @@ impl Driver {
             self.take_errands();
             self.finish_connecting();
             let heard = self.read();
-            // Behind the read: a server is not silent because this thread did not run.
+            // After the read: if this thread did not run for a while, that is no silence of the server.
             let now = self.now();
             if self.engine.poll_timeout().is_some_and(|at| now >= at) {
                 self.engine.handle_timeout(now);
@@ -110,7 +110,8 @@ impl Driver {
         }
     }
 
-    /// The time. A pause since it was last asked for is noticed here, before anything that waited meanwhile is handed on.
+    /// The time. If this thread has paused since the last call, the engine is told here, before it is given anything
+    /// that arrived during the pause.
     fn now(&mut self) -> Instant {
         let now = clock::now();
         if now - self.looked >= self.engine.shortest_pause() {
@@ -120,7 +121,7 @@ impl Driver {
         now
     }
 
-    /// How long nothing has to be done.
+    /// How long the thread may wait: until then nothing has to be done.
     fn patience(&self) -> Duration {
         if self.socket.as_ref().is_some_and(Socket::is_readable) {
             return Duration::ZERO;
@@ -128,10 +129,11 @@ impl Driver {
         let tls = self.tls.as_ref().and_then(Renewal::poll_timeout);
         let due =
             [self.engine.poll_timeout(), self.connector.poll_timeout(), tls].into_iter().flatten().min();
-        // So that a pause is the longer part of a turn that is none.
+        // A wait takes at most half as long as the shortest pause: if a turn takes as long as a pause, at least half of
+        // it was not spent waiting.
         let longest = self.engine.shortest_pause() / 2;
         let Some(due) = due else { return longest };
-        // Rounded up, as `poll` rounds down to milliseconds and would be called again too early.
+        // Rounded up: `poll` rounds down to milliseconds, and would return too early.
         match due.saturating_duration_since(clock::now()) {
             Duration::ZERO => Duration::ZERO,
             patience => longest.min(patience + Duration::from_millis(1)),
@@ -145,7 +147,7 @@ impl Driver {
                 Command::Attach(id, sink) => _ = self.sinks.insert(id, sink),
                 Command::Input(id, input) => {
                     if let Input::Close = input {
-                        // What is still to be told would come after the close.
+                        // If something is still to be told to the cache, it would come after the close.
                         self.sinks.remove(&id);
                     }
                     self.engine.handle_input(id, input, now);
@@ -241,7 +243,7 @@ impl Driver {
         }
     }
 
-    /// Begins to speak with the server that was reached, once it is known how.
+    /// Begins to speak with the server that was reached. Does nothing while files for TLS are still being read.
     fn speak(&mut self) {
         let tls = match (&self.tls, &self.host) {
             (Some(tls), Some(host)) => {
@@ -307,7 +309,8 @@ impl Driver {
             Status::Panic,
             format!("a thread panicked, which is a defect of libtreecache: {message}"),
         );
-        // First, so that whoever opens a cache behind the last look at the commands sees that it is in vain.
+        // First, as it marks the client as failed: if a cache is opened after the last look at the commands, the caller
+        // sees that it is in vain.
         (self.fault)(fault.clone());
         self.contact.disconnected();
         while let Ok(command) = self.commands.try_recv() {

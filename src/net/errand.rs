@@ -1,4 +1,4 @@
-//! What the system may take its time for: done on a thread that nobody waits for.
+//! Work that may take the system a long time, done on a thread that nobody waits for.
 
 use std::io;
 use std::panic;
@@ -10,7 +10,7 @@ use super::waker::Waker;
 use crate::panics::catch;
 use crate::thread;
 
-/// One kind of errand, of which one at a time is under way. The thread outlives whoever has sent it, if it must.
+/// One kind of errand. At most one errand of the kind is under way at a time. Its thread may outlive this value.
 pub(super) struct Errand<T> {
     name: &'static str,
     waker: Arc<Waker>,
@@ -22,7 +22,7 @@ pub(super) struct Errand<T> {
 type Outcome<T> = Result<T, String>;
 
 impl<T: Send + 'static> Errand<T> {
-    /// Its threads have that name; the waker is woken when there is something to poll.
+    /// Its threads have the name `name`. The waker is woken when there is something to poll.
     pub(super) fn new(name: &'static str, waker: Arc<Waker>) -> Errand<T> {
         Errand { name, waker, is_under_way: false, done: bounded(1) }
     }
@@ -31,7 +31,7 @@ impl<T: Send + 'static> Errand<T> {
         self.is_under_way
     }
 
-    /// Sends a thread to `run`, unless one is under way.
+    /// Starts a thread that calls `run`, unless an errand is under way.
     pub(super) fn start(&mut self, run: impl FnOnce() -> T + Send + 'static) -> io::Result<()> {
         if self.is_under_way {
             return Ok(());
@@ -48,7 +48,7 @@ impl<T: Send + 'static> Errand<T> {
         Ok(())
     }
 
-    /// What came of it, once. A panic of the thread goes on here.
+    /// What came of the errand, once. If its thread panicked, this call panics.
     pub(super) fn poll(&mut self) -> Option<T> {
         let done = self.done.1.try_recv().ok()?;
         self.is_under_way = false;

@@ -19,7 +19,8 @@ const NONE: RawFd = -1;
 pub(super) struct Inherited {
     poll: AtomicI32,
     socket: AtomicI32,
-    /// Tells the socket from what may have its number when the thread has closed it.
+    /// The socket's inode. When the thread has closed the socket, another file may get its number: the inode tells them
+    /// apart.
     socket_inode: AtomicU64,
 }
 
@@ -39,7 +40,7 @@ impl Inherited {
         self.socket.store(number, Ordering::Relaxed);
     }
 
-    /// The thread is about to close all.
+    /// To be called when the thread is about to close its descriptors.
     pub(super) fn clear(&self) {
         self.poll.store(NONE, Ordering::Relaxed);
         self.socket.store(NONE, Ordering::Relaxed);
@@ -64,7 +65,7 @@ fn close(number: RawFd) {
     drop(unsafe { OwnedFd::from_raw_fd(number) });
 }
 
-/// `None` when it is not open.
+/// `None` if no open descriptor has this number.
 fn inode(number: RawFd) -> Option<u64> {
     let mut stat = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: a number that is no descriptor is an error; otherwise the structure is filled.

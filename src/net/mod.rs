@@ -73,7 +73,7 @@ impl IoThread {
         let (commands, received) = unbounded();
         let now = clock::now();
         let contact = Arc::new(Contact::new(now));
-        // A resolver that is slower is worth less than what it said before.
+        // If the resolver takes longer, the addresses that it found before are used.
         let patience = settings.connect_timeout.min(settings.resolve_timeout);
         let engine = Engine::new(settings, sync_mode, fastrand::Rng::with_seed(seed()), now);
         let inherited = Arc::new(Inherited::new(&poll));
@@ -103,29 +103,30 @@ impl IoThread {
         })
     }
 
-    /// What is known of the connection, for whoever wants to read it. Stays when the thread has ended.
+    /// What is known of the connection. It can be read even after the thread has ended.
     pub fn contact(&self) -> &Arc<Contact> {
         &self.contact
     }
 
-    /// Where a cache's outputs go from now on, until it is closed. Comes before its first input. Where the thread has
-    /// ended, or ends meanwhile, the sink may be told nothing.
+    /// Sends a cache's outputs to `sink` from now on, until the cache is closed. Call this before the cache's first
+    /// input. If the thread has ended, or ends meanwhile, the sink may be told nothing.
     pub fn attach(&self, id: CacheId, sink: Arc<dyn CacheSink>) {
         self.send(Command::Attach(id, sink));
     }
 
-    /// What is wanted of a cache. Once [`Input::Close`] is taken up, its sink is dropped, and is not called again.
+    /// Tells the thread what is wanted of a cache. Once the thread takes up [`Input::Close`], it drops the cache's
+    /// sink, and does not call it again.
     pub fn input(&self, id: CacheId, input: Input) {
         self.send(Command::Input(id, input));
     }
 
-    /// Ends the thread as a panic of its own would, for another thread of the client has panicked.
+    /// Ends the thread as a panic of its own would. To be called when another thread of the client has panicked.
     pub fn fail(&self, message: String) {
         self.send(Command::Fail(message));
     }
 
-    /// In the child of a fork, which has no I/O thread but its descriptors: closes these, and tells nobody. The
-    /// session goes on in the parent.
+    /// To be called in the child of a fork, which has the descriptors of the I/O thread but not the thread: closes
+    /// them, and tells nobody. The session goes on in the parent.
     pub fn abandon(&self) {
         self.inherited.close(&self.waker);
     }
@@ -139,13 +140,13 @@ impl IoThread {
         }
     }
 
-    /// Closes the session (waits at most half a second for the server's word) and joins the thread; every sink has
-    /// been told the state `Lost` and the event `ConnectionLost` then. Must not be called from the I/O thread. May be
-    /// called again, and does nothing then.
+    /// Closes the session (waits at most half a second for the server's word) and joins the thread. When this returns,
+    /// every sink has been told the state `Lost` and the event `ConnectionLost`. Must not be called from the I/O
+    /// thread. A second call does nothing.
     pub fn shut_down(&self) {
         self.send(Command::ShutDown);
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // Held meanwhile: who comes second waits as long.
+        // The lock is held during the join: if another thread calls this, it waits for the end too.
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
             // Its panics are caught on the thread itself.
@@ -154,8 +155,9 @@ impl IoThread {
     }
 }
 
-/// From the system's randomness, by way of the hasher's keys, which the children of a fork share. (The random
-/// generator's own way to a seed gives the calling thread, which is the user's, a handle of Rust's that outlives it.)
+/// A seed from the system's randomness, by way of the hasher's keys. The children of a fork have the same keys, so the
+/// process's id goes in, too. (The random generator could make a seed itself. But then it gives the calling thread,
+/// which is the user's, a handle of Rust's, which is never freed on a program's first thread.)
 fn seed() -> u64 {
     RandomState::new().hash_one(std::process::id())
 }

@@ -1,4 +1,4 @@
-//! TLS as its files have it now: read again for every connection, on a thread that nobody waits for.
+//! TLS with what its files hold now: they are read again for every connection, on a thread that nobody waits for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,15 +10,16 @@ use super::tls::{InvalidFile, Tls};
 use super::waker::Waker;
 use crate::session::{Host, TransportError};
 
-/// How long a connection waits for files that are being read. They are on a disk, mostly; else the network file system
-/// that holds them may hang.
+/// How long a connection waits for files that are being read. Mostly they are on a disk; but a network file system that
+/// holds them may hang.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A process outlives its certificates. Where they cannot be read, or not in time, what was read before stays.
+/// Reads the files again, as a process outlives its certificates. If they cannot be read, or not in time, what was read
+/// before stays in use.
 pub(super) struct Renewal {
     tls: Tls,
     reader: Errand<Result<Tls, InvalidFile>>,
-    /// Until when the connection that is being made waits for them.
+    /// Until when the connection that is being made waits for the files.
     until: Option<Instant>,
 }
 
@@ -30,7 +31,8 @@ impl Renewal {
     /// Begins to read the files for a connection; the waker tells when to poll.
     pub(super) fn begin(&mut self, now: Instant) -> Result<(), TransportError> {
         if self.reader.is_under_way() {
-            // For an earlier connection. Without `until` that waited in vain, and nobody waits again.
+            // The files are being read for an earlier connection. If `until` is `None`, that connection waited in vain,
+            // and no other one waits for this read again.
             return self.until.map(drop).ok_or_else(too_late);
         }
         let files = self.tls.files().clone();
@@ -39,12 +41,12 @@ impl Renewal {
         Ok(())
     }
 
-    /// When to poll though the waker has told nothing.
+    /// When to poll, even if the waker has not been woken.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.until
     }
 
-    /// Takes in what was read, be it for an earlier connection. What goes wrong is told once.
+    /// Takes in what was read, even if it was for an earlier connection. Each failure is told once.
     pub(super) fn poll(&mut self, now: Instant) -> Result<(), TransportError> {
         if let Some(read) = self.reader.poll() {
             self.until = None;

@@ -9,7 +9,7 @@ use rustls::ClientConnection;
 use super::tls;
 use crate::session::TransportError;
 
-/// How often TLS reads from the socket at most before others get a turn, also where nothing comes of it.
+/// How often TLS reads from the socket at most before others get a turn, even if the reads yield no data.
 const READS: usize = 16;
 
 pub(super) struct Socket {
@@ -26,9 +26,9 @@ pub(super) struct Socket {
 #[derive(PartialEq, Eq)]
 enum Phase {
     Connecting,
-    /// Connected, but not told how to speak.
+    /// Connected, but [`speak`](Socket::speak) was not called yet.
     Reached,
-    /// TLS has not agreed with the server.
+    /// The handshake of TLS, if there is TLS, is not complete.
     Securing,
     Connected,
 }
@@ -36,9 +36,9 @@ enum Phase {
 /// How connecting goes on.
 pub(super) enum Connecting {
     Waiting,
-    /// The server is there: [`speak`](Socket::speak) is to say how to speak with it.
+    /// The server is there. Call [`speak`](Socket::speak) next.
     Reached,
-    /// Just now: bytes can be exchanged.
+    /// The connection was completed in this call: bytes can be exchanged.
     Connected,
     /// This address does not answer.
     Unreachable(io::Error),
@@ -75,7 +75,8 @@ impl Socket {
 
     /// Goes on with connecting.
     pub(super) fn connect(&mut self) -> Connecting {
-        // A socket that is writable or broken for the first time has been connected, or could not be.
+        // When the socket is writable or broken for the first time, the attempt is over: it is connected, or could not
+        // be.
         if self.phase == Phase::Connecting && (self.is_writable || self.is_readable) {
             let connected = match self.stream.take_error() {
                 Ok(None) => self.stream.peer_addr().map(drop),
@@ -128,7 +129,8 @@ impl Socket {
         Ok(false)
     }
 
-    /// Reads, and says how much; `None` where there is nothing for the caller. The end of the connection is an error.
+    /// Reads, and returns how many bytes; `None` if there are none for the caller. The end of the connection is an
+    /// error.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, TransportError> {
         if self.phase != Phase::Connected || !self.is_readable {
             return Ok(None);
@@ -150,7 +152,8 @@ impl Socket {
         Ok(None)
     }
 
-    /// Takes TLS records off the socket; `false` where there is nothing. What they held before must have been read.
+    /// Takes TLS records off the socket; `false` if there are none. What earlier records held must have been read
+    /// before.
     fn receive(&mut self) -> Result<bool, TransportError> {
         let Some(tls) = &mut self.tls else { return Ok(false) };
         let read = tls.read_tls(&mut self.stream);
@@ -182,8 +185,8 @@ impl Socket {
         Err(failed(&error))
     }
 
-    /// Writes what the socket takes, and drains it from `bytes`. What fails is told by `read`, behind what the server
-    /// said last: that may say why.
+    /// Writes what the socket takes, and drains it from `bytes`. If a write fails, `read` tells it, after the last
+    /// words of the server: they may say why.
     pub(super) fn write(&mut self, bytes: &mut Vec<u8>) {
         let mut sent = 0;
         while self.is_writable && matches!(self.phase, Phase::Securing | Phase::Connected) {
@@ -213,13 +216,13 @@ impl Socket {
 /// What it means that a connection, or an attempt at one, ended in `error`.
 pub(super) fn failed(error: &io::Error) -> TransportError {
     match error.kind() {
-        // What was sent behind its end makes of it a reset.
+        // If we send after the server has closed the connection, its end shows as a reset.
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => TransportError::Closed,
         _ => TransportError::Connection(error.to_string()),
     }
 }
 
-/// Says goodbye, or why not, as far as the socket takes it at once.
+/// Sends TLS's goodbye, or the alert that says what is wrong, as far as the socket takes it at once.
 impl Drop for Socket {
     fn drop(&mut self) {
         if let (Some(tls), true) = (&mut self.tls, self.phase != Phase::Connecting) {

@@ -19,21 +19,21 @@ use super::trust::Trust;
 use crate::escape::Escaped;
 use crate::session::{Host, TransportError};
 
-/// A bundle of all the world's CAs is a tenth of it.
+/// A bundle of all the world's CAs is a tenth as long.
 const LONGEST_FILE: u64 = 4 << 20;
 
 /// Where the certificates and keys are, in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Who may have issued a server's certificate; or that certificate itself, self-signed.
+    /// A file with the CAs that may have issued a server's certificate; or with that certificate itself, self-signed.
     pub ca: PathBuf,
-    /// The client's own certificate, followed by what leads to its issuer, and the key to it.
+    /// A file with the client's own certificate, followed by what leads to its issuer; and a file with its key.
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Whether a server's certificate must be for the name under which it was reached.
     pub verify_hostname: bool,
 }
 
-/// A file that TLS cannot be had with.
+/// A file with which TLS cannot be set up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {reason}", Escaped(&file.to_string_lossy()))]
 pub struct InvalidFile {
@@ -49,7 +49,7 @@ impl InvalidFile {
     }
 }
 
-/// TLS as the files have it.
+/// TLS with what the files held when they were read.
 pub struct Tls {
     files: TlsFiles,
     config: Arc<ClientConfig>,
@@ -76,7 +76,7 @@ impl Tls {
 }
 
 fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, InvalidFile> {
-    // Not the process's: that is for the program to choose.
+    // Not the default of the process: the program chooses that.
     let provider = Arc::new(ring::default_provider());
     let mut trust = Trust::new(files.verify_hostname, &provider);
     for (certificate, number) in certificates(&files.ca)?.into_iter().zip(1..) {
@@ -99,7 +99,7 @@ fn read(files: &TlsFiles) -> Result<Arc<ClientConfig>, InvalidFile> {
             builder.with_client_cert_resolver(Arc::new(identity))
         }
     };
-    // Who resumes is not asked for certificates again, however long ago they have expired.
+    // When a TLS session is resumed, certificates are not asked for again, however long ago they have expired.
     config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }
@@ -113,7 +113,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, InvalidFile
     }
 }
 
-/// As rustls makes it of them, but with a key that is not left behind in memory.
+/// Makes what rustls makes of a chain and a key, but leaves no key behind in memory.
 fn identity(
     chain: Vec<CertificateDer<'static>>,
     key: &PrivateKeyDer<'static>,
@@ -132,15 +132,16 @@ fn private_key(file: &Path) -> Result<Zeroizing<PrivateKeyDer<'static>>, Invalid
 
 fn contents(file: &Path) -> Result<Zeroizing<Vec<u8>>, InvalidFile> {
     let failed = |error: io::Error| InvalidFile::new(file, error.to_string());
-    // A pipe is opened without waiting for whoever writes to it, and a terminal does not become the process's own.
+    // So the opening of a pipe does not wait for a writer, and a terminal does not become the process's own.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let open = OpenOptions::new().read(true).custom_flags(flags).open(file).map_err(failed)?;
-    // What was opened, whatever has the name now. Anything else may have no end, or wait for one.
+    // Asks about the file that was opened, whatever has its name now. What is not a regular file may have no end, or
+    // may block.
     let metadata = open.metadata().map_err(failed)?;
     if !metadata.is_file() {
         return Err(InvalidFile::new(file, "not a file"));
     }
-    // With room for all of it, as what grows leaves behind what it had.
+    // With room for the whole file: when a buffer grows, its old contents are left behind in memory.
     let mut contents = Zeroizing::new(Vec::with_capacity(metadata.len().min(LONGEST_FILE) as usize + 1));
     open.take(LONGEST_FILE + 1).read_to_end(&mut contents).map_err(failed)?;
     match contents.len() as u64 > LONGEST_FILE {
@@ -162,7 +163,7 @@ fn reason_of(error: &Error) -> String {
                 "the server's certificate is not from an issuer in tls.ca.file".to_owned()
             }
             CertificateError::Other(other) => format!("the server's certificate is not accepted: {other}"),
-            // In days, so that two faults of the same cause are the same.
+            // In days, so that two faults with the same cause have the same text.
             CertificateError::ExpiredContext { time, not_after } => {
                 format!("the server's certificate expired {} days ago", days(*not_after, *time))
             }

@@ -11,12 +11,13 @@ use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use crate::planted::{self, Defect};
 
-/// Trusts what a CA vouches for, and certificates that are no CA's as themselves: to rustls every root is a CA, for
-/// all names.
+/// Trusts what a CA vouches for. Trusts a certificate that is not a CA's only as itself: rustls would take it, as every
+/// root, for a CA for all names.
 #[derive(Debug)]
 pub(super) struct Trust {
     cas: RootCertStore,
-    /// No CA's: the holder of such a key must not be able to vouch for other names with it.
+    /// Certificates that are not a CA's. Whoever holds the key of one must not be able to vouch for other names with
+    /// it.
     themselves: Vec<CertificateDer<'static>>,
     verify_hostname: bool,
     algorithms: WebPkiSupportedAlgorithms,
@@ -45,7 +46,7 @@ impl Trust {
     }
 }
 
-/// As what vouches for nothing but itself.
+/// Roots with this certificate alone, so that it vouches for nothing but itself.
 fn alone(certificate: &CertificateDer<'static>) -> Result<RootCertStore, Error> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone())?;
@@ -62,7 +63,7 @@ impl ServerCertVerifier for Trust {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let certificate = ParsedCertificate::try_from(end_entity)?;
-        // Signatures, times, and that it is good for a server.
+        // Checks signatures, times, and that the certificate is good for a server.
         let verify = |roots: &RootCertStore, intermediates| {
             let algorithms = self.algorithms.all;
             verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)
@@ -100,17 +101,17 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// Whether a certificate says that it is a CA's. One that cannot be understood says nothing.
+/// Whether a certificate says that it is a CA's. A certificate that cannot be understood does not say so.
 ///
-/// rustls does not tell, and reads the certificate all the same before it is trusted: what is left to do is to go along
-/// its elements, for which no crate has to be taken in.
+/// rustls does not tell, but it parses the certificate anyway before it is trusted. So it is enough here to go along
+/// the elements, and that needs no further crate.
 fn is_ca(certificate: &[u8]) -> bool {
     let says = || {
         let signed = Der(certificate).inside(SEQUENCE)?.inside(SEQUENCE)?;
         let (_, extensions) = { signed }.find(|(tag, _)| *tag == EXTENSIONS)?;
         Der(extensions).inside(SEQUENCE)?.find_map(|(_, extension)| {
             let mut parts = Der(extension);
-            // The flag of being critical comes between the two, if it does.
+            // Between the two there may be the flag that says whether the extension is critical.
             (parts.next()? == (OBJECT_IDENTIFIER, BASIC_CONSTRAINTS)).then_some(())?;
             let (_, value) = parts.find(|(tag, _)| *tag == OCTET_STRING)?;
             Some(Der(value).inside(SEQUENCE)?.next() == Some((BOOLEAN, &[0xff])))
@@ -123,12 +124,12 @@ const BOOLEAN: u8 = 0x01;
 const OCTET_STRING: u8 = 0x04;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
-/// Of a `TBSCertificate`.
+/// The tag of the extensions in a `TBSCertificate`.
 const EXTENSIONS: u8 = 0xa3;
 /// 2.5.29.19
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
-/// Elements of DER that follow each other: their tags and contents. It ends at what is none.
+/// Elements of DER that follow each other: their tags and contents. The iteration ends at bytes that are no element.
 struct Der<'a>(&'a [u8]);
 
 impl<'a> Der<'a> {
@@ -146,7 +147,7 @@ impl<'a> Iterator for Der<'a> {
         let mut len = usize::from(first);
         if first >= 0x80 {
             let (bytes, behind) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            // No certificate is that long.
+            // No certificate is so long that its length needs more than three bytes.
             let bytes = Some(bytes).filter(|bytes| bytes.len() <= 3)?;
             len = bytes.iter().fold(0, |len, byte| len << 8 | usize::from(*byte));
             rest = behind;

@@ -12,7 +12,7 @@ pub(super) struct Waker(
 );
 
 impl Waker {
-    /// Of the thread that polls the one of `registry`, which finds `token` then.
+    /// Wakes the thread that polls what `registry` belongs to. That thread then finds an event with `token`.
     pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Waker> {
         Ok(Waker(RwLock::new(Some(mio::Waker::new(registry, token)?))))
     }
@@ -23,8 +23,8 @@ impl Waker {
         waker.as_ref().map_or(Ok(()), mio::Waker::wake)
     }
 
-    /// Closes its descriptor, however many share it. To be called in the child of a fork only. One that a thread of the
-    /// parent was using when that was forked stays open: nobody there lets go of it.
+    /// Closes its descriptor, however many share it. To be called in the child of a fork only. If a thread of the
+    /// parent was using the waker at the fork, the descriptor stays open: in the child nobody lets go of the lock.
     pub(super) fn close(&self) {
         if let Ok(mut waker) = self.0.try_write() {
             *waker = None;
