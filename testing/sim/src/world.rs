@@ -373,6 +373,7 @@ impl World {
             Event::Step(at) => self.step(at),
             Event::Connected(id, refused) => self.connected(id, refused),
             Event::Up(id, bytes) => {
+                self.connections[id].came += bytes.len() as u64;
                 self.connections[id].inbox.extend_from_slice(&bytes);
                 if self.current == Some(id) {
                     self.apply(self.connections[id].server, true)?;
@@ -438,9 +439,10 @@ impl World {
                     trace!(self, "{id:?} is closed");
                     let now = self.instant();
                     self.engine.handle_input(id, Input::Close, now);
-                    self.caches.remove(&id);
-                    if let Some(id) = self.current {
-                        self.connections[id].has_closed_cache = true;
+                    let closed = self.caches.remove(&id);
+                    if let (Some(cache), Some(id)) = (closed, self.current) {
+                        let connection = &mut self.connections[id];
+                        connection.closed.push((cache.root().into(), connection.said));
                     }
                 }
             }
@@ -563,6 +565,7 @@ impl World {
             let bytes = std::mem::take(self.engine.transmit());
             if !bytes.is_empty() {
                 let at = self.connections[id].departure(self.now, &self.plan);
+                self.connections[id].said += bytes.len() as u64;
                 self.at(at, Event::Up(id, bytes));
             }
         }

@@ -88,6 +88,11 @@ impl Watched {
         }
     }
 
+    /// From the server's root.
+    pub fn root(&self) -> &str {
+        &self.root
+    }
+
     pub fn says_in_step(&self) -> bool {
         self.state == State::InStep
     }

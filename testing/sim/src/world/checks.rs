@@ -91,12 +91,14 @@ impl World {
         // What a watch that was set since tells of is not untold.
         let Some(connection) = self.current.map(|id| &self.connections[id]) else { return false };
         let is_told = |path: &str| connection.watches.iter().any(|root| is_below(path, root));
-        // Nor is there anybody to notice it where the cache that asked is closed.
-        !connection.has_closed_cache
-            && mark.paths.iter().filter(|path| !is_told(path)).any(|path| {
-                let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
-                of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
-            })
+        // Nor is there anybody to notice it if the cache that asked is closed.
+        let is_closed =
+            |path: &str, (root, said): &(Arc<str>, u64)| mark.asked <= *said && is_below(path, root);
+        let is_asked = |path: &str| !connection.closed.iter().any(|closed| is_closed(path, closed));
+        mark.paths.iter().filter(|path| !is_told(path) && is_asked(path)).any(|path| {
+            let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
+            of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
+        })
     }
 
     /// *live*: a server that leaves commits where they are until something comes is not waited for (ZOOKEEPER-4537). The

@@ -19,6 +19,8 @@ pub struct Mark {
     pub batch: bool,
     /// What it read, where that matters.
     pub paths: Vec<String>,
+    /// How much the client had said when it asked for that.
+    pub asked: u64,
 }
 
 /// A reply that waits until its server has applied a transaction.
@@ -47,6 +49,8 @@ pub struct Connection {
 
     // The server's.
     pub inbox: Vec<u8>,
+    /// How much has come to it.
+    pub came: u64,
     pub awaited: Option<(usize, Awaited)>,
     /// When the last barrier came, and when its transaction is due here.
     pub barrier: (u64, u64),
@@ -79,8 +83,11 @@ pub struct Connection {
     pub heard_at: u64,
     /// What came while the client's process stood still: up to which place of the stream, and when.
     pub waited: (u64, u64),
-    /// A cache was closed while this connection was there: nobody looks at what it has asked for.
-    pub has_closed_cache: bool,
+    /// How much it has said.
+    pub said: u64,
+    /// The roots of caches that were closed while this connection was there, and how much had been said then: nobody
+    /// looks at what they have asked for.
+    pub closed: Vec<(Arc<str>, u64)>,
 }
 
 impl Connection {
@@ -92,6 +99,7 @@ impl Connection {
             is_established: false,
             is_closed: false,
             inbox: Vec::new(),
+            came: 0,
             awaited: None,
             barrier: (0, 0),
             creates_since: None,
@@ -112,7 +120,8 @@ impl Connection {
             named: Zxid(0),
             heard_at: 0,
             waited: (0, 0),
-            has_closed_cache: false,
+            said: 0,
+            closed: Vec::new(),
         }
     }
 
@@ -144,7 +153,8 @@ impl Connection {
     /// What was written last tells of the history up to `place`.
     pub fn mark(&mut self, place: usize, header: Option<Zxid>, batch: bool, paths: Vec<String>) {
         let (end, contact) = (self.end(), Moment { era: self.era, place });
-        self.marks.push_back(Mark { end, contact, header, batch, paths });
+        let asked = self.came - self.inbox.len() as u64;
+        self.marks.push_back(Mark { end, contact, header, batch, paths, asked });
     }
 
     /// Where the next mark is; behind everything when there is none.
