@@ -50,7 +50,7 @@ impl World {
     /// The watches are gone, and no notification says so: until the audit has been by, nobody can know.
     pub(super) fn lose_sight(&mut self) {
         // Nor where nothing gets through at present, or the client stands still.
-        let silent_until = self.current.map_or(0, |id| self.connections[id].silent_until);
+        let silent_until = self.current.map_or(0, |id| self.connections[id].held_up_until());
         let busy_until = self.servers.iter().map(Server::busy_until).max().unwrap_or(0);
         let begins = self.now.max(silent_until).max(busy_until).max(self.asleep_until);
         // The audit reads 64 nodes in 100 ms at most.

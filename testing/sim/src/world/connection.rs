@@ -157,6 +157,12 @@ impl Connection {
         self.marks.push_back(Mark { end, contact, header, batch, paths, asked });
     }
 
+    /// Until when nothing new gets through, in either direction: what is under way may be held up by a silence that a
+    /// shorter one has followed.
+    pub fn held_up_until(&self) -> u64 {
+        self.silent_until.max(self.last_arrival).max(self.last_departure)
+    }
+
     /// Where the next mark is; behind everything when there is none.
     pub fn next_mark(&self) -> u64 {
         self.marks.front().map_or(u64::MAX, |mark| mark.end)
