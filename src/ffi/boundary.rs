@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::status::TC_OK;
@@ -69,6 +70,25 @@ pub(super) unsafe trait Shared: Sized {
 }
 
 // --- Guards -------------------------------------------------------------------------------------------------------
+
+/// Whether a call has panicked on a handle that depends on no thread, and so is good in the child of a fork.
+#[derive(Default)]
+pub(super) struct Panicked(AtomicBool);
+
+impl Panicked {
+    /// As [`Handle::check`].
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(Error::Failed(Status::Panic)),
+            false => Ok(()),
+        }
+    }
+
+    /// As [`Handle::fail`].
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// What a handle with a life of its own has to say when a call on it panicked.
 pub(super) trait Handle {

@@ -2,21 +2,19 @@
 
 use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::boundary::{Boxed, Handle, Out, Shared, bytes, null, text, with, write_path};
+use super::boundary::{Boxed, Handle, Out, Panicked, Shared, bytes, null, text, with, write_path};
 use super::children::{self, tc_children, tc_children_data};
 use super::event::{self, tc_event};
 use super::node::{lend, tc_node};
-use crate::error::{Error, Fault, Status};
+use crate::error::{Error, Fault};
 use crate::snapshot::Snapshot;
 use crate::tree::Walk;
 
 /// The tree of a cache as it was at one moment; never changed, and independent of the cache.
 pub struct tc_snapshot {
     pub(super) snapshot: Snapshot,
-    /// Of the panics in calls alone: a snapshot depends on no thread, so it is good in the child of a fork.
-    panicked: AtomicBool,
+    panicked: Panicked,
 }
 
 /// A visitor's answer: go on.
@@ -48,7 +46,7 @@ unsafe impl Boxed for tc_snapshot {
 
 impl tc_snapshot {
     pub(super) fn new(snapshot: Snapshot) -> tc_snapshot {
-        tc_snapshot { snapshot, panicked: AtomicBool::new(false) }
+        tc_snapshot { snapshot, panicked: Panicked::default() }
     }
 }
 
@@ -56,14 +54,11 @@ impl Handle for tc_snapshot {
     const NAME: &'static str = "snapshot";
 
     fn check(&self) -> Result<(), Error> {
-        match self.panicked.load(Ordering::Relaxed) {
-            true => Err(Error::Failed(Status::Panic)),
-            false => Ok(()),
-        }
+        self.panicked.check()
     }
 
     fn fail(&self, _: Fault) {
-        self.panicked.store(true, Ordering::Relaxed);
+        self.panicked.set();
     }
 }
 

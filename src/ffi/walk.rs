@@ -2,10 +2,9 @@
 
 use std::ffi::c_char;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use super::boundary::{Boxed, Handle, Out, text, with, write_path};
+use super::boundary::{Boxed, Handle, Out, Panicked, text, with, write_path};
 use super::node::{lend, tc_node};
 use super::snapshot::tc_snapshot;
 use crate::error::{Error, Fault, Status};
@@ -15,8 +14,7 @@ use crate::snapshot::Cursor;
 /// be visited is kept until the walk has gone through it or is freed.
 pub struct tc_walk {
     state: Mutex<State>,
-    /// Of the panics in calls alone: a walk depends on no thread, so it is good in the child of a fork.
-    panicked: AtomicBool,
+    panicked: Panicked,
 }
 
 /// A node that a walk has come to; lent until the next `tc_walk_next` of this walk, or its end by `tc_walk_free`. Later
@@ -109,14 +107,11 @@ impl Handle for tc_walk {
     const NAME: &'static str = "walk";
 
     fn check(&self) -> Result<(), Error> {
-        match self.panicked.load(Ordering::Relaxed) {
-            true => Err(Error::Failed(Status::Panic)),
-            false => Ok(()),
-        }
+        self.panicked.check()
     }
 
     fn fail(&self, _: Fault) {
-        self.panicked.store(true, Ordering::Relaxed);
+        self.panicked.set();
     }
 }
 
@@ -139,10 +134,7 @@ pub unsafe extern "C" fn tc_walk_new(
         with("tc_walk_new", snapshot, |snapshot| {
             let (path, out) = (text("path", path)?, Out::new("out", out)?);
             let state = State::new(snapshot.snapshot.cursor(path)?, path);
-            out.write(tc_walk::into_raw(tc_walk {
-                state: Mutex::new(state),
-                panicked: AtomicBool::new(false),
-            }));
+            out.write(tc_walk::into_raw(tc_walk { state: Mutex::new(state), panicked: Panicked::default() }));
             Ok(())
         })
     }
