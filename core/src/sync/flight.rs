@@ -6,7 +6,7 @@ use crate::wire::ServerError;
 
 /// The most reads in one multiRead: the server commits nothing while it works on one.
 pub(super) const MOST_READS: usize = 256;
-/// The most reads in a multiRead of hot paths, if no cut has come for long.
+/// The most reads in a multiRead for a cut that has not come for long.
 pub(super) const MOST_HOT_READS: usize = 4096;
 /// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
 /// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
@@ -77,9 +77,9 @@ impl Flight {
         Flight { most_uncertain: MOST_UNCERTAIN, ..Flight::new(chroot) }
     }
 
-    /// An empty flight for more hot paths than usual, when a cut has been overdue for long.
-    pub(super) fn for_a_cut(chroot: usize) -> Flight {
-        Flight { most_reads: MOST_HOT_READS, ..Flight::new(chroot) }
+    /// An empty flight of at most so many reads, when a cut is overdue.
+    pub(super) fn for_a_cut(chroot: usize, most_reads: usize) -> Flight {
+        Flight { most_reads, ..Flight::new(chroot) }
     }
 
     pub(super) fn is_empty(&self) -> bool {

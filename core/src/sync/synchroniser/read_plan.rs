@@ -11,12 +11,16 @@ use crate::stat::Zxid;
 use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
 use crate::sync::unread::{Unread, Want};
 use crate::sync::{Options, Pace, anchors};
-use crate::tree::Tree;
+use crate::tree::{Entry, Tree};
 
 /// If the tree has not been exact for this long, the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
-/// If the tree has not been exact for this long, more hot paths than usual may be read at once.
-const STARVED_AFTER: Duration = Duration::from_millis(200);
+/// For each of these without a cut, as many more hot paths may be read at once as a usual flight has reads.
+const HOT_STEP: Duration = Duration::from_micros(12_500);
+/// If the tree has not been exact for this long, a small tree is read as a whole.
+const WHOLE_AFTER: Duration = Duration::from_millis(200);
+/// How many bytes of data a tree may have that is read as a whole.
+const MOST_WHOLE_BYTES: usize = 1 << 20;
 /// A path is hot when a notification named it within this time, or since the tree was exact last.
 const HOT_FOR: Duration = Duration::from_millis(100);
 /// How much larger than known an anchor is taken to be: four of them fill a flight, and all of them go out at once.
@@ -393,16 +397,16 @@ impl ReadPlan {
     /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
     /// is a step of the audit.
     fn follow(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> Flight {
-        let mut flight = Flight::new(self.chroot);
         let starved_for = now - self.exact_until;
         self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
         let mut hot = Vec::new();
+        let mut flight = Flight::new(self.chroot);
         if starved_for >= HOT_AFTER && !planted::is(Defect::HotPathsLeftOut) {
-            hot = self.hot_paths(tree, unread, MOST_READS);
-        }
-        if starved_for >= STARVED_AFTER && hot.is_empty() {
-            hot = self.hot_paths(tree, unread, MOST_HOT_READS);
-            flight = if hot.is_empty() { flight } else { Flight::for_a_cut(self.chroot) };
+            let most = most_hot_reads(starved_for);
+            hot = self.paths_for_a_cut(tree, unread, most, starved_for >= WHOLE_AFTER);
+            if !hot.is_empty() {
+                flight = Flight::for_a_cut(self.chroot, most);
+            }
         }
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.take_queued();
@@ -416,17 +420,20 @@ impl ReadPlan {
         filling.flight
     }
 
-    /// The hot paths whose values are known at present. If no cut has come for a while, they are read together with
-    /// what is not known, so that one reply tells all. If that would be more than `most` reads, there are none: a part
-    /// would be of no use.
-    fn hot_paths(&self, tree: &Tree, unread: &Unread, most: usize) -> Vec<NodePath> {
+    /// Paths whose values are known at present. If no cut has come for a while, they are read together with what is not
+    /// known, so that one reply tells all: the hot ones, or with `whole` all of a small tree, of which none can have
+    /// been written for the first time just now. If that would be more than `most` reads, there are none: a part would
+    /// be of no use.
+    fn paths_for_a_cut(&self, tree: &Tree, unread: &Unread, most: usize, whole: bool) -> Vec<NodePath> {
         let Some(room) = most.checked_sub(unread.len()) else { return Vec::new() };
-        let is_small = |path: &NodePath| {
+        if whole && tree.len() <= room && tree.bytes() <= MOST_WHOLE_BYTES {
+            return self.known_paths(tree, unread);
+        }
+        let is_wanted = |path: &NodePath| {
             let known = self.root.relative(path.as_str()).and_then(|relative| tree.get(relative));
-            let node = known.and_then(|entry| entry.node.as_ref());
-            node.is_some_and(|node| node.data().len() <= LARGE_DATA)
+            !unread.contains(path.as_str()) && known.is_some_and(is_small)
         };
-        let known = self.hot.keys().filter(|path| !unread.contains(path.as_str()) && is_small(path));
+        let known = self.hot.keys().filter(|path| is_wanted(path));
         let mut hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
         if hot.len() > room {
             return Vec::new();
@@ -435,6 +442,31 @@ impl ReadPlan {
         hot.sort_unstable();
         hot
     }
+
+    /// All small nodes of the tree that are not to be read anyway.
+    fn known_paths(&self, tree: &Tree, unread: &Unread) -> Vec<NodePath> {
+        let mut paths = Vec::with_capacity(tree.len());
+        let mut walk = tree.preorder();
+        while let Some((relative, entry)) = walk.next() {
+            let path = self.root.absolute(relative);
+            if is_small(entry) && !unread.contains(path.as_str()) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+}
+
+/// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
+fn is_small(entry: &Entry) -> bool {
+    entry.node.as_ref().is_some_and(|node| node.data().len() <= LARGE_DATA)
+}
+
+/// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
+/// reads them: about a millisecond for each 50 without a cut.
+fn most_hot_reads(starved_for: Duration) -> usize {
+    let steps = usize::try_from(starved_for.as_micros() / HOT_STEP.as_micros()).unwrap_or(usize::MAX);
+    MOST_READS.saturating_mul(steps).clamp(MOST_READS, MOST_HOT_READS)
 }
 
 impl Verification {

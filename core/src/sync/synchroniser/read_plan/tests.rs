@@ -192,6 +192,20 @@ fn what_is_hot_is_read_with_what_is_suspect_once_there_was_no_cut_for_a_while() 
 }
 
 #[test]
+fn the_longer_there_was_no_cut_the_more_is_read_for_one_and_a_small_tree_as_a_whole_in_the_end() {
+    let mut reader = Reader::following(1001, Duration::ZERO);
+    let hot: Vec<String> = all(1001).drain(1..=600).collect();
+    hot.iter().for_each(|path| reader.suspect(path));
+    assert_eq!(reader.read(), hot);
+    // One more for each time: the others are hot, and no more than 256 may be read with it; then 768, then all.
+    for (after, reads) in [(5, 1), (25, 1), (38, 600), (199, 600), (200, 1001)] {
+        reader.plan.note_exact(reader.now - Duration::from_millis(after));
+        reader.suspect(&hot[0]);
+        assert_eq!(reader.read().len(), reads, "after {after} ms");
+    }
+}
+
+#[test]
 fn a_pass_of_the_audit_comes_to_each_node_behind_a_renewal_of_the_watch() {
     let interval = Duration::from_secs(60);
     let mut reader = Reader::following(150, interval);
