@@ -82,6 +82,8 @@ defects! {
     ParentForgotten = "parent's Stat forgotten",
     /// What is written all the time is not read together.
     HotPathsLeftOut = "hot paths left out",
+    /// Whatever waits is asked for at once, also where all that is not known would have to come in one reply.
+    StormsHoldUpCuts = "storms hold up cuts",
     /// A candidate is confirmed by whatever is read later.
     CandidateUnchecked = "candidate not checked",
     /// Notifications are thought to explain every child list.

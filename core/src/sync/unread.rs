@@ -96,6 +96,7 @@ pub(super) struct Unread {
     lists: VecDeque<NodePath>,
     suspects: usize,
     backlog: usize,
+    in_flight: usize,
 }
 
 impl Unread {
@@ -119,6 +120,11 @@ impl Unread {
     /// How many of them a load or verification still waits for.
     pub(super) fn backlog(&self) -> usize {
         self.backlog
+    }
+
+    /// How many paths wait for their turn.
+    pub(super) fn queued(&self) -> usize {
+        self.wants.len() - self.in_flight
     }
 
     /// The suspects, with their histories.
@@ -170,6 +176,7 @@ impl Unread {
             let Some(want) = want else { continue };
             self.suspects = self.suspects.wrapping_add_signed(if want.suspect { sign } else { 0 });
             self.backlog = self.backlog.wrapping_add_signed(if want.discovered { sign } else { 0 });
+            self.in_flight = self.in_flight.wrapping_add_signed(if want.in_flight { sign } else { 0 });
         }
     }
 
@@ -180,6 +187,7 @@ impl Unread {
                 match self.wants.get_mut(&path) {
                     Some(want) if !want.in_flight && want.children == children => {
                         want.in_flight = true;
+                        self.in_flight += 1;
                         return Some((path, *want));
                     }
                     _ => {}
@@ -205,6 +213,7 @@ impl Unread {
         self.nodes.make_contiguous().sort();
         self.lists.make_contiguous().sort();
         self.backlog = self.wants.values().filter(|want| want.discovered).count();
+        self.in_flight = 0;
     }
 }
 

@@ -28,13 +28,14 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 36] = [
+const NOTICEABLE: [Defect; 37] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
     Defect::LaggardAccepted,
     Defect::ParentForgotten,
     Defect::HotPathsLeftOut,
+    Defect::StormsHoldUpCuts,
     Defect::CandidateUnchecked,
     Defect::ChildListTrusted,
     Defect::OldNodeKept,

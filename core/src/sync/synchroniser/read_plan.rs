@@ -38,7 +38,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 ///
 /// - a path that is handed out is in `Unread` until it is found, so that no path is in two flights;
 /// - `outstanding` counts the requests of this connection that are not answered: one flight's while following, some
-///   more during a load or verification, and none is handed out while the server is left alone (`retry_at`);
+///   more in a storm and during a load or verification, and none is handed out while the server is left alone
+///   (`retry_at`);
 /// - a verification comes to each node of the tree, for all up to its cursor has been read or is in `Unread`;
 /// - the zxid at which the tree was left exact is forgotten once anything speaks against it: another session, another
 ///   zxid, an anchor that differs.
@@ -353,12 +354,21 @@ impl ReadPlan {
         is_following: bool,
         now: Instant,
     ) -> Option<Flight> {
-        let most = if is_following { 1 } else { self.pace.flights };
-        if self.outstanding >= most || self.retry_at.is_some() {
+        if self.outstanding >= self.pace.flights || self.retry_at.is_some() {
             return None;
         }
         let flight = if is_following {
-            self.follow(tree, unread, now)
+            match self.outstanding {
+                0 => self.follow(tree, unread, now),
+                _ if self.is_storm(tree, unread, now) => {
+                    let flight = Flight::new(self.chroot);
+                    let mut filling =
+                        Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+                    filling.take_queued();
+                    filling.flight
+                }
+                _ => return None,
+            }
         } else if self.is_of_anchors() {
             // They are most likely what they were; but for a server that has gone on, they are what changed last.
             let flight = Flight::new(self.chroot);
@@ -392,6 +402,19 @@ impl ReadPlan {
     fn hand_out(&mut self, flight: Flight) -> Option<Flight> {
         self.outstanding += flight.requests();
         (!flight.is_empty()).then_some(flight)
+    }
+
+    /// Whether so much waits that a flight can be full of it, and no cut is waited for: that takes a flight that holds
+    /// all that is not known.
+    fn is_storm(&self, tree: &Tree, unread: &Unread, now: Instant) -> bool {
+        if planted::is(Defect::StormsHoldUpCuts) {
+            return unread.queued() > 0;
+        }
+        let starved_for = now - self.exact_until;
+        let room = most_hot_reads(starved_for).saturating_sub(unread.len());
+        let may_be_whole = starved_for >= WHOLE_AFTER && tree.len() <= room;
+        let is_for_a_cut = starved_for >= HOT_AFTER && (self.hot.len() <= room || may_be_whole);
+        unread.queued() >= MOST_READS && !is_for_a_cut
     }
 
     /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
