@@ -265,9 +265,12 @@ impl Children {
         if self.chunks.is_empty() {
             self.chunks.push(Arc::default());
         }
-        // Behind the last name goes into the last chunk.
-        let mut chunk_index = self.chunk_of(name.as_bytes()).min(self.chunks.len() - 1);
-        let found = self.chunks[chunk_index].search(name);
+        // Behind the last name goes into the last chunk; a list that is loaded comes in order.
+        let last = self.chunks.len() - 1;
+        let last_len = self.chunks[last].len();
+        let is_behind = last_len == 0 || self.chunks[last].last_name_bytes() < name.as_bytes();
+        let mut chunk_index = if is_behind { last } else { self.chunk_of(name.as_bytes()) };
+        let found = if is_behind { Err(last_len) } else { self.chunks[chunk_index].search(name) };
         let mut index = match found {
             Ok(index) => return &mut make_mut(&mut self.chunks[chunk_index], let_go).entries[index],
             Err(index) => index,

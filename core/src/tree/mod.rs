@@ -113,13 +113,33 @@ impl Tree {
                 }
             }
         };
-        let added = node.as_ref().map(|node| node.data().len());
         let old = std::mem::replace(&mut entry.node, node);
-        self.let_go += old.as_ref().map_or(0, |old| old.footprint_beside(entry.node.as_deref()) as u64);
+        let new = entry.node.as_deref();
+        self.let_go += old.as_ref().map_or(0, |old| old.footprint_beside(new) as u64);
+        self.len += usize::from(new.is_some());
+        self.bytes += new.map_or(0, |new| new.data().len());
         self.count_removed(old.as_deref());
-        if let Some(bytes) = added {
+        true
+    }
+
+    /// Puts nodes below `parent` that are not there yet, in the order of their names, as they come from a list. Returns
+    /// false, and changes nothing, when the parent is not there or is opaque.
+    #[must_use]
+    pub fn put_children<'n>(
+        &mut self,
+        parent: &str,
+        nodes: impl IntoIterator<Item = (&'n str, Arc<Node>)>,
+    ) -> bool {
+        let Some(Entry { node: Some(_), children }) = entry_mut(&mut self.root, parent, &mut self.let_go)
+        else {
+            return false;
+        };
+        let children = make_mut(children.get_or_insert_default(), &mut self.let_go);
+        for (name, node) in nodes {
             self.len += 1;
-            self.bytes += bytes;
+            self.bytes += node.data().len();
+            let old = children.entry(name, &mut self.let_go).node.replace(node);
+            debug_assert!(old.is_none(), "{name:?} is there already");
         }
         true
     }

@@ -23,7 +23,7 @@ use fastrand::Rng;
 use treecache_checks::{Check, Excused, Kind, Violation};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache_core::sync::{CacheId, Input, Options, Pace};
+use treecache_core::sync::{CacheId, Input, Options};
 use treecache_core::{NodePath, Status};
 
 use self::cache::{Known, Watched};
@@ -481,7 +481,7 @@ impl World {
             limit_bytes: 0,
             limit_path: self.plan.limit_path,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
-            pace: Pace::default(),
+            pace: self.plan.pace(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
         let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);

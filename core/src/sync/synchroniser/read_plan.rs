@@ -1,6 +1,6 @@
 //! What to read next: load, verification, hot paths, audit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -8,7 +8,9 @@ use fastrand::Rng;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
-use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
+use crate::sync::flight::{
+    Flight, LARGE_DATA, MOST_HOT_READS, MOST_PROVEN_READS, MOST_READS, MOST_SPARSE, SizeGuess,
+};
 use crate::sync::unread::{Unread, Want};
 use crate::sync::{Options, Pace, anchors};
 use crate::tree::{Entry, Tree};
@@ -25,6 +27,8 @@ const MOST_WHOLE_BYTES: usize = 1 << 20;
 const HOT_FOR: Duration = Duration::from_millis(100);
 /// How much larger than known an anchor is taken to be: four of them fill a flight, and all of them go out at once.
 const ANCHOR_GROWTH: usize = 64 << 10;
+/// How many flights together may be of nodes of which nothing is known.
+const UNPROVEN_FLIGHTS: usize = 4;
 /// Nodes that one step of the audit reads.
 const AUDIT_STEP: usize = 64;
 const SHORTEST_AUDIT_DELAY: Duration = Duration::from_millis(100);
@@ -66,10 +70,27 @@ pub(super) struct ReadPlan {
     audit: Audit,
     /// A pass of the audit begins, before which the watch is to be set again.
     renews_watch: bool,
-    /// Replies that are still to come.
-    outstanding: usize,
+    /// The requests whose replies are still to come, in their order.
+    outstanding: VecDeque<Sent>,
     retry_at: Option<Instant>,
     sizes: SizeGuess,
+    load: Load,
+}
+
+/// A request that is not answered.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Instant,
+    /// How many of its nodes may be larger than expected.
+    uncertain: usize,
+}
+
+/// How much the server is asked for at once, by how long it takes.
+struct Load {
+    /// The most reads in a batch of nodes whose siblings were read.
+    most_reads: usize,
+    /// The shortest time that an answer took on this connection.
+    fastest: Duration,
 }
 
 /// A pass over what is in the tree, after a connection that was gone.
@@ -124,9 +145,10 @@ impl ReadPlan {
             exact_until: now,
             audit: Audit { interval: options.audit_interval, behind: String::new(), next: AuditStep::Off },
             renews_watch: false,
-            outstanding: 0,
+            outstanding: VecDeque::new(),
             retry_at: None,
             sizes: SizeGuess::new(),
+            load: Load::new(),
         }
     }
 
@@ -259,8 +281,9 @@ impl ReadPlan {
         self.verification = Verification::Done;
         // Replies that were larger than expected may have been the reason.
         self.sizes = SizeGuess::new();
+        self.load = Load::new();
         self.renews_watch = false;
-        self.outstanding = 0;
+        self.outstanding.clear();
         self.retry_at = None;
     }
 
@@ -325,8 +348,10 @@ impl ReadPlan {
     }
 
     /// A reply is through.
-    pub(super) fn handle_reply(&mut self) {
-        self.outstanding = self.outstanding.saturating_sub(1);
+    pub(super) fn handle_reply(&mut self, now: Instant) {
+        if let Some(sent) = self.outstanding.pop_front() {
+            self.load.learn(now.saturating_duration_since(sent.at));
+        }
         self.sizes.settle();
     }
 
@@ -354,11 +379,11 @@ impl ReadPlan {
         is_following: bool,
         now: Instant,
     ) -> Option<Flight> {
-        if self.outstanding >= self.pace.flights || self.retry_at.is_some() {
+        if self.outstanding.len() >= self.pace.flights || self.retry_at.is_some() {
             return None;
         }
         let flight = if is_following {
-            match self.outstanding {
+            match self.outstanding.len() {
                 0 => self.follow(tree, unread, now),
                 _ if self.is_storm(tree, unread, now) => {
                     let flight = Flight::new(self.chroot);
@@ -377,30 +402,55 @@ impl ReadPlan {
             filling.list_anchors();
             filling.flight
         } else {
-            let flight = Flight::into_the_unknown(self.chroot);
-            let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
-            filling.take_queued();
-            filling.list_what_is_new();
-            self.verification.fill(&mut filling);
-            filling.flight
+            self.load(tree, unread)
         };
-        self.hand_out(flight)
+        self.hand_out(flight, now)
+    }
+
+    /// Reads what is not known yet, or not any more. Where the siblings of a node tell how large it is, many are read at
+    /// once.
+    fn load(&mut self, tree: &Tree, unread: &mut Unread) -> Flight {
+        let mut proven = Flight::of_proven(self.chroot, self.load.most_reads);
+        if !unread.has_nodes() {
+            while !proven.is_full()
+                && let Some((siblings, data)) = unread.runs().take_proven(proven.room())
+            {
+                proven.add_part(siblings, false, data);
+            }
+        }
+        if !proven.is_empty() {
+            return proven;
+        }
+        let uncertain: usize = self.outstanding.iter().map(|sent| sent.uncertain).sum();
+        let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
+        let flight = Flight::into_the_unknown(self.chroot, room.min(self.pace.unproven));
+        let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+        filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
+        filling.take_nodes();
+        filling.take_unproven(&mut self.rng);
+        filling.take_lists();
+        filling.list_what_is_new();
+        self.verification.fill(&mut filling);
+        filling.flight
     }
 
     /// The root, read for the sake of the reply, where nothing else is outstanding.
-    pub(super) fn poll_root(&mut self, tree: &Tree, unread: &mut Unread) -> Option<Flight> {
-        if self.outstanding > 0 || self.retry_at.is_some() {
+    pub(super) fn poll_root(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> Option<Flight> {
+        if !self.outstanding.is_empty() || self.retry_at.is_some() {
             return None;
         }
         let flight = Flight::new(self.chroot);
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.read_again(&self.root);
         let flight = filling.flight;
-        self.hand_out(flight)
+        self.hand_out(flight, now)
     }
 
-    fn hand_out(&mut self, flight: Flight) -> Option<Flight> {
-        self.outstanding += flight.requests();
+    fn hand_out(&mut self, flight: Flight, now: Instant) -> Option<Flight> {
+        for request in 0..flight.requests() {
+            let uncertain = if request == 0 { flight.uncertain() } else { 0 };
+            self.outstanding.push_back(Sent { at: now, uncertain });
+        }
         (!flight.is_empty()).then_some(flight)
     }
 
@@ -492,6 +542,25 @@ fn most_hot_reads(starved_for: Duration) -> usize {
     MOST_READS.saturating_mul(steps).clamp(MOST_READS, MOST_HOT_READS)
 }
 
+impl Load {
+    /// Longer than four times the fastest answer, and this, is slow.
+    const PATIENCE: Duration = Duration::from_millis(20);
+    /// Not fewer reads than this are asked for at once.
+    const FEWEST: usize = MOST_PROVEN_READS / 8;
+
+    fn new() -> Load {
+        Load { most_reads: MOST_PROVEN_READS, fastest: Duration::MAX }
+    }
+
+    /// An answer took so long. If that is long, others wait for the server too, and less is asked for at once.
+    fn learn(&mut self, took: Duration) {
+        self.fastest = self.fastest.min(took);
+        let is_slow = took > self.fastest.saturating_mul(4).saturating_add(Load::PATIENCE);
+        let reads = if is_slow { self.most_reads / 2 } else { self.most_reads + Load::FEWEST };
+        self.most_reads = reads.clamp(Load::FEWEST, MOST_PROVEN_READS);
+    }
+}
+
 impl Verification {
     fn fill(&mut self, filling: &mut Filling<'_>) {
         let Verification::Behind(cursor) = self else { return };
@@ -557,11 +626,38 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
+    /// All that is queued and is no run: those are of loads and verifications.
     fn take_queued(&mut self) {
+        self.take_nodes();
+        self.take_lists();
+    }
+
+    fn take_nodes(&mut self) {
+        self.take_off(false);
+    }
+
+    fn take_lists(&mut self) {
+        self.take_off(true);
+    }
+
+    fn take_off(&mut self, children: bool) {
         while !self.flight.is_full() {
-            let Some((path, want)) = self.unread.take_off() else { return };
+            let Some((path, want)) = self.unread.take_off(children) else { return };
             let Some(relative) = self.root.relative(path.as_str()) else { continue };
             self.add(path.clone(), relative, &want);
+        }
+    }
+
+    /// Nodes of lists of which nothing has been read.
+    fn take_unproven(&mut self, rng: &mut Rng) {
+        while !self.flight.is_full() {
+            let mut room = self.flight.room();
+            let few = self.flight.room_for_uncertain();
+            room.reads = room.reads.min(few);
+            let Some(siblings) = self.unread.runs().take_unproven(room, self.growth, few, rng) else {
+                return;
+            };
+            self.flight.add_part(siblings, true, self.growth);
         }
     }
 

@@ -78,7 +78,7 @@ impl Reader {
             self.unread.remove(path);
             self.plan.note_growth(0);
         }
-        (0..flight.requests()).for_each(|_| self.plan.handle_reply());
+        (0..flight.requests()).for_each(|_| self.plan.handle_reply(self.now));
         paths
     }
 
@@ -155,7 +155,10 @@ fn one_flight_at_a_time_is_out_while_following_and_none_while_the_server_is_left
     reader.suspect("/r/0001");
     let flight = reader.poll().expect("a flight");
     reader.suspect("/r/0002");
-    assert!(reader.poll().is_none() && reader.plan.poll_root(&reader.tree, &mut reader.unread).is_none());
+    assert!(
+        reader.poll().is_none()
+            && reader.plan.poll_root(&reader.tree, &mut reader.unread, reader.now).is_none()
+    );
     reader.plan.retry_later(reader.now);
     reader.answer(&flight);
     assert!(reader.poll().is_none() && reader.plan.is_waiting());
