@@ -399,6 +399,7 @@ impl ReadPlan {
             let flight = Flight::new(self.chroot);
             let mut filling = Filling { root: &self.root, growth: ANCHOR_GROWTH, tree, unread, flight };
             filling.take_queued();
+            filling.take_unproven(&mut self.rng);
             filling.list_anchors();
             filling.flight
         } else {

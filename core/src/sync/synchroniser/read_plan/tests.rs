@@ -78,6 +78,12 @@ impl Reader {
             self.unread.remove(path);
             self.plan.note_growth(0);
         }
+        for part in &flight.parts {
+            let node = || Arc::new(Node::new(Arc::from([]), Stat::default()));
+            let read = part.siblings.places.iter().map(|place| (*place, node())).collect();
+            self.unread.runs().arrived(&part.siblings, read, part.is_proof);
+            part.siblings.places.iter().for_each(|_| self.plan.note_growth(0));
+        }
         (0..flight.requests()).for_each(|_| self.plan.handle_reply(self.now));
         paths
     }
@@ -206,6 +212,50 @@ fn the_longer_there_was_no_cut_the_more_is_read_for_one_and_a_small_tree_as_a_wh
         reader.suspect(&hot[0]);
         assert_eq!(reader.read().len(), reads, "after {after} ms");
     }
+}
+
+#[test]
+fn a_server_that_is_slow_to_answer_is_asked_for_less_at_once() {
+    let mut load = Load::new();
+    let (quick, slow) = (Duration::from_millis(2), Duration::from_millis(29));
+    load.learn(quick);
+    assert_eq!(load.most_reads, MOST_PROVEN_READS);
+    for most in [500, 250, 125, 125] {
+        load.learn(slow);
+        assert_eq!(load.most_reads, most);
+    }
+    for most in [250, 375, 500, 625, 750, 875, 1000, 1000] {
+        load.learn(quick);
+        assert_eq!(load.most_reads, most);
+    }
+    // Far away, every answer takes long.
+    let mut far = Load::new();
+    (0..9).for_each(|_| far.learn(Duration::from_millis(300)));
+    assert_eq!(far.most_reads, MOST_PROVEN_READS);
+}
+
+#[test]
+fn a_load_asks_for_a_proof_of_each_list_and_then_for_as_much_as_that_speaks_for() {
+    let mut reader = Reader::following(1, Duration::ZERO);
+    let names: Vec<String> = (0..3000).map(|n| format!("{n:04}")).collect();
+    let lists: Vec<NodePath> = ["/r/a", "/r/b"].iter().map(|path| NodePath::new(path).unwrap()).collect();
+    for list in &lists {
+        reader.unread.listed(list, names.iter().map(String::as_str).collect());
+    }
+    // That nodes are small turns out by and by.
+    let (mut proof, mut largest) = (0, 0);
+    while let Some(flight) = reader.poll() {
+        let mut out = vec![flight];
+        out.extend(std::iter::from_fn(|| reader.poll()));
+        assert!(out.iter().map(Flight::uncertain).sum::<usize>() <= UNPROVEN_FLIGHTS * 120);
+        for flight in &out {
+            proof += flight.uncertain();
+            largest = largest.max(flight.len());
+            reader.answer(flight);
+        }
+    }
+    assert_eq!((proof, largest), (2 * 64, MOST_PROVEN_READS));
+    assert_eq!(reader.unread.len(), 0);
 }
 
 #[test]
