@@ -18,8 +18,8 @@ use crate::tree::{Entry, Tree};
 /// If the tree has not been exact for this long, the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
 /// For each of these without a cut, as many more hot paths may be read at once as a usual flight has reads.
-const HOT_STEP: Duration = Duration::from_micros(12_500);
-/// If the tree has not been exact for this long, a small tree is read as a whole.
+const HOT_STEP: Duration = Duration::from_millis(8);
+/// If the tree has not been exact for this long, a small tree is read as a whole; before, if half of it is hot.
 const WHOLE_AFTER: Duration = Duration::from_millis(200);
 /// How many bytes of data a tree may have that is read as a whole.
 const MOST_WHOLE_BYTES: usize = 1 << 20;
@@ -463,9 +463,15 @@ impl ReadPlan {
         }
         let starved_for = now - self.exact_until;
         let room = most_hot_reads(starved_for).saturating_sub(unread.len());
-        let may_be_whole = starved_for >= WHOLE_AFTER && tree.len() <= room;
-        let is_for_a_cut = starved_for >= HOT_AFTER && (self.hot.len() <= room || may_be_whole);
+        let is_for_a_cut = starved_for >= HOT_AFTER
+            && (self.hot.len() <= room || self.is_read_whole(tree, room, starved_for));
         unread.queued() >= MOST_READS && !is_for_a_cut
+    }
+
+    /// Whether all of the tree is read for a cut that has not come for so long, if there is room for it.
+    fn is_read_whole(&self, tree: &Tree, room: usize, starved_for: Duration) -> bool {
+        let is_worth_it = starved_for >= WHOLE_AFTER || self.hot.len() >= tree.len() / 2;
+        is_worth_it && tree.len() <= room && tree.bytes() <= MOST_WHOLE_BYTES
     }
 
     /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
@@ -476,10 +482,9 @@ impl ReadPlan {
         let mut hot = Vec::new();
         let mut flight = Flight::new(self.chroot);
         if starved_for >= HOT_AFTER && !planted::is(Defect::HotPathsLeftOut) {
-            let most = most_hot_reads(starved_for);
-            hot = self.paths_for_a_cut(tree, unread, most, starved_for >= WHOLE_AFTER);
+            hot = self.paths_for_a_cut(tree, unread, starved_for);
             if !hot.is_empty() {
-                flight = Flight::for_a_cut(self.chroot, most);
+                flight = Flight::for_a_cut(self.chroot, most_hot_reads(starved_for));
             }
         }
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
@@ -495,12 +500,12 @@ impl ReadPlan {
     }
 
     /// Paths whose values are known at present. If no cut has come for a while, they are read together with what is not
-    /// known, so that one reply tells all: the hot ones, or with `whole` all of a small tree, of which none can have
-    /// been written for the first time just now. If that would be more than `most` reads, there are none: a part would
-    /// be of no use.
-    fn paths_for_a_cut(&self, tree: &Tree, unread: &Unread, most: usize, whole: bool) -> Vec<NodePath> {
-        let Some(room) = most.checked_sub(unread.len()) else { return Vec::new() };
-        if whole && tree.len() <= room && tree.bytes() <= MOST_WHOLE_BYTES {
+    /// known, so that one reply tells all: the hot ones, or all of a small tree, of which none can have been written for
+    /// the first time just now. If that would be more reads than there may be by now, there are none: a part would be of
+    /// no use.
+    fn paths_for_a_cut(&self, tree: &Tree, unread: &Unread, starved_for: Duration) -> Vec<NodePath> {
+        let Some(room) = most_hot_reads(starved_for).checked_sub(unread.len()) else { return Vec::new() };
+        if self.is_read_whole(tree, room, starved_for) {
             return self.known_paths(tree, unread);
         }
         let is_wanted = |path: &NodePath| {
@@ -537,7 +542,7 @@ fn is_small(entry: &Entry) -> bool {
 }
 
 /// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
-/// reads them: about a millisecond for each 50 without a cut.
+/// reads them: about a millisecond for each 32 without a cut.
 fn most_hot_reads(starved_for: Duration) -> usize {
     let steps = usize::try_from(starved_for.as_micros() / HOT_STEP.as_micros()).unwrap_or(usize::MAX);
     MOST_READS.saturating_mul(steps).clamp(MOST_READS, MOST_HOT_READS)

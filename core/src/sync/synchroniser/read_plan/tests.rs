@@ -181,7 +181,7 @@ fn one_flight_at_a_time_is_out_while_following_and_none_while_the_server_is_left
 
 #[test]
 fn what_is_hot_is_read_with_what_is_suspect_once_there_was_no_cut_for_a_while() {
-    let mut reader = Reader::following(4, Duration::ZERO);
+    let mut reader = Reader::following(12, Duration::ZERO);
     for path in ["/r/0001", "/r/0002"] {
         reader.suspect(path);
     }
@@ -202,12 +202,20 @@ fn what_is_hot_is_read_with_what_is_suspect_once_there_was_no_cut_for_a_while() 
 
 #[test]
 fn the_longer_there_was_no_cut_the_more_is_read_for_one_and_a_small_tree_as_a_whole_in_the_end() {
-    let mut reader = Reader::following(1001, Duration::ZERO);
-    let hot: Vec<String> = all(1001).drain(1..=600).collect();
+    let mut reader = Reader::following(1501, Duration::ZERO);
+    let hot: Vec<String> = all(1501).drain(1..=600).collect();
     hot.iter().for_each(|path| reader.suspect(path));
     assert_eq!(reader.read(), hot);
     // One more for each time: the others are hot, and no more than 256 may be read with it; then 768, then all.
-    for (after, reads) in [(5, 1), (25, 1), (38, 600), (199, 600), (200, 1001)] {
+    for (after, reads) in [(5, 1), (16, 1), (24, 600), (199, 600), (200, 1501)] {
+        reader.plan.note_exact(reader.now - Duration::from_millis(after));
+        reader.suspect(&hot[0]);
+        assert_eq!(reader.read().len(), reads, "after {after} ms");
+    }
+    // Where half of it is hot, all is read as soon as that is no more than there may be.
+    all(1501)[601..800].iter().for_each(|path| reader.suspect(path));
+    reader.read();
+    for (after, reads) in [(40, 799), (48, 1501)] {
         reader.plan.note_exact(reader.now - Duration::from_millis(after));
         reader.suspect(&hot[0]);
         assert_eq!(reader.read().len(), reads, "after {after} ms");
