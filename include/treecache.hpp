@@ -84,6 +84,7 @@ enum class status : std::int32_t {
     reset = TC_ERR_RESET,
     limit = TC_ERR_LIMIT,
     interrupted = TC_ERR_INTERRUPTED,
+    too_small = TC_ERR_TOO_SMALL,
 };
 
 /// The name of a status in C, e.g. "TC_ERR_NO_NODE".
