@@ -986,6 +986,25 @@ static void data_is_copied_into_the_callers_buffer(void)
     tc_snapshot_free(snapshot);
 }
 
+static void large_data_is_copied_when_there_is_room(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/large");
+    const tc_node *node = NULL;
+    size_t data_len = 0;
+    CHECK_STATUS(TC_ERR_TOO_SMALL, tc_copy_data(cache, "/c/large", NULL, 0, &data_len, NULL));
+    CHECK(data_len == 5000);
+    uint8_t *buffer = malloc(data_len);
+    CHECK_OK(tc_copy_data(cache, "/c/large", buffer, data_len, &data_len, NULL));
+    CHECK_OK(tc_get_data(cache, "/c/large", &node));
+    tc_free(cache);
+    tc_client_free(client);
+    CHECK(data_len == 5000 && node->data_len == 5000 && memcmp(buffer, node->data, 5000) == 0);
+    CHECK(memcmp(buffer, "largelarge", 10) == 0 && node->stat.data_length == 5000);
+    tc_node_free(node);
+    free(buffer);
+}
+
 static void a_chroot_is_the_clients_root(void)
 {
     char chrooted[256];
@@ -1510,6 +1529,7 @@ static const test tests[] = {
     TEST(a_tree_beyond_the_limit_is_a_fault),
     TEST(data_and_children_are_the_servers),
     TEST(data_is_copied_into_the_callers_buffer),
+    TEST(large_data_is_copied_when_there_is_room),
     TEST(a_chroot_is_the_clients_root),
     TEST(what_the_session_may_not_read_is_said_so),
     TEST(a_snapshot_is_a_cut_of_the_whole_tree),
