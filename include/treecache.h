@@ -5,9 +5,9 @@
  *
  * Results. Functions that can fail return TC_OK (0) or a negative TC_ERR_ code; treat a negative number that you do
  * not know as an error. Inputs come first, outputs last, and an output is written only on success (but for `error`,
- * which says why there was none). NULL is answered with TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is
- * told to fault listeners, or else logged. After a defect (TC_ERR_PANIC) every function but the free functions answers
- * TC_ERR_PANIC for that handle.
+ * which says why there was none, and the length that TC_ERR_TOO_SMALL is about). NULL is answered with
+ * TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is told to fault listeners, or else logged. After a defect
+ * (TC_ERR_PANIC) every function but the free functions answers TC_ERR_PANIC for that handle.
  *
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
  * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
