@@ -329,6 +329,16 @@ impl TreeCache {
     /// or one above it; [`Error::Closed`].
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
         snapshot::get_data(&self.shared.current.load(), &self.root, path.as_ref())
+            .cloned()
+            .map_err(|error| self.unless_closed(error))
+    }
+
+    /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: neither the
+    /// node's count is touched nor the version's, which other readers change too.
+    #[cfg(feature = "ffi")]
+    pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(&Arc<Node>) -> T) -> Result<T, Error> {
+        snapshot::get_data(&self.shared.current.load(), &self.root, path)
+            .map(look)
             .map_err(|error| self.unless_closed(error))
     }
 

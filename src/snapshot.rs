@@ -46,7 +46,14 @@ impl Snapshot {
     /// # Errors
     /// As [`TreeCache::get_data`](crate::TreeCache::get_data), except that a snapshot is never closed.
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
-        get_data(&self.version, &self.root, path.as_ref())
+        get_data(&self.version, &self.root, path.as_ref()).cloned()
+    }
+
+    /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: a count that
+    /// other readers change too is not touched.
+    #[cfg(feature = "ffi")]
+    pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(&Arc<Node>) -> T) -> Result<T, Error> {
+        get_data(&self.version, &self.root, path).map(look)
     }
 
     /// The children of `path`.
@@ -180,11 +187,12 @@ impl ChildList {
     }
 }
 
-pub(crate) fn get_data(version: &Version, root: &NodePath, path: &[u8]) -> Result<Arc<Node>, Error> {
-    match &find(version, root, path)?.node {
-        Some(node) => Ok(node.clone()),
-        None => Err(unreadable(path)),
-    }
+pub(crate) fn get_data<'v>(
+    version: &'v Version,
+    root: &NodePath,
+    path: &[u8],
+) -> Result<&'v Arc<Node>, Error> {
+    find(version, root, path)?.node.as_ref().ok_or_else(|| unreadable(path))
 }
 
 pub(crate) fn get_children(version: &Version, root: &NodePath, path: &[u8]) -> Result<ChildList, Error> {

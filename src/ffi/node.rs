@@ -1,8 +1,12 @@
 //! Nodes: data and Stat.
 
-use std::mem::{offset_of, size_of};
+use std::alloc::{self, Layout};
+use std::mem::{align_of, offset_of, size_of};
+use std::ptr;
+use std::sync::Arc;
 
-use super::boundary::Shared;
+use super::boundary::{Out, guard, null};
+use crate::error::Error;
 use crate::stat::Stat;
 use crate::tree::{Node, layout};
 
@@ -64,11 +68,6 @@ const _: () = {
     assert!(offset_of!(tc_stat, pzxid) == offset_of!(Stat, pzxid));
 };
 
-// SAFETY: the layout is checked above.
-unsafe impl Shared for tc_node {
-    type Owner = Node;
-}
-
 /// The C view of a node that is lent.
 pub(super) fn lend(node: &Node) -> *const tc_node {
     std::ptr::from_ref(node).cast()
@@ -79,10 +78,128 @@ pub(super) fn lend_stat(node: &Node) -> *const tc_stat {
     std::ptr::from_ref(node.stat()).cast()
 }
 
+/// A copy for C.
+pub(super) fn stat_of(stat: &Stat) -> tc_stat {
+    tc_stat {
+        czxid: stat.czxid.0,
+        mzxid: stat.mzxid.0,
+        ctime: stat.ctime,
+        mtime: stat.mtime,
+        version: stat.version,
+        cversion: stat.cversion,
+        aversion: stat.aversion,
+        ephemeral_owner: stat.ephemeral_owner,
+        data_length: stat.data_length,
+        num_children: stat.num_children,
+        pzxid: stat.pzxid.0,
+    }
+}
+
+// --- Nodes that a program owns ------------------------------------------------------------------------------------
+
+/// Up to how many bytes of data are copied when a node is given to C. Threads that read one node would hand the line with
+/// its count back and forth: that takes longer than to copy so much, and what is copied keeps nothing else alive.
+const COPIED: usize = 1024;
+
+/// What a `tc_node` that a program owns points to, behind it.
+#[repr(C)]
+struct Owner {
+    view: tc_node,
+    /// Whose data the view lends; `None` when the data is a copy, right behind this in the same allocation.
+    kept: Option<Arc<Node>>,
+}
+
+impl Owner {
+    /// That of an owner with so many bytes behind it.
+    fn layout(copied: usize) -> Layout {
+        let size = size_of::<Owner>() + copied;
+        Layout::from_size_align(size, align_of::<Owner>()).expect("a size that memory has")
+    }
+}
+
+/// A node for C to own, until `tc_node_free`.
+pub(super) fn into_raw(node: &Arc<Node>) -> *const tc_node {
+    let (data, stat) = (node.data(), stat_of(node.stat()));
+    let is_copied = data.len() <= COPIED;
+    let layout = Owner::layout(if is_copied { data.len() } else { 0 });
+    // SAFETY: the size is not 0.
+    let owner = unsafe { alloc::alloc(layout) }.cast::<Owner>();
+    if owner.is_null() {
+        alloc::handle_alloc_error(layout);
+    }
+    // SAFETY: the allocation is new, has room for an owner, and behind it for the data that is copied.
+    unsafe {
+        let mut view = tc_node { data: data.as_ptr(), data_len: data.len(), stat };
+        if is_copied {
+            let behind = owner.add(1).cast::<u8>();
+            ptr::copy_nonoverlapping(data.as_ptr(), behind, data.len());
+            view.data = behind;
+        }
+        owner.write(Owner { view, kept: (!is_copied).then(|| node.clone()) });
+    }
+    owner.cast()
+}
+
 /// Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
 /// lent to a visitor. Any thread; never blocks; callbacks may call it. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_node_free(node: *const tc_node) {
-    // SAFETY: the caller passes NULL or a node that it owns and does not use any more.
-    unsafe { tc_node::free("tc_node_free", node) }
+    if node.is_null() {
+        return;
+    }
+    // SAFETY: the caller passes a node that came from `into_raw`, owns it, and does not use it any more.
+    unsafe {
+        let owner = node.cast_mut().cast::<Owner>();
+        let Owner { view, kept } = owner.read();
+        alloc::dealloc(owner.cast(), Owner::layout(if kept.is_none() { view.data_len } else { 0 }));
+        guard("tc_node_free", || {
+            drop(kept);
+            Ok(())
+        });
+    }
+}
+
+// --- Buffers of a program -----------------------------------------------------------------------------------------
+
+/// Where a node is copied to, in memory of the program's.
+pub(super) struct Buffer {
+    bytes: *mut u8,
+    capacity: usize,
+    data_len: Out<usize>,
+    stat: Option<Out<tc_stat>>,
+}
+
+impl Buffer {
+    /// # Safety
+    /// Each pointer is NULL, or valid for writing as long as this lives, `buffer` for `capacity` bytes.
+    pub(super) unsafe fn new(
+        buffer: *mut u8,
+        capacity: usize,
+        data_len: *mut usize,
+        stat: *mut tc_stat,
+    ) -> Result<Buffer, Error> {
+        if buffer.is_null() && capacity > 0 {
+            return Err(null("buffer"));
+        }
+        // SAFETY: the caller's promise.
+        let (data_len, stat) = unsafe { (Out::new("data_len", data_len)?, Out::optional(stat)) };
+        Ok(Buffer { bytes: buffer, capacity, data_len, stat })
+    }
+
+    /// Copies data and Stat; when the data has no room, says only how much it needs.
+    pub(super) fn fill(self, node: &Node) -> Result<(), Error> {
+        let data = node.data();
+        self.data_len.write(data.len());
+        if data.len() > self.capacity {
+            return Err(Error::TooSmall(data.len()));
+        }
+        if !data.is_empty() {
+            // SAFETY: there is room for so many bytes, and the program has no part in the node's.
+            unsafe { ptr::copy_nonoverlapping(data.as_ptr(), self.bytes, data.len()) }
+        }
+        if let Some(stat) = self.stat {
+            stat.write(stat_of(node.stat()));
+        }
+        Ok(())
+    }
 }
