@@ -4,7 +4,7 @@ use std::mem::{offset_of, size_of};
 
 use super::boundary::Shared;
 use crate::stat::Stat;
-use crate::tree::{Node, layout};
+use crate::tree::{Node, NodeRef, layout};
 
 /// ZooKeeper's Stat of a node. Its layout will never change.
 #[repr(C)]
@@ -45,7 +45,7 @@ pub struct tc_node {
     pub stat: tc_stat,
 }
 
-// A `tc_node` is the front of the tree's own node.
+// A `tc_node` that a program owns is the front of a `Node`.
 const _: () = {
     assert!(offset_of!(tc_node, data) == layout::DATA);
     assert!(offset_of!(tc_node, data_len) == layout::DATA_LEN);
@@ -69,14 +69,28 @@ unsafe impl Shared for tc_node {
     type Owner = Node;
 }
 
-/// The C view of a node that is lent.
-pub(super) fn lend(node: &Node) -> *const tc_node {
-    std::ptr::from_ref(node).cast()
+/// The C view of a node that is lent; its data is the tree's.
+pub(super) fn lend(node: NodeRef<'_>) -> tc_node {
+    let (data, stat) = (node.data(), node.stat());
+    let stat = tc_stat {
+        czxid: stat.czxid.0,
+        mzxid: stat.mzxid.0,
+        ctime: stat.ctime,
+        mtime: stat.mtime,
+        version: stat.version,
+        cversion: stat.cversion,
+        aversion: stat.aversion,
+        ephemeral_owner: stat.ephemeral_owner,
+        data_length: stat.data_length,
+        num_children: stat.num_children,
+        pzxid: stat.pzxid.0,
+    };
+    tc_node { data: data.as_ptr(), data_len: data.len(), stat }
 }
 
-/// The C view of a node's Stat that is lent.
-pub(super) fn lend_stat(node: &Node) -> *const tc_stat {
-    std::ptr::from_ref(node.stat()).cast()
+/// The C view of a Stat that is lent.
+pub(super) fn lend_stat(stat: &Stat) -> *const tc_stat {
+    std::ptr::from_ref(stat).cast()
 }
 
 /// Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was

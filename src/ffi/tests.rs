@@ -49,7 +49,7 @@ const STAT: Stat = Stat {
 fn version(paths: &[&str]) -> Arc<Version> {
     let mut tree = Tree::default();
     for path in paths {
-        assert!(tree.put(path, Some(Arc::new(Node::new(Arc::from(path.as_bytes()), STAT)))));
+        assert!(tree.put(path, Some(Node::new(Arc::from(path.as_bytes()), STAT))));
     }
     Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true })
 }
@@ -397,7 +397,7 @@ fn events_and_faults_reach_c_and_user_is_freed_once_behind_them() {
         assert_eq!(next(&received), "0 1 /r/a 1 11 0 0 12");
         let mut tree = version(&["", "a"]).tree.clone();
         let newer = Node::new(Arc::from(*b"new"), Stat { mzxid: Zxid(20), pzxid: Zxid(21), ..STAT });
-        assert!(tree.put("a", Some(Arc::new(newer))));
+        assert!(tree.put("a", Some(newer)));
         sink.tell(Output::Publish(Arc::new(Version { tree, zxid: Zxid(22), ..Version::default() }), 1));
         assert_eq!(next(&received), "1 1 /r/a 3 21 1 11 22");
         sink.tell(Output::Event(EventKind::InStep));

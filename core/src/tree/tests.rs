@@ -5,16 +5,16 @@ use crate::stat::{Stat, Zxid};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-pub(super) fn node(czxid: i64, mzxid: i64) -> Option<Arc<Node>> {
+pub(super) fn node(czxid: i64, mzxid: i64) -> Option<Node> {
     let stat = Stat { czxid: Zxid(czxid), mzxid: Zxid(mzxid), ..Stat::default() };
-    Some(Arc::new(Node::new(Arc::from(mzxid.to_string().as_bytes()), stat)))
+    Some(Node::new(Arc::from(mzxid.to_string().as_bytes()), stat))
 }
 
 fn listed(tree: &Tree) -> BTreeMap<String, Option<i64>> {
     let mut listed = BTreeMap::new();
     let mut walk = tree.preorder();
     while let Some((path, entry)) = walk.next() {
-        listed.insert(path.to_owned(), entry.node.as_ref().map(|node| node.stat().mzxid.0));
+        listed.insert(path.to_owned(), entry.node().map(|node| node.stat().mzxid.0));
     }
     listed
 }
@@ -31,7 +31,7 @@ fn a_frozen_tree_does_not_see_later_edits() {
     assert!(tree.remove("a"));
     assert!(!tree.is(&frozen));
     assert_eq!((frozen.len(), tree.len()), (3, 1));
-    assert_eq!(frozen.get("a/b").unwrap().node.as_ref().unwrap().stat().mzxid, Zxid(3));
+    assert_eq!(frozen.get("a/b").unwrap().node().unwrap().stat().mzxid, Zxid(3));
 }
 
 #[test]
@@ -48,16 +48,10 @@ fn nothing_is_put_below_what_is_missing_or_opaque() {
 
 /// Each allocation that a tree holds, and its size.
 fn pieces(tree: &Tree) -> BTreeMap<usize, usize> {
-    let mut pieces = BTreeMap::new();
+    let mut pieces: BTreeMap<_, _> = tree.root.iter().flat_map(block::tests::pieces).collect();
     let mut walk = tree.preorder();
     while let Some((_, entry)) = walk.next() {
-        if let Some(node) = &entry.node {
-            // Node and data together, unless another node has the same data.
-            let of_node = node.footprint_beside(Some(node));
-            pieces.insert(Arc::as_ptr(node).addr(), of_node);
-            pieces.insert(node.data().as_ptr().addr(), node.footprint_beside(None) - of_node);
-        }
-        pieces.extend(entry.children.iter().flat_map(children::tests::pieces));
+        pieces.extend(entry.children().into_iter().flat_map(children::tests::pieces));
     }
     pieces
 }
@@ -70,7 +64,7 @@ pub(crate) fn edits() -> impl Strategy<Value = Vec<(u8, String)>> {
 }
 
 pub(crate) fn edit(tree: &mut Tree, zxid: i64, op: u8, path: &str) {
-    let current = tree.get(path).and_then(|entry| entry.node.as_ref()).map(|node| node.stat().czxid.0);
+    let current = tree.get(path).and_then(|entry| entry.node()).map(|node| node.stat().czxid.0);
     match op {
         0..=4 => _ = tree.put(path, node(current.unwrap_or(zxid), zxid)),
         5 | 6 => _ = tree.remove(path),

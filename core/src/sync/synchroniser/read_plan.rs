@@ -423,8 +423,8 @@ impl ReadPlan {
         let Some(room) = most.checked_sub(unread.len()) else { return Vec::new() };
         let is_small = |path: &NodePath| {
             let known = self.root.relative(path.as_str()).and_then(|relative| tree.get(relative));
-            let node = known.and_then(|entry| entry.node.as_ref());
-            node.is_some_and(|node| node.data().len() <= LARGE_DATA)
+            let data = known.and_then(|entry| entry.data());
+            data.is_some_and(|data| data.len() <= LARGE_DATA)
         };
         let known = self.hot.keys().filter(|path| !unread.contains(path.as_str()) && is_small(path));
         let mut hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
@@ -528,7 +528,7 @@ impl Filling<'_> {
 
     /// Adds the read of a path that is now marked as in flight.
     fn add(&mut self, path: NodePath, relative: &str, want: &Want) {
-        let known = self.tree.get(relative).and_then(|entry| entry.node.as_deref());
+        let known = self.tree.get(relative).and_then(|entry| entry.node());
         let data = known.map_or(0, |node| node.data().len());
         let stat_only = !want.data && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
@@ -550,7 +550,7 @@ impl Filling<'_> {
     fn list_anchors(&mut self) {
         for read in self.flight.nodes.iter_mut().chain(&mut self.flight.stats) {
             let known = self.root.relative(read.path.as_str()).and_then(|path| self.tree.get(path));
-            let node = known.and_then(|entry| entry.node.as_ref());
+            let node = known.and_then(|entry| entry.node());
             read.children |= node.is_some_and(|node| anchors::is_listed(node.stat()));
         }
     }

@@ -21,7 +21,7 @@ impl Reader {
         for n in 0..nodes {
             let stat = Stat { czxid: Zxid(1), mzxid: Zxid(1 + n as i64), ..Stat::default() };
             let path = if n == 0 { String::new() } else { format!("{n:04}") };
-            assert!(tree.put(&path, Some(Arc::new(Node::new(Arc::from([]), stat)))));
+            assert!(tree.put(&path, Some(Node::new(Arc::from([]), stat))));
         }
         let (root, now) = (NodePath::new("/r").unwrap(), Instant::now());
         let options = Options {
