@@ -96,10 +96,10 @@ impl Tree {
         Some((&path[..depth], entry))
     }
 
-    /// Whether both share all their nodes: nothing was changed between the two.
+    /// Whether both have the same root and share all that is below: nothing was changed between the two.
     pub fn is(&self, other: &Tree) -> bool {
-        match (&self.root, &other.root) {
-            (Some(a), Some(b)) => a.is(b),
+        match (self.root(), other.root()) {
+            (Some(a), Some(b)) => a.is(&b),
             (None, None) => true,
             _ => false,
         }
