@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 2 | how many there are |
 //! | 2 | the length of the prefix: how many bytes their names begin with in common, at least |
-//! | 4 each | keys: what follows the prefix in each name |
 //! | 2 each | where each record begins |
+//! | 4 each | keys: what follows the prefix in each name; as many as fill up sixteen bytes, the last ones of no name |
 //! | | the records (`record`) |
 //!
 //! A search counts the keys below its own, which takes no branches, and compares one name. What is large stands beside
@@ -28,6 +28,10 @@ pub(super) const MOST_RECORDS: usize = 64;
 const HEADER: usize = 4;
 const KEY: usize = 4;
 const OFFSET: usize = 2;
+
+/// How many keys are compared at once.
+const LANE: usize = 4;
+type Lane = [[u8; KEY]; LANE];
 
 /// Siblings that follow each other. A clone shares them.
 #[derive(Clone)]
@@ -61,24 +65,33 @@ impl Block {
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.number(0)
+        self.header().0
     }
 
-    /// A number of 16 bits.
+    /// How many records there are, and the length of the prefix.
     #[inline]
-    fn number(&self, at: usize) -> usize {
-        u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]).into()
+    fn header(&self) -> (usize, usize) {
+        let [a, b, c, d] = self.bytes.first_chunk().expect("a block has a header");
+        (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into())
     }
 
     #[inline]
-    fn keys(&self) -> &[[u8; KEY]] {
-        self.bytes[HEADER..][..KEY * self.len()].as_chunks().0
+    fn keys(&self, len: usize) -> &[Lane] {
+        let start = HEADER + OFFSET * len;
+        self.bytes[start..start + lanes_len(len)].as_chunks().0.as_chunks().0
     }
 
     /// Where a record begins.
     #[inline]
     fn offset(&self, index: usize) -> usize {
-        self.number(HEADER + KEY * self.len() + OFFSET * index)
+        let at = HEADER + OFFSET * index;
+        let offset: &[u8] = &self.bytes[at..at + OFFSET];
+        u16::from_le_bytes([offset[0], offset[1]]).into()
+    }
+
+    /// Where the last record ends.
+    pub(super) fn end_of_records(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Where a record ends.
@@ -127,21 +140,27 @@ impl Block {
         Arc::ptr_eq(&self.bytes, &other.bytes)
     }
 
-    /// Finds a name.
+    /// Finds a name: its index and its entry.
     #[inline]
-    pub(super) fn find(&self, name: &[u8]) -> Option<usize> {
-        let key = key(name.get(self.number(2)..)?);
-        let keys = self.keys();
-        let first = count_below(keys, key);
-        if keys.get(first).is_none_or(|other| u32::from_le_bytes(*other) != key) {
+    pub(super) fn find(&self, name: &[u8]) -> Option<(usize, Entry<'_>)> {
+        let (len, prefix) = self.header();
+        let key = key(name.get(prefix..)?);
+        let first = count_below(self.keys(len), key);
+        if first == len {
             return None;
         }
-        if is_same_name(self.entry(first).name_bytes(), name) {
-            return Some(first);
+        let entry = self.entry(first);
+        if is_same_name(entry.name_bytes(), name) {
+            return Some((first, entry));
         }
-        // Names that have the same key, though they differ.
-        let alike = keys[first..].iter().take_while(|other| u32::from_le_bytes(**other) == key).count();
-        self.search_in(first..first + alike, name).ok()
+        self.find_alike(name, key, first, len)
+    }
+
+    /// As [`find`](Self::find), among names that have the same key.
+    #[cold]
+    fn find_alike(&self, name: &[u8], key: i32, first: usize, len: usize) -> Option<(usize, Entry<'_>)> {
+        let behind = key.checked_add(1).map_or(len, |above| count_below(self.keys(len), above));
+        self.search_in(first..behind, name).ok().map(|index| (index, self.entry(index)))
     }
 
     /// Where a name is, or else where it belongs.
@@ -207,10 +226,8 @@ impl Block {
         bytes[..start].copy_from_slice(&old[..start]);
         bytes[start..][..record.len()].copy_from_slice(record);
         bytes[start + record.len()..].copy_from_slice(&old[end..]);
-        let offsets = HEADER + KEY * self.len();
-        for offset in
-            bytes[offsets..][..OFFSET * self.len()].as_chunks_mut::<OFFSET>().0[index + 1..].iter_mut()
-        {
+        let offsets = bytes[HEADER..][..OFFSET * self.len()].as_chunks_mut::<OFFSET>().0;
+        for offset in &mut offsets[index + 1..] {
             let moved = usize::from(u16::from_le_bytes(*offset)) - (end - start) + record.len();
             *offset = (moved as u16).to_le_bytes();
         }
@@ -331,7 +348,7 @@ impl Builder {
     /// Whether a block of what was pushed has room for one more.
     pub(super) fn has_room_for(&self, draft: &Draft<'_>) -> bool {
         let records = self.offsets.len() + 1;
-        let len = HEADER + (KEY + OFFSET) * records + self.records.len() + draft.len();
+        let len = HEADER + lanes_len(records) + OFFSET * records + self.records.len() + draft.len();
         records == 1 || len <= MOST_BYTES && records <= MOST_RECORDS
     }
 
@@ -400,15 +417,16 @@ impl Builder {
     /// The block of what was pushed, which is forgotten here.
     pub(super) fn seal(&mut self) -> Block {
         let (len, prefix) = (self.offsets.len(), self.prefix());
-        let start = HEADER + (KEY + OFFSET) * len;
+        let start = HEADER + lanes_len(len) + OFFSET * len;
         let mut sealed = zeroed(start + self.records.len());
         let (head, records) = unshared(&mut sealed).split_at_mut(start);
         let (header, rest) = head.split_at_mut(HEADER);
         header[..2].copy_from_slice(&(len as u16).to_le_bytes());
         header[2..].copy_from_slice(&(prefix as u16).to_le_bytes());
-        let (keys, offsets) = rest.split_at_mut(KEY * len);
+        let (offsets, keys) = rest.split_at_mut(OFFSET * len);
         for (index, to) in keys.as_chunks_mut::<KEY>().0.iter_mut().enumerate() {
-            *to = key(&self.name(index)[prefix..]).to_le_bytes();
+            let key = if index < len { key(&self.name(index)[prefix..]) } else { i32::MAX };
+            *to = key.to_le_bytes();
         }
         for (offset, to) in self.offsets.iter().zip(offsets.as_chunks_mut::<OFFSET>().0) {
             *to = ((start + usize::from(*offset)) as u16).to_le_bytes();
@@ -440,20 +458,33 @@ fn unshared(bytes: &mut Arc<[u8]>) -> &mut [u8] {
     Arc::get_mut(bytes).expect("it was made a moment ago")
 }
 
-/// The first bytes as a number that orders as they do. One name may be the beginning of another: it orders before it, or
-/// as it does.
+/// How many bytes so many keys take, whole lanes of them.
 #[inline]
-fn key(bytes: &[u8]) -> u32 {
-    match bytes.first_chunk() {
+fn lanes_len(keys: usize) -> usize {
+    KEY * keys.next_multiple_of(LANE)
+}
+
+/// The first bytes as a number that orders as they do. One name may be the beginning of another: it orders before it, or
+/// as it does. It is signed, which is what processors compare many of at once.
+#[inline]
+fn key(bytes: &[u8]) -> i32 {
+    let unsigned = match bytes.first_chunk() {
         Some(first) => u32::from_be_bytes(*first),
         None => bytes.iter().rev().fold(0, |key, byte| key >> 8 | u32::from(*byte) << 24),
-    }
+    };
+    (unsigned ^ 1 << 31).cast_signed()
 }
 
 /// How many keys are below another one. There are few, so that looking at all of them is faster than a search.
 #[inline]
-fn count_below(keys: &[[u8; KEY]], key: u32) -> usize {
-    keys.iter().map(|other| u32::from(u32::from_le_bytes(*other) < key)).sum::<u32>() as usize
+fn count_below(keys: &[Lane], key: i32) -> usize {
+    let mut counts = [0; LANE];
+    for lane in keys {
+        for (count, other) in counts.iter_mut().zip(lane) {
+            *count += u32::from(i32::from_le_bytes(*other) < key);
+        }
+    }
+    counts.iter().sum::<u32>() as usize
 }
 
 /// Whether two names are equal. Most are short: these are compared by reads that overlap, without a call.

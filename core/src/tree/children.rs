@@ -102,11 +102,10 @@ impl Group {
         self.blocks.last().map_or(&[], Block::last_name)
     }
 
-    /// The block where a name is, or belongs.
+    /// The first block that does not end below a name.
     #[inline]
-    fn place(&self, name: &[u8]) -> usize {
-        let place = self.keys.first_not_below(name, |index| self.blocks[index].last_name());
-        place.min(self.blocks.len() - 1)
+    fn find(&self, name: &[u8]) -> usize {
+        self.keys.first_not_below(name, |index| self.blocks[index].last_name())
     }
 
     /// Puts a block in order after an edit. Returns whether the group's last name may be another now.
@@ -219,14 +218,29 @@ impl Children {
         }
     }
 
-    /// Where a name is, or belongs.
+    /// Where a name is, if it is anywhere.
     #[inline]
+    fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
+        let block = match &self.blocks {
+            Blocks::One(block) => block,
+            Blocks::Many(groups, keys) => {
+                let group = match &groups[..] {
+                    [group] => group,
+                    _ => groups.get(keys.first_not_below(name, |index| groups[index].last_name()))?,
+                };
+                group.blocks.get(group.find(name))?
+            }
+        };
+        block.find(name).map(|(_, entry)| entry)
+    }
+
+    /// Where a name belongs.
     fn place(&self, name: &[u8]) -> Place {
         match &self.blocks {
             Blocks::Many(groups, keys) if !groups.is_empty() => {
                 let group =
                     keys.first_not_below(name, |index| groups[index].last_name()).min(groups.len() - 1);
-                Place { group, block: groups[group].place(name) }
+                Place { group, block: groups[group].find(name).min(groups[group].blocks.len() - 1) }
             }
             _ => Place::default(),
         }
@@ -235,9 +249,7 @@ impl Children {
     /// What is at `name`.
     #[inline]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Entry<'_>> {
-        let name = name.as_ref();
-        let block = self.block(self.place(name))?;
-        block.find(name).map(|index| block.entry(index))
+        self.find(name.as_ref())
     }
 
     /// Puts a node at `name`, over what is there, and keeps its children. `None`: one that the session may not read.
@@ -267,7 +279,8 @@ impl Children {
     /// Removes what is at `name`. Returns whether it was there.
     pub(super) fn remove(&mut self, name: &str, let_go: &mut u64) -> bool {
         let at = self.place(name.as_bytes());
-        let Some(index) = self.block(at).and_then(|block| block.find(name.as_bytes())) else { return false };
+        let found = self.block(at).and_then(|block| block.find(name.as_bytes()));
+        let Some((index, _)) = found else { return false };
         let Some(block) = self.block_mut(at, let_go) else { return false };
         block.remove(index, let_go);
         let is_last = index == block.len();
@@ -281,7 +294,7 @@ impl Children {
     /// The block and the index of `name`, to be changed.
     pub(super) fn find_mut(&mut self, name: &[u8], let_go: &mut u64) -> Option<(&mut Block, usize)> {
         let at = self.place(name);
-        let index = self.block(at)?.find(name)?;
+        let (index, _) = self.block(at)?.find(name)?;
         Some((self.block_mut(at, let_go)?, index))
     }
 

@@ -12,24 +12,24 @@ use super::record::{Name, Record, without_nul};
 #[derive(Clone, Copy)]
 pub struct Entry<'t> {
     block: &'t Block,
-    /// Where its record begins.
-    at: usize,
+    record: Record<'t>,
 }
 
 impl<'t> Entry<'t> {
+    /// Of the record that begins `at` this byte of a block.
     #[inline]
     pub(super) fn new(block: &'t Block, at: usize) -> Entry<'t> {
-        Entry { block, at }
+        Entry { block, record: block.record(at) }
     }
 
     #[inline]
     pub(super) fn record(&self) -> Record<'t> {
-        self.block.record(self.at)
+        self.record
     }
 
     #[inline]
     pub(super) fn name_bytes(&self) -> &'t [u8] {
-        let record = self.record();
+        let record = self.record;
         match record.name_place() {
             None => record.name(),
             Some(place) => without_nul(self.block.large(place)),
@@ -37,7 +37,7 @@ impl<'t> Entry<'t> {
     }
 
     pub(super) fn stored_name(&self) -> Name<'t> {
-        let record = self.record();
+        let record = self.record;
         match record.name_place() {
             None => Name::Inline(record.name()),
             Some(place) => Name::Beside(self.block.large(place)),
@@ -45,7 +45,7 @@ impl<'t> Entry<'t> {
     }
 
     pub(super) fn name_with_nul(&self) -> &'t [u8] {
-        let record = self.record();
+        let record = self.record;
         match record.name_place() {
             None => record.name_with_nul(),
             Some(place) => self.block.large(place),
@@ -59,7 +59,7 @@ impl<'t> Entry<'t> {
 
     #[inline]
     fn bytes(&self) -> Bytes<'t> {
-        let record = self.record();
+        let record = self.record;
         match record.data_place() {
             None => Bytes::Lent(record.data()),
             Some(place) => Bytes::Shared(self.block.large(place)),
@@ -68,13 +68,13 @@ impl<'t> Entry<'t> {
 
     /// Whether the session may not read the node.
     pub fn is_opaque(&self) -> bool {
-        self.record().is_opaque()
+        self.record.is_opaque()
     }
 
     /// The node; `None` if the session may not read it.
     pub fn node(&self) -> Option<NodeRef<'t>> {
         let data = self.bytes();
-        let stat = self.record().stat(data.as_slice().len())?;
+        let stat = self.record.stat(data.as_slice().len())?;
         Some(NodeRef::of_bytes(data, stat))
     }
 
@@ -87,7 +87,7 @@ impl<'t> Entry<'t> {
     /// What is below; `None`: no children.
     #[inline]
     pub fn children(&self) -> Option<&'t Arc<Children>> {
-        self.block.list(self.record().list_place()?)
+        self.block.list(self.record.list_place()?)
     }
 
     /// Whether both have the same node and share all that is below it.
@@ -100,20 +100,22 @@ impl<'t> Entry<'t> {
         shares_children && self.has_node_of(other)
     }
 
+    fn at(&self) -> usize {
+        self.block.end_of_records() - self.record.rest()
+    }
+
     fn has_node_of(&self, other: &Entry<'_>) -> bool {
-        if self.at == other.at && self.block.has_bytes_of(other.block) {
-            return true;
-        }
-        let (record, others) = (self.record(), other.record());
-        match record.data_place() {
-            None if record.is_written_as(&others) => true,
+        let is_one = self.at() == other.at() && self.block.has_bytes_of(other.block);
+        match self.record.data_place() {
+            _ if is_one => true,
+            None if self.record.is_written_as(&other.record) => true,
             _ => self.node() == other.node(),
         }
     }
 
     /// About how many bytes of its own it has beside its block: large data, a long name.
     pub(super) fn footprint_beside(&self) -> usize {
-        let record = self.record();
+        let record = self.record;
         [record.data_place(), record.name_place()]
             .into_iter()
             .flatten()
@@ -123,7 +125,7 @@ impl<'t> Entry<'t> {
 
     /// A share of it, which outlives the tree.
     pub fn share(&self) -> Share {
-        Share { block: self.block.clone(), at: self.at }
+        Share { block: self.block.clone(), at: self.at() }
     }
 }
 
@@ -138,7 +140,7 @@ pub struct Share {
 impl Share {
     /// What it is a share of.
     pub fn lend(&self) -> Entry<'_> {
-        Entry { block: &self.block, at: self.at }
+        Entry::new(&self.block, self.at)
     }
 
     /// The node; `None` if the session may not read it.

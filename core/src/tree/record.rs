@@ -235,6 +235,11 @@ impl<'b> Record<'b> {
         self.data_at() + self.data_len()
     }
 
+    /// How many bytes the block has from here on.
+    pub(super) fn rest(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub(super) fn is_opaque(&self) -> bool {
         self.flags() & OPAQUE != 0
     }
@@ -249,12 +254,13 @@ impl<'b> Record<'b> {
         self.flags() & BESIDE == draft.flags & BESIDE && draft.flags & (LARGE | LONG_NAME) == 0
     }
 
+    #[inline]
     fn place(&self, flag: u16) -> Option<u16> {
         if self.flags() & flag == 0 {
             return None;
         }
         let at = HEAD + beside_len(self.flags() & (flag - 1));
-        self.bytes[at..].first_chunk().map(|place| u16::from_le_bytes(*place))
+        Some(u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]))
     }
 
     pub(super) fn places(&self) -> Places {
@@ -279,11 +285,10 @@ impl<'b> Record<'b> {
     /// Without the NUL; empty if the name stands beside the block.
     #[inline]
     pub(super) fn name(&self) -> &'b [u8] {
-        let name = self.name_with_nul();
-        &name[..self.name_len()]
+        let end = self.data_at() - usize::from(self.flags() & LONG_NAME == 0);
+        &self.bytes[end - self.name_len()..end]
     }
 
-    #[inline]
     pub(super) fn name_with_nul(&self) -> &'b [u8] {
         let end = self.data_at();
         let len = self.name_len() + usize::from(self.flags() & LONG_NAME == 0);
@@ -343,8 +348,11 @@ impl<'b> Record<'b> {
 }
 
 /// How many bytes tell where that is which stands beside the block.
+#[inline]
 fn beside_len(flags: u16) -> usize {
-    2 * (flags & BESIDE).count_ones() as usize
+    // Not every processor that this is built for can count bits.
+    let one_if = |flag| usize::from(flags & flag != 0);
+    2 * (one_if(ROOM) + one_if(LARGE) + one_if(LONG_NAME))
 }
 
 /// Writes other places into a record of the same things beside the block.
