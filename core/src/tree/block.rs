@@ -94,6 +94,12 @@ impl Block {
         self.bytes.len()
     }
 
+    /// Where records begin and end. Where there are none: where they would be.
+    fn extent(&self, range: &Range<usize>) -> (usize, usize) {
+        let start = if range.start < self.len() { self.offset(range.start) } else { self.bytes.len() };
+        (start, if range.is_empty() { start } else { self.end(range.end - 1) })
+    }
+
     /// Where a record ends.
     fn end(&self, index: usize) -> usize {
         if index + 1 < self.len() { self.offset(index + 1) } else { self.bytes.len() }
@@ -205,34 +211,49 @@ impl Block {
         if record.is_alike_beside(&draft) {
             let mut bytes = Vec::with_capacity(draft.len());
             draft.write(record.places(), &mut bytes);
-            self.splice(index, &bytes, let_go);
+            let key = i32::from_le_bytes(self.keys(self.len()).as_flattened()[index]);
+            self.splice(index..index + 1, Some((key, &bytes)), let_go);
         } else {
             let new = self.built(0..index, Some((&draft, old.children())), index + 1..self.len());
             self.become_block(new, let_go);
         }
     }
 
-    /// Puts other bytes in the place of a record.
-    fn splice(&mut self, index: usize, record: &[u8], let_go: &mut u64) {
-        let (start, end) = (self.offset(index), self.end(index));
-        if record.len() == end - start
+    /// Puts a record with its key, or none, in the place of those in `range`, of which there is one or none. Nothing of
+    /// theirs may be beside the block, unless the new one has the same there.
+    fn splice(&mut self, range: Range<usize>, new: Option<(i32, &[u8])>, let_go: &mut u64) {
+        let (key, record) = new.unzip();
+        let record = record.unwrap_or_default();
+        let (first, (start, end)) = (self.offset(0), self.extent(&range));
+        if range.len() == usize::from(new.is_some())
+            && record.len() == end - start
             && let Some(bytes) = Arc::get_mut(&mut self.bytes)
         {
             return bytes[start..end].copy_from_slice(record);
         }
-        let old = &self.bytes;
-        let mut spliced = zeroed(old.len() - (end - start) + record.len());
-        let bytes = unshared(&mut spliced);
-        bytes[..start].copy_from_slice(&old[..start]);
-        bytes[start..][..record.len()].copy_from_slice(record);
-        bytes[start + record.len()..].copy_from_slice(&old[end..]);
-        let offsets = bytes[HEADER..][..OFFSET * self.len()].as_chunks_mut::<OFFSET>().0;
-        for offset in &mut offsets[index + 1..] {
-            let moved = usize::from(u16::from_le_bytes(*offset)) - (end - start) + record.len();
-            *offset = (moved as u16).to_le_bytes();
+        let (len, prefix) = self.header();
+        let old_keys = self.keys(len).as_flattened();
+        let keys = old_keys[..range.start].iter().chain(&old_keys[range.end..len]);
+        let mut keys: Vec<i32> = keys.map(|key| i32::from_le_bytes(*key)).collect();
+        let before = (0..range.start).map(|index| self.offset(index) - first);
+        let after = (range.end..len).map(|index| self.offset(index) - first - (end - start) + record.len());
+        let mut offsets: Vec<usize> = before.chain(after).collect();
+        if let Some(key) = key {
+            keys.insert(range.start, key);
+            offsets.insert(range.start, start - first);
         }
-        count_if_shared(old, let_go);
+        let records = [&self.bytes[first..start], record, &self.bytes[end..]];
+        let spliced = assemble(prefix, &offsets, &keys, &records);
+        count_if_shared(&self.bytes, let_go);
         self.bytes = spliced;
+    }
+
+    /// Whether the record of a draft may be put in as it is: the keys stay, and nothing goes beside the block.
+    fn takes(&self, draft: &Draft<'_>) -> bool {
+        let (len, prefix) = self.header();
+        let begins = |name: &[u8]| self.entry(0).name_bytes().get(..prefix) == name.get(..prefix);
+        // A single name has a prefix that is hardly another's.
+        len > 1 && !draft.has_beside() && begins(draft.name())
     }
 
     /// The child list of a record, to be changed; `None` if there is no room for one.
@@ -253,13 +274,24 @@ impl Block {
 
     pub(super) fn insert(&mut self, index: usize, name: &str, node: Option<NodeRef<'_>>, let_go: &mut u64) {
         let draft = Draft::new(Name::Inline(name.as_bytes()), node, false);
-        let new = self.built(0..index, Some((&draft, None)), index..self.len());
-        self.become_block(new, let_go);
+        if self.takes(&draft) {
+            let mut bytes = Vec::with_capacity(draft.len());
+            draft.write(Places::default(), &mut bytes);
+            let key = key(&name.as_bytes()[self.header().1..]);
+            self.splice(index..index, Some((key, &bytes)), let_go);
+        } else {
+            let new = self.built(0..index, Some((&draft, None)), index..self.len());
+            self.become_block(new, let_go);
+        }
     }
 
     pub(super) fn remove(&mut self, index: usize, let_go: &mut u64) {
-        let new = self.built(0..index, None, index + 1..self.len());
-        self.become_block(new, let_go);
+        if self.len() > 2 && !self.entry(index).record().has_beside() {
+            self.splice(index..index + 1, None, let_go);
+        } else {
+            let new = self.built(0..index, None, index + 1..self.len());
+            self.become_block(new, let_go);
+        }
     }
 
     /// Cuts a part off its end, and returns that: a half, or one record `at_end`.
@@ -416,22 +448,10 @@ impl Builder {
 
     /// The block of what was pushed, which is forgotten here.
     pub(super) fn seal(&mut self) -> Block {
-        let (len, prefix) = (self.offsets.len(), self.prefix());
-        let start = HEADER + lanes_len(len) + OFFSET * len;
-        let mut sealed = zeroed(start + self.records.len());
-        let (head, records) = unshared(&mut sealed).split_at_mut(start);
-        let (header, rest) = head.split_at_mut(HEADER);
-        header[..2].copy_from_slice(&(len as u16).to_le_bytes());
-        header[2..].copy_from_slice(&(prefix as u16).to_le_bytes());
-        let (offsets, keys) = rest.split_at_mut(OFFSET * len);
-        for (index, to) in keys.as_chunks_mut::<KEY>().0.iter_mut().enumerate() {
-            let key = if index < len { key(&self.name(index)[prefix..]) } else { i32::MAX };
-            *to = key.to_le_bytes();
-        }
-        for (offset, to) in self.offsets.iter().zip(offsets.as_chunks_mut::<OFFSET>().0) {
-            *to = ((start + usize::from(*offset)) as u16).to_le_bytes();
-        }
-        records.copy_from_slice(&self.records);
+        let prefix = self.prefix();
+        let offsets: Vec<usize> = self.offsets.iter().map(|offset| usize::from(*offset)).collect();
+        let keys: Vec<i32> = (0..offsets.len()).map(|index| key(&self.name(index)[prefix..])).collect();
+        let bytes = assemble(prefix, &offsets, &keys, &[&self.records]);
         self.records.clear();
         self.offsets.clear();
         let beside = Beside {
@@ -439,7 +459,7 @@ impl Builder {
             large: std::mem::take(&mut self.large).into(),
         };
         let is_alone = beside.lists.is_empty() && beside.large.is_empty();
-        Block { bytes: sealed, beside: (!is_alone).then(|| Arc::new(beside)) }
+        Block { bytes, beside: (!is_alone).then(|| Arc::new(beside)) }
     }
 }
 
@@ -449,13 +469,18 @@ fn push<T>(all: &mut Vec<T>, one: T) -> u16 {
     all.len() as u16 - 1
 }
 
-/// Bytes to be written to, in the allocation where they stay.
-fn zeroed(len: usize) -> Arc<[u8]> {
-    std::iter::repeat_n(0, len).collect()
-}
-
-fn unshared(bytes: &mut Arc<[u8]>) -> &mut [u8] {
-    Arc::get_mut(bytes).expect("it was made a moment ago")
+/// The bytes of a block. Offsets are those in `records`, the parts of which follow each other.
+fn assemble(prefix: usize, offsets: &[usize], keys: &[i32], records: &[&[u8]]) -> Arc<[u8]> {
+    let start = HEADER + OFFSET * offsets.len() + lanes_len(keys.len());
+    let len = start + records.iter().map(|part| part.len()).sum::<usize>();
+    let mut bytes = Vec::with_capacity(len);
+    bytes.extend([offsets.len(), prefix].iter().flat_map(|number| (*number as u16).to_le_bytes()));
+    bytes.extend(offsets.iter().flat_map(|offset| ((start + offset) as u16).to_le_bytes()));
+    // The lanes are filled up with what is below no key.
+    let keys = keys.iter().chain(std::iter::repeat(&i32::MAX)).take(keys.len().next_multiple_of(LANE));
+    bytes.extend(keys.flat_map(|key| key.to_le_bytes()));
+    records.iter().for_each(|part| bytes.extend_from_slice(part));
+    bytes.into()
 }
 
 /// How many bytes so many keys take, whole lanes of them.

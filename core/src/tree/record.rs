@@ -147,6 +147,15 @@ impl<'a> Draft<'a> {
         self.fields_len += bytes.len();
     }
 
+    pub(super) fn name(&self) -> &'a [u8] {
+        self.name.bytes()
+    }
+
+    /// Whether it has something beside the block, or room for it.
+    pub(super) fn has_beside(&self) -> bool {
+        self.flags & BESIDE != 0
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.flags & ROOM != 0
     }
