@@ -232,16 +232,15 @@ impl Block {
             return bytes[start..end].copy_from_slice(record);
         }
         let (len, prefix) = self.header();
+        let (mut keys, mut offsets) = (Vec::with_capacity(len + 1), Vec::with_capacity(len + 1));
         let old_keys = self.keys(len).as_flattened();
-        let keys = old_keys[..range.start].iter().chain(&old_keys[range.end..len]);
-        let mut keys: Vec<i32> = keys.map(|key| i32::from_le_bytes(*key)).collect();
-        let before = (0..range.start).map(|index| self.offset(index) - first);
-        let after = (range.end..len).map(|index| self.offset(index) - first - (end - start) + record.len());
-        let mut offsets: Vec<usize> = before.chain(after).collect();
-        if let Some(key) = key {
-            keys.insert(range.start, key);
-            offsets.insert(range.start, start - first);
-        }
+        keys.extend(old_keys[..range.start].iter().map(|key| i32::from_le_bytes(*key)));
+        keys.extend(key);
+        keys.extend(old_keys[range.end..len].iter().map(|key| i32::from_le_bytes(*key)));
+        offsets.extend((0..range.start).map(|index| self.offset(index) - first));
+        offsets.extend(key.map(|_| start - first));
+        let moved = |index| self.offset(index) - first - (end - start) + record.len();
+        offsets.extend((range.end..len).map(moved));
         let records = [&self.bytes[first..start], record, &self.bytes[end..]];
         let spliced = assemble(prefix, &offsets, &keys, &records);
         count_if_shared(&self.bytes, let_go);
@@ -472,13 +471,21 @@ fn push<T>(all: &mut Vec<T>, one: T) -> u16 {
 /// The bytes of a block. Offsets are those in `records`, the parts of which follow each other.
 fn assemble(prefix: usize, offsets: &[usize], keys: &[i32], records: &[&[u8]]) -> Arc<[u8]> {
     let start = HEADER + OFFSET * offsets.len() + lanes_len(keys.len());
-    let len = start + records.iter().map(|part| part.len()).sum::<usize>();
-    let mut bytes = Vec::with_capacity(len);
-    bytes.extend([offsets.len(), prefix].iter().flat_map(|number| (*number as u16).to_le_bytes()));
-    bytes.extend(offsets.iter().flat_map(|offset| ((start + offset) as u16).to_le_bytes()));
-    // The lanes are filled up with what is below no key.
-    let keys = keys.iter().chain(std::iter::repeat(&i32::MAX)).take(keys.len().next_multiple_of(LANE));
-    bytes.extend(keys.flat_map(|key| key.to_le_bytes()));
+    let mut bytes = Vec::with_capacity(start + records.iter().map(|part| part.len()).sum::<usize>());
+    bytes.resize(start, 0);
+    let (header, rest) = bytes.split_at_mut(HEADER);
+    header[..2].copy_from_slice(&(offsets.len() as u16).to_le_bytes());
+    header[2..].copy_from_slice(&(prefix as u16).to_le_bytes());
+    let (offset_bytes, key_bytes) = rest.split_at_mut(OFFSET * offsets.len());
+    for (to, offset) in offset_bytes.as_chunks_mut().0.iter_mut().zip(offsets) {
+        *to = ((start + offset) as u16).to_le_bytes();
+    }
+    // Behind the keys there is what is below none.
+    let (key_bytes, behind) = key_bytes.as_chunks_mut().0.split_at_mut(keys.len());
+    for (to, key) in key_bytes.iter_mut().zip(keys) {
+        *to = key.to_le_bytes();
+    }
+    behind.fill(i32::MAX.to_le_bytes());
     records.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes.into()
 }

@@ -108,6 +108,12 @@ impl Group {
         self.keys.first_not_below(name, |index| self.blocks[index].last_name())
     }
 
+    /// Whether a block, the last name of which is what it was, is in order.
+    fn is_settled(&self, at: usize) -> bool {
+        let block = &self.blocks[at];
+        !block.is_too_large() && !block.is_small()
+    }
+
     /// Puts a block in order after an edit. Returns whether the group's last name may be another now.
     fn settle(&mut self, at: usize, edit: Edit, let_go: &mut u64) -> bool {
         let block = &mut self.blocks[at];
@@ -306,6 +312,7 @@ impl Children {
             (true, _) => Edit::AtEnd,
         };
         match &mut self.blocks {
+            Blocks::Many(groups, _) if edit == Edit::Inside && groups[at.group].is_settled(at.block) => {}
             Blocks::One(block) if block.is_too_large() => {
                 let tail = block.split_off(edit == Edit::AtEnd, let_go);
                 let head = block.clone();

@@ -114,15 +114,20 @@ impl Tree {
         if node.is_none() {
             self.remove_below(path);
         }
-        if let Some(known) = self.get(path) {
+        let known = match split(path) {
+            Some((parent, name)) => match self.get(parent).filter(|parent| !parent.is_opaque()) {
+                Some(parent) => parent.children().and_then(|children| children.get(name)),
+                None => return false,
+            },
+            None => self.root(),
+        };
+        if let Some(known) = known {
             let known = known.node();
             if known == node && !planted::is(Defect::EqualNodePutAnew) {
                 return true;
             }
             let lost = Lost::replaced(known, node);
             self.forget(&lost);
-        } else if split(path).is_some_and(|(parent, _)| !self.is_readable(parent)) {
-            return false;
         }
         if let Some(node) = &node {
             self.len += 1;
