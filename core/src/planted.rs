@@ -166,8 +166,8 @@ defects! {
     EqualNodePutAnew = "equal node put anew",
     /// What is below nodes that two trees share is thought to be shared, too.
     BelowSharedSkipped = "below shared nodes skipped",
-    /// What edits of a shared tree let go is not counted if it is a block.
-    BlocksNotWeighed = "blocks not weighed",
+    /// If an edit copies what trees share, what it lets go is not counted.
+    CopiesNotWeighed = "copies not weighed",
     /// The removal of a node is told before the removals of what is below it.
     EventsUnordered = "events unordered",
     /// A server that has no recursive watches is not left for the next one.

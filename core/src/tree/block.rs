@@ -536,6 +536,11 @@ fn is_same_name(a: &[u8], b: &[u8]) -> bool {
 pub(super) mod tests {
     use super::*;
 
+    /// Whether numbers of 16 bits reach everywhere by far. (A half of what was too large may be too large, too.)
+    pub(in crate::tree) fn is_bounded(block: &Block) -> bool {
+        (1..=MOST_RECORDS).contains(&block.len()) && block.bytes.len() <= 2 * MOST_BYTES
+    }
+
     /// Each allocation that a block holds, and its size, without child lists.
     pub(in crate::tree) fn pieces(block: &Block) -> Vec<(usize, usize)> {
         let mut pieces = vec![(block.bytes.as_ptr().addr(), block.bytes.footprint())];

@@ -11,6 +11,7 @@ use super::footprint::{COUNTED, Footprint, count_if_shared, make_mut};
 use super::keys::Keys;
 use super::node::NodeRef;
 use super::record::{Draft, Name};
+use crate::planted::{self, Defect};
 
 /// The most blocks of a group.
 const MOST_BLOCKS: usize = 32;
@@ -534,7 +535,9 @@ fn skip_shared(
         *at_right = right.behind_block(*at_right);
     }
     let blocks = left.block(at_left.at).zip(right.block(at_right.at));
-    let is_shared = blocks.is_some_and(|(block, other)| block.is(other));
+    let is_shared = blocks.is_some_and(|(block, other)| {
+        block.is(other) || block.has_bytes_of(other) && planted::is(Defect::BelowSharedSkipped)
+    });
     if is_shared {
         (*at_left, *at_right) = (left.behind_block(*at_left), right.behind_block(*at_right));
     }
@@ -558,7 +561,8 @@ impl Drop for Children {
 pub(super) mod tests {
     use super::super::block::{self, MOST_RECORDS};
     use super::*;
-    use crate::stat::Stat;
+    use crate::stat::{Stat, Zxid};
+    use crate::tree::Node;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -584,7 +588,7 @@ pub(super) mod tests {
             assert!((1..=MOST_BLOCKS).contains(&group.blocks.len()));
             assert_eq!(group.len, group.blocks.iter().map(Block::len).sum::<usize>());
         }
-        assert!(children.each_block().all(|block| block.len() > 0 && !block.is_too_large()));
+        assert!(children.each_block().all(block::tests::is_bounded));
     }
 
     fn named(children: &Children) -> Vec<String> {
@@ -663,7 +667,92 @@ pub(super) mod tests {
         assert_eq!(added, ["0500x"]);
     }
 
+    fn any_stat() -> impl Strategy<Value = Stat> {
+        // Often what is usual, so that each field is left out now and then.
+        let long = || prop_oneof![Just(0), Just(1), any::<i64>()];
+        let short = || prop_oneof![Just(0), any::<i32>()];
+        let times = [long(), long(), long(), long(), long(), long()];
+        let counts = [short(), short(), short(), short(), short()];
+        (times, counts).prop_map(|([czxid, mzxid, pzxid, ctime, mtime, owner], counts)| {
+            let [version, cversion, aversion, num_children, data_length] = counts;
+            Stat {
+                czxid: Zxid(czxid),
+                mzxid: Zxid(mzxid),
+                pzxid: Zxid(pzxid),
+                ctime,
+                mtime,
+                version,
+                cversion,
+                aversion,
+                ephemeral_owner: owner,
+                data_length,
+                num_children,
+            }
+        })
+    }
+
+    fn any_name() -> impl Strategy<Value = String> {
+        let long = prop::sample::select(&[1024, 1025, 65_535, 65_536, 70_000][..]);
+        prop_oneof![
+            8 => (0u16..300).prop_map(named_after),
+            2 => any::<String>(),
+            1 => Just(String::new()),
+            1 => (long, "[ab]").prop_map(|(len, end)| "n".repeat(len - 1) + &end),
+        ]
+    }
+
+    /// A node, or one that may not be read.
+    fn any_node() -> impl Strategy<Value = Option<Node>> {
+        let len = prop::sample::select(&[0usize, 1, 10, 100, 700, 1024, 1025, 100_000][..]);
+        let node = (any_stat(), len, any::<u8>())
+            .prop_map(|(stat, len, byte)| Node::new(vec![byte; len].into(), stat));
+        prop::option::weighted(0.9, node)
+    }
+
+    fn lend(node: &Option<Node>) -> Option<NodeRef<'_>> {
+        node.as_ref().map(Node::lend)
+    }
+
     proptest! {
+        #[test]
+        fn any_stat_name_and_data_survives(
+            edits in prop::collection::vec((any_name(), any_node(), 0u8..8), 0..200),
+        ) {
+            let mut children = Children::default();
+            let mut model: BTreeMap<String, Option<Node>> = BTreeMap::new();
+            let mut frozen = Vec::new();
+            for (name, node, op) in edits {
+                match op {
+                    0 => frozen.push((children.clone(), model.clone())),
+                    1 => prop_assert_eq!(children.remove(&name, &mut 0), model.remove(&name).is_some()),
+                    _ => {
+                        children.put(&name, lend(&node), &mut 0);
+                        model.insert(name, node);
+                    }
+                }
+                check(&children);
+            }
+            frozen.push((children, model));
+            for (children, model) in frozen {
+                let mut builder = ListBuilder::default();
+                for (name, node) in &model {
+                    prop_assert!(builder.push(name, lend(node)));
+                    let found = children.get(name).map(|entry| entry.node());
+                    prop_assert_eq!(found, Some(lend(node)));
+                }
+                let built = builder.finish();
+                check(&built);
+                for children in [&children, &built] {
+                    let all: Vec<_> = children.iter().map(|(name, entry)| (name, entry.node())).collect();
+                    let expected: Vec<_> = model.iter().map(|(name, node)| (&**name, lend(node))).collect();
+                    prop_assert_eq!(all, expected);
+                    let with_nul: Vec<_> = children.names_with_nul().map(<[u8]>::to_vec).collect();
+                    let expected: Vec<_> = model.keys().map(|name| [name.as_bytes(), b"\0"].concat()).collect();
+                    prop_assert!(with_nul == expected);
+                }
+            }
+        }
+
         #[test]
         fn children_behave_as_a_sorted_map(ops in prop::collection::vec((0u8..3, 0u16..400), 0..1500)) {
             let mut children = Children::default();

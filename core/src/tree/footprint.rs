@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::planted::{self, Defect};
+
 /// What an `Arc` takes beside what is in it: its two counts.
 pub(super) const COUNTED: usize = 2 * size_of::<usize>();
 
@@ -25,7 +27,7 @@ pub(super) fn make_mut<'a, T: Clone + Footprint>(shared: &'a mut Arc<T>, let_go:
 
 /// Adds the size of something that an edit is about to drop, if others hold it too.
 pub(super) fn count_if_shared<T: Footprint + ?Sized>(shared: &Arc<T>, let_go: &mut u64) {
-    if Arc::strong_count(shared) > 1 {
+    if Arc::strong_count(shared) > 1 && !planted::is(Defect::CopiesNotWeighed) {
         *let_go += shared.footprint() as u64;
     }
 }
