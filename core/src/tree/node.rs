@@ -152,6 +152,12 @@ impl Node {
     }
 }
 
+impl PartialEq for Node {
+    fn eq(&self, other: &Node) -> bool {
+        self.lend() == other.lend()
+    }
+}
+
 impl Clone for Node {
     fn clone(&self) -> Node {
         Node::new(self.bytes.clone(), self.stat)
