@@ -344,19 +344,42 @@ impl Children {
     }
 
     fn entry_at(&self, position: &mut Position) -> Option<Entry<'_>> {
-        let mut block = self.block(position.at)?;
-        if position.index >= block.len() {
+        self.leave_ended(position);
+        self.block(position.at).map(|block| block.entry(position.index))
+    }
+
+    /// Moves a position at a block's end on to the next block.
+    fn leave_ended(&self, position: &mut Position) {
+        // No block is empty: if the position is at the beginning of one, that is not looked into.
+        if position.index > 0 && self.block(position.at).is_some_and(|block| position.index >= block.len()) {
             *position = self.behind_block(*position);
-            block = self.block(position.at)?;
         }
-        Some(block.entry(position.index))
     }
 
     /// The first position in the block behind the one of `position`.
     fn behind_block(&self, position: Position) -> Position {
         let next = Place { block: position.at.block + 1, ..position.at };
-        let is_in_group = matches!(&self.blocks, Blocks::Many(..)) && self.block(next).is_some();
+        let is_in_group = self.group(next).is_some_and(|group| next.block < group.blocks.len());
         if is_in_group { Position { at: next, index: 0 } } else { position.behind_group() }
+    }
+
+    fn group(&self, at: Place) -> Option<&Arc<Group>> {
+        match &self.blocks {
+            Blocks::One(_) => None,
+            Blocks::Many(groups, _) => groups.get(at.group),
+        }
+    }
+
+    /// Moves a position to the block where `name` may be, unless it is there or behind. Returns whether it moved.
+    fn advance_to(&self, position: &mut Position, name: &[u8]) -> bool {
+        let before = *position;
+        while self.group(position.at).is_some_and(|group| group.last_name() < name) {
+            *position = position.behind_group();
+        }
+        while self.block(position.at).is_some_and(|block| block.last_name() < name) {
+            *position = self.behind_block(*position);
+        }
+        *position != before
     }
 
     /// The first position whose name is above `name`.
@@ -494,15 +517,24 @@ impl Counterparts {
             return Some((entry, None));
         };
         loop {
+            left.leave_ended(at_left);
+            right.leave_ended(at_right);
+            if let Some(behind) = behind_shared(left, right, *at_left, *at_right) {
+                (*at_left, *at_right) = behind;
+                continue;
+            }
             let entry = left.entry_at(at_left)?;
-            if at_left.index == 0 && skip_shared(left, right, at_left, at_right, entry.name_bytes()) {
+            if at_left.index == 0 && right.advance_to(at_right, entry.name_bytes()) {
                 continue;
             }
             *at_left = at_left.next();
-            while let Some(candidate) = right.entry_at(at_right) {
-                match candidate.name_bytes().cmp(entry.name_bytes()) {
+            while let Some(other) = right.entry_at(at_right) {
+                if entry.is_one_with(&other) {
+                    return Some((entry, Some(other)));
+                }
+                match other.name_bytes().cmp(entry.name_bytes()) {
                     std::cmp::Ordering::Less => *at_right = at_right.next(),
-                    std::cmp::Ordering::Equal => return Some((entry, Some(candidate))),
+                    std::cmp::Ordering::Equal => return Some((entry, Some(other))),
                     std::cmp::Ordering::Greater => break,
                 }
             }
@@ -511,37 +543,24 @@ impl Counterparts {
     }
 }
 
-/// Goes on to where `name`, the first of a block on the left, may be on the right. If both share that block or its
-/// group, goes behind that on both sides, and returns true.
-fn skip_shared(
+/// Where what follows is, if both share the group or the block at the beginning of which they are.
+fn behind_shared(
     left: &Children,
     right: &Children,
-    at_left: &mut Position,
-    at_right: &mut Position,
-    name: &[u8],
-) -> bool {
-    if let (Blocks::Many(lefts, _), Blocks::Many(rights, _)) = (&left.blocks, &right.blocks) {
-        while rights.get(at_right.at.group).is_some_and(|group| group.last_name() < name) {
-            *at_right = at_right.behind_group();
-        }
-        let others = rights.get(at_right.at.group);
-        let is_shared = others.is_some_and(|group| Arc::ptr_eq(group, &lefts[at_left.at.group]));
-        if is_shared && at_left.at.block == 0 {
-            (*at_left, *at_right) = (at_left.behind_group(), at_right.behind_group());
-            return true;
-        }
+    at_left: Position,
+    at_right: Position,
+) -> Option<(Position, Position)> {
+    if at_left.index > 0 || at_right.index > 0 {
+        return None;
     }
-    while right.block(at_right.at).is_some_and(|block| block.last_name() < name) {
-        *at_right = right.behind_block(*at_right);
+    let is_first = at_left.at.block == 0 && at_right.at.block == 0;
+    let groups = left.group(at_left.at).zip(right.group(at_right.at)).filter(|_| is_first);
+    if groups.is_some_and(|(group, other)| Arc::ptr_eq(group, other)) {
+        return Some((at_left.behind_group(), at_right.behind_group()));
     }
-    let blocks = left.block(at_left.at).zip(right.block(at_right.at));
-    let is_shared = blocks.is_some_and(|(block, other)| {
-        block.is(other) || block.has_bytes_of(other) && planted::is(Defect::BelowSharedSkipped)
-    });
-    if is_shared {
-        (*at_left, *at_right) = (left.behind_block(*at_left), right.behind_block(*at_right));
-    }
-    is_shared
+    let (block, other) = left.block(at_left.at).zip(right.block(at_right.at))?;
+    let is_shared = block.is(other) || block.has_bytes_of(other) && planted::is(Defect::BelowSharedSkipped);
+    is_shared.then(|| (left.behind_block(at_left), right.behind_block(at_right)))
 }
 
 /// A tree may be as deep as a path is long, so the last reference frees it in a loop, without recursion.

@@ -104,10 +104,14 @@ impl<'t> Entry<'t> {
         self.block.end_of_records() - self.record.rest()
     }
 
+    /// Whether both are one record of one block; what is below may differ.
+    pub(super) fn is_one_with(&self, other: &Entry<'_>) -> bool {
+        self.block.has_bytes_of(other.block) && self.at() == other.at()
+    }
+
     fn has_node_of(&self, other: &Entry<'_>) -> bool {
-        let is_one = self.at() == other.at() && self.block.has_bytes_of(other.block);
         match self.record.data_place() {
-            _ if is_one => true,
+            _ if self.is_one_with(other) => true,
             None if self.record.is_written_as(&other.record) => true,
             _ => self.node() == other.node(),
         }
