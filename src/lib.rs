@@ -83,4 +83,4 @@ pub use snapshot::{ChildList, Cursor, Snapshot};
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};
 pub use stats::Stats;
-pub use tree::{Node, Walk};
+pub use tree::{Node, NodeRef, Walk};

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::stat::Zxid;
-use crate::tree::{Children, Entry, Node, Preorder, Version, Walk};
+use crate::tree::{Children, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
 
 /// The tree as it was at one moment, never changed again. Cheap to take and to clone; independent of the cache.
 #[derive(Clone)]
@@ -45,14 +45,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`TreeCache::get_data`](crate::TreeCache::get_data), except that a snapshot is never closed.
-    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
-        get_data(&self.version, &self.root, path.as_ref()).cloned()
+    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
+        get_data(&self.version, &self.root, path.as_ref()).map(|node| node.to_node())
     }
 
     /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: a count that
     /// other readers change too is not touched.
     #[cfg(feature = "ffi")]
-    pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(&Arc<Node>) -> T) -> Result<T, Error> {
+    pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(NodeRef<'_>) -> T) -> Result<T, Error> {
         get_data(&self.version, &self.root, path).map(look)
     }
 
@@ -93,15 +93,15 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`get_data`](Self::get_data), for `path`. It is no error that the visitor stops the walk.
-    pub fn walk(&self, path: &str, mut visit: impl FnMut(&str, &Arc<Node>) -> Walk) -> Result<(), Error> {
-        if find(&self.version, &self.root, path.as_bytes())?.node.is_none() {
+    pub fn walk(&self, path: &str, mut visit: impl FnMut(&str, NodeRef<'_>) -> Walk) -> Result<(), Error> {
+        if find(&self.version, &self.root, path.as_bytes())?.is_opaque() {
             return Err(Error::NoPermission(path.to_owned()));
         }
         let start = self.root.relative(path).expect("it was found there");
         let mut absolute = String::new();
         let mut walk = self.version.tree.preorder_from(start);
         while let Some((relative, entry)) = walk.next() {
-            let Some(node) = &entry.node else { continue };
+            let Some(node) = entry.node() else { continue };
             self.root.write_absolute(relative, &mut absolute);
             match visit(&absolute, node) {
                 Walk::Continue => {}
@@ -120,7 +120,7 @@ impl Snapshot {
         find(&self.version, &self.root, path.as_bytes())?;
         let start = self.root.relative(path).expect("it was found there");
         let walk = self.version.tree.preorder_of_share(start);
-        Ok(Cursor { root: self.root.clone(), walk, path: String::new(), entry: Entry::default() })
+        Ok(Cursor { root: self.root.clone(), walk, path: String::new(), entry: None })
     }
 }
 
@@ -129,20 +129,19 @@ impl Snapshot {
 /// snapshot.
 pub struct Cursor {
     root: NodePath,
-    walk: Preorder<Entry>,
+    walk: Preorder<Share>,
     /// The node that it gave last: path and entry.
     path: String,
-    entry: Entry,
+    entry: Option<Share>,
 }
 
 impl Cursor {
     /// The next node and its absolute path, `None` behind the last. The node is `None` where the session may not read it.
     #[allow(clippy::should_implement_trait, reason = "path and node are lent until the next call")]
-    pub fn next(&mut self) -> Option<(&str, Option<&Arc<Node>>)> {
+    pub fn next(&mut self) -> Option<(&str, Option<NodeRef<'_>>)> {
         let (relative, entry) = self.walk.next()?;
         self.root.write_absolute(relative, &mut self.path);
-        self.entry = entry;
-        Some((&self.path, self.entry.node.as_ref()))
+        Some((&self.path, self.entry.insert(entry).node()))
     }
 
     /// Leaves out what is below the node that was given last.
@@ -176,13 +175,13 @@ impl ChildList {
     }
 
     /// Their nodes, in the same order; `None` for one that the session may not read.
-    pub fn nodes(&self) -> impl Iterator<Item = Option<&Arc<Node>>> {
-        self.children.iter().flat_map(|children| children.iter()).map(|(_, entry)| entry.node.as_ref())
+    pub fn nodes(&self) -> impl Iterator<Item = Option<NodeRef<'_>>> {
+        self.children.iter().flat_map(|children| children.iter()).map(|(_, entry)| entry.node())
     }
 
     /// The names, each with a NUL as its last byte.
     #[cfg(feature = "ffi")]
-    pub(crate) fn names_with_nul(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names_with_nul(&self) -> impl Iterator<Item = &[u8]> {
         self.children.iter().flat_map(|children| children.names_with_nul())
     }
 }
@@ -191,14 +190,15 @@ pub(crate) fn get_data<'v>(
     version: &'v Version,
     root: &NodePath,
     path: &[u8],
-) -> Result<&'v Arc<Node>, Error> {
-    find(version, root, path)?.node.as_ref().ok_or_else(|| unreadable(path))
+) -> Result<NodeRef<'v>, Error> {
+    find(version, root, path)?.node().ok_or_else(|| unreadable(path))
 }
 
 pub(crate) fn get_children(version: &Version, root: &NodePath, path: &[u8]) -> Result<ChildList, Error> {
-    match find(version, root, path)? {
-        Entry { node: Some(_), children } => Ok(ChildList { children: children.clone() }),
-        Entry { node: None, .. } => Err(unreadable(path)),
+    let entry = find(version, root, path)?;
+    match entry.is_opaque() {
+        false => Ok(ChildList { children: entry.children().cloned() }),
+        true => Err(unreadable(path)),
     }
 }
 
@@ -208,7 +208,7 @@ fn unreadable(path: &[u8]) -> Error {
 }
 
 /// Looks the path up first, and checks it only if nothing was found: if a node is there, its path is valid, and UTF-8.
-fn find<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<&'v Entry, Error> {
+fn find<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<Entry<'v>, Error> {
     match root.relative_bytes(path) {
         // "/foo/" is not a valid path, but relative to "/foo" it is "", as "/foo" itself is.
         Some(b"") if path.len() != root.as_str().len() => {}
@@ -237,14 +237,14 @@ fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
     // Nothing is known of what is below a node that may not be read.
     for (at, _) in relative.match_indices('/') {
         match version.tree.get(&relative[..at]) {
-            Some(Entry { node: None, .. }) => {
+            Some(entry) if entry.is_opaque() => {
                 return Error::NoPermission(root.absolute(&relative[..at]).as_str().to_owned());
             }
             Some(_) => {}
             None => break,
         }
     }
-    if matches!(version.tree.get(""), Some(Entry { node: None, .. })) {
+    if version.tree.get("").is_some_and(|root| root.is_opaque()) {
         return Error::NoPermission(root.as_str().to_owned());
     }
     match version.is_complete {
@@ -260,9 +260,9 @@ pub(crate) mod tests {
     use crate::stat::Stat;
     use crate::tree::Tree;
 
-    pub(crate) fn node(czxid: i64, mzxid: i64) -> Option<Arc<Node>> {
+    pub(crate) fn node(czxid: i64, mzxid: i64) -> Option<Node> {
         let stat = Stat { czxid: Zxid(czxid), mzxid: Zxid(mzxid), ..Stat::default() };
-        Some(Arc::new(Node::new(Arc::from(mzxid.to_string().as_bytes()), stat)))
+        Some(Node::new(Arc::from(mzxid.to_string().as_bytes()), stat))
     }
 
     fn snapshot(root: &str, nodes: &[&str], opaque: &[&str], is_complete: bool) -> Snapshot {

@@ -78,7 +78,7 @@ fn counted_read(version: &Version, paths: &[String]) -> usize {
     let mut bytes = 0;
     for path in paths {
         let entry = root.relative(path).and_then(|relative| version.tree.get(relative));
-        let node = entry.and_then(|entry| entry.node.clone()).expect("a node");
+        let node = entry.and_then(|entry| entry.node()).expect("a node");
         bytes += black_box(node).data().len();
     }
     bytes

@@ -43,4 +43,4 @@ pub use error::{Error, Fault, Status};
 pub use path::NodePath;
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};
-pub use tree::{Node, Walk};
+pub use tree::{Node, NodeRef, Walk};

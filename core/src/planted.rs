@@ -168,6 +168,12 @@ defects! {
     SyncAnsweredAtItsReply = "sync answered at its reply",
     /// A call of `sync` shares a request that was sent before it.
     SyncSharedTooLate = "sync shared too late",
+    /// A node that is put where it is already is written anew.
+    EqualNodePutAnew = "equal node put anew",
+    /// What is below nodes that two trees share is thought to be shared, too.
+    BelowSharedSkipped = "below shared nodes skipped",
+    /// If an edit copies what trees share, what it lets go is not counted.
+    CopiesNotWeighed = "copies not weighed",
     /// The removal of a node is told before the removals of what is below it.
     EventsUnordered = "events unordered",
     /// A server that has no recursive watches is not left for the next one.

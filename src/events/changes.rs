@@ -66,9 +66,9 @@ impl NodeEvent {
         let (kind, node, old) = match &self.change {
             Change::Removed { node } => (EventKind::NodeRemoved, node, None),
             Change::Added { node } => (EventKind::NodeAdded, node, None),
-            Change::Updated { node, old } => (EventKind::NodeUpdated, node, Some(old)),
+            Change::Updated { node, old } => (EventKind::NodeUpdated, node, old.node()),
         };
         let NodeEvent { last_of_version, zxid, .. } = *self;
-        Event { kind, last_of_version, path: Some(&self.path), node: Some(node), old, zxid }
+        Event { kind, last_of_version, path: Some(&self.path), node: node.node(), old, zxid }
     }
 }

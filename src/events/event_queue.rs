@@ -37,9 +37,9 @@ pub enum Item {
         /// The node's absolute path; `None` unless this is a node event.
         path: Option<String>,
         /// The node as it was behind this event; if it was removed, as it was last known.
-        node: Option<Arc<Node>>,
+        node: Option<Node>,
         /// The node as it was before an update; `None` for all other events.
-        old: Option<Arc<Node>>,
+        old: Option<Node>,
         /// The zxid of the version that the event belongs to; 0 for events of the connection.
         zxid: Zxid,
     },
@@ -55,8 +55,8 @@ impl Item {
                 kind: *kind,
                 last_of_version: *last_of_version,
                 path: path.as_deref(),
-                node: node.as_ref(),
-                old: old.as_ref(),
+                node: node.as_ref().map(Node::lend),
+                old: old.as_ref().map(Node::lend),
                 zxid: *zxid,
             }),
             Item::Fault(_) => None,
@@ -71,8 +71,8 @@ impl From<Told<'_>> for Item {
                 kind: event.kind,
                 last_of_version: event.last_of_version,
                 path: event.path.map(str::to_owned),
-                node: event.node.cloned(),
-                old: event.old.cloned(),
+                node: event.node.map(|node| node.to_node()),
+                old: event.old.map(|old| old.to_node()),
                 zxid: event.zxid,
             },
             Told::Fault(fault) => Item::Fault(fault.clone()),

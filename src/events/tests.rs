@@ -35,7 +35,7 @@ impl Author {
 
     pub(super) fn put(&mut self, path: &str) {
         self.zxid += 1;
-        let czxid = self.tree.get(path).and_then(|entry| entry.node.as_ref()).map(|node| node.stat().czxid.0);
+        let czxid = self.tree.get(path).and_then(|entry| entry.node()).map(|node| node.stat().czxid.0);
         assert!(self.tree.put(path, node(czxid.unwrap_or(self.zxid), self.zxid)));
     }
 

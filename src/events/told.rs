@@ -1,11 +1,9 @@
 //! What consumers are told, and how listeners are named.
 
-use std::sync::Arc;
-
 use crate::error::Fault;
 use crate::stat::Zxid;
 use crate::state::EventKind;
-use crate::tree::Node;
+use crate::tree::NodeRef;
 
 /// What a consumer is told, lent to it.
 #[derive(Debug, Clone, Copy)]
@@ -26,9 +24,9 @@ pub struct Event<'a> {
     /// The node's absolute path; `None` unless this is a node event.
     pub path: Option<&'a str>,
     /// The node as it is now; if it was removed, as it was last known.
-    pub node: Option<&'a Arc<Node>>,
+    pub node: Option<NodeRef<'a>>,
     /// The node as it was before an update.
-    pub old: Option<&'a Arc<Node>>,
+    pub old: Option<NodeRef<'a>>,
     /// The zxid of the version that the event belongs to; 0 for events of the connection.
     pub zxid: Zxid,
 }

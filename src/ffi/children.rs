@@ -79,8 +79,9 @@ pub(super) fn into_raw(children: ChildList) -> *const tc_children {
 pub(super) struct DataOwner {
     view: tc_children_data,
     names: Names,
-    /// Lent by the children.
     nodes: Vec<*const tc_node>,
+    /// What `nodes` points to. The data is lent by the children.
+    _lent: Vec<Option<tc_node>>,
 }
 
 // SAFETY: `DataOwner` has C's layout and begins with the view.
@@ -90,15 +91,15 @@ unsafe impl Boxed for tc_children_data {
 
 pub(super) fn into_raw_with_data(children: ChildList) -> *const tc_children_data {
     let names = Names::new(children);
-    let nodes: Vec<_> =
-        names.children.nodes().map(|node| node.map_or(ptr::null(), |node| lend(node))).collect();
+    let lent: Vec<_> = names.children.nodes().map(|node| node.map(lend)).collect();
+    let nodes: Vec<_> = lent.iter().map(|node| node.as_ref().map_or(ptr::null(), ptr::from_ref)).collect();
     let view = tc_children_data {
         len: nodes.len(),
         names: names.names.as_ptr(),
         name_lens: names.lens.as_ptr(),
         nodes: nodes.as_ptr(),
     };
-    tc_children_data::into_raw(DataOwner { view, names, nodes })
+    tc_children_data::into_raw(DataOwner { view, names, nodes, _lent: lent })
 }
 
 /// Frees child names; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.

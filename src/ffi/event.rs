@@ -7,6 +7,7 @@ use super::boundary::{User, null, write_path};
 use super::node::{lend_stat, tc_stat};
 use crate::error::Error;
 use crate::events::Event;
+use crate::stat::Stat;
 use crate::state::EventKind;
 
 /// A node appeared. `data` and `stat` are the node's.
@@ -74,19 +75,30 @@ const _: () = {
 
 /// The C view of an event, which lends what the event does, and its path with a NUL behind it from `path`.
 pub(super) fn lend(event: &Event<'_>, path: &mut Vec<u8>) -> tc_event {
+    let [node, old] =
+        [&event.node, &event.old].map(|node| node.as_ref().map(|node| (node.data(), node.stat())));
+    lend_with(event, path, node, old)
+}
+
+/// As [`lend`], with data and Stats that live elsewhere.
+pub(super) fn lend_with(
+    event: &Event<'_>,
+    path: &mut Vec<u8>,
+    node: Option<(&[u8], &Stat)>,
+    old: Option<(&[u8], &Stat)>,
+) -> tc_event {
     write_path(event.path.unwrap_or_default(), path);
-    let (node, old) = (event.node, event.old);
     tc_event {
         r#type: event.kind as i32,
         flags: if event.last_of_version { TC_EVENT_LAST_OF_VERSION } else { 0 },
         path: event.path.map_or(ptr::null(), |_| path.as_ptr().cast()),
         path_len: event.path.map_or(0, str::len),
-        data: node.map_or(ptr::null(), |node| node.data().as_ptr()),
-        data_len: node.map_or(0, |node| node.data().len()),
-        stat: node.map_or(ptr::null(), |node| lend_stat(node)),
-        old_data: old.map_or(ptr::null(), |old| old.data().as_ptr()),
-        old_data_len: old.map_or(0, |old| old.data().len()),
-        old_stat: old.map_or(ptr::null(), |old| lend_stat(old)),
+        data: node.map_or(ptr::null(), |(data, _)| data.as_ptr()),
+        data_len: node.map_or(0, |(data, _)| data.len()),
+        stat: node.map_or(ptr::null(), |(_, stat)| lend_stat(stat)),
+        old_data: old.map_or(ptr::null(), |(data, _)| data.as_ptr()),
+        old_data_len: old.map_or(0, |(data, _)| data.len()),
+        old_stat: old.map_or(ptr::null(), |(_, stat)| lend_stat(stat)),
         zxid: event.zxid.0,
     }
 }

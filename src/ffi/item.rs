@@ -1,7 +1,6 @@
 //! What is taken out of a queue.
 
 use std::ptr;
-use std::sync::Arc;
 
 use super::boundary::Boxed;
 use super::event::{self, tc_event};
@@ -16,7 +15,7 @@ pub struct tc_item {
 
 /// An event or fault as C sees it, and what keeps alive what it points to.
 enum Owned {
-    Event { view: tc_event, _path: Vec<u8>, _nodes: [Option<Arc<Node>>; 2] },
+    Event { view: tc_event, _path: Vec<u8>, _nodes: Box<[Option<Node>; 2]> },
     Fault { view: tc_fault, _strings: fault::Strings },
 }
 
@@ -29,8 +28,11 @@ pub(super) fn into_raw(told: Told<'_>) -> *const tc_item {
     let told = match told {
         Told::Event(event) => {
             let mut path = Vec::new();
-            let view = event::lend(event, &mut path);
-            Owned::Event { view, _path: path, _nodes: [event.node.cloned(), event.old.cloned()] }
+            let nodes = Box::new([event.node, event.old].map(|node| node.map(|node| node.to_node())));
+            let [node, old] =
+                nodes.each_ref().map(|node| node.as_ref().map(|node| (node.data(), node.stat())));
+            let view = event::lend_with(event, &mut path, node, old);
+            Owned::Event { view, _path: path, _nodes: nodes }
         }
         Told::Fault(fault) => {
             let strings = fault::Strings::new(fault);

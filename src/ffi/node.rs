@@ -3,12 +3,11 @@
 use std::alloc::{self, Layout};
 use std::mem::{align_of, offset_of, size_of};
 use std::ptr;
-use std::sync::Arc;
 
 use super::boundary::{Out, guard, null};
 use crate::error::Error;
 use crate::stat::Stat;
-use crate::tree::{Node, layout};
+use crate::tree::{Node, NodeRef};
 
 /// ZooKeeper's Stat of a node. Its layout will never change.
 #[repr(C)]
@@ -49,11 +48,8 @@ pub struct tc_node {
     pub stat: tc_stat,
 }
 
-// A `tc_node` is the front of the tree's own node.
+// A `tc_stat` that is lent is a `Stat`.
 const _: () = {
-    assert!(offset_of!(tc_node, data) == layout::DATA);
-    assert!(offset_of!(tc_node, data_len) == layout::DATA_LEN);
-    assert!(offset_of!(tc_node, stat) == layout::STAT);
     assert!(size_of::<tc_stat>() == size_of::<Stat>());
     assert!(offset_of!(tc_stat, czxid) == offset_of!(Stat, czxid));
     assert!(offset_of!(tc_stat, mzxid) == offset_of!(Stat, mzxid));
@@ -68,14 +64,15 @@ const _: () = {
     assert!(offset_of!(tc_stat, pzxid) == offset_of!(Stat, pzxid));
 };
 
-/// The C view of a node that is lent.
-pub(super) fn lend(node: &Node) -> *const tc_node {
-    std::ptr::from_ref(node).cast()
+/// The C view of a node that is lent; its data is the tree's.
+pub(super) fn lend(node: NodeRef<'_>) -> tc_node {
+    let (data, stat) = (node.data(), stat_of(node.stat()));
+    tc_node { data: data.as_ptr(), data_len: data.len(), stat }
 }
 
-/// The C view of a node's Stat that is lent.
-pub(super) fn lend_stat(node: &Node) -> *const tc_stat {
-    std::ptr::from_ref(node.stat()).cast()
+/// The C view of a Stat that is lent.
+pub(super) fn lend_stat(stat: &Stat) -> *const tc_stat {
+    std::ptr::from_ref(stat).cast()
 }
 
 /// A copy for C.
@@ -106,7 +103,7 @@ const COPIED: usize = 1024;
 struct Owner {
     view: tc_node,
     /// Whose data the view lends; `None` when the data is a copy, right behind this in the same allocation.
-    kept: Option<Arc<Node>>,
+    kept: Option<Node>,
 }
 
 impl Owner {
@@ -118,10 +115,12 @@ impl Owner {
 }
 
 /// A node for C to own, until `tc_node_free`.
-pub(super) fn into_raw(node: &Arc<Node>) -> *const tc_node {
-    let (data, stat) = (node.data(), stat_of(node.stat()));
-    let is_copied = data.len() <= COPIED;
-    let layout = Owner::layout(if is_copied { data.len() } else { 0 });
+pub(super) fn into_raw(node: NodeRef<'_>) -> *const tc_node {
+    let is_copied = node.data().len() <= COPIED;
+    // Data that is so large has an allocation of its own in the tree, which is shared.
+    let kept = (!is_copied).then(|| node.to_node());
+    let mut view = lend(kept.as_ref().map_or(node, Node::lend));
+    let layout = Owner::layout(if is_copied { view.data_len } else { 0 });
     // SAFETY: the size is not 0.
     let owner = unsafe { alloc::alloc(layout) }.cast::<Owner>();
     if owner.is_null() {
@@ -129,13 +128,12 @@ pub(super) fn into_raw(node: &Arc<Node>) -> *const tc_node {
     }
     // SAFETY: the allocation is new, has room for an owner, and behind it for the data that is copied.
     unsafe {
-        let mut view = tc_node { data: data.as_ptr(), data_len: data.len(), stat };
         if is_copied {
             let behind = owner.add(1).cast::<u8>();
-            ptr::copy_nonoverlapping(data.as_ptr(), behind, data.len());
+            ptr::copy_nonoverlapping(view.data, behind, view.data_len);
             view.data = behind;
         }
-        owner.write(Owner { view, kept: (!is_copied).then(|| node.clone()) });
+        owner.write(Owner { view, kept });
     }
     owner.cast()
 }
@@ -187,7 +185,7 @@ impl Buffer {
     }
 
     /// Copies data and Stat; when the data has no room, says only how much it needs.
-    pub(super) fn fill(self, node: &Node) -> Result<(), Error> {
+    pub(super) fn fill(self, node: NodeRef<'_>) -> Result<(), Error> {
         let data = node.data();
         self.data_len.write(data.len());
         if data.len() > self.capacity {

@@ -241,7 +241,7 @@ pub unsafe extern "C" fn tc_snapshot_walk(
             let mut with_nul = Vec::new();
             snapshot.snapshot.walk(path, |path, node| {
                 write_path(path, &mut with_nul);
-                match visit(with_nul.as_ptr().cast(), path.len(), lend(node), user) {
+                match visit(with_nul.as_ptr().cast(), path.len(), &lend(node), user) {
                     TC_WALK_CONTINUE => Walk::Continue,
                     TC_WALK_SKIP_CHILDREN => Walk::SkipChildren,
                     _ => Walk::Stop,

@@ -49,7 +49,7 @@ const STAT: Stat = Stat {
 fn version(paths: &[&str]) -> Arc<Version> {
     let mut tree = Tree::default();
     for path in paths {
-        assert!(tree.put(path, Some(Arc::new(Node::new(Arc::from(path.as_bytes()), STAT)))));
+        assert!(tree.put(path, Some(Node::new(Arc::from(path.as_bytes()), STAT))));
     }
     Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true })
 }
@@ -348,6 +348,7 @@ fn what_is_read_stays_valid_when_everything_else_is_freed() {
         assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
         assert_eq!(tc_snapshot_get_data(snapshot, c"/r/a/x".as_ptr(), &mut again), TC_OK);
         assert!(!std::ptr::eq(node, again), "each has its own");
+        assert_eq!(((*again).data_len, (*again).stat.mzxid), ((*node).data_len, (*node).stat.mzxid));
         tc_node_free(again);
         for (path, answer) in [
             (c"/r/e", TC_ERR_NO_NODE),
@@ -395,9 +396,10 @@ fn what_is_read_stays_valid_when_everything_else_is_freed() {
 #[test]
 fn a_small_node_is_copied_when_it_is_given_and_a_large_one_is_shared() {
     let (client, _hand, cache, sink) = started();
-    let [small, large] = [1024, 1025].map(|len| Arc::new(Node::new(Arc::from(vec![7; len]), STAT)));
+    let [small, large]: [Arc<[u8]>; 2] = [1024, 1025].map(|len| Arc::from(vec![7; len]));
+    let node = |data: &Arc<[u8]>| Some(Node::new(data.clone(), STAT));
     let mut tree = version(&[""]).tree.clone();
-    assert!(tree.put("small", Some(small.clone())) && tree.put("large", Some(large.clone())));
+    assert!(tree.put("small", node(&small)) && tree.put("large", node(&large)));
     let version = Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true });
     sink.tell(Output::Publish(version.clone(), 3));
     let versions = Arc::strong_count(&version);
@@ -413,8 +415,8 @@ fn a_small_node_is_copied_when_it_is_given_and_a_large_one_is_shared() {
             assert_eq!(tc_snapshot_get_data(snapshot, path.as_ptr(), &mut again), TC_OK);
             tc_snapshot_free(snapshot);
             for node in [&*node, &*again] {
-                assert_eq!(node.data == kept.data().as_ptr(), is_shared);
-                assert_eq!(std::slice::from_raw_parts(node.data, node.data_len), kept.data());
+                assert_eq!(node.data == kept.as_ptr(), is_shared);
+                assert_eq!(std::slice::from_raw_parts(node.data, node.data_len), &**kept);
                 assert_eq!((node.stat.czxid, node.stat.num_children, node.stat.pzxid), (1, 10, 11));
             }
             tc_node_free(node);
@@ -518,7 +520,7 @@ fn events_and_faults_reach_c_and_user_is_freed_once_behind_them() {
         assert_eq!(next(&received), "0 1 /r/a 1 11 0 0 12");
         let mut tree = version(&["", "a"]).tree.clone();
         let newer = Node::new(Arc::from(*b"new"), Stat { mzxid: Zxid(20), pzxid: Zxid(21), ..STAT });
-        assert!(tree.put("a", Some(Arc::new(newer))));
+        assert!(tree.put("a", Some(newer)));
         sink.tell(Output::Publish(Arc::new(Version { tree, zxid: Zxid(22), ..Version::default() }), 1));
         assert_eq!(next(&received), "1 1 /r/a 3 21 1 11 22");
         sink.tell(Output::Event(EventKind::InStep));

@@ -43,6 +43,8 @@ struct State {
     path: Vec<u8>,
     /// What is lent. In a place of its own, for a call that does not write to it leaves it as it is.
     visit: Box<tc_visit>,
+    /// The node that the visit lends.
+    node: Box<Option<tc_node>>,
 }
 
 // SAFETY: its pointers are to what the state owns.
@@ -58,7 +60,7 @@ impl State {
             depth: 0,
             node: ptr::null(),
         };
-        State { cursor, depth: depth(start), path: Vec::new(), visit: Box::new(visit) }
+        State { cursor, depth: depth(start), path: Vec::new(), visit: Box::new(visit), node: Box::default() }
     }
 
     /// Goes to the next node, and lends it; NULL behind the last.
@@ -66,13 +68,14 @@ impl State {
         let Some((path, node)) = self.cursor.next() else { return ptr::null() };
         write_path(path, &mut self.path);
         let name = path.rfind('/').map_or(0, |slash| slash + 1);
+        *self.node = node.map(lend);
         *self.visit = tc_visit {
             path: self.path.as_ptr().cast(),
             path_len: path.len(),
             name: self.path[name..].as_ptr().cast(),
             name_len: path.len() - name,
             depth: depth(path) - self.depth,
-            node: node.map_or(ptr::null(), |node| lend(node)),
+            node: self.node.as_ref().as_ref().map_or(ptr::null(), ptr::from_ref),
         };
         &raw const *self.visit
     }

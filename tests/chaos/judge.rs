@@ -19,7 +19,7 @@
 
 use std::collections::HashSet;
 
-use treecache::{EventKind, Snapshot, Zxid};
+use treecache::{EventKind, Node, Snapshot, Zxid};
 use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, Violation, difference};
 
 use crate::history::History;
@@ -194,7 +194,7 @@ impl Judge {
             match note {
                 Note::Node { told, path, node, old } => {
                     self.tally.events += 1;
-                    self.replay.told(told, &path, &node, old.as_ref())?;
+                    self.replay.told(told, &path, node.lend(), old.as_ref().map(Node::lend))?;
                 }
                 Note::EndOfVersion { zxid, snapshot } => {
                     self.replay.end_version();

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use treecache::{Client, Config, Event, EventKind, Node, Snapshot, State, Status, TreeCache, Walk, Zxid};
+use treecache::{
+    Client, Config, Event, EventKind, Node, NodeRef, Snapshot, State, Status, TreeCache, Walk, Zxid,
+};
 use treecache_checks::{NodeEvent, Published};
 use treecache_test_support::{Ensemble, Proxy};
 
@@ -52,8 +54,8 @@ pub enum Note {
     Node {
         told: NodeEvent,
         path: String,
-        node: Arc<Node>,
-        old: Option<Arc<Node>>,
+        node: Node,
+        old: Option<Node>,
     },
     /// The version at `zxid` has been told, and this is what could be read then: it, or a newer one.
     EndOfVersion {
@@ -104,7 +106,7 @@ impl Published for Taken<'_> {
         self.0.is_cut()
     }
 
-    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>)) {
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<NodeRef<'_>>)) {
         // Fails only where there is no root, and nothing to visit.
         let _ = self.0.walk(root, |path, node| {
             visit(path, Some(node));
@@ -208,8 +210,8 @@ impl Watched {
                 kind => return lock(&to).push(Note::Connection(kind)),
             };
             let (path, node) = event.path.zip(event.node).expect("a node event has a node");
-            let node = Note::Node { told, path: path.into(), node: node.clone(), old: event.old.cloned() };
-            lock(&to).push(node);
+            let (node, old) = (node.to_node(), event.old.map(|old| old.to_node()));
+            lock(&to).push(Note::Node { told, path: path.into(), node, old });
             if let (true, Some(cache)) = (event.last_of_version, of.upgrade()) {
                 let snapshot = cache.snapshot().expect("the cache is open");
                 lock(&to).push(Note::EndOfVersion { zxid: event.zxid, snapshot });

@@ -23,7 +23,7 @@ pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
     let (mut walk, mut place) = (tree.preorder(), 0u32);
     let (mut newest, mut shows) = (Zxid(0), true);
     while let Some((_, entry)) = walk.next() {
-        if let Some(node) = &entry.node {
+        if let Some(node) = entry.node() {
             let stat = node.stat();
             ranked.push((Reverse(stat.newest()), place));
             if stat.newest() > newest {
@@ -79,7 +79,7 @@ mod tests {
         for n in 0..nodes {
             let stat = Stat { czxid: Zxid(1), mzxid: Zxid(1 + n as i64), ..Stat::default() };
             let path = if n == 0 { String::new() } else { format!("{n:06}") };
-            assert!(tree.put(&path, Some(Arc::new(Node::new(Arc::from([]), stat)))));
+            assert!(tree.put(&path, Some(Node::new(Arc::from([]), stat))));
         }
         tree
     }
@@ -107,7 +107,7 @@ mod tests {
             let mut tree = tree(3);
             let stat =
                 Stat { czxid: Zxid(1), mzxid: Zxid(1), pzxid: Zxid(pzxid), num_children, ..Stat::default() };
-            assert!(tree.put("", Some(Arc::new(Node::new(Arc::from([]), stat)))));
+            assert!(tree.put("", Some(Node::new(Arc::from([]), stat))));
             of(&tree)
         };
         assert_eq!(with_root(9, MOST_LISTED + 1), None);

@@ -4,7 +4,6 @@
 //! all are confirmed, the candidate is an exact cut, a round trip late, without an extra read.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::unread::{History, Unread};
@@ -34,19 +33,19 @@ struct Candidate {
 
 impl Candidate {
     /// Whether `node`, read later, is what was at `path` at the candidate's zxid; it is then put there.
-    fn confirm(&mut self, relative: &str, history: History, node: &Arc<Node>) -> bool {
+    fn confirm(&mut self, relative: &str, history: History, node: &Node) -> bool {
         let stat = node.stat();
         if stat.newest() > self.cut.zxid && !planted::is(Defect::CandidateUnchecked) {
             return false;
         }
         let old = match self.tree.get(relative) {
             None => None,
-            Some(entry) => match &entry.node {
-                Some(old) if old.is_same_node(node) => Some(old.stat()),
+            Some(entry) => match entry.node() {
+                Some(old) if old.stat().is_same_node(stat) => Some(*old.stat()),
                 _ => return false,
             },
         };
-        history.explains(old, stat) && self.tree.put(relative, Some(node.clone()))
+        history.explains(old.as_ref(), stat) && self.tree.put(relative, Some(node.clone()))
     }
 }
 
@@ -76,7 +75,7 @@ impl Candidates {
     }
 
     /// A read of `path` gave `node`, or (`None`) nothing that says what was there before.
-    pub(super) fn read(&mut self, path: &NodePath, relative: &str, node: Option<&Arc<Node>>) {
+    pub(super) fn read(&mut self, path: &NodePath, relative: &str, node: Option<&Node>) {
         self.kept.retain_mut(|candidate| match candidate.missing.remove(path) {
             None => true,
             Some(history) => node.is_some_and(|node| candidate.confirm(relative, history, node)),

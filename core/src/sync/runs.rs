@@ -18,7 +18,7 @@ use super::unread::Want;
 use crate::names::{Names, Siblings};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::tree::Node;
+use crate::tree::{Node, NodeRef};
 
 /// A list of up to so many names is proven by one of them.
 const SHORT: usize = 120;
@@ -64,7 +64,7 @@ struct Run {
     waiting: usize,
     asked: usize,
     /// What was read before its turn, in order.
-    kept: Vec<(u32, Arc<Node>)>,
+    kept: Vec<(u32, Node)>,
     /// No place before this waits.
     next: usize,
     /// No place before this waits or was asked for.
@@ -207,29 +207,50 @@ impl Run {
     }
 
     /// Nodes of the list were read, in order. Returns those whose turn it is, in order; they have left.
-    fn arrived(&mut self, read: Vec<(u32, Arc<Node>)>, is_proof: bool) -> Vec<(u32, Arc<Node>)> {
-        for (place, node) in &read {
+    fn arrived<'r>(&mut self, read: &[(u32, NodeRef<'r>)], is_proof: bool) -> Vec<(u32, Arrived<'r>)> {
+        for (place, node) in read {
             self.largest = self.largest.max(node.data().len());
             self.places[*place as usize] = Place::Kept;
         }
         self.asked -= read.len();
         self.proven += if is_proof { read.len() } else { read.len().div_ceil(4) };
-        if self.kept.is_empty() {
-            self.kept = read;
-        } else {
-            self.kept.extend(read);
-            self.kept.sort_unstable_by_key(|(place, _)| *place);
-        }
         while self.places.get(self.known).is_some_and(|place| matches!(place, Place::Kept | Place::Left)) {
             self.known += 1;
         }
-        let turn = self.kept.partition_point(|(place, _)| (*place as usize) < self.known);
+        let is_due = |place: &u32| (*place as usize) < self.known;
+        let turn = self.kept.partition_point(|(place, _)| is_due(place));
         let behind = self.kept.split_off(turn);
-        let due = std::mem::replace(&mut self.kept, behind);
-        for (place, _) in &due {
+        let kept = std::mem::replace(&mut self.kept, behind);
+        let (due, early) = read.split_at(read.partition_point(|(place, _)| is_due(place)));
+        let mut all: Vec<_> = due.iter().map(|(place, node)| (*place, Arrived::Now(*node))).collect();
+        if !kept.is_empty() {
+            all.extend(kept.into_iter().map(|(place, node)| (place, Arrived::Earlier(node))));
+            all.sort_unstable_by_key(|(place, _)| *place);
+        }
+        if !early.is_empty() {
+            self.kept.extend(early.iter().map(|(place, node)| (*place, node.to_node())));
+            self.kept.sort_unstable_by_key(|(place, _)| *place);
+        }
+        for (place, _) in &all {
             self.places[*place as usize] = Place::Left;
         }
-        due
+        all
+    }
+}
+
+/// A node of a list whose turn has come.
+pub(super) enum Arrived<'r> {
+    /// In the reply that is handled.
+    Now(NodeRef<'r>),
+    Earlier(Node),
+}
+
+impl Arrived<'_> {
+    pub(super) fn node(&self) -> NodeRef<'_> {
+        match self {
+            Arrived::Now(node) => *node,
+            Arrived::Earlier(node) => node.lend(),
+        }
     }
 }
 
@@ -414,14 +435,14 @@ impl Runs {
 
     /// Nodes that were asked for were read, in order; `is_proof`: nothing was known of what their siblings are like.
     /// Returns those whose turn it is to go into the tree, in order: they are in no run any more.
-    pub(super) fn arrived(
+    pub(super) fn arrived<'r>(
         &mut self,
         siblings: &Siblings,
-        read: Vec<(u32, Arc<Node>)>,
+        read: &[(u32, NodeRef<'r>)],
         is_proof: bool,
-    ) -> Vec<(u32, Arc<Node>)> {
+    ) -> Vec<(u32, Arrived<'r>)> {
         if is_proof {
-            for (_, node) in &read {
+            for (_, node) in read {
                 self.proofs = (self.proofs + 1).min(REMEMBERED);
                 let (mean, data) = (self.mean, node.data().len());
                 self.mean = (mean * (self.proofs - 1) + data) / self.proofs;
@@ -495,12 +516,13 @@ mod tests {
 
     /// Answers with nodes of so much data; what goes into the tree.
     fn answer(runs: &mut Runs, siblings: &Siblings, data: usize, is_proof: bool) -> Vec<u32> {
-        let node = || Arc::new(Node::new(Arc::from(vec![0; data]), Stat::default()));
+        let data = vec![0; data];
+        let node = || NodeRef::new(&data, Stat::default());
         let is_asked = runs.asked_of(siblings);
         let asked: Vec<u32> = siblings.places.iter().copied().filter(|place| is_asked(*place)).collect();
         drop(is_asked);
-        let read = asked.into_iter().map(|place| (place, node())).collect();
-        runs.arrived(siblings, read, is_proof).into_iter().map(|(place, _)| place).collect()
+        let read: Vec<_> = asked.into_iter().map(|place| (place, node())).collect();
+        runs.arrived(siblings, &read, is_proof).into_iter().map(|(place, _)| place).collect()
     }
 
     #[test]

@@ -615,7 +615,7 @@ fn behind_a_version_that_is_no_cut_comes_no_cut_that_is_older() {
     while world.deliver() {}
     world.advance(Duration::from_secs(2));
     let newest =
-        |world: &World| world.version().tree.get("a").and_then(|a| a.node.clone()).expect("/a").stat().mzxid;
+        |world: &World| world.version().tree.get("a").and_then(|a| a.node()).expect("/a").stat().mzxid;
     let shown = newest(&world);
     assert!(!world.version().is_cut, "a version is shown that is no cut");
     while world.serve() || world.deliver() {

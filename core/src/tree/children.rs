@@ -1,374 +1,515 @@
-//! The children of one node: a persistent map from name to entry, sorted by the bytes of the name.
+//! The children of one node: a persistent map from name to record, sorted by the bytes of the name.
 //!
-//! Sorted chunks of at most [`CHUNK`] children, each chunk shared by count with other versions of the tree. A
-//! change copies one chunk and the list of chunks, so a version costs what changed. Names stand side by side in
-//! one string per chunk, each with a NUL behind it, so that C can borrow a name as it stands; a search looks at
-//! [`Keys`] instead, and at one name in the end. (Two levels are enough: a child list is one reply of the server,
-//! which its clients bound at about a megabyte.)
+//! They lie in [`Block`]s. Most lists are one block. A longer one has its blocks in groups, each group shared by count
+//! with other versions of the tree: a change copies one block and one group, and counts the other groups up.
 
 use std::sync::Arc;
 
+use super::block::{Block, Builder};
+use super::entry::Entry;
+use super::footprint::{COUNTED, Footprint, count_if_shared, make_mut};
 use super::keys::Keys;
-use super::node::{COUNTED, Node};
+use super::node::NodeRef;
+use super::record::{Draft, Name};
+use crate::planted::{self, Defect};
 
-/// The most children a chunk has.
-const CHUNK: usize = 64;
+/// The most blocks of a group.
+const MOST_BLOCKS: usize = 32;
 
-/// A place in the tree: the node there, and what is below it.
-#[derive(Clone, Default)]
-pub struct Entry {
-    /// `None`: an opaque node, which the session may not read.
-    pub node: Option<Arc<Node>>,
-    /// `None`: no children.
-    pub children: Option<Arc<Children>>,
-}
-
-impl Entry {
-    /// Whether both share their node and all below it. This is so if nothing was changed between the two.
-    pub fn is(&self, other: &Entry) -> bool {
-        fn same<T>(a: &Option<Arc<T>>, b: &Option<Arc<T>>) -> bool {
-            match (a, b) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                (None, None) => true,
-                _ => false,
-            }
-        }
-        same(&self.node, &other.node) && same(&self.children, &other.children)
-    }
-}
-
-/// The children of one node by name. A clone shares all of them.
+/// The children of one node by name. A clone shares them.
 #[derive(Clone, Default)]
 pub struct Children {
-    /// None of them is empty.
-    chunks: Vec<Arc<Chunk>>,
-    /// The keys of the chunks' last names. Empty if there is only one chunk.
-    last_keys: Keys,
+    blocks: Blocks,
 }
 
-#[derive(Clone, Default)]
-struct Chunk {
-    /// The names in order, each followed by a NUL.
-    names: String,
-    /// Where each name's NUL ends.
-    ends: Vec<u32>,
+#[derive(Clone)]
+enum Blocks {
+    /// All in one, which is not empty.
+    One(Block),
+    /// No group is empty. There are no groups, or at least two blocks.
+    Many(Vec<Arc<Group>>, Keys),
+}
+
+/// Blocks that follow each other, none of them empty.
+#[derive(Clone)]
+struct Group {
+    blocks: Vec<Block>,
+    /// Those of the blocks' last names.
     keys: Keys,
-    entries: Vec<Entry>,
-}
-
-/// About how many bytes of memory are freed with the last reference to something.
-pub(super) trait Footprint {
-    fn footprint(&self) -> usize;
-}
-
-impl Footprint for Chunk {
-    fn footprint(&self) -> usize {
-        let entries = self.entries.capacity() * size_of::<Entry>() + self.ends.capacity() * size_of::<u32>();
-        COUNTED + size_of::<Chunk>() + self.names.capacity() + self.keys.footprint() + entries
-    }
-}
-
-/// Without the chunks.
-impl Footprint for Children {
-    fn footprint(&self) -> usize {
-        let chunks = self.chunks.capacity() * size_of::<Arc<Chunk>>();
-        COUNTED + size_of::<Children>() + self.last_keys.footprint() + chunks
-    }
-}
-
-/// Makes `shared` mutable. If others hold it too, it becomes a copy: they keep the old one, whose size is added to
-/// `let_go`.
-pub(super) fn make_mut<'a, T: Clone + Footprint>(shared: &'a mut Arc<T>, let_go: &mut u64) -> &'a mut T {
-    if Arc::strong_count(shared) > 1 {
-        *let_go += shared.footprint() as u64;
-    }
-    Arc::make_mut(shared)
+    /// How many records there are in all of them.
+    len: usize,
 }
 
 /// A position in [`Children`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    chunk: usize,
+    at: Place,
     index: usize,
 }
 
-impl Chunk {
-    fn len(&self) -> usize {
-        self.entries.len()
-    }
+/// Which block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    group: usize,
+    block: usize,
+}
 
-    fn start(&self, index: usize) -> usize {
-        if index == 0 { 0 } else { self.ends[index - 1] as usize }
+impl Default for Blocks {
+    fn default() -> Blocks {
+        Blocks::Many(Vec::new(), Keys::default())
     }
+}
 
-    fn name_with_nul(&self, index: usize) -> &str {
-        &self.names[self.start(index)..self.ends[index] as usize]
+/// Where in a list a record was put or removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Edit {
+    /// Before another one of its block.
+    Inside,
+    /// Behind all others of its block.
+    AtEndOfBlock,
+    /// Behind all others of the list.
+    AtEnd,
+}
+
+/// Without the blocks.
+impl Footprint for Group {
+    fn footprint(&self) -> usize {
+        COUNTED + size_of::<Group>() + self.blocks.capacity() * size_of::<Block>() + self.keys.footprint()
     }
+}
 
-    fn name(&self, index: usize) -> &str {
-        &self.names[self.start(index)..self.ends[index] as usize - 1]
-    }
-
-    fn last_name(&self) -> &str {
-        self.name(self.len() - 1)
-    }
-
-    fn last_name_bytes(&self) -> &[u8] {
-        self.name_bytes(self.len() - 1)
-    }
-
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        self.keys.find(name, |index| self.name_bytes(index))
-    }
-
-    /// The name as bytes. Unlike text, bytes can be cut without a check that a character begins there.
-    fn name_bytes(&self, index: usize) -> &[u8] {
-        &self.names.as_bytes()[self.start(index)..self.ends[index] as usize - 1]
-    }
-
-    fn search(&self, name: &str) -> Result<usize, usize> {
-        let index = self.keys.first_not_below(name.as_bytes(), |index| self.name_bytes(index));
-        match index < self.len() && self.name_bytes(index) == name.as_bytes() {
-            true => Ok(index),
-            false => Err(index),
-        }
-    }
-
-    fn rebuild_keys(&mut self) {
-        let names =
-            (0..self.len()).map(|index| &self.names[self.start(index)..self.ends[index] as usize - 1]);
-        self.keys = Keys::new(names);
-    }
-
-    fn insert(&mut self, index: usize, name: &str, entry: Entry) {
-        let start = self.start(index);
-        let added = name.len() + 1;
-        self.names.reserve(added);
-        if start == self.names.len() {
-            self.names.push_str(name);
-            self.names.push('\0');
-        } else {
-            self.names.insert(start, '\0');
-            self.names.insert_str(start, name);
-        }
-        for end in &mut self.ends[index..] {
-            *end += added as u32;
-        }
-        self.ends.insert(index, (start + added) as u32);
-        self.entries.insert(index, entry);
-        if !self.keys.insert(index, name) {
-            self.rebuild_keys();
-        }
-    }
-
-    fn remove(&mut self, index: usize) -> Entry {
-        let (start, end) = (self.start(index), self.ends[index] as usize);
-        self.names.replace_range(start..end, "");
-        self.keys.remove(index);
-        self.ends.remove(index);
-        for later in &mut self.ends[index..] {
-            *later -= (end - start) as u32;
-        }
-        self.entries.remove(index)
-    }
-
-    /// Cuts the chunk at `at` and returns what was behind.
-    fn split_off(&mut self, at: usize) -> Chunk {
-        let start = self.start(at);
-        let mut tail = Chunk {
-            names: self.names.split_off(start),
-            ends: self.ends.split_off(at).into_iter().map(|end| end - start as u32).collect(),
-            keys: Keys::default(),
-            entries: self.entries.split_off(at),
+/// Without groups and blocks.
+impl Footprint for Children {
+    fn footprint(&self) -> usize {
+        let groups = match &self.blocks {
+            Blocks::One(_) => 0,
+            Blocks::Many(groups, keys) => groups.capacity() * size_of::<Arc<Group>>() + keys.footprint(),
         };
-        self.names.shrink_to_fit();
-        self.ends.shrink_to_fit();
-        self.entries.shrink_to_fit();
-        self.rebuild_keys();
-        tail.rebuild_keys();
-        tail
+        COUNTED + size_of::<Children>() + groups
+    }
+}
+
+impl Group {
+    fn new(blocks: Vec<Block>) -> Group {
+        let len = blocks.iter().map(Block::len).sum();
+        Group { keys: Group::keys(&blocks), blocks, len }
     }
 
-    fn append(&mut self, other: &Chunk) {
-        let base = self.names.len() as u32;
-        self.names.push_str(&other.names);
-        self.ends.extend(other.ends.iter().map(|end| end + base));
-        self.entries.extend(other.entries.iter().cloned());
-        self.rebuild_keys();
+    fn keys(blocks: &[Block]) -> Keys {
+        Keys::new(blocks.iter().map(Block::last_name))
+    }
+
+    fn last_name(&self) -> &[u8] {
+        self.blocks.last().map_or(&[], Block::last_name)
+    }
+
+    /// The first block that does not end below a name.
+    #[inline]
+    fn find(&self, name: &[u8]) -> usize {
+        self.keys.first_not_below(name, |index| self.blocks[index].last_name())
+    }
+
+    /// Whether a block, the last name of which is what it was, is in order.
+    fn is_settled(&self, at: usize) -> bool {
+        let block = &self.blocks[at];
+        !block.is_too_large() && !block.is_small()
+    }
+
+    /// Puts a block in order after an edit. Returns whether the group's last name may be another now.
+    fn settle(&mut self, at: usize, edit: Edit, let_go: &mut u64) -> bool {
+        let block = &mut self.blocks[at];
+        if block.is_too_large() {
+            let tail = block.split_off(edit == Edit::AtEnd, let_go);
+            self.blocks.insert(at + 1, tail);
+        } else if block.len() == 0 {
+            self.blocks.remove(at);
+        } else if let Some(left) = self.joins(at) {
+            let right = self.blocks.remove(left + 1);
+            self.blocks[left].append(&right, let_go);
+        } else {
+            let has_other_end = edit != Edit::Inside;
+            if has_other_end && !self.keys.replace(at, self.blocks[at].last_name()) {
+                self.keys = Group::keys(&self.blocks);
+            }
+            return has_other_end && at + 1 == self.blocks.len();
+        }
+        self.keys = Group::keys(&self.blocks);
+        true
+    }
+
+    /// If a block became small, and a neighbour has room for it: the left one of the two.
+    fn joins(&self, at: usize) -> Option<usize> {
+        let fits = |left: &usize| {
+            self.blocks.get(left + 1).is_some_and(|right| self.blocks[*left].has_room_for(right))
+        };
+        if !self.blocks[at].is_small() {
+            return None;
+        }
+        Some(at).filter(fits).or_else(|| at.checked_sub(1).filter(fits))
+    }
+
+    fn is_small(&self) -> bool {
+        self.blocks.len() < MOST_BLOCKS / 4
+    }
+
+    fn has_room_for(&self, other: &Group) -> bool {
+        self.blocks.len() + other.blocks.len() <= MOST_BLOCKS / 2
     }
 }
 
 impl Children {
-    /// About what goes with the last reference to the list, without the nodes and what is below.
-    pub(super) fn footprint_of_all(&self) -> usize {
-        self.footprint() + self.chunks.iter().map(|chunk| chunk.footprint()).sum::<usize>()
+    /// A list of blocks in their order, none of them empty.
+    fn of_blocks(mut blocks: Vec<Block>) -> Children {
+        if blocks.len() == 1 {
+            return Children { blocks: blocks.pop().map(Blocks::One).unwrap_or_default() };
+        }
+        let of_each = blocks.len().div_ceil(blocks.len().div_ceil(MOST_BLOCKS).max(1)).max(1);
+        let groups = blocks.chunks(of_each).map(|blocks| Arc::new(Group::new(blocks.to_vec())));
+        Children::of_groups(groups.collect())
+    }
+
+    fn of_groups(groups: Vec<Arc<Group>>) -> Children {
+        let keys = Children::keys(&groups);
+        Children { blocks: Blocks::Many(groups, keys) }
+    }
+
+    fn keys(groups: &[Arc<Group>]) -> Keys {
+        Keys::new(groups.iter().map(|group| group.last_name()))
     }
 
     /// How many there are, those included that the session may not read.
     pub fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        match &self.blocks {
+            Blocks::One(block) => block.len(),
+            Blocks::Many(groups, _) => groups.iter().map(|group| group.len).sum(),
+        }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        matches!(&self.blocks, Blocks::Many(groups, _) if groups.is_empty())
     }
 
-    /// The child of this name. All names are UTF-8, so a caller that has bytes may ask with them as they are.
-    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&Entry> {
-        let name = name.as_ref();
-        let chunk = self.chunks.get(self.chunk_of(name))?;
-        chunk.find(name).map(|index| &chunk.entries[index])
-    }
-
-    /// The index of the chunk that holds `name` or would: the first whose last name is not below it.
-    fn chunk_of(&self, name: &[u8]) -> usize {
-        match self.chunks.len() {
-            0 | 1 => 0,
-            _ => self.last_keys.first_not_below(name, |index| self.chunks[index].last_name_bytes()),
-        }
-    }
-
-    /// The last name of a chunk is another now.
-    fn last_name_changed(&mut self, chunk: usize) {
-        if self.chunks.len() > 1 && !self.last_keys.replace(chunk, self.chunks[chunk].last_name()) {
-            self.rebuild_last_keys();
-        }
-    }
-
-    fn rebuild_last_keys(&mut self) {
-        self.last_keys = match self.chunks.len() {
-            0 | 1 => Keys::default(),
-            _ => Keys::new(self.chunks.iter().map(|chunk| chunk.last_name())),
+    /// About what goes with the last reference to the list, without what is large and what is below.
+    pub(super) fn footprint_of_all(&self) -> usize {
+        let groups = match &self.blocks {
+            Blocks::One(_) => 0,
+            Blocks::Many(groups, _) => groups.iter().map(|group| group.footprint()).sum(),
         };
+        let blocks: usize = self.each_block().map(Block::footprint).sum();
+        self.footprint() + groups + blocks
     }
 
-    /// A chunk is gone.
-    fn remove_last_key(&mut self, chunk: usize) {
-        match self.chunks.len() {
-            0 | 1 => self.last_keys = Keys::default(),
-            _ => self.last_keys.remove(chunk),
-        }
-    }
-
-    /// The entry of `name`, to be changed. If its chunk is shared, the chunk is copied and its size added to `let_go`;
-    /// also in the functions below.
-    pub(super) fn get_mut(&mut self, name: &[u8], let_go: &mut u64) -> Option<&mut Entry> {
-        let chunk_index = self.chunk_of(name);
-        let chunk = self.chunks.get_mut(chunk_index)?;
-        let index = chunk.find(name)?;
-        Some(&mut make_mut(chunk, let_go).entries[index])
-    }
-
-    /// The entry of `name`, made empty when there is none.
-    pub(super) fn entry(&mut self, name: &str, let_go: &mut u64) -> &mut Entry {
-        if self.chunks.is_empty() {
-            self.chunks.push(Arc::default());
-        }
-        // Behind the last name goes into the last chunk; a list that is loaded comes in order.
-        let last = self.chunks.len() - 1;
-        let last_len = self.chunks[last].len();
-        let is_behind = last_len == 0 || self.chunks[last].last_name_bytes() < name.as_bytes();
-        let mut chunk_index = if is_behind { last } else { self.chunk_of(name.as_bytes()) };
-        let found = if is_behind { Err(last_len) } else { self.chunks[chunk_index].search(name) };
-        let mut index = match found {
-            Ok(index) => return &mut make_mut(&mut self.chunks[chunk_index], let_go).entries[index],
-            Err(index) => index,
+    fn each_block(&self) -> impl Iterator<Item = &Block> {
+        let (one, groups) = match &self.blocks {
+            Blocks::One(block) => (Some(block), &[][..]),
+            Blocks::Many(groups, _) => (None, &groups[..]),
         };
-        let is_full = self.chunks[chunk_index].len() == CHUNK;
-        if is_full {
-            // A child list is inserted in order: cutting at the end then leaves full chunks behind, not half full ones.
-            let at = if index == CHUNK { CHUNK } else { CHUNK / 2 };
-            let tail = make_mut(&mut self.chunks[chunk_index], let_go).split_off(at);
-            if at == CHUNK || index > at {
-                chunk_index += 1;
-                index -= at;
-                self.chunks.insert(chunk_index, Arc::new(tail));
-            } else {
-                self.chunks.insert(chunk_index + 1, Arc::new(tail));
+        one.into_iter().chain(groups.iter().flat_map(|group| &group.blocks))
+    }
+
+    #[inline]
+    fn block(&self, at: Place) -> Option<&Block> {
+        match &self.blocks {
+            Blocks::One(block) => (at == Place::default()).then_some(block),
+            Blocks::Many(groups, _) => groups.get(at.group)?.blocks.get(at.block),
+        }
+    }
+
+    /// The block, to be changed. If its group is shared, that is copied, and its size added to `let_go`; also in the
+    /// functions below.
+    fn block_mut(&mut self, at: Place, let_go: &mut u64) -> Option<&mut Block> {
+        match &mut self.blocks {
+            Blocks::One(block) => Some(block),
+            Blocks::Many(groups, _) => make_mut(groups.get_mut(at.group)?, let_go).blocks.get_mut(at.block),
+        }
+    }
+
+    /// Where a name is, if it is anywhere.
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
+        let block = match &self.blocks {
+            Blocks::One(block) => block,
+            Blocks::Many(groups, keys) => {
+                let group = match &groups[..] {
+                    [group] => group,
+                    _ => groups.get(keys.first_not_below(name, |index| groups[index].last_name()))?,
+                };
+                group.blocks.get(group.find(name))?
+            }
+        };
+        block.find(name).map(|(_, entry)| entry)
+    }
+
+    /// Where a name belongs.
+    fn place(&self, name: &[u8]) -> Place {
+        match &self.blocks {
+            Blocks::Many(groups, keys) if !groups.is_empty() => {
+                let group =
+                    keys.first_not_below(name, |index| groups[index].last_name()).min(groups.len() - 1);
+                Place { group, block: groups[group].find(name).min(groups[group].blocks.len() - 1) }
+            }
+            _ => Place::default(),
+        }
+    }
+
+    /// What is at `name`.
+    #[inline]
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Entry<'_>> {
+        self.find(name.as_ref())
+    }
+
+    /// Puts a node at `name`, over what is there, and keeps its children. `None`: one that the session may not read.
+    pub(super) fn put(&mut self, name: &str, node: Option<NodeRef<'_>>, let_go: &mut u64) {
+        let at = self.place(name.as_bytes());
+        let Some(block) = self.block_mut(at, let_go) else {
+            self.blocks = Blocks::One(Block::of_one(name, node));
+            return;
+        };
+        let (index, is_new) = match block.search(name.as_bytes()) {
+            Ok(index) => {
+                block.replace(index, node, let_go);
+                (index, false)
+            }
+            Err(index) => {
+                block.insert(index, name, node, let_go);
+                (index, true)
+            }
+        };
+        let is_last = is_new && index + 1 == block.len();
+        if let (Blocks::Many(groups, _), true) = (&mut self.blocks, is_new) {
+            make_mut(&mut groups[at.group], let_go).len += 1;
+        }
+        self.settle(at, is_last, let_go);
+    }
+
+    /// Puts nodes that are not there yet, in the order of their names.
+    pub(super) fn put_all<'n>(
+        &mut self,
+        nodes: impl Iterator<Item = (&'n str, NodeRef<'n>)>,
+        let_go: &mut u64,
+    ) {
+        let mut nodes = nodes.peekable();
+        // A list that is loaded grows at its end.
+        let is_behind = |name: &str| self.last_block().is_none_or(|last| last.last_name() < name.as_bytes());
+        if nodes.peek().is_some_and(|(name, _)| is_behind(name)) {
+            let mut behind = ListBuilder::behind(self.take_last_block(let_go));
+            while let Some((name, node)) = nodes.next_if(|(name, _)| behind.is_behind(name)) {
+                behind.add(name, Some(node));
+            }
+            self.push_blocks(behind.into_blocks(), let_go);
+        }
+        for (name, node) in nodes {
+            self.put(name, Some(node), let_go);
+        }
+    }
+
+    fn last_block(&self) -> Option<&Block> {
+        match &self.blocks {
+            Blocks::One(block) => Some(block),
+            Blocks::Many(groups, _) => groups.last()?.blocks.last(),
+        }
+    }
+
+    /// Takes the last block out, of which a better one will be made. The keys are those of before.
+    fn take_last_block(&mut self, let_go: &mut u64) -> Option<Block> {
+        let last = match &mut self.blocks {
+            Blocks::One(block) => Some(block.clone()),
+            Blocks::Many(groups, _) => {
+                groups.last_mut().and_then(|group| make_mut(group, let_go).blocks.pop())
+            }
+        };
+        if let Blocks::One(_) = &self.blocks {
+            self.blocks = Blocks::default();
+        }
+        if let Some(last) = &last {
+            last.count_if_shared(let_go);
+        }
+        last
+    }
+
+    /// Adds blocks behind the others.
+    fn push_blocks(&mut self, blocks: Vec<Block>, let_go: &mut u64) {
+        let Blocks::Many(groups, _) = &mut self.blocks else { return };
+        let mut last = groups.pop().map_or_else(Vec::new, |group| {
+            count_if_shared(&group, let_go);
+            group.blocks.clone()
+        });
+        last.extend(blocks);
+        if groups.is_empty() {
+            *self = Children::of_blocks(last);
+            return;
+        }
+        // Full groups, but for the last one.
+        groups.extend(last.chunks(MOST_BLOCKS).map(|blocks| Arc::new(Group::new(blocks.to_vec()))));
+        *self = Children::of_groups(std::mem::take(groups));
+    }
+
+    /// Removes what is at `name`. Returns whether it was there.
+    pub(super) fn remove(&mut self, name: &str, let_go: &mut u64) -> bool {
+        let at = self.place(name.as_bytes());
+        let found = self.block(at).and_then(|block| block.find(name.as_bytes()));
+        let Some((index, _)) = found else { return false };
+        let Some(block) = self.block_mut(at, let_go) else { return false };
+        block.remove(index, let_go);
+        let is_last = index == block.len();
+        if let Blocks::Many(groups, _) = &mut self.blocks {
+            make_mut(&mut groups[at.group], let_go).len -= 1;
+        }
+        self.settle(at, is_last, let_go);
+        true
+    }
+
+    /// The block and the index of `name`, to be changed.
+    pub(super) fn find_mut(&mut self, name: &[u8], let_go: &mut u64) -> Option<(&mut Block, usize)> {
+        let at = self.place(name);
+        let (index, _) = self.block(at)?.find(name)?;
+        Some((self.block_mut(at, let_go)?, index))
+    }
+
+    /// Puts blocks and groups in order after a record was put or removed; `is_last`: the last one of its block.
+    fn settle(&mut self, at: Place, is_last: bool, let_go: &mut u64) {
+        let edit = match (is_last, &self.blocks) {
+            (false, _) => Edit::Inside,
+            (true, Blocks::Many(groups, _)) if !is_at_end(groups, at) => Edit::AtEndOfBlock,
+            (true, _) => Edit::AtEnd,
+        };
+        match &mut self.blocks {
+            Blocks::Many(groups, _) if edit == Edit::Inside && groups[at.group].is_settled(at.block) => {}
+            Blocks::One(block) if block.is_too_large() => {
+                let tail = block.split_off(edit == Edit::AtEnd, let_go);
+                let head = block.clone();
+                *self = Children::of_blocks(vec![head, tail]);
+            }
+            Blocks::One(block) if block.len() == 0 => *self = Children::default(),
+            Blocks::One(_) => {}
+            Blocks::Many(groups, keys) => {
+                let has_other_end = make_mut(&mut groups[at.group], let_go).settle(at.block, edit, let_go);
+                let has_other_groups = settle_group(groups, at.group, edit, let_go);
+                let replaces = |keys: &mut Keys| keys.replace(at.group, groups[at.group].last_name());
+                if has_other_groups || has_other_end && !replaces(keys) {
+                    *keys = Children::keys(groups);
+                }
+                if let [group] = &groups[..]
+                    && let [block] = &group.blocks[..]
+                {
+                    count_if_shared(group, let_go);
+                    self.blocks = Blocks::One(block.clone());
+                }
             }
         }
-        let chunk = make_mut(&mut self.chunks[chunk_index], let_go);
-        chunk.insert(index, name, Entry::default());
-        let is_last = index + 1 == chunk.len();
-        if is_full {
-            self.rebuild_last_keys();
-        } else if is_last {
-            self.last_name_changed(chunk_index);
-        }
-        &mut make_mut(&mut self.chunks[chunk_index], let_go).entries[index]
     }
 
-    pub(super) fn remove(&mut self, name: &str, let_go: &mut u64) -> Option<Entry> {
-        let at = self.chunk_of(name.as_bytes());
-        let chunk = self.chunks.get_mut(at)?;
-        let index = chunk.find(name.as_bytes())?;
-        let chunk = make_mut(chunk, let_go);
-        let entry = chunk.remove(index);
-        let len = chunk.len();
-        if len == 0 {
-            self.chunks.remove(at);
-            self.remove_last_key(at);
-            return Some(entry);
-        }
-        if index == len {
-            self.last_name_changed(at);
-        }
-        if len < CHUNK / 4 {
-            self.merge(at, let_go);
-        }
-        Some(entry)
+    /// Name and entry at `position`; moves a position at a block's end on to the next.
+    pub fn at(&self, position: &mut Position) -> Option<(&str, Entry<'_>)> {
+        self.entry_at(position).map(|entry| (entry.name(), entry))
     }
 
-    /// Joins a chunk that became small with a neighbour that has room, so that chunks stay few.
-    fn merge(&mut self, at: usize, let_go: &mut u64) {
-        let joins = |left: usize| {
-            left + 1 < self.chunks.len() && self.chunks[left].len() + self.chunks[left + 1].len() <= CHUNK / 2
-        };
-        let left = match at {
-            _ if joins(at) => at,
-            1.. if joins(at - 1) => at - 1,
-            _ => return,
-        };
-        let right = self.chunks.remove(left + 1);
-        *let_go += right.footprint() as u64;
-        make_mut(&mut self.chunks[left], let_go).append(&right);
-        // Of the two chunks' keys, the one of the right chunk's last name stays.
-        self.remove_last_key(left);
+    fn entry_at(&self, position: &mut Position) -> Option<Entry<'_>> {
+        self.leave_ended(position);
+        self.block(position.at).map(|block| block.entry(position.index))
     }
 
-    /// Name and entry at `position`; moves a position at a chunk's end on to the next.
-    pub fn at(&self, position: &mut Position) -> Option<(&str, &Entry)> {
-        let mut chunk = self.chunks.get(position.chunk)?;
-        if position.index >= chunk.len() {
-            *position = Position { chunk: position.chunk + 1, index: 0 };
-            chunk = self.chunks.get(position.chunk)?;
+    /// Moves a position at a block's end on to the next block.
+    fn leave_ended(&self, position: &mut Position) {
+        // No block is empty: if the position is at the beginning of one, that is not looked into.
+        if position.index > 0 && self.block(position.at).is_some_and(|block| position.index >= block.len()) {
+            *position = self.behind_block(*position);
         }
-        Some((chunk.name(position.index), &chunk.entries[position.index]))
+    }
+
+    /// The first position in the block behind the one of `position`.
+    fn behind_block(&self, position: Position) -> Position {
+        let next = Place { block: position.at.block + 1, ..position.at };
+        let is_in_group = self.group(next).is_some_and(|group| next.block < group.blocks.len());
+        if is_in_group { Position { at: next, index: 0 } } else { position.behind_group() }
+    }
+
+    fn group(&self, at: Place) -> Option<&Arc<Group>> {
+        match &self.blocks {
+            Blocks::One(_) => None,
+            Blocks::Many(groups, _) => groups.get(at.group),
+        }
+    }
+
+    /// Moves a position to the block where `name` may be, unless it is there or behind. Returns whether it moved.
+    fn advance_to(&self, position: &mut Position, name: &[u8]) -> bool {
+        let before = *position;
+        while self.group(position.at).is_some_and(|group| group.last_name() < name) {
+            *position = position.behind_group();
+        }
+        while self.block(position.at).is_some_and(|block| block.last_name() < name) {
+            *position = self.behind_block(*position);
+        }
+        *position != before
     }
 
     /// The first position whose name is above `name`.
     pub fn after(&self, name: &str) -> Position {
-        let chunk = self.chunk_of(name.as_bytes());
-        let index = match self.chunks.get(chunk).map(|chunk| chunk.search(name)) {
+        let at = self.place(name.as_bytes());
+        let index = match self.block(at).map(|block| block.search(name.as_bytes())) {
             Some(Ok(index)) => index + 1,
             Some(Err(index)) => index,
             None => 0,
         };
-        Position { chunk, index }
+        Position { at, index }
     }
 
     /// Names and entries, sorted by the bytes of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| (0..chunk.len()).map(move |index| (chunk.name(index), &chunk.entries[index])))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Entry<'_>)> {
+        self.entries().map(|entry| (entry.name(), entry))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.each_block().flat_map(|block| (0..block.len()).map(|index| block.entry(index)))
     }
 
     /// The names in order, each with a NUL as its last byte.
-    pub fn names_with_nul(&self) -> impl Iterator<Item = &str> {
-        self.chunks.iter().flat_map(|chunk| (0..chunk.len()).map(move |index| chunk.name_with_nul(index)))
+    pub fn names_with_nul(&self) -> impl Iterator<Item = &[u8]> {
+        self.entries().map(|entry| entry.name_with_nul())
     }
+
+    /// Takes out the blocks below which there may be something, if nobody else holds them.
+    fn take_blocks(&mut self, into: &mut Vec<Block>) {
+        match std::mem::take(&mut self.blocks) {
+            Blocks::One(block) => into.extend(Some(block).filter(Block::has_beside)),
+            Blocks::Many(groups, _) => {
+                let blocks = groups.into_iter().filter_map(Arc::into_inner).flat_map(|group| group.blocks);
+                into.extend(blocks.filter(Block::has_beside));
+            }
+        }
+    }
+}
+
+fn is_at_end(groups: &[Arc<Group>], at: Place) -> bool {
+    at.group + 1 == groups.len() && at.block + 1 == groups[at.group].blocks.len()
+}
+
+/// Puts a group in order after one of its blocks was. Returns whether there are other groups now.
+fn settle_group(groups: &mut Vec<Arc<Group>>, at: usize, edit: Edit, let_go: &mut u64) -> bool {
+    let len = groups[at].blocks.len();
+    if len > MOST_BLOCKS {
+        // A list that is put in in order leaves full groups behind, as it leaves full blocks.
+        let middle = if edit == Edit::AtEnd { len - 1 } else { len / 2 };
+        let (head, tail) = groups[at].blocks.split_at(middle);
+        let [head, tail] = [head, tail].map(|blocks| Arc::new(Group::new(blocks.to_vec())));
+        groups[at] = head;
+        groups.insert(at + 1, tail);
+        return true;
+    }
+    if len == 0 {
+        groups.remove(at);
+        return true;
+    }
+    let fits = |left: &usize| groups.get(left + 1).is_some_and(|right| groups[*left].has_room_for(right));
+    let joins = Some(at).filter(fits).or_else(|| at.checked_sub(1).filter(fits));
+    let Some(left) = joins.filter(|_| groups[at].is_small()) else { return false };
+    let right = groups.remove(left + 1);
+    count_if_shared(&right, let_go);
+    count_if_shared(&groups[left], let_go);
+    let blocks = [&groups[left].blocks[..], &right.blocks[..]].concat();
+    groups[left] = Arc::new(Group::new(blocks));
+    true
 }
 
 impl Position {
@@ -376,10 +517,69 @@ impl Position {
     pub fn next(self) -> Position {
         Position { index: self.index + 1, ..self }
     }
+
+    fn behind_group(self) -> Position {
+        Position { at: Place { group: self.at.group + 1, block: 0 }, index: 0 }
+    }
+}
+
+/// Builds a child list of nodes that come in the order of their names.
+#[derive(Default)]
+pub struct ListBuilder {
+    open: Builder,
+    full: Vec<Block>,
+}
+
+impl ListBuilder {
+    /// Goes on with a block that may have room.
+    fn behind(block: Option<Block>) -> ListBuilder {
+        let mut builder = ListBuilder::default();
+        if let Some(block) = block {
+            builder.open.copy_all(&block);
+        }
+        builder
+    }
+
+    fn is_behind(&self, name: &str) -> bool {
+        let last = self.open.last_name().or_else(|| self.full.last().map(Block::last_name));
+        last.is_none_or(|last| last < name.as_bytes())
+    }
+
+    /// Adds a child whose name is above all before it.
+    fn add(&mut self, name: &str, node: Option<NodeRef<'_>>) {
+        let draft = Draft::new(Name::Inline(name.as_bytes()), node, false);
+        if !self.open.has_room_for(&draft) {
+            self.full.push(self.open.seal());
+        }
+        self.open.push(&draft, None);
+    }
+
+    /// Adds a child; `None`: one that the session may not read. Returns false, and adds nothing, unless its name is
+    /// above all before it.
+    #[must_use]
+    pub fn push(&mut self, name: &str, node: Option<NodeRef<'_>>) -> bool {
+        let is_behind = self.is_behind(name);
+        if is_behind {
+            self.add(name, node);
+        }
+        is_behind
+    }
+
+    fn into_blocks(mut self) -> Vec<Block> {
+        if !self.open.is_empty() {
+            self.full.push(self.open.seal());
+        }
+        self.full
+    }
+
+    /// The list, for [`Tree::attach`](super::Tree::attach).
+    pub fn finish(self) -> Children {
+        Children::of_blocks(self.into_blocks())
+    }
 }
 
 /// Finds the counterparts of one child list's entries in another, in one pass over both, without looking into
-/// chunks that both share.
+/// blocks and groups that both share.
 pub(super) struct Counterparts {
     left: Arc<Children>,
     right: Option<Arc<Children>>,
@@ -392,50 +592,69 @@ impl Counterparts {
         Counterparts { left, right, at_left: Position::default(), at_right: Position::default() }
     }
 
-    /// The next name, its entry, and its counterpart.
-    pub(super) fn next(&mut self) -> Option<(&str, &Entry, Option<&Entry>)> {
+    /// The next entry, and its counterpart.
+    pub(super) fn next(&mut self) -> Option<(Entry<'_>, Option<Entry<'_>>)> {
         let Counterparts { left, right, at_left, at_right } = self;
         let Some(right) = right else {
-            let (name, entry) = left.at(at_left)?;
+            let entry = left.entry_at(at_left)?;
             *at_left = at_left.next();
-            return Some((name, entry, None));
+            return Some((entry, None));
         };
         loop {
-            let (name, entry) = left.at(at_left)?;
-            if at_left.index == 0 {
-                while right.chunks.get(at_right.chunk).is_some_and(|chunk| chunk.last_name() < name) {
-                    *at_right = Position { chunk: at_right.chunk + 1, index: 0 };
-                }
-                let shared = right.chunks.get(at_right.chunk);
-                if shared.is_some_and(|chunk| Arc::ptr_eq(chunk, &left.chunks[at_left.chunk])) {
-                    *at_left = Position { chunk: at_left.chunk + 1, index: 0 };
-                    *at_right = Position { chunk: at_right.chunk + 1, index: 0 };
-                    continue;
-                }
+            left.leave_ended(at_left);
+            right.leave_ended(at_right);
+            if let Some(behind) = behind_shared(left, right, *at_left, *at_right) {
+                (*at_left, *at_right) = behind;
+                continue;
+            }
+            let entry = left.entry_at(at_left)?;
+            if at_left.index == 0 && right.advance_to(at_right, entry.name_bytes()) {
+                continue;
             }
             *at_left = at_left.next();
-            while let Some((candidate, counterpart)) = right.at(at_right) {
-                match candidate.cmp(name) {
+            while let Some(other) = right.entry_at(at_right) {
+                if entry.is_one_with(&other) {
+                    return Some((entry, Some(other)));
+                }
+                match other.name_bytes().cmp(entry.name_bytes()) {
                     std::cmp::Ordering::Less => *at_right = at_right.next(),
-                    std::cmp::Ordering::Equal => return Some((name, entry, Some(counterpart))),
+                    std::cmp::Ordering::Equal => return Some((entry, Some(other))),
                     std::cmp::Ordering::Greater => break,
                 }
             }
-            return Some((name, entry, None));
+            return Some((entry, None));
         }
     }
+}
+
+/// Where what follows is, if both share the group or the block at the beginning of which they are.
+fn behind_shared(
+    left: &Children,
+    right: &Children,
+    at_left: Position,
+    at_right: Position,
+) -> Option<(Position, Position)> {
+    if at_left.index > 0 || at_right.index > 0 {
+        return None;
+    }
+    let is_first = at_left.at.block == 0 && at_right.at.block == 0;
+    let groups = left.group(at_left.at).zip(right.group(at_right.at)).filter(|_| is_first);
+    if groups.is_some_and(|(group, other)| Arc::ptr_eq(group, other)) {
+        return Some((at_left.behind_group(), at_right.behind_group()));
+    }
+    let (block, other) = left.block(at_left.at).zip(right.block(at_right.at))?;
+    let is_shared = block.is(other) || block.has_bytes_of(other) && planted::is(Defect::BelowSharedSkipped);
+    is_shared.then(|| (left.behind_block(at_left), right.behind_block(at_right)))
 }
 
 /// A tree may be as deep as a path is long, so the last reference frees it in a loop, without recursion.
 impl Drop for Children {
     fn drop(&mut self) {
-        let mut chunks = std::mem::take(&mut self.chunks);
-        while let Some(chunk) = chunks.pop() {
-            let Some(chunk) = Arc::into_inner(chunk) else { continue };
-            for entry in chunk.entries {
-                if let Some(mut children) = entry.children.and_then(Arc::into_inner) {
-                    chunks.append(&mut children.chunks);
-                }
+        let mut blocks = Vec::new();
+        self.take_blocks(&mut blocks);
+        while let Some(block) = blocks.pop() {
+            for mut list in block.into_lists() {
+                list.take_blocks(&mut blocks);
             }
         }
     }
@@ -443,14 +662,36 @@ impl Drop for Children {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::block::{self, MOST_RECORDS};
     use super::*;
+    use crate::stat::{Stat, Zxid};
+    use crate::tree::Node;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    /// Each allocation that is the list's own, and its size.
-    pub(in crate::tree) fn pieces(children: &Arc<Children>) -> impl Iterator<Item = (usize, usize)> {
-        let chunks = children.chunks.iter().map(|chunk| (Arc::as_ptr(chunk).addr(), chunk.footprint()));
-        chunks.chain([(Arc::as_ptr(children).addr(), children.footprint())])
+    /// Each allocation that is the list's own, and its size; large data and long names are among them.
+    pub(in crate::tree) fn pieces(children: &Arc<Children>) -> Vec<(usize, usize)> {
+        let mut pieces = vec![(Arc::as_ptr(children).addr(), children.footprint())];
+        if let Blocks::Many(groups, _) = &children.blocks {
+            pieces.extend(groups.iter().map(|group| (Arc::as_ptr(group).addr(), group.footprint())));
+        }
+        pieces.extend(children.each_block().flat_map(block::tests::pieces));
+        pieces
+    }
+
+    fn put(children: &mut Children, name: &str) {
+        children.put(name, Some(NodeRef::new(&[0; 100], Stat::default())), &mut 0);
+    }
+
+    /// That all invariants hold.
+    fn check(children: &Children) {
+        let Blocks::Many(groups, _) = &children.blocks else { return };
+        assert!(groups.is_empty() || children.each_block().count() > 1);
+        for group in groups {
+            assert!((1..=MOST_BLOCKS).contains(&group.blocks.len()));
+            assert_eq!(group.len, group.blocks.iter().map(Block::len).sum::<usize>());
+        }
+        assert!(children.each_block().all(block::tests::is_bounded));
     }
 
     fn named(children: &Children) -> Vec<String> {
@@ -461,8 +702,8 @@ pub(super) mod tests {
     fn met(left: &Children, right: &Children) -> Vec<(String, bool)> {
         let mut counterparts = Counterparts::new(Arc::new(left.clone()), Some(Arc::new(right.clone())));
         let mut met = Vec::new();
-        while let Some((name, _, other)) = counterparts.next() {
-            met.push((name.to_owned(), other.is_some()));
+        while let Some((entry, other)) = counterparts.next() {
+            met.push((entry.name().to_owned(), other.is_some()));
         }
         met
     }
@@ -474,42 +715,147 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn names_inserted_in_order_fill_their_chunks() {
-        let mut children = Children::default();
-        for n in 0..1000 {
-            children.entry(&format!("{n:04}"), &mut 0);
+    fn names_put_in_order_fill_their_blocks() {
+        let (mut children, mut builder) = (Children::default(), ListBuilder::default());
+        for n in 0..10_000 {
+            put(&mut children, &format!("{n:05}"));
+            assert!(builder.push(&format!("{n:05}"), Some(NodeRef::new(&[0; 100], Stat::default()))));
         }
-        assert_eq!(children.chunks.len(), 1000usize.div_ceil(CHUNK));
-        assert_eq!(children.len(), 1000);
+        check(&children);
+        let built = builder.finish();
+        check(&built);
+        assert_eq!((children.len(), built.len()), (10_000, 10_000));
+        let blocks = |children: &Children| children.each_block().map(Block::len).collect::<Vec<_>>();
+        assert_eq!(blocks(&children), blocks(&built));
+        let Blocks::Many(groups, _) = &children.blocks else { panic!("one block") };
+        assert_eq!(groups.len(), blocks(&children).len().div_ceil(MOST_BLOCKS));
+    }
+
+    #[test]
+    fn a_builder_takes_names_in_order_only() {
+        let mut builder = ListBuilder::default();
+        assert!(builder.push("b", None));
+        assert!(!builder.push("b", None) && !builder.push("a", None) && builder.push("ba", None));
+        assert_eq!(named(&builder.finish()), ["b", "ba"]);
+        assert!(ListBuilder::default().finish().is_empty());
     }
 
     #[test]
     fn a_deep_tree_is_dropped_without_recursion() {
-        let mut entry = Entry::default();
+        let mut deep = None;
         for _ in 0..1_000_000 {
             let mut children = Children::default();
-            *children.entry("d", &mut 0) = entry;
-            entry = Entry { node: None, children: Some(Arc::new(children)) };
+            put(&mut children, "d");
+            if let Some((block, index)) = children.find_mut(b"d", &mut 0) {
+                block.make_room(index, &mut 0);
+                block.list_mut(index, &mut 0).map(|list| *list = deep.take());
+            }
+            deep = Some(Arc::new(children));
         }
-        drop(entry);
+        drop(deep);
     }
 
     #[test]
     fn counterparts_skip_what_is_shared() {
         let mut old = Children::default();
-        for n in 0..1000 {
-            old.entry(&format!("{n:04}"), &mut 0);
+        for n in 0..10_000 {
+            put(&mut old, &format!("{n:04}"));
         }
         let mut new = old.clone();
-        new.entry("0500x", &mut 0);
+        put(&mut new, "0500x");
         new.remove("0100", &mut 0);
         let seen = met(&new, &old);
-        assert!(seen.len() <= 2 * CHUNK, "{} entries looked at", seen.len());
+        assert!(seen.len() <= 3 * MOST_RECORDS, "{} entries looked at", seen.len());
         let added: Vec<_> = seen.iter().filter(|(_, is_met)| !is_met).map(|(name, _)| &**name).collect();
         assert_eq!(added, ["0500x"]);
     }
 
+    fn any_stat() -> impl Strategy<Value = Stat> {
+        // Often what is usual, so that each field is left out now and then.
+        let long = || prop_oneof![Just(0), Just(1), any::<i64>()];
+        let short = || prop_oneof![Just(0), any::<i32>()];
+        let times = [long(), long(), long(), long(), long(), long()];
+        let counts = [short(), short(), short(), short(), short()];
+        (times, counts).prop_map(|([czxid, mzxid, pzxid, ctime, mtime, owner], counts)| {
+            let [version, cversion, aversion, num_children, data_length] = counts;
+            Stat {
+                czxid: Zxid(czxid),
+                mzxid: Zxid(mzxid),
+                pzxid: Zxid(pzxid),
+                ctime,
+                mtime,
+                version,
+                cversion,
+                aversion,
+                ephemeral_owner: owner,
+                data_length,
+                num_children,
+            }
+        })
+    }
+
+    fn any_name() -> impl Strategy<Value = String> {
+        let long = prop::sample::select(&[1024, 1025, 65_535, 65_536, 70_000][..]);
+        prop_oneof![
+            8 => (0u16..300).prop_map(named_after),
+            2 => any::<String>(),
+            1 => Just(String::new()),
+            1 => (long, "[ab]").prop_map(|(len, end)| "n".repeat(len - 1) + &end),
+        ]
+    }
+
+    /// A node, or one that may not be read.
+    fn any_node() -> impl Strategy<Value = Option<Node>> {
+        let len = prop::sample::select(&[0usize, 1, 10, 100, 700, 1024, 1025, 100_000][..]);
+        let node = (any_stat(), len, any::<u8>())
+            .prop_map(|(stat, len, byte)| Node::new(vec![byte; len].into(), stat));
+        prop::option::weighted(0.9, node)
+    }
+
+    fn lend(node: &Option<Node>) -> Option<NodeRef<'_>> {
+        node.as_ref().map(Node::lend)
+    }
+
     proptest! {
+        #[test]
+        fn any_stat_name_and_data_survives(
+            edits in prop::collection::vec((any_name(), any_node(), 0u8..8), 0..200),
+        ) {
+            let mut children = Children::default();
+            let mut model: BTreeMap<String, Option<Node>> = BTreeMap::new();
+            let mut frozen = Vec::new();
+            for (name, node, op) in edits {
+                match op {
+                    0 => frozen.push((children.clone(), model.clone())),
+                    1 => prop_assert_eq!(children.remove(&name, &mut 0), model.remove(&name).is_some()),
+                    _ => {
+                        children.put(&name, lend(&node), &mut 0);
+                        model.insert(name, node);
+                    }
+                }
+                check(&children);
+            }
+            frozen.push((children, model));
+            for (children, model) in frozen {
+                let mut builder = ListBuilder::default();
+                for (name, node) in &model {
+                    prop_assert!(builder.push(name, lend(node)));
+                    let found = children.get(name).map(|entry| entry.node());
+                    prop_assert_eq!(found, Some(lend(node)));
+                }
+                let built = builder.finish();
+                check(&built);
+                for children in [&children, &built] {
+                    let all: Vec<_> = children.iter().map(|(name, entry)| (name, entry.node())).collect();
+                    let expected: Vec<_> = model.iter().map(|(name, node)| (&**name, lend(node))).collect();
+                    prop_assert_eq!(all, expected);
+                    let with_nul: Vec<_> = children.names_with_nul().map(<[u8]>::to_vec).collect();
+                    let expected: Vec<_> = model.keys().map(|name| [name.as_bytes(), b"\0"].concat()).collect();
+                    prop_assert!(with_nul == expected);
+                }
+            }
+        }
+
         #[test]
         fn children_behave_as_a_sorted_map(ops in prop::collection::vec((0u8..3, 0u16..400), 0..1500)) {
             let mut children = Children::default();
@@ -518,16 +864,16 @@ pub(super) mod tests {
                 let insert = op > 0;
                 let name = named_after(key);
                 if insert {
-                    children.entry(&name, &mut 0);
+                    put(&mut children, &name);
                     model.insert(name, ());
                 } else {
-                    prop_assert_eq!(children.remove(&name, &mut 0).is_some(), model.remove(&name).is_some());
+                    prop_assert_eq!(children.remove(&name, &mut 0), model.remove(&name).is_some());
                 }
-                prop_assert!(children.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+                check(&children);
             }
             prop_assert_eq!(named(&children), model.keys().cloned().collect::<Vec<_>>());
             prop_assert_eq!(children.len(), model.len());
-            let with_nul: Vec<_> = children.names_with_nul().map(|name| name.trim_end_matches('\0').to_owned()).collect();
+            let with_nul: Vec<_> = children.names_with_nul().map(|name| String::from_utf8_lossy(&name[..name.len() - 1]).into_owned()).collect();
             prop_assert_eq!(with_nul, model.keys().cloned().collect::<Vec<_>>());
             for key in 0u16..400 {
                 let name = named_after(key);
@@ -546,7 +892,7 @@ pub(super) mod tests {
             let build = |keys: &std::collections::BTreeSet<u16>| {
                 let mut children = Children::default();
                 for key in keys {
-                    children.entry(&format!("{key:03}"), &mut 0);
+                    put(&mut children, &format!("{key:03}"));
                 }
                 children
             };

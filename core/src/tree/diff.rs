@@ -2,30 +2,31 @@
 
 use std::sync::Arc;
 
-use super::children::{Counterparts, Entry};
+use super::Tree;
+use super::children::Counterparts;
+use super::entry::Share;
 use super::walk::push_name;
-use super::{Node, Tree};
 use crate::planted::{self, Defect};
 
-/// One difference between an older and a newer tree.
-#[derive(Debug, Clone)]
+/// One difference between an older and a newer tree. All these nodes may be read.
+#[derive(Clone)]
 pub enum Change {
     /// A node has gone, or has been replaced by another one, or may not be read any more.
     Removed {
         /// As it is in the older tree.
-        node: Arc<Node>,
+        node: Share,
     },
     /// A node has come, or has replaced another one, or may be read now.
     Added {
         /// As it is in the newer tree.
-        node: Arc<Node>,
+        node: Share,
     },
     /// The data of the same node was set, maybe to the same bytes. Other changes of its Stat are not told.
     Updated {
         /// As it is in the newer tree.
-        node: Arc<Node>,
+        node: Share,
         /// As it is in the older one.
-        old: Arc<Node>,
+        old: Share,
     },
 }
 
@@ -74,7 +75,7 @@ enum Step {
 /// nothing below the entry has a counterpart.
 struct Comparison {
     /// The root and its counterpart, until they were visited.
-    first: Option<(Entry, Option<Entry>)>,
+    first: Option<(Share, Option<Share>)>,
     stack: Vec<Frame>,
     /// Of the entry visited last.
     path: String,
@@ -82,16 +83,18 @@ struct Comparison {
 
 /// An entry that was entered and not left.
 struct Frame {
-    entry: Entry,
-    counterpart: Option<Entry>,
+    entry: Share,
+    counterpart: Option<Share>,
     children: Counterparts,
     path_len: usize,
 }
 
 impl Comparison {
     fn new(left: &Tree, right: &Tree) -> Comparison {
-        let differs = |root: &&Entry| !right.root.as_ref().is_some_and(|other| other.is(root));
-        let first = left.root.as_ref().filter(differs).map(|root| (root.clone(), right.root.clone()));
+        let (root, counterpart) = (left.get(""), right.get(""));
+        let is_same = counterpart.is_some_and(|other| root.is_some_and(|root| root.is(&other)));
+        let first =
+            root.filter(|_| !is_same).map(|root| (root.share(), counterpart.map(|other| other.share())));
         Comparison { first, stack: Vec::new(), path: String::new() }
     }
 
@@ -99,10 +102,10 @@ impl Comparison {
         loop {
             let (step, old, new) = self.next()?;
             let leaves = step == Step::Leaf || (step == Step::Leave) != planted::is(Defect::EventsUnordered);
-            if let (true, Some(node)) = (leaves, old.node)
-                && !new.and_then(|new| new.node).is_some_and(|new| node.is_same_node(&new))
-            {
-                return Some(Change::Removed { node });
+            let Some(node) = old.node().filter(|_| leaves) else { continue };
+            let new = new.as_ref().and_then(Share::node);
+            if !new.is_some_and(|new| node.is_same_node(&new)) {
+                return Some(Change::Removed { node: old });
             }
         }
     }
@@ -110,16 +113,16 @@ impl Comparison {
     fn next_addition(&mut self) -> Option<Change> {
         loop {
             let (step, new, old) = self.next()?;
-            let (true, Some(node)) = (step != Step::Leave, new.node) else { continue };
-            match old.and_then(|old| old.node).filter(|old| node.is_same_node(old)) {
-                None => return Some(Change::Added { node }),
-                Some(old) if !node.has_same_data(&old) => return Some(Change::Updated { node, old }),
-                Some(_) => {}
+            let Some(node) = new.node().filter(|_| step != Step::Leave) else { continue };
+            let old = old.filter(|old| old.node().is_some_and(|old| node.is_same_node(&old)));
+            let Some(old) = old else { return Some(Change::Added { node: new }) };
+            if !old.node().is_some_and(|old| node.has_same_data(&old)) {
+                return Some(Change::Updated { node: new, old });
             }
         }
     }
 
-    fn next(&mut self) -> Option<(Step, Entry, Option<Entry>)> {
+    fn next(&mut self) -> Option<(Step, Share, Option<Share>)> {
         if let Some((root, counterpart)) = self.first.take() {
             return Some(self.enter(root, counterpart));
         }
@@ -127,10 +130,10 @@ impl Comparison {
             let top = self.stack.last_mut()?;
             self.path.truncate(top.path_len);
             match top.children.next() {
-                Some((_, entry, Some(counterpart))) if entry.is(counterpart) => {}
-                Some((name, entry, counterpart)) => {
-                    push_name(&mut self.path, name);
-                    let (entry, counterpart) = (entry.clone(), counterpart.cloned());
+                Some((entry, Some(counterpart))) if entry.is(&counterpart) => {}
+                Some((entry, counterpart)) => {
+                    push_name(&mut self.path, entry.name());
+                    let (entry, counterpart) = (entry.share(), counterpart.map(|other| other.share()));
                     return Some(self.enter(entry, counterpart));
                 }
                 None => {
@@ -141,16 +144,8 @@ impl Comparison {
         }
     }
 
-    fn enter(&mut self, entry: Entry, counterpart: Option<Entry>) -> (Step, Entry, Option<Entry>) {
-        let same = counterpart.as_ref().filter(|other| match (&entry.node, &other.node) {
-            (Some(node), Some(other)) => node.is_same_node(other),
-            _ => false,
-        });
-        let children = entry.children.as_ref().and_then(|children| {
-            let other = same.and_then(|same| same.children.as_ref());
-            (!other.is_some_and(|other| Arc::ptr_eq(other, children)))
-                .then(|| Counterparts::new(children.clone(), other.cloned()))
-        });
+    fn enter(&mut self, entry: Share, counterpart: Option<Share>) -> (Step, Share, Option<Share>) {
+        let children = differing_children(&entry, counterpart.as_ref());
         let Some(children) = children else { return (Step::Leaf, entry, counterpart) };
         let path_len = self.path.len();
         let frame = Frame { entry: entry.clone(), counterpart: counterpart.clone(), children, path_len };
@@ -159,22 +154,40 @@ impl Comparison {
     }
 }
 
+/// The children of an entry, unless its counterpart has the same. The children of another node are no counterparts.
+fn differing_children(entry: &Share, counterpart: Option<&Share>) -> Option<Counterparts> {
+    let children = entry.lend().children()?;
+    let same = counterpart.filter(|other| match (entry.node(), other.node()) {
+        (Some(node), Some(other)) => node.is_same_node(&other),
+        _ => false,
+    });
+    let other = same.and_then(|same| same.lend().children());
+    let is_shared = other.is_some_and(|other| Arc::ptr_eq(other, children));
+    (!is_shared).then(|| Counterparts::new(children.clone(), other.cloned()))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::Node;
     use super::super::tests::{edit, edits, node};
     use super::*;
+    use crate::stat::Stat;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+
+    fn stat(node: &Share) -> Stat {
+        *node.node().expect("it may be read").stat()
+    }
 
     fn described(old: &Tree, new: &Tree) -> Vec<String> {
         let mut described = Vec::new();
         let mut differences = Differences::new(old, new);
         while let Some((path, change)) = differences.next() {
             described.push(match change {
-                Change::Removed { node } => format!("-{path}@{}", node.stat().mzxid.0),
-                Change::Added { node } => format!("+{path}@{}", node.stat().mzxid.0),
+                Change::Removed { node } => format!("-{path}@{}", stat(&node).mzxid.0),
+                Change::Added { node } => format!("+{path}@{}", stat(&node).mzxid.0),
                 Change::Updated { node, old } => {
-                    format!("~{path}@{}>{}", old.stat().mzxid.0, node.stat().mzxid.0)
+                    format!("~{path}@{}>{}", stat(&old).mzxid.0, stat(&node).mzxid.0)
                 }
             });
         }
@@ -221,10 +234,10 @@ mod tests {
 
     #[test]
     fn new_data_under_an_old_zxid_is_seen() {
-        let stat = crate::stat::Stat::default();
+        let stat = Stat::default();
         let with = |data: &[u8]| {
             let mut tree = Tree::default();
-            assert!(tree.put("", Some(Arc::new(Node::new(Arc::from(data), stat)))));
+            assert!(tree.put("", Some(Node::new(Arc::from(data), stat))));
             tree
         };
         assert_eq!(described(&with(b"before"), &with(b"after")).len(), 1);
@@ -246,7 +259,7 @@ mod tests {
                 let mut map = BTreeMap::new();
                 let mut walk = tree.preorder();
                 while let Some((path, entry)) = walk.next() {
-                    if let Some(node) = &entry.node {
+                    if let Some(node) = entry.node() {
                         map.insert(path.to_owned(), (node.stat().czxid, node.stat().mzxid));
                     }
                 }
@@ -268,11 +281,11 @@ mod tests {
                     Change::Added { node } => {
                         adding = true;
                         parent.is_none_or(|parent| replayed.contains_key(parent))
-                            && replayed.insert(path.to_owned(), (node.stat().czxid, node.stat().mzxid)).is_none()
+                            && replayed.insert(path.to_owned(), (stat(&node).czxid, stat(&node).mzxid)).is_none()
                     }
                     Change::Updated { node, .. } => {
                         adding = true;
-                        replayed.insert(path.to_owned(), (node.stat().czxid, node.stat().mzxid)).is_some()
+                        replayed.insert(path.to_owned(), (stat(&node).czxid, stat(&node).mzxid)).is_some()
                     }
                 };
                 if !ok {

@@ -15,14 +15,10 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn new<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Keys {
-        let first = names.clone().next().unwrap_or_default().as_bytes();
-        let common =
-            names.clone().fold(first.len(), |common, name| common_prefix(&first[..common], name.as_bytes()));
-        Keys {
-            prefix: first[..common].into(),
-            keys: names.map(|name| key(&name.as_bytes()[common..])).collect(),
-        }
+    pub(super) fn new<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) -> Keys {
+        let first = names.clone().next().unwrap_or_default();
+        let common = names.clone().fold(first.len(), |common, name| common_prefix(&first[..common], name));
+        Keys { prefix: first[..common].into(), keys: names.map(|name| key(&name[common..])).collect() }
     }
 
     /// Bytes beside the struct itself.
@@ -30,43 +26,23 @@ impl Keys {
         self.prefix.len() + self.keys.capacity() * size_of::<u64>()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Finds `name`. If the keys do not decide, the names themselves do.
-    #[inline]
-    pub(super) fn find<'n>(&self, name: &[u8], name_at: impl Fn(usize) -> &'n [u8]) -> Option<usize> {
-        let rest = name.get(self.prefix.len()..)?;
-        let key = key(rest);
-        let mut index = self.keys.partition_point(|other| *other < key);
-        if rest.len() < KEY_LEN && rest.last() != Some(&0) {
-            // For such a name, equal keys mean equal rests, so only the prefix is left to be compared. (An empty prefix
-            // is not compared: it has no address, and processors may take a hundred cycles to read nothing from there.)
-            let has_prefix = || self.prefix.is_empty() || name.starts_with(&self.prefix);
-            let is_equal = self.keys.get(index) == Some(&key) && has_prefix();
-            return is_equal.then_some(index);
-        }
-        while self.keys.get(index) == Some(&key) {
-            if name_at(index) == name {
-                return Some(index);
-            }
-            index += 1;
-        }
-        None
-    }
-
     /// Which name is the first that is not below `name`.
+    #[inline]
     pub(super) fn first_not_below<'n>(&self, name: &[u8], name_at: impl Fn(usize) -> &'n [u8]) -> usize {
-        let (head, tail) = name.split_at(self.prefix.len().min(name.len()));
-        if !self.prefix.is_empty() {
-            match head.cmp(&self.prefix) {
-                std::cmp::Ordering::Less => return 0,
-                std::cmp::Ordering::Greater => return self.keys.len(),
-                std::cmp::Ordering::Equal => {}
-            }
+        let head = &name[..self.prefix.len().min(name.len())];
+        // Nothing is not compared with anything: it has no address, and processors may take a hundred cycles to read it.
+        let order = if head.is_empty() { 0.cmp(&self.prefix.len()) } else { head.cmp(&self.prefix) };
+        match order {
+            std::cmp::Ordering::Less => 0,
+            std::cmp::Ordering::Equal => self.search(name, name_at),
+            std::cmp::Ordering::Greater => self.keys.len(),
         }
-        let key = key(tail);
+    }
+
+    /// As [`first_not_below`](Self::first_not_below), for a name that begins as these do.
+    #[inline]
+    fn search<'n>(&self, name: &[u8], name_at: impl Fn(usize) -> &'n [u8]) -> usize {
+        let key = key(name.get(self.prefix.len()..).unwrap_or_default());
         let start = self.keys.partition_point(|other| *other < key);
         let alike = self.keys[start..].iter().take_while(|other| **other == key).count();
         let (mut low, mut high) = (start, start + alike);
@@ -80,23 +56,13 @@ impl Keys {
         low
     }
 
-    /// Returns false, and changes nothing, when the name does not begin as the others do: build new keys then.
+    /// Takes another name in the place of one. Returns false, and changes nothing, when it does not begin as the others
+    /// do: build new keys then.
     #[must_use]
-    pub(super) fn insert(&mut self, index: usize, name: &str) -> bool {
-        let rest = if self.is_empty() { None } else { name.as_bytes().strip_prefix(&*self.prefix) };
-        rest.map(|rest| self.keys.insert(index, key(rest))).is_some()
-    }
-
-    /// As [`insert`](Self::insert), for a name in the place of another.
-    #[must_use]
-    pub(super) fn replace(&mut self, index: usize, name: &str) -> bool {
+    pub(super) fn replace(&mut self, index: usize, name: &[u8]) -> bool {
         // If there is only one name, the prefix is the whole name, and would be kept for ever.
-        let rest = if self.keys.len() == 1 { None } else { name.as_bytes().strip_prefix(&*self.prefix) };
+        let rest = if self.keys.len() == 1 { None } else { name.strip_prefix(&*self.prefix) };
         rest.map(|rest| self.keys[index] = key(rest)).is_some()
-    }
-
-    pub(super) fn remove(&mut self, index: usize) {
-        self.keys.remove(index);
     }
 }
 
@@ -104,8 +70,8 @@ fn common_prefix(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// The first bytes as a number that orders as they do. Names have no NUL, so the end of a short one orders before any
-/// byte.
+/// The first bytes as a number that orders as they do. One name may be the beginning of another: it orders before it, or
+/// as it does.
 fn key(bytes: &[u8]) -> u64 {
     if let Some(bytes) = bytes.first_chunk::<KEY_LEN>() {
         return u64::from_be_bytes(*bytes);
@@ -140,16 +106,14 @@ mod tests {
         }
 
         #[test]
-        fn names_are_found_where_they_are(names in prop::collection::btree_set("x[ab]{0,12}", 1..60), other in "[axb\0]{0,13}") {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        fn names_are_found_where_they_are(names in prop::collection::btree_set("x[ab\0]{0,12}", 1..60), other in "[axb\0]{0,13}") {
+            let names: Vec<&[u8]> = names.iter().map(String::as_bytes).collect();
             let keys = Keys::new(names.iter().copied());
             for (index, name) in names.iter().enumerate() {
-                prop_assert_eq!(keys.find(name.as_bytes(), |at| names[at].as_bytes()), Some(index));
-                prop_assert_eq!(keys.first_not_below(name.as_bytes(), |at| names[at].as_bytes()), index);
+                prop_assert_eq!(keys.first_not_below(name, |at| names[at]), index);
             }
-            let below = names.iter().filter(|name| **name < other.as_str()).count();
-            prop_assert_eq!(keys.first_not_below(other.as_bytes(), |at| names[at].as_bytes()), below);
-            prop_assert_eq!(keys.find(other.as_bytes(), |at| names[at].as_bytes()), names.binary_search(&other.as_str()).ok());
+            let below = names.iter().filter(|name| **name < other.as_bytes()).count();
+            prop_assert_eq!(keys.first_not_below(other.as_bytes(), |at| names[at]), below);
         }
     }
 }

@@ -1,80 +1,148 @@
-//! One node of the tree: its data and its Stat, never changed once made.
+//! A node: its data and its Stat.
 
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
+use super::footprint::Footprint;
 use crate::stat::Stat;
 
-/// What an `Arc` takes beside what is in it: its two counts.
-pub(super) const COUNTED: usize = 2 * size_of::<usize>();
+/// Bytes that are lent, maybe by an allocation of their own, which can be shared then.
+#[derive(Clone, Copy)]
+pub(super) enum Bytes<'t> {
+    Lent(&'t [u8]),
+    Shared(&'t Arc<[u8]>),
+}
 
-/// A node's data and Stat. Immutable, and shared by count between all versions of the tree that hold it.
-///
-/// The first three fields have C's layout: a `tc_node` lent to a C program *is* this node (`ffi` checks the layout
-/// at compile time), so that handing one out costs a lookup and an increment.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Node {
-    /// Where `bytes` begins. An `AtomicPtr` has a pointer's layout but may travel between threads; it is never
-    /// stored to again.
-    data: AtomicPtr<u8>,
-    data_len: usize,
+impl<'t> Bytes<'t> {
+    #[inline]
+    pub(super) fn as_slice(self) -> &'t [u8] {
+        match self {
+            Bytes::Lent(bytes) => bytes,
+            Bytes::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Copies them, unless they can be shared.
+    pub(super) fn to_shared(self) -> Arc<[u8]> {
+        match self {
+            Bytes::Lent(bytes) => Arc::from(bytes),
+            Bytes::Shared(bytes) => bytes.clone(),
+        }
+    }
+}
+
+impl PartialEq for Bytes<'_> {
+    fn eq(&self, other: &Bytes<'_>) -> bool {
+        matches!((self, other), (Bytes::Shared(a), Bytes::Shared(b)) if Arc::ptr_eq(a, b))
+            || self.as_slice() == other.as_slice()
+    }
+}
+
+/// A node's data and Stat, lent by a tree, an event or a [`Node`].
+#[derive(Clone, Copy, PartialEq)]
+pub struct NodeRef<'t> {
     stat: Stat,
-    /// Owns what `data` points to. Shared, so that a new Stat for the same data copies nothing.
-    bytes: Arc<[u8]>,
+    data: Bytes<'t>,
+}
+
+impl<'t> NodeRef<'t> {
+    /// One with this data and this Stat.
+    pub fn new(data: &'t [u8], stat: Stat) -> NodeRef<'t> {
+        NodeRef { stat, data: Bytes::Lent(data) }
+    }
+
+    pub(super) fn of_bytes(data: Bytes<'t>, stat: Stat) -> NodeRef<'t> {
+        NodeRef { stat, data }
+    }
+
+    pub(super) fn bytes(&self) -> Bytes<'t> {
+        self.data
+    }
+
+    /// Whether both have one allocation for their data.
+    pub(super) fn shares_data(&self, other: &NodeRef<'_>) -> bool {
+        matches!((self.data, other.data), (Bytes::Shared(a), Bytes::Shared(b)) if Arc::ptr_eq(a, b))
+    }
+
+    /// How many bytes its data takes that do not stand in a block.
+    pub(super) fn footprint_beside(&self) -> usize {
+        match self.data {
+            Bytes::Lent(_) => 0,
+            Bytes::Shared(data) => data.footprint(),
+        }
+    }
+
+    /// Empty also where ZooKeeper has no data (NULL).
+    #[inline]
+    pub fn data(&self) -> &'t [u8] {
+        self.data.as_slice()
+    }
+
+    /// As the server gave it.
+    #[inline]
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// The node as a value of its own. Small data is copied, large data is shared.
+    pub fn to_node(&self) -> Node {
+        self.with_stat(self.stat)
+    }
+
+    /// As [`to_node`](Self::to_node), with another Stat.
+    pub fn with_stat(&self, stat: Stat) -> Node {
+        Node::new(self.data.to_shared(), stat)
+    }
+
+    /// Whether `other` is the same node in ZooKeeper's sense: a node that was deleted and created again is not.
+    pub fn is_same_node(&self, other: &NodeRef<'_>) -> bool {
+        self.stat.is_same_node(&other.stat)
+    }
+
+    /// Whether `other` is the same node with the same data.
+    pub fn has_same_data(&self, other: &NodeRef<'_>) -> bool {
+        self.stat.has_same_data(&other.stat) && self.data == other.data
+    }
+}
+
+impl fmt::Debug for NodeRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeRef").field("data", &self.data()).field("stat", &self.stat).finish()
+    }
+}
+
+/// A node's data and Stat as a value of its own, independent of the tree. Immutable.
+#[derive(Debug, Clone)]
+pub struct Node {
+    stat: Stat,
+    /// Shared, so that large data is not copied.
+    data: Arc<[u8]>,
 }
 
 impl Node {
     /// One with this data, which is not copied, and this Stat.
     pub fn new(data: Arc<[u8]>, stat: Stat) -> Node {
-        Node { data: AtomicPtr::new(data.as_ptr().cast_mut()), data_len: data.len(), stat, bytes: data }
+        Node { stat, data }
     }
 
-    /// The same data with another Stat.
-    pub fn with_stat(&self, stat: Stat) -> Node {
-        Node::new(self.bytes.clone(), stat)
+    /// Lends it.
+    pub fn lend(&self) -> NodeRef<'_> {
+        NodeRef { stat: self.stat, data: Bytes::Shared(&self.data) }
     }
 
     /// Empty also where ZooKeeper has no data (NULL).
     pub fn data(&self) -> &[u8] {
-        debug_assert_eq!(self.data.load(Ordering::Relaxed).cast_const(), self.bytes.as_ptr());
-        debug_assert_eq!(self.data_len, self.bytes.len());
-        &self.bytes
-    }
-
-    /// Bytes of memory that go with the node, about; without its data where `other` shares that.
-    pub(super) fn footprint_beside(&self, other: Option<&Node>) -> usize {
-        let shares = other.is_some_and(|other| Arc::ptr_eq(&self.bytes, &other.bytes));
-        COUNTED + size_of::<Node>() + if shares { 0 } else { COUNTED + self.data_len }
+        &self.data
     }
 
     /// As the server gave it.
     pub fn stat(&self) -> &Stat {
         &self.stat
     }
-
-    /// Whether `other` is the same node in ZooKeeper's sense: a node that was deleted and created again is not.
-    pub fn is_same_node(&self, other: &Node) -> bool {
-        self.stat.is_same_node(&other.stat)
-    }
-
-    /// Whether `other` is the same node with the same data. If nothing has changed, both hold one allocation, and
-    /// comparing the pointers is enough.
-    pub fn has_same_data(&self, other: &Node) -> bool {
-        self.stat.has_same_data(&other.stat)
-            && (Arc::ptr_eq(&self.bytes, &other.bytes) || self.bytes == other.bytes)
-    }
 }
 
-/// Offsets of the fields that C sees, for the layout check in `ffi`.
-pub mod layout {
-    use super::Node;
-    use std::mem::offset_of;
-
-    /// That of the pointer to the data.
-    pub const DATA: usize = offset_of!(Node, data);
-    /// That of the length of the data in bytes, a `size_t` to C.
-    pub const DATA_LEN: usize = offset_of!(Node, data_len);
-    /// That of the [`Stat`](crate::stat::Stat), which lies in the node itself.
-    pub const STAT: usize = offset_of!(Node, stat);
+impl PartialEq for Node {
+    fn eq(&self, other: &Node) -> bool {
+        self.lend() == other.lend()
+    }
 }

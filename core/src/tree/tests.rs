@@ -5,16 +5,28 @@ use crate::stat::{Stat, Zxid};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-pub(super) fn node(czxid: i64, mzxid: i64) -> Option<Arc<Node>> {
-    let stat = Stat { czxid: Zxid(czxid), mzxid: Zxid(mzxid), ..Stat::default() };
-    Some(Arc::new(Node::new(Arc::from(mzxid.to_string().as_bytes()), stat)))
+/// What a node has that was written at this zxid: some have more than stands in a block.
+fn data(mzxid: i64) -> String {
+    mzxid.to_string().repeat(if mzxid % 5 == 4 { 2000 } else { 1 })
 }
 
-fn listed(tree: &Tree) -> BTreeMap<String, Option<i64>> {
+fn stat(czxid: i64, mzxid: i64) -> Stat {
+    Stat { czxid: Zxid(czxid), mzxid: Zxid(mzxid), ctime: -czxid, version: mzxid as i32, ..Stat::default() }
+}
+
+pub(super) fn node(czxid: i64, mzxid: i64) -> Option<Node> {
+    Some(Node::new(data(mzxid).as_bytes().into(), stat(czxid, mzxid)))
+}
+
+/// What is in a tree, in full.
+type Listed = BTreeMap<String, Option<(Stat, String)>>;
+
+fn listed(tree: &Tree) -> Listed {
     let mut listed = BTreeMap::new();
     let mut walk = tree.preorder();
     while let Some((path, entry)) = walk.next() {
-        listed.insert(path.to_owned(), entry.node.as_ref().map(|node| node.stat().mzxid.0));
+        let text = |node: NodeRef<'_>| String::from_utf8(node.data().to_vec()).unwrap();
+        listed.insert(path.to_owned(), entry.node().map(|node| (*node.stat(), text(node))));
     }
     listed
 }
@@ -31,7 +43,7 @@ fn a_frozen_tree_does_not_see_later_edits() {
     assert!(tree.remove("a"));
     assert!(!tree.is(&frozen));
     assert_eq!((frozen.len(), tree.len()), (3, 1));
-    assert_eq!(frozen.get("a/b").unwrap().node.as_ref().unwrap().stat().mzxid, Zxid(3));
+    assert_eq!(frozen.get("a/b").unwrap().node().unwrap().stat().mzxid, Zxid(3));
 }
 
 #[test]
@@ -48,16 +60,10 @@ fn nothing_is_put_below_what_is_missing_or_opaque() {
 
 /// Each allocation that a tree holds, and its size.
 fn pieces(tree: &Tree) -> BTreeMap<usize, usize> {
-    let mut pieces = BTreeMap::new();
+    let mut pieces: BTreeMap<_, _> = tree.root.iter().flat_map(block::tests::pieces).collect();
     let mut walk = tree.preorder();
     while let Some((_, entry)) = walk.next() {
-        if let Some(node) = &entry.node {
-            // Node and data together, unless another node has the same data.
-            let of_node = node.footprint_beside(Some(node));
-            pieces.insert(Arc::as_ptr(node).addr(), of_node);
-            pieces.insert(node.data().as_ptr().addr(), node.footprint_beside(None) - of_node);
-        }
-        pieces.extend(entry.children.iter().flat_map(children::tests::pieces));
+        pieces.extend(entry.children().into_iter().flat_map(children::tests::pieces));
     }
     pieces
 }
@@ -66,18 +72,28 @@ fn pieces(tree: &Tree) -> BTreeMap<usize, usize> {
 pub(crate) fn edits() -> impl Strategy<Value = Vec<(u8, String)>> {
     let path = prop::collection::vec(0u8..4, 0..4)
         .prop_map(|names| names.iter().map(u8::to_string).collect::<Vec<_>>().join("/"));
-    prop::collection::vec((0u8..8, path), 0..120)
+    prop::collection::vec((0u8..9, path), 0..120)
 }
 
 pub(crate) fn edit(tree: &mut Tree, zxid: i64, op: u8, path: &str) {
-    let current = tree.get(path).and_then(|entry| entry.node.as_ref()).map(|node| node.stat().czxid.0);
+    let current = tree.get(path).and_then(|entry| entry.node()).map(|node| node.stat().czxid.0);
     match op {
         0..=4 => _ = tree.put(path, node(current.unwrap_or(zxid), zxid)),
         5 | 6 => _ = tree.remove(path),
-        _ => {
+        7 => {
             if tree.get(path).is_some() {
                 _ = tree.put(path, None);
             }
+        }
+        _ => {
+            let mut list = ListBuilder::default();
+            let children = zxid..zxid + zxid % 4;
+            assert!(
+                children
+                    .map(|n| list.push(&(n - zxid).to_string(), node(n, n).as_ref().map(Node::lend)))
+                    .all(|is_new| is_new)
+            );
+            _ = tree.attach(path, list.finish());
         }
     }
 }
@@ -86,26 +102,37 @@ proptest! {
     #[test]
     fn a_tree_behaves_as_a_map_of_paths(edits in edits()) {
         let mut tree = Tree::default();
-        let mut model: BTreeMap<String, Option<i64>> = BTreeMap::new();
+        let mut model = Listed::new();
+        let node = |czxid, mzxid| Some((stat(czxid, mzxid), data(mzxid)));
         for (zxid, (op, path)) in edits.into_iter().enumerate() {
             let zxid = zxid as i64;
-            let below = |other: &String| path.is_empty() || other.starts_with(&format!("{path}/"));
+            let below = |other: &String| match path.is_empty() {
+                true => !other.is_empty(),
+                false => other.starts_with(&format!("{path}/")),
+            };
             let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            let known = model.get(&path).cloned();
             match op {
                 0..=4 if path.is_empty() || model.get(parent).is_some_and(Option::is_some) => {
-                    model.insert(path.clone(), Some(zxid));
+                    let czxid = known.flatten().map_or(zxid, |(stat, _)| stat.czxid.0);
+                    model.insert(path.clone(), node(czxid, zxid));
                 }
                 5 | 6 => model.retain(|other, _| *other != path && !below(other)),
-                7 if model.contains_key(&path) => {
-                    model.retain(|other, _| *other == path || !below(other));
+                7 if known.is_some() => {
+                    model.retain(|other, _| !below(other));
                     model.insert(path.clone(), None);
+                }
+                8 if known.is_some_and(|known| known.is_some()) => {
+                    model.retain(|other, _| !below(other));
+                    let join = |n: i64| if path.is_empty() { n.to_string() } else { format!("{path}/{n}") };
+                    model.extend((0..zxid % 4).map(|n| (join(n), node(zxid + n, zxid + n))));
                 }
                 _ => {}
             }
             edit(&mut tree, zxid, op, &path);
             prop_assert_eq!(&listed(&tree), &model);
             prop_assert_eq!(tree.len(), model.values().flatten().count());
-            prop_assert_eq!(tree.bytes(), model.values().flatten().map(|mzxid| mzxid.to_string().len()).sum::<usize>());
+            prop_assert_eq!(tree.bytes(), model.values().flatten().map(|(_, data)| data.len()).sum::<usize>());
         }
         for start in model.keys().map(String::as_str).chain(["1/9", "0/0/0/0", "2/1x"]) {
             let mut walk = tree.preorder_after(start);
@@ -118,6 +145,23 @@ proptest! {
             expected.sort_by_key(|path| order(path));
             prop_assert_eq!(behind, expected);
         }
+    }
+
+    #[test]
+    fn what_is_there_already_changes_nothing(edits in edits()) {
+        let mut tree = Tree::default();
+        for (zxid, (op, path)) in edits.iter().enumerate() {
+            edit(&mut tree, zxid as i64, *op, path);
+        }
+        let before = tree.clone();
+        for path in listed(&before).keys() {
+            let node = before.get(path).and_then(|entry| entry.node());
+            // As if it had been read again.
+            let again = node.map(|node| Node::new(node.data().into(), *node.stat()));
+            prop_assert!(tree.put(path, again));
+        }
+        prop_assert!(tree.is(&before));
+        prop_assert_eq!(tree.let_go(), before.let_go());
     }
 
     #[test]

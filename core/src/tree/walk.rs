@@ -3,7 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::children::{Children, Entry, Position};
+use super::children::{Children, Position};
+use super::entry::{Entry, Share};
 
 /// What a visitor wants next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,27 +29,27 @@ pub trait Held: Sized {
     fn child<'c>(children: &'c Self::Children, position: &mut Position) -> Option<(&'c str, Self)>;
 }
 
-impl<'t> Held for &'t Entry {
+impl<'t> Held for Entry<'t> {
     type Children = &'t Children;
 
     fn children(&self) -> Option<&'t Children> {
-        self.children.as_deref()
+        Entry::children(self).map(|children| &**children)
     }
 
-    fn child<'c>(children: &'c &'t Children, position: &mut Position) -> Option<(&'c str, &'t Entry)> {
+    fn child<'c>(children: &'c &'t Children, position: &mut Position) -> Option<(&'c str, Entry<'t>)> {
         children.at(position)
     }
 }
 
-impl Held for Entry {
+impl Held for Share {
     type Children = Arc<Children>;
 
     fn children(&self) -> Option<Arc<Children>> {
-        self.children.clone()
+        self.lend().children().cloned()
     }
 
-    fn child<'c>(children: &'c Arc<Children>, position: &mut Position) -> Option<(&'c str, Entry)> {
-        children.at(position).map(|(name, entry)| (name, entry.clone()))
+    fn child<'c>(children: &'c Arc<Children>, position: &mut Position) -> Option<(&'c str, Share)> {
+        children.at(position).map(|(name, entry)| (name, entry.share()))
     }
 }
 
@@ -62,13 +63,13 @@ pub struct Preorder<E: Held> {
     path: String,
 }
 
-impl<'t> Preorder<&'t Entry> {
+impl<'t> Preorder<Entry<'t>> {
     /// Starts with what follows `path` in preorder below `root`.
-    pub(super) fn after(root: Option<&'t Entry>, path: &str) -> Preorder<&'t Entry> {
+    pub(super) fn after(root: Option<Entry<'t>>, path: &str) -> Preorder<Entry<'t>> {
         let mut walk = Preorder::new(None, "");
         let Some(mut entry) = root else { return walk };
         for name in path.split('/').filter(|name| !name.is_empty()) {
-            let Some(children) = entry.children.as_deref() else { return walk };
+            let Some(children) = Held::children(&entry) else { return walk };
             walk.stack.push((children, children.after(name), walk.path.len()));
             let Some(child) = children.get(name) else { return walk };
             push_name(&mut walk.path, name);

@@ -122,18 +122,18 @@ fn a_flapping_connection_is_told_once() {
 }
 
 /// A cut whose one node has `data`, as `tree` becomes.
-fn version_with(tree: &mut Tree, zxid: i64, data: usize) -> (Pending, Weak<Node>) {
+fn version_with(tree: &mut Tree, zxid: i64, data: usize) -> (Pending, Weak<[u8]>) {
     let stat = Stat { mzxid: Zxid(zxid), ..Stat::default() };
-    let node = Arc::new(Node::new(vec![0; data].into(), stat));
-    let held = Arc::downgrade(&node);
-    assert!(tree.put("", Some(node)));
+    let data: Arc<[u8]> = vec![0; data].into();
+    let held = Arc::downgrade(&data);
+    assert!(tree.put("", Some(Node::new(data, stat))));
     let version = Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true };
     (Pending::Version { version: Arc::new(version), changes: 1, merged: false }, held)
 }
 
 #[test]
 fn what_the_versions_that_wait_hold_is_bounded_in_bytes() {
-    const DATA: usize = 1000;
+    const DATA: usize = 2000;
     let mut backlog = Backlog::new(Capacity { events: usize::MAX, bytes: 10 * DATA }, Belief::default());
     let (mut tree, mut nodes) = (Tree::default(), Vec::new());
     let mut most = 0;

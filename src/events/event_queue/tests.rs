@@ -4,6 +4,7 @@ use super::*;
 use crate::error::Status;
 use crate::events::Dispatcher;
 use crate::events::tests::{Author, described, room};
+use crate::stat::Stat;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -149,9 +150,11 @@ fn a_closed_queue_lets_go_what_was_not_taken_out() {
         let mut author = author(1000);
         let queue = open(&author, false, 1000);
         author.put("a");
-        author.put("b");
+        // Large, so that it does not stand in a block with others.
+        let data: Arc<[u8]> = vec![0; 10_000].into();
+        let held = Arc::downgrade(&data);
+        assert!(author.tree.put("b", Some(Node::new(data, Stat::default()))));
         author.publish();
-        let held = author.tree.get("b").and_then(|entry| entry.node.as_ref()).map(Arc::downgrade).unwrap();
         assert_eq!(taken(&queue).as_deref(), Ok("+/r"));
         match close_cache {
             true => author.listeners.close(),
@@ -279,7 +282,7 @@ fn a_slow_consumer_keeps_the_order_and_is_counted() {
     let mut expected = BTreeMap::new();
     while let Some((path, entry)) = walk.next() {
         let path = author.feed.root().absolute(path).to_string();
-        expected.insert(path, entry.node.as_ref().unwrap().stat().mzxid);
+        expected.insert(path, entry.node().unwrap().stat().mzxid);
     }
     assert_eq!(map, expected);
     let lags = author.feed.counters().1;

@@ -106,7 +106,7 @@ fn listeners_that_join_while_versions_are_published_see_no_gap_and_no_duplicate(
     let mut walk = author.tree.preorder();
     while let Some((path, entry)) = walk.next() {
         let path = author.feed.root().absolute(path).to_string();
-        expected.insert(path, entry.node.as_ref().unwrap().stat().mzxid);
+        expected.insert(path, entry.node().unwrap().stat().mzxid);
     }
     for (map, in_step) in listeners {
         in_step.recv_timeout(Duration::from_secs(10)).expect("the end is told");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use treecache_core::tree::Version;
-use treecache_core::{Node, Stat, Zxid};
+use treecache_core::{NodeRef, Stat, Zxid};
 
 use crate::truth::parent;
 use crate::{Check, Truth, Violation};
@@ -15,7 +15,7 @@ pub trait Published {
     fn is_cut(&self) -> bool;
     /// All nodes of the tree at `root`, with absolute paths; `None` for one that may not be read (where such nodes
     /// can be seen).
-    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>));
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<NodeRef<'_>>));
 }
 
 impl Published for Version {
@@ -27,7 +27,7 @@ impl Published for Version {
         self.is_cut
     }
 
-    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<&Arc<Node>>)) {
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<NodeRef<'_>>)) {
         let mut path = String::new();
         let mut walk = self.tree.preorder();
         while let Some((relative, entry)) = walk.next() {
@@ -39,7 +39,7 @@ impl Published for Version {
                 }
                 path.push_str(relative);
             }
-            visit(&path, entry.node.as_ref());
+            visit(&path, entry.node());
         }
     }
 }
@@ -241,6 +241,7 @@ fn atomic(
 mod tests {
     use super::*;
     use crate::{Access, Change, Transaction};
+    use treecache_core::Node;
     use treecache_core::tree::Tree;
 
     fn truth(changes: &[(i64, Change)]) -> Truth {
@@ -260,7 +261,7 @@ mod tests {
         let mut tree = Tree::default();
         for (path, node) in truth.subtree(root) {
             let relative = path[root.len()..].trim_start_matches('/');
-            let node = node.access.allows(false).then(|| Arc::new(Node::new(node.data.clone(), node.stat)));
+            let node = node.access.allows(false).then(|| Node::new(node.data.clone(), node.stat));
             assert!(tree.put(relative, node));
         }
         Version { tree, zxid: truth.zxid, is_cut: true, is_complete: true }
@@ -340,7 +341,7 @@ mod tests {
         assert_eq!(observe(&[&old, &new]), Ok(()));
         assert_eq!(observe(&[&new, &old]).unwrap_err().check, Check::Monotonic);
         let mut torn = new.clone();
-        assert!(torn.tree.put("c", old.tree.get("c").unwrap().node.clone()));
+        assert!(torn.tree.put("c", old.tree.get("c").unwrap().node().map(|node| node.to_node())));
         assert_eq!(observe(&[&torn]).unwrap_err().check, Check::Atomic);
     }
 }

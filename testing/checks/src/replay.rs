@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use treecache_core::Node;
+use treecache_core::{Node, NodeRef};
 
 use crate::truth::parent;
 use crate::{Check, Published, Violation};
@@ -17,8 +17,8 @@ pub enum NodeEvent {
 }
 
 /// The same node, with the same data: by all that ZooKeeper says of that, and not by the library's word.
-fn is_same(one: &Node, other: &Node) -> bool {
-    let says = |node: &Node| {
+fn is_same(one: NodeRef<'_>, other: NodeRef<'_>) -> bool {
+    let says = |node: NodeRef<'_>| {
         let stat = node.stat();
         (stat.czxid, stat.ctime, stat.mzxid, stat.mtime, stat.version)
     };
@@ -29,7 +29,7 @@ fn is_same(one: &Node, other: &Node) -> bool {
 #[derive(Default)]
 pub struct Replay {
     root: Arc<str>,
-    nodes: BTreeMap<String, Arc<Node>>,
+    nodes: BTreeMap<String, Node>,
     /// A removal must not come behind these within a version.
     has_added: bool,
 }
@@ -44,11 +44,11 @@ impl Replay {
         &mut self,
         told: NodeEvent,
         path: &str,
-        node: &Arc<Node>,
-        old: Option<&Arc<Node>>,
+        node: NodeRef<'_>,
+        old: Option<NodeRef<'_>>,
     ) -> Result<(), Violation> {
         let known = self.nodes.get(path);
-        let is_known_as = |node: &Arc<Node>| known.is_some_and(|known| is_same(known, node));
+        let is_known_as = |node: NodeRef<'_>| known.is_some_and(|known| is_same(known.lend(), node));
         match told {
             NodeEvent::Added => {
                 Check::Complete.that(known.is_none(), || format!("{path} was added, but it is there"))?;
@@ -77,7 +77,7 @@ impl Replay {
                 return Ok(());
             }
         }
-        self.nodes.insert(path.to_owned(), node.clone());
+        self.nodes.insert(path.to_owned(), node.to_node());
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Replay {
             let (Some(node), Ok(())) = (node, &result) else { return };
             found += 1;
             let told = self.nodes.get(path);
-            let same = told.is_some_and(|told| is_same(told, node));
+            let same = told.is_some_and(|told| is_same(told.lend(), node));
             result =
                 Check::Complete.that(same, || format!("{path} is not as it was told: {told:?}, {node:?}"));
         });

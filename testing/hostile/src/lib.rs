@@ -9,6 +9,7 @@
 //! | [`wire`] | `wire`'s decoders | the bytes |
 //! | [`session`] | a `Session` | frames, whole and broken; time; a connection that comes and goes |
 //! | [`synchroniser`] | a `sync::Group` with several caches | well-formed replies and notifications that lie |
+//! | [`tree`] | a `Tree`, which has to be what a map is | edits, with names, Stats and data of any kind |
 //! | [`engine`] | an `Engine`: both, joined | lies in frames, and broken frames |
 //!
 //! `fuzz/` lets libFuzzer choose the bytes, guided by coverage; `tests/bounded.rs` here takes those that are worth
@@ -20,9 +21,11 @@ mod liar;
 mod rules;
 mod session;
 mod synchroniser;
+mod tree;
 mod wire;
 
 pub use engine::engine;
 pub use session::session;
 pub use synchroniser::synchroniser;
+pub use tree::tree;
 pub use wire::wire;

@@ -120,8 +120,8 @@ impl Cache {
             };
             for (tree, node) in [(&self.version.tree, old), (&version.tree, new)] {
                 let Some(node) = node else { continue };
-                let found = tree.get(path).and_then(|entry| entry.node.as_ref());
-                assert!(found.is_some_and(|found| Arc::ptr_eq(found, node)), "{path} is not what changed");
+                let found = tree.get(path);
+                assert!(found.is_some_and(|found| found.is(&node.lend())), "{path} is not what changed");
             }
         }
         assert!(count <= self.version.tree.len() + nodes, "{count} changes");
@@ -173,17 +173,14 @@ fn well_formed(tree: &Tree) {
     let mut walk = tree.preorder();
     while let Some((path, entry)) = walk.next() {
         assert!(path.is_empty() || NodePath::of_server(&format!("/{path}")).is_some(), "{path:?}");
-        assert!(tree.get(path).is_some_and(|found| found.is(entry)), "{path:?} cannot be found");
+        assert!(tree.get(path).is_some_and(|found| found.is(&entry)), "{path:?} cannot be found");
         if let Some((parent, _)) = path.rsplit_once('/') {
-            assert!(
-                tree.get(parent).is_some_and(|parent| parent.node.is_some()),
-                "{path:?} is below nothing"
-            );
+            assert!(tree.get(parent).is_some_and(|parent| !parent.is_opaque()), "{path:?} is below nothing");
         }
         assert!(last.as_deref().is_none_or(|last| last.split('/').lt(path.split('/'))), "{last:?}, {path:?}");
-        match &entry.node {
+        match entry.node() {
             Some(node) => (len, bytes) = (len + 1, bytes + node.data().len()),
-            None => assert!(entry.children.is_none(), "{path:?} is opaque and has children"),
+            None => assert!(entry.children().is_none(), "{path:?} is opaque and has children"),
         }
         last = Some(path.to_owned());
     }

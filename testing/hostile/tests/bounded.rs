@@ -18,6 +18,11 @@ fn no_lies_harm_the_caches() {
 }
 
 #[test]
+fn no_edits_harm_a_tree() {
+    play::play(&play::TREE);
+}
+
+#[test]
 fn no_bytes_harm_a_session_with_caches() {
     play::play(&play::ENGINE);
 }

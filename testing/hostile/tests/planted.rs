@@ -4,17 +4,20 @@ mod play;
 
 use std::panic::catch_unwind;
 
-use play::{ENGINE, SESSION, SYNCHRONISER, Target, WIRE};
+use play::{ENGINE, SESSION, SYNCHRONISER, TREE, Target, WIRE};
 use treecache_core::planted::{Defect, plant};
 
 #[test]
 fn every_planted_defect_is_found() {
-    let defects: [(Defect, &Target, &str); 6] = [
+    let defects: [(Defect, &Target, &str); 9] = [
         (Defect::ReserveWhatIsClaimed, &WIRE, "bytes of memory"),
         (Defect::TakeRepliesOutOfTurn, &SESSION, "left == right"),
         (Defect::RetryForEver, &SYNCHRONISER, "for ever"),
         (Defect::CandidateUnlimited, &SYNCHRONISER, " bytes"),
         (Defect::OlderCutAnswers, &SYNCHRONISER, "no cut"),
+        (Defect::EqualNodePutAnew, &TREE, "for nothing"),
+        (Defect::BelowSharedSkipped, &TREE, "not told"),
+        (Defect::CopiesNotWeighed, &TREE, "not counted"),
         (Defect::NoBackoff, &ENGINE, "for ever"),
     ];
     for (defect, target, message) in defects {

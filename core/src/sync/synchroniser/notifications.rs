@@ -40,7 +40,7 @@ impl Synchroniser {
         }
         if let Some(parent) = self.parent_in_tree(path) {
             let is_known = match self.root.relative(parent).and_then(|parent| self.tree.get(parent)) {
-                Some(entry) if entry.node.is_none() => return, // below an opaque node there is nothing
+                Some(entry) if entry.is_opaque() => return, // below an opaque node there is nothing
                 Some(_) => true,
                 None => self.unread.contains(parent),
             };
@@ -86,7 +86,7 @@ impl Synchroniser {
             .root
             .relative(parent)
             .and_then(|parent| self.tree.get(parent))
-            .is_some_and(|entry| entry.node.is_some());
+            .is_some_and(|entry| !entry.is_opaque());
         if in_tree || self.unread.contains(parent) {
             let Some(parent) = NodePath::of_server(parent) else { return };
             self.suspect(&parent, now, change);
@@ -100,7 +100,7 @@ impl Synchroniser {
         let Some(relative) = self.root.relative(path) else { return };
         // One walk down the tree: what comes off the wire may be long, and is looked at once.
         let (ancestor, below) = match self.tree.deepest(relative) {
-            Some((_, entry)) if entry.node.is_none() => return,
+            Some((_, entry)) if entry.is_opaque() => return,
             Some((ancestor, _)) => (ancestor, first_below(relative, ancestor)),
             None => ("", None),
         };

@@ -537,8 +537,8 @@ impl ReadPlan {
 }
 
 /// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
-fn is_small(entry: &Entry) -> bool {
-    entry.node.as_ref().is_some_and(|node| node.data().len() <= LARGE_DATA)
+fn is_small(entry: Entry<'_>) -> bool {
+    entry.data().is_some_and(|data| data.len() <= LARGE_DATA)
 }
 
 /// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
@@ -685,7 +685,7 @@ impl Filling<'_> {
 
     /// Adds the read of a path that is now marked as in flight.
     fn add(&mut self, path: NodePath, relative: &str, want: &Want) {
-        let known = self.tree.get(relative).and_then(|entry| entry.node.as_deref());
+        let known = self.tree.get(relative).and_then(|entry| entry.node());
         let data = known.map_or(0, |node| node.data().len());
         let stat_only = !want.data && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
@@ -707,7 +707,7 @@ impl Filling<'_> {
     fn list_anchors(&mut self) {
         for read in self.flight.nodes.iter_mut().chain(&mut self.flight.stats) {
             let known = self.root.relative(read.path.as_str()).and_then(|path| self.tree.get(path));
-            let node = known.and_then(|entry| entry.node.as_ref());
+            let node = known.and_then(|entry| entry.node());
             read.children |= node.is_some_and(|node| anchors::is_listed(node.stat()));
         }
     }

@@ -11,8 +11,9 @@ use crate::planted::{self, Defect};
 use crate::stat::{Stat, Zxid};
 use crate::sync::evidence;
 use crate::sync::flight::{Found, Part};
+use crate::sync::runs::Arrived;
 use crate::sync::unread::Want;
-use crate::tree::Node;
+use crate::tree::{Node, NodeRef};
 use crate::wire::{Malformed, ServerError};
 
 impl Synchroniser {
@@ -33,7 +34,7 @@ impl Synchroniser {
         {
             self.undated_newest = self.undated_newest.max(stat.newest());
         }
-        let known = self.tree.get(relative).map(|entry| entry.node.clone());
+        let known = self.tree.get(relative).map(|entry| entry.node().map(|node| *node.stat()));
         let is_anchor = self.plan.is_of_anchors();
         let has_other_children = || match &found {
             Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
@@ -49,23 +50,24 @@ impl Synchroniser {
         // If a notification, or the replacement of an ancestor, took the node out of the tree: the node as it was
         // published.
         let shown = || self.publisher.node(relative).filter(|_| !planted::is(Defect::ShownForgotten));
-        let seen = old.as_ref().or_else(shown).map(|node| *node.stat());
+        let seen = old.or_else(|| shown().map(|node| *node.stat()));
         if let Some(seen) = seen {
             self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
         }
         let (node, children) = match found {
             Found::Node { data, stat, children } => {
-                let old_len = old.as_ref().map_or(0, |old| old.data().len());
+                let known = self.tree.get(relative).and_then(|entry| entry.node());
+                let old_len = known.map_or(0, |known| known.data().len());
                 self.plan.note_growth(data.len().saturating_sub(old_len));
-                let node = match &old {
-                    Some(old) if old.data() == data => Self::with_stat(old, stat),
-                    _ => Arc::new(Node::new(Arc::from(data), stat)),
+                let node = match known {
+                    Some(known) if known.data() == data => known.with_stat(stat),
+                    _ => Node::new(Arc::from(data), stat),
                 };
                 (node, children)
             }
-            Found::Stat { stat, children } => match &old {
-                Some(old) if Self::says_the_same_of_data(old.stat(), &stat) => {
-                    (Self::with_stat(old, stat), children)
+            Found::Stat { stat, children } => match self.tree.get(relative).and_then(|entry| entry.node()) {
+                Some(known) if Self::says_the_same_of_data(known.stat(), &stat) => {
+                    (known.with_stat(stat), children)
                 }
                 _ => {
                     self.candidates.read(path, relative, None);
@@ -97,8 +99,8 @@ impl Synchroniser {
         let siblings = &part.siblings;
         let Some(parent) = self.root.relative(siblings.parent.as_str()) else { return Ok(()) };
         let (read, others) = self.sort_found(part, parent, found, zxid)?;
-        let due = self.unread.runs().arrived(siblings, read, part.is_proof);
-        self.put_siblings(siblings, parent, due);
+        let due = self.unread.runs().arrived(siblings, &read, part.is_proof);
+        self.put_siblings(siblings, parent, &due);
         for (place, found) in others {
             let path = siblings.parent.absolute(siblings.names.get(place as usize));
             self.handle_found(&path, found, zxid, now);
@@ -114,7 +116,7 @@ impl Synchroniser {
         parent: &str,
         mut found: impl FnMut() -> Result<Found<'r>, Malformed>,
         zxid: Zxid,
-    ) -> Result<(Vec<(u32, Arc<Node>)>, Vec<(u32, Found<'r>)>), Malformed> {
+    ) -> Result<(Vec<(u32, NodeRef<'r>)>, Vec<(u32, Found<'r>)>), Malformed> {
         let siblings = &part.siblings;
         let mut read = Vec::with_capacity(siblings.places.len());
         let mut others = Vec::new();
@@ -133,7 +135,7 @@ impl Synchroniser {
                     if part.is_proof {
                         self.plan.note_growth(data.len());
                     }
-                    read.push((*place, Arc::new(Node::new(Arc::from(data), stat))));
+                    read.push((*place, NodeRef::new(data, stat)));
                 }
                 other => others.push((*place, other)),
             }
@@ -142,22 +144,22 @@ impl Synchroniser {
     }
 
     /// Puts nodes of a list into the tree, which has none of them.
-    fn put_siblings(&mut self, siblings: &Siblings, parent: &str, due: Vec<(u32, Arc<Node>)>) {
+    fn put_siblings(&mut self, siblings: &Siblings, parent: &str, due: &[(u32, Arrived<'_>)]) {
         if due.is_empty() || self.stopped {
             return;
         }
         let name = |place: u32| siblings.names.get(place as usize);
-        let nodes = due.iter().map(|(place, node)| (name(*place), node.clone()));
+        let nodes = due.iter().map(|(place, arrived)| (name(*place), arrived.node()));
         let is_put = self.tree.put_children(parent, nodes);
         let mut buffer = String::new();
-        for (place, node) in &due {
+        for (place, arrived) in due {
             let path = || siblings.parent.absolute_in(name(*place), &mut buffer);
             if !is_put {
                 self.put_off(&{ path }(), Want { discovered: true, unverified: true, ..Want::default() });
                 continue;
             }
             self.publisher.count_edit();
-            if node.stat().num_children != 0 {
+            if arrived.node().stat().num_children != 0 {
                 self.unread.update(&{ path }(), |want| {
                     *want = Want { children: true, suspect: true, discovered: true, ..Want::default() };
                 });
@@ -171,7 +173,7 @@ impl Synchroniser {
         &mut self,
         path: &NodePath,
         found: &Found<'_>,
-        known: &Option<Option<Arc<Node>>>,
+        known: &Option<Option<Stat>>,
         want: &Want,
         now: Instant,
     ) {
@@ -186,8 +188,8 @@ impl Synchroniser {
             (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
                 // Only an ACL hides a change of data. If the ACL is the same, a notification should have told of the
                 // change.
-                let is_same_acl = stat.is_same_node(known.stat()) && stat.aversion == known.stat().aversion;
-                let is_told = want.is_data_in_doubt() || !is_same_acl || stat.has_same_data(known.stat());
+                let is_same_acl = stat.is_same_node(known) && stat.aversion == known.aversion;
+                let is_told = want.is_data_in_doubt() || !is_same_acl || stat.has_same_data(known);
                 if !is_told && !self.is_zookeepers && !planted::is(Defect::LostWatchIgnored) {
                     log::warn!("{path} has changed, and no notification told of it: the watch is lost");
                     self.lost_watch = true;
@@ -226,13 +228,8 @@ impl Synchroniser {
     /// Whether `names` lacks a child that is for certain in the known list.
     fn lacks_known_child(&self, relative: &str, names: &[&str], want: &Want) -> bool {
         let is_known = !want.children && !want.history.has_changes();
-        let known = self.tree.get(relative).and_then(|entry| entry.children.as_deref()).filter(|_| is_known);
+        let known = self.tree.get(relative).and_then(|entry| entry.children()).filter(|_| is_known);
         known.is_some_and(|known| known.iter().any(|(name, _)| !names.contains(&name)))
-    }
-
-    /// The node with another Stat; itself when it is the same one.
-    fn with_stat(node: &Arc<Node>, stat: Stat) -> Arc<Node> {
-        if node.stat() == &stat { node.clone() } else { Arc::new(node.with_stat(stat)) }
     }
 
     /// Whether the data that belongs to `known` is still the node's, and may still be read.
@@ -246,27 +243,28 @@ impl Synchroniser {
         &mut self,
         path: &NodePath,
         relative: &str,
-        node: Arc<Node>,
-        old: Option<Arc<Node>>,
+        node: Node,
+        old: Option<Stat>,
         children: Option<Vec<&str>>,
         want: Want,
     ) {
         let stat = *node.stat();
         let old = old.filter(|old| {
-            let same = old.is_same_node(&node);
+            let same = old.is_same_node(&stat);
             if !same {
                 self.tree.remove(relative);
             }
             same
         });
-        if !old.as_ref().is_some_and(|old| Arc::ptr_eq(old, &node)) {
+        let known = self.tree.get(relative).and_then(|entry| entry.node());
+        if known != Some(node.lend()) {
             if !self.tree.put(relative, Some(node)) {
                 return self.put_off(path, want);
             }
             self.publisher.count_edit();
         }
-        let is_list_known = want.explains(old.as_deref().map(Node::stat), &stat)
-            && !self.misses_children(relative, &stat, &want);
+        let is_list_known =
+            want.explains(old.as_ref(), &stat) && !self.misses_children(relative, &stat, &want);
         match children {
             Some(names) => self.found_children(path, relative, names),
             // Nothing is below a node that is new.
@@ -301,7 +299,7 @@ impl Synchroniser {
         }
         // If the root hides a child, the numbers differ; its list is read in each verification instead.
         let hides = relative.is_empty() && self.hides_zookeeper;
-        let children = self.tree.get(relative).and_then(|entry| entry.children.as_ref());
+        let children = self.tree.get(relative).and_then(|entry| entry.children());
         let known = children.map_or(0, |children| children.len());
         !hides && usize::try_from(stat.num_children).is_ok_and(|count| count != known)
     }
@@ -329,7 +327,7 @@ impl Synchroniser {
         if self.stopped {
             return;
         }
-        let known = self.tree.get(relative).and_then(|entry| entry.children.clone());
+        let known = self.tree.get(relative).and_then(|entry| entry.children().cloned());
         if let Some(known) = &known {
             for (name, _) in known.iter() {
                 if names.binary_search(&name).is_err() {
@@ -374,7 +372,7 @@ impl Synchroniser {
 
     fn found_unreadable(&mut self, path: &NodePath, relative: &str, want: Want) {
         self.candidates.read(path, relative, None);
-        if self.tree.get(relative).is_some_and(|entry| entry.node.is_none()) {
+        if self.tree.get(relative).is_some_and(|entry| entry.is_opaque()) {
             return;
         }
         if !self.tree.put(relative, None) {
@@ -419,10 +417,10 @@ impl Synchroniser {
 }
 
 /// Whether a read found what is in the tree already; aversion aside.
-fn is_as_known(found: &Found<'_>, known: &Option<Option<Arc<Node>>>) -> bool {
+fn is_as_known(found: &Found<'_>, known: &Option<Option<Stat>>) -> bool {
     match (found, known) {
         (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(Some(known))) => {
-            *stat == Stat { aversion: stat.aversion, ..*known.stat() }
+            *stat == Stat { aversion: stat.aversion, ..*known }
         }
         (Found::Missing, None) | (Found::Unreadable, Some(None)) | (Found::Failed(_), _) => true,
         _ => false,

@@ -191,7 +191,7 @@ pub(super) fn difference(tree: &Tree, nodes: &Nodes) -> Option<String> {
         opaque = (!node.open).then_some(path);
         expected += 1;
         let relative = path[ROOT.len()..].trim_start_matches('/');
-        match (tree.get(relative).map(|entry| entry.node.as_ref()), node.open) {
+        match (tree.get(relative).map(|entry| entry.node()), node.open) {
             (None, _) => return Some(format!("{path} is missing")),
             (Some(None), false) => {}
             (Some(None), true) => return Some(format!("{path} should be readable")),

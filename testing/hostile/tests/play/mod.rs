@@ -36,6 +36,8 @@ pub const SESSION: Target = Target { name: "session", entry: treecache_hostile::
 /// A name in a child list costs its whole path until it is read; here paths have at most 300 bytes.
 pub const SYNCHRONISER: Target =
     Target { name: "synchroniser", entry: treecache_hostile::synchroniser, memory_per_byte: 60 };
+/// The map beside the tree has each name once more for each node below it, and is kept from before each edit.
+pub const TREE: Target = Target { name: "tree", entry: treecache_hostile::tree, memory_per_byte: 60 };
 pub const ENGINE: Target = Target { name: "engine", entry: treecache_hostile::engine, memory_per_byte: 60 };
 
 pub fn play(target: &Target) {

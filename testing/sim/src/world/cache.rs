@@ -265,13 +265,12 @@ impl Watched {
                 }
                 path.push_str(relative);
             }
-            match change {
-                Change::Added { node } => self.replay.told(NodeEvent::Added, &path, &node, None)?,
-                Change::Updated { node, old } => {
-                    self.replay.told(NodeEvent::Updated, &path, &node, Some(&old))?;
-                }
-                Change::Removed { node } => self.replay.told(NodeEvent::Removed, &path, &node, None)?,
-            }
+            let (event, node, old) = match &change {
+                Change::Added { node } => (NodeEvent::Added, node, None),
+                Change::Updated { node, old } => (NodeEvent::Updated, node, old.node()),
+                Change::Removed { node } => (NodeEvent::Removed, node, None),
+            };
+            self.replay.told(event, &path, node.node().expect("it may be read"), old)?;
         }
         self.replay.end_version();
         if version.is_cut {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::stat::Stat;
+use crate::tree::Node;
 
 const CLEAN: Standing = Standing::Open { is_clean: true };
 const BUSY: Standing = Standing::Open { is_clean: false };
@@ -29,7 +30,7 @@ impl Teller {
 
     fn edit(&mut self, zxid: i64) {
         let stat = Stat { czxid: Zxid(1), mzxid: Zxid(zxid), ..Stat::default() };
-        assert!(self.tree.put("", Some(Arc::new(Node::new(Arc::from([]), stat)))));
+        assert!(self.tree.put("", Some(Node::new(Arc::from([]), stat))));
         self.publisher.count_edit();
         self.publisher.note_edits(self.now);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::stat::Stat;
-use crate::tree::Node;
+use crate::tree::{Node, NodeRef};
 
 /// A plan with a tree that does not change, and a server that answers at once.
 struct Reader {
@@ -21,7 +21,7 @@ impl Reader {
         for n in 0..nodes {
             let stat = Stat { czxid: Zxid(1), mzxid: Zxid(1 + n as i64), ..Stat::default() };
             let path = if n == 0 { String::new() } else { format!("{n:04}") };
-            assert!(tree.put(&path, Some(Arc::new(Node::new(Arc::from([]), stat)))));
+            assert!(tree.put(&path, Some(Node::new(Arc::from([]), stat))));
         }
         let (root, now) = (NodePath::new("/r").unwrap(), Instant::now());
         let options = Options {
@@ -79,9 +79,9 @@ impl Reader {
             self.plan.note_growth(0);
         }
         for part in &flight.parts {
-            let node = || Arc::new(Node::new(Arc::from([]), Stat::default()));
-            let read = part.siblings.places.iter().map(|place| (*place, node())).collect();
-            self.unread.runs().arrived(&part.siblings, read, part.is_proof);
+            let node = NodeRef::new(&[], Stat::default());
+            let read: Vec<_> = part.siblings.places.iter().map(|place| (*place, node)).collect();
+            self.unread.runs().arrived(&part.siblings, &read, part.is_proof);
             part.siblings.places.iter().for_each(|_| self.plan.note_growth(0));
         }
         (0..flight.requests()).for_each(|_| self.plan.handle_reply(self.now));
