@@ -186,11 +186,7 @@ impl ChildList {
     }
 }
 
-pub(crate) fn get_data<'v>(
-    version: &'v Version,
-    root: &NodePath,
-    path: &[u8],
-) -> Result<NodeRef<'v>, Error> {
+pub(crate) fn get_data<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<NodeRef<'v>, Error> {
     find(version, root, path)?.node().ok_or_else(|| unreadable(path))
 }
 

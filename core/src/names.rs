@@ -14,15 +14,14 @@ pub struct Names {
 
 impl Names {
     /// Of names that are sorted, each once. Together they must be shorter than 4 GiB, which no frame is.
-    pub fn of_sorted<'n>(names: impl IntoIterator<Item = &'n str>) -> Names {
-        let mut list = Names::default();
+    pub fn of_sorted(names: &[&str]) -> Names {
+        let text = String::with_capacity(names.iter().map(|name| name.len()).sum());
+        let mut list = Names { text, ends: Vec::with_capacity(names.len()) };
         for name in names {
-            debug_assert!(list.ends.is_empty() || list.get(list.len() - 1) < name);
+            debug_assert!(list.ends.is_empty() || list.get(list.len() - 1) < *name);
             list.text.push_str(name);
             list.ends.push(list.text.len() as u32);
         }
-        list.text.shrink_to_fit();
-        list.ends.shrink_to_fit();
         list
     }
 
@@ -90,7 +89,7 @@ mod tests {
     fn each_name_is_found_where_it_stands_and_no_other() {
         let sorted = ["", "a", "a.b", "b", "größe"];
         for len in 0..sorted.len() {
-            let names = Names::of_sorted(sorted[1..=len].iter().copied());
+            let names = Names::of_sorted(&sorted[1..=len]);
             assert_eq!((names.len(), names.is_empty()), (len, len == 0));
             for (place, name) in sorted[1..=len].iter().enumerate() {
                 assert_eq!((names.get(place), names.find(name)), (*name, Some(place)));

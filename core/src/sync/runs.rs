@@ -507,7 +507,11 @@ mod tests {
 
     fn add(runs: &mut Runs, parent: &NodePath, names: usize) {
         let names: Vec<String> = (0..names).map(|n| format!("{n:04}")).collect();
-        runs.insert(parent, Names::of_sorted(names.iter().map(String::as_str)));
+        runs.insert(parent, names_of(&names));
+    }
+
+    fn names_of(names: &[String]) -> Names {
+        Names::of_sorted(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     fn proof(runs: &mut Runs) -> Option<Siblings> {
@@ -649,7 +653,7 @@ mod tests {
     fn a_request_is_no_longer_than_it_may_be() {
         let mut runs = Runs::default();
         let names: Vec<String> = (0..500).map(|n| format!("{n:0>3000}")).collect();
-        runs.insert(&parent(), Names::of_sorted(names.iter().map(String::as_str)));
+        runs.insert(&parent(), names_of(&names));
         let small = Room { request_bytes: 10_000, ..ROOM };
         let first = runs.take_unproven(small, 0, 10, &mut Rng::with_seed(7)).expect("a proof");
         assert_eq!(first.places.len(), 4);

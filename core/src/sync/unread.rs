@@ -94,6 +94,8 @@ impl Want {
 #[derive(Default)]
 pub(super) struct Unread {
     wants: HashMap<NodePath, Want>,
+    /// How deep the deepest of them was, since there were none.
+    deepest: usize,
     /// What is only known as a name in a list: none of it is in `wants`.
     runs: Runs,
     nodes: VecDeque<NodePath>,
@@ -152,7 +154,7 @@ impl Unread {
         if self.runs.has(parent) {
             single = std::mem::take(&mut names);
             single.retain(|name| self.runs.get(parent.absolute(name).as_str()).is_none());
-        } else if !self.wants.is_empty() {
+        } else if self.deepest > parent.depth() {
             let mut path = String::new();
             names.retain(|name| {
                 parent.write_absolute(name, &mut path);
@@ -173,7 +175,7 @@ impl Unread {
             });
         }
         if !names.is_empty() {
-            self.runs.insert(parent, Names::of_sorted(names));
+            self.runs.insert(parent, Names::of_sorted(&names));
         }
     }
 
@@ -185,7 +187,10 @@ impl Unread {
         self.single_out(path);
         let (before, want) = match self.wants.entry(path.clone()) {
             hash_map::Entry::Occupied(known) => (Some(*known.get()), known.into_mut()),
-            hash_map::Entry::Vacant(new) => (None, new.insert(Want::default())),
+            hash_map::Entry::Vacant(new) => {
+                self.deepest = self.deepest.max(path.depth());
+                (None, new.insert(Want::default()))
+            }
         };
         change(want);
         let want = *want;
@@ -215,6 +220,7 @@ impl Unread {
     /// Adds a want of its own.
     fn add(&mut self, path: NodePath, want: Want) {
         self.count(None, Some(want));
+        self.deepest = self.deepest.max(path.depth());
         self.wants.insert(path.clone(), want);
         if !want.in_flight {
             self.nodes.push_back(path);
@@ -238,6 +244,9 @@ impl Unread {
             return Some(want);
         }
         let want = self.wants.remove(path);
+        if self.wants.is_empty() {
+            self.deepest = 0;
+        }
         self.count(want, None);
         want
     }

@@ -372,6 +372,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
+    /// One that need not grow for a block.
+    pub(super) fn roomy() -> Builder {
+        let (records, offsets) = (Vec::with_capacity(MOST_BYTES), Vec::with_capacity(MOST_RECORDS));
+        Builder { records, offsets, ..Builder::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.offsets.is_empty()
     }

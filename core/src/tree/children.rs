@@ -533,7 +533,7 @@ pub struct ListBuilder {
 impl ListBuilder {
     /// Goes on with a block that may have room.
     fn behind(block: Option<Block>) -> ListBuilder {
-        let mut builder = ListBuilder::default();
+        let mut builder = ListBuilder { open: Builder::roomy(), full: Vec::new() };
         if let Some(block) = block {
             builder.open.copy_all(&block);
         }

@@ -206,7 +206,7 @@ mod tests {
     fn siblings_are_read_as_their_paths_are() {
         for (chroot, parent) in [("/", "/"), ("/", "/a"), ("/c", "/"), ("/c/d", "/a/b")] {
             let (chroot, parent) = (NodePath::new(chroot).unwrap(), NodePath::new(parent).unwrap());
-            let names = Arc::new(Names::of_sorted(["x", "y", "zz"]));
+            let names = Arc::new(Names::of_sorted(&["x", "y", "zz"]));
             let siblings = Siblings { parent, names, places: vec![0, 2] };
             let each = siblings.paths().map(Read::Data).collect();
             let encoded = |reads| {

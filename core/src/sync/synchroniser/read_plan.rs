@@ -478,7 +478,9 @@ impl ReadPlan {
     /// is a step of the audit.
     fn follow(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> Flight {
         let starved_for = now - self.exact_until;
-        self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
+        if let Some(since) = now.checked_sub(HOT_FOR.max(starved_for)) {
+            self.hot.retain(|_, at| *at >= since);
+        }
         let mut hot = Vec::new();
         let mut flight = Flight::new(self.chroot);
         if starved_for >= HOT_AFTER && !planted::is(Defect::HotPathsLeftOut) {
