@@ -667,7 +667,7 @@ pub(super) mod tests {
             put(&mut children, "d");
             if let Some((block, index)) = children.find_mut(b"d", &mut 0) {
                 block.make_room(index, &mut 0);
-                block.list_mut(index, &mut 0).map(|list| *list = deep.take());
+                *block.list_mut(index, &mut 0).expect("there is room") = deep.take();
             }
             deep = Some(Arc::new(children));
         }
