@@ -194,7 +194,7 @@ impl Judge {
             match note {
                 Note::Node { told, path, node, old } => {
                     self.tally.events += 1;
-                    self.replay.told(told, &path, node.lend(), old.as_ref().map(Node::lend))?;
+                    self.replay.told(told, &path, node.lend(), old.as_deref().map(Node::lend))?;
                 }
                 Note::EndOfVersion { zxid, snapshot } => {
                     self.replay.end_version();

@@ -54,8 +54,8 @@ pub enum Note {
     Node {
         told: NodeEvent,
         path: String,
-        node: Node,
-        old: Option<Node>,
+        node: Arc<Node>,
+        old: Option<Arc<Node>>,
     },
     /// The version at `zxid` has been told, and this is what could be read then: it, or a newer one.
     EndOfVersion {
@@ -210,7 +210,8 @@ impl Watched {
                 kind => return lock(&to).push(Note::Connection(kind)),
             };
             let (path, node) = event.path.zip(event.node).expect("a node event has a node");
-            let (node, old) = (node.to_node(), event.old.map(|old| old.to_node()));
+            let own = |node: NodeRef<'_>| Arc::new(node.to_node());
+            let (node, old) = (own(node), event.old.map(own));
             lock(&to).push(Note::Node { told, path: path.into(), node, old });
             if let (true, Some(cache)) = (event.last_of_version, of.upgrade()) {
                 let snapshot = cache.snapshot().expect("the cache is open");

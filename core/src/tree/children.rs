@@ -602,12 +602,14 @@ impl Counterparts {
         };
         loop {
             left.leave_ended(at_left);
-            right.leave_ended(at_right);
-            if let Some(behind) = behind_shared(left, right, *at_left, *at_right) {
-                (*at_left, *at_right) = behind;
-                continue;
+            if at_left.index == 0 {
+                right.leave_ended(at_right);
+                if let Some(behind) = behind_shared(left, right, *at_left, *at_right) {
+                    (*at_left, *at_right) = behind;
+                    continue;
+                }
             }
-            let entry = left.entry_at(at_left)?;
+            let entry = left.block(at_left.at)?.entry(at_left.index);
             if at_left.index == 0 && right.advance_to(at_right, entry.name_bytes()) {
                 continue;
             }
@@ -627,14 +629,15 @@ impl Counterparts {
     }
 }
 
-/// Where what follows is, if both share the group or the block at the beginning of which they are.
+/// Where what follows is, if both share the group or the block at the beginning of which they are. On the left it is a
+/// beginning.
 fn behind_shared(
     left: &Children,
     right: &Children,
     at_left: Position,
     at_right: Position,
 ) -> Option<(Position, Position)> {
-    if at_left.index > 0 || at_right.index > 0 {
+    if at_right.index > 0 {
         return None;
     }
     let is_first = at_left.at.block == 0 && at_right.at.block == 0;
@@ -748,7 +751,7 @@ pub(super) mod tests {
             put(&mut children, "d");
             if let Some((block, index)) = children.find_mut(b"d", &mut 0) {
                 block.make_room(index, &mut 0);
-                block.list_mut(index, &mut 0).map(|list| *list = deep.take());
+                *block.list_mut(index, &mut 0).expect("there is room") = deep.take();
             }
             deep = Some(Arc::new(children));
         }

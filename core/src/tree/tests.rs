@@ -87,12 +87,10 @@ pub(crate) fn edit(tree: &mut Tree, zxid: i64, op: u8, path: &str) {
         }
         _ => {
             let mut list = ListBuilder::default();
-            let children = zxid..zxid + zxid % 4;
-            assert!(
-                children
-                    .map(|n| list.push(&(n - zxid).to_string(), node(n, n).as_ref().map(Node::lend)))
-                    .all(|is_new| is_new)
-            );
+            for n in 0..zxid % 4 {
+                let child = node(zxid + n, zxid + n);
+                assert!(list.push(&n.to_string(), child.as_ref().map(Node::lend)));
+            }
             _ = tree.attach(path, list.finish());
         }
     }
