@@ -19,7 +19,7 @@ use crate::snapshot::{self, ChildList, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
 use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
-use crate::tree::{Node, NodeRef, Version};
+use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
 
@@ -336,7 +336,11 @@ impl TreeCache {
     /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: neither the
     /// node's count is touched nor the version's, which other readers change too.
     #[cfg(feature = "ffi")]
-    pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(NodeRef<'_>) -> T) -> Result<T, Error> {
+    pub(crate) fn with_data<T>(
+        &self,
+        path: &[u8],
+        look: impl FnOnce(crate::tree::NodeRef<'_>) -> T,
+    ) -> Result<T, Error> {
         snapshot::get_data(&self.shared.current.load(), &self.root, path)
             .map(look)
             .map_err(|error| self.unless_closed(error))
