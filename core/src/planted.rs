@@ -82,6 +82,8 @@ defects! {
     ParentForgotten = "parent's Stat forgotten",
     /// What was read before its turn goes into the tree, though a notification has told that it has changed.
     KeptThoughNotified = "kept though notified",
+    /// What was read before its turn goes into the tree, though a newer list of its parent lacks it.
+    KeptThoughUnlisted = "kept though unlisted",
     /// What was read before its turn outlives the connection.
     KeptOverReconnect = "kept over a reconnect",
     /// What is written all the time is not read together.

@@ -91,11 +91,6 @@ impl Flight {
         Flight { most_uncertain, ..Flight::new(chroot) }
     }
 
-    /// An empty flight of at most so many nodes whose siblings have been read.
-    pub(super) fn of_proven(chroot: usize, most_reads: usize) -> Flight {
-        Flight { most_reads, ..Flight::new(chroot) }
-    }
-
     /// An empty flight of at most so many reads, when a cut is overdue.
     pub(super) fn for_a_cut(chroot: usize, most_reads: usize) -> Flight {
         Flight { most_reads, ..Flight::new(chroot) }
@@ -123,25 +118,30 @@ impl Flight {
 
     /// What it may grow by.
     pub(super) fn room(&self) -> Room {
+        self.room_for(self.most_reads)
+    }
+
+    /// What it may grow by if it may have so many reads, for nodes whose siblings were read. `None` if there is no room.
+    pub(super) fn room_for_proven(&self, most_reads: usize) -> Option<Room> {
+        let room = self.room_for(most_reads);
+        (room.reads > 0 && room.bytes > 0 && room.request_bytes > 0).then_some(room)
+    }
+
+    fn room_for(&self, most_reads: usize) -> Room {
         Room {
-            reads: self.most_reads.saturating_sub(self.reads),
-            bytes: self.reply_bytes().saturating_sub(self.expected),
+            reads: most_reads.saturating_sub(self.reads),
+            bytes: reply_bytes(most_reads).saturating_sub(self.expected),
             result_overhead: RESULT_OVERHEAD,
             request_bytes: REQUEST_BYTES.saturating_sub(self.request_bytes),
             read_overhead: self.read_overhead,
         }
     }
 
-    /// How many bytes of reply it aims at.
-    fn reply_bytes(&self) -> usize {
-        REPLY_BYTES * self.most_reads.div_ceil(MOST_READS)
-    }
-
     /// Whether another read would be too much.
     pub(super) fn is_full(&self) -> bool {
         self.reads >= self.most_reads
             || self.uncertain >= self.most_uncertain
-            || self.expected >= self.reply_bytes()
+            || self.expected >= reply_bytes(self.most_reads)
             || self.request_bytes >= REQUEST_BYTES
     }
 
@@ -190,6 +190,11 @@ impl Flight {
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
         reads.push(Read { path, children: children.is_some() });
     }
+}
+
+/// How many bytes of reply a flight of so many reads aims at.
+fn reply_bytes(most_reads: usize) -> usize {
+    REPLY_BYTES * most_reads.div_ceil(MOST_READS)
 }
 
 /// What a read found.

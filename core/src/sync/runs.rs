@@ -18,6 +18,7 @@ use super::unread::Want;
 use crate::names::{Names, Siblings};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
+use crate::stat::Zxid;
 use crate::tree::{Node, NodeRef};
 
 /// A list of up to so many names is proven by one of them.
@@ -28,6 +29,8 @@ const LONG: usize = 1000;
 const PROVEN_BY_ONE: usize = 17;
 /// How much larger than the mean of what was read as a proof a node is taken to be, if its own list speaks for less.
 const SPREAD: usize = 4;
+/// For each so many proofs of its own, a list goes by those of others half, a third, a quarter as much.
+const SPOKEN_FOR: usize = 16;
 /// Over so many proofs the mean is taken.
 const REMEMBERED: usize = 256;
 
@@ -58,6 +61,8 @@ enum Place {
 /// The names of one list.
 struct Run {
     parent: NodePath,
+    /// The czxid of the node whose list it is. If there is another one at its path, what was kept is not of its children.
+    of: Zxid,
     names: Arc<Names>,
     places: Vec<Place>,
     /// How many of the places wait, were asked for, and are kept.
@@ -77,15 +82,16 @@ struct Run {
     to_prove: usize,
     /// How much is proven: what was read of it, all but the places that were chosen at random counting a quarter.
     proven: usize,
-    /// The most data that one of them had.
+    /// About the most data that one of those had that were read last.
     largest: usize,
 }
 
 impl Run {
-    fn new(parent: NodePath, names: Names) -> Run {
+    fn new(parent: NodePath, of: Zxid, names: Names) -> Run {
         let len = names.len();
         Run {
             parent,
+            of,
             names: Arc::new(names),
             places: vec![Place::Waiting; len],
             waiting: len,
@@ -153,12 +159,25 @@ impl Run {
         }
         if self.waiting + self.asked == 0 {
             // No reply is to come whose turn they could wait for.
-            for (kept, _) in std::mem::take(&mut self.kept) {
-                self.places[kept as usize] = Place::Waiting;
-                self.waiting += 1;
-            }
-            (self.next, self.known) = (0, 0);
+            self.release();
         }
+    }
+
+    /// What is kept is to be read again.
+    fn release(&mut self) {
+        for (kept, _) in std::mem::take(&mut self.kept) {
+            self.places[kept as usize] = Place::Waiting;
+            self.waiting += 1;
+        }
+        (self.next, self.known) = (0, 0);
+    }
+
+    /// What is left of it and is not among `names`, which are sorted.
+    fn without(&self, names: &[&str]) -> Vec<NodePath> {
+        let left = (0..self.places.len()).filter(|place| self.places[*place] != Place::Left);
+        let unlisted =
+            left.map(|place| self.names.get(place)).filter(|name| names.binary_search(name).is_err());
+        unlisted.map(|name| self.parent.absolute(name)).collect()
     }
 
     /// The next places that wait, which are asked for from now on.
@@ -206,14 +225,20 @@ impl Run {
         self.asked += count;
     }
 
-    /// Nodes of the list were read, in order. Returns those whose turn it is, in order; they have left.
-    fn arrived<'r>(&mut self, read: &[(u32, NodeRef<'r>)], is_proof: bool) -> Vec<(u32, Arrived<'r>)> {
-        for (place, node) in read {
-            self.largest = self.largest.max(node.data().len());
+    /// Places of the list were answered. Returns the nodes whose turn it is, in order; they have left.
+    fn arrived<'r>(&mut self, answer: &Answer<'r>) -> Vec<(u32, Arrived<'r>)> {
+        if self.of != answer.of {
+            self.release();
+            self.of = answer.of;
+        }
+        let read = &answer.read;
+        for (place, _) in read {
             self.places[*place as usize] = Place::Kept;
         }
         self.asked -= read.len();
-        self.proven += if is_proof { read.len() } else { read.len().div_ceil(4) };
+        // A large node is followed by others, or it stands alone: the more are small behind it, the less it says.
+        self.largest = answer.largest.max(self.largest / 4);
+        self.proven += if answer.is_proof { answer.answered } else { answer.answered.div_ceil(4) };
         while self.places.get(self.known).is_some_and(|place| matches!(place, Place::Kept | Place::Left)) {
             self.known += 1;
         }
@@ -236,6 +261,20 @@ impl Run {
         }
         all
     }
+}
+
+/// What was answered of some places of a list.
+pub(super) struct Answer<'r> {
+    /// The czxid of the node that is the parent now.
+    pub of: Zxid,
+    /// Nodes of which nothing was known, in order.
+    pub read: Vec<(u32, NodeRef<'r>)>,
+    /// How many were answered at all, be it that there is nothing.
+    pub answered: usize,
+    /// The most data that one of them had.
+    pub largest: usize,
+    /// Nothing was known of what their siblings are like.
+    pub is_proof: bool,
 }
 
 /// A node of a list whose turn has come.
@@ -308,8 +347,8 @@ impl Runs {
     }
 
     /// A list has named these, and nothing else is known of them. There must be no run of this node's children.
-    pub(super) fn insert(&mut self, parent: &NodePath, names: Names) {
-        let run = Run::new(parent.clone(), names);
+    pub(super) fn insert(&mut self, parent: &NodePath, of: Zxid, names: Names) {
+        let run = Run::new(parent.clone(), of, names);
         self.waiting += run.waiting;
         self.left += run.left();
         self.by_parent.insert(parent.clone(), run);
@@ -379,7 +418,8 @@ impl Runs {
             let mut taken = None;
             self.change(parent.as_str(), |run| {
                 run.queued = false;
-                let data = run.largest.max(spread);
+                // The more is known of the list itself, the less others say of it.
+                let data = run.largest.max(spread / (1 + run.proven / SPOKEN_FOR));
                 let bound = match run.places.len() {
                     0..=SHORT => usize::MAX,
                     _ => (PROVEN_BY_ONE * run.proven).saturating_sub(run.asked),
@@ -433,24 +473,37 @@ impl Runs {
         move |place| run.is_some_and(|run| run.places.get(place as usize) == Some(&Place::Asked))
     }
 
-    /// Nodes that were asked for were read, in order; `is_proof`: nothing was known of what their siblings are like.
-    /// Returns those whose turn it is to go into the tree, in order: they are in no run any more.
+    /// Places that were asked for were answered. Returns the nodes whose turn it is to go into the tree, in order: they are
+    /// in no run any more.
     pub(super) fn arrived<'r>(
         &mut self,
         siblings: &Siblings,
-        read: &[(u32, NodeRef<'r>)],
-        is_proof: bool,
+        answer: &Answer<'r>,
     ) -> Vec<(u32, Arrived<'r>)> {
-        if is_proof {
-            for (_, node) in read {
+        if answer.is_proof {
+            for (_, node) in &answer.read {
                 self.proofs = (self.proofs + 1).min(REMEMBERED);
                 let (mean, data) = (self.mean, node.data().len());
                 self.mean = (mean * (self.proofs - 1) + data) / self.proofs;
             }
         }
         let mut due = Vec::new();
-        self.change(siblings.parent.as_str(), |run| due = run.arrived(read, is_proof));
+        self.change(siblings.parent.as_str(), |run| {
+            if Arc::ptr_eq(&run.names, &siblings.names) {
+                due = run.arrived(answer);
+            }
+        });
         due
+    }
+
+    /// What is left of the run of this node's children and is not among `names`, which are sorted: a newer list lacks it.
+    pub(super) fn without(&self, parent: &NodePath, names: &[&str]) -> Vec<NodePath> {
+        self.by_parent.get(parent).map(|run| run.without(names)).unwrap_or_default()
+    }
+
+    /// The session may not read the node any more: what was kept of its children is to be read again.
+    pub(super) fn release(&mut self, parent: &NodePath) {
+        self.change(parent.as_str(), Run::release);
     }
 
     /// Changes a run, counts what has become of it, and sees to it that its turn comes, or that it goes.
@@ -491,6 +544,8 @@ mod tests {
     use super::*;
     use crate::stat::Stat;
 
+    const OF: Zxid = Zxid(3);
+
     const ROOM: Room =
         Room { reads: 1000, bytes: 1 << 20, result_overhead: 100, request_bytes: 1 << 19, read_overhead: 14 };
 
@@ -507,7 +562,7 @@ mod tests {
 
     fn add(runs: &mut Runs, parent: &NodePath, names: usize) {
         let names: Vec<String> = (0..names).map(|n| format!("{n:04}")).collect();
-        runs.insert(parent, names_of(&names));
+        runs.insert(parent, OF, names_of(&names));
     }
 
     fn names_of(names: &[String]) -> Names {
@@ -520,13 +575,17 @@ mod tests {
 
     /// Answers with nodes of so much data; what goes into the tree.
     fn answer(runs: &mut Runs, siblings: &Siblings, data: usize, is_proof: bool) -> Vec<u32> {
-        let data = vec![0; data];
-        let node = || NodeRef::new(&data, Stat::default());
+        answer_of(OF, runs, siblings, data, is_proof)
+    }
+
+    fn answer_of(of: Zxid, runs: &mut Runs, siblings: &Siblings, largest: usize, is_proof: bool) -> Vec<u32> {
+        let data = vec![0; largest];
         let is_asked = runs.asked_of(siblings);
         let asked: Vec<u32> = siblings.places.iter().copied().filter(|place| is_asked(*place)).collect();
         drop(is_asked);
-        let read: Vec<_> = asked.into_iter().map(|place| (place, node())).collect();
-        runs.arrived(siblings, &read, is_proof).into_iter().map(|(place, _)| place).collect()
+        let read = asked.into_iter().map(|place| (place, NodeRef::new(&data, Stat::default()))).collect();
+        let answer = Answer { of, read, answered: siblings.places.len(), largest, is_proof };
+        runs.arrived(siblings, &answer).into_iter().map(|(place, _)| place).collect()
     }
 
     #[test]
@@ -637,6 +696,40 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_read_again_where_its_parent_is_another_one_or_opaque() {
+        for is_opaque in [false, true] {
+            let mut runs = runs(300);
+            let first = proof(&mut runs).expect("a proof");
+            answer(&mut runs, &first, 0, true);
+            let (siblings, _) = runs.take_proven(ROOM).expect("siblings");
+            if is_opaque {
+                runs.release(&parent());
+            }
+            let other = if is_opaque { OF } else { Zxid(4) };
+            let due = answer_of(other, &mut runs, &siblings, 0, false);
+            assert!(due.len() < siblings.places.len(), "those behind the first that was kept wait");
+            assert!(first.places.iter().all(|place| !due.contains(place)), "{due:?}");
+            assert_eq!(runs.waiting(), 300 - siblings.places.len(), "what was kept waits again");
+        }
+    }
+
+    #[test]
+    fn a_large_node_that_stands_alone_is_forgotten() {
+        let mut runs = runs(3000);
+        let first = proof(&mut runs).expect("a proof");
+        answer(&mut runs, &first, 0, true);
+        let (siblings, _) = runs.take_proven(ROOM).expect("siblings");
+        answer(&mut runs, &siblings, 1 << 20, false);
+        let mut counts = Vec::new();
+        while let Some((siblings, _)) = runs.take_proven(ROOM) {
+            counts.push(siblings.places.len());
+            answer(&mut runs, &siblings, 10, false);
+        }
+        assert_eq!(counts[..4], [1, 3, 15, 63]);
+        assert!(counts.len() < 12, "{counts:?}");
+    }
+
+    #[test]
     fn few_that_wait_are_taken_apart_and_need_no_proof() {
         let mut runs = runs(5);
         assert_eq!(runs.take_apart(4), []);
@@ -653,7 +746,7 @@ mod tests {
     fn a_request_is_no_longer_than_it_may_be() {
         let mut runs = Runs::default();
         let names: Vec<String> = (0..500).map(|n| format!("{n:0>3000}")).collect();
-        runs.insert(&parent(), names_of(&names));
+        runs.insert(&parent(), OF, names_of(&names));
         let small = Room { request_bytes: 10_000, ..ROOM };
         let first = runs.take_unproven(small, 0, 10, &mut Rng::with_seed(7)).expect("a proof");
         assert_eq!(first.places.len(), 4);

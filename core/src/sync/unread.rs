@@ -6,7 +6,7 @@ use super::runs::Runs;
 use crate::names::{Names, Siblings};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::stat::Stat;
+use crate::stat::{Stat, Zxid};
 
 /// What notifications have told of a node's child list since its Stat was last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,17 +139,23 @@ impl Unread {
         self.runs.asked_of(siblings)
     }
 
-    /// Whether nodes are queued that are in no run.
-    pub(super) fn has_nodes(&self) -> bool {
-        !self.nodes.is_empty()
-    }
-
     pub(super) fn runs(&mut self) -> &mut Runs {
         &mut self.runs
     }
 
-    /// The children of `parent` with these names, which are sorted, have been listed, and are not known.
-    pub(super) fn listed(&mut self, parent: &NodePath, mut names: Vec<&str>) {
+    /// A list of `parent` has come, with these names, which are sorted: what an older one has named, and this one has not, is
+    /// not there any more.
+    pub(super) fn relisted(&mut self, parent: &NodePath, names: &[&str]) {
+        if !self.runs.is_empty() && !planted::is(Defect::KeptThoughUnlisted) {
+            for path in self.runs.without(parent, names) {
+                self.forget(&path);
+            }
+        }
+    }
+
+    /// The children of `parent` with these names, which are sorted, have been listed, and are not known; `of` is the czxid
+    /// of the parent.
+    pub(super) fn listed(&mut self, parent: &NodePath, of: Zxid, mut names: Vec<&str>) {
         let mut single = Vec::new();
         if self.runs.has(parent) {
             single = std::mem::take(&mut names);
@@ -175,7 +181,7 @@ impl Unread {
             });
         }
         if !names.is_empty() {
-            self.runs.insert(parent, Names::of_sorted(&names));
+            self.runs.insert(parent, of, Names::of_sorted(&names));
         }
     }
 
@@ -254,7 +260,14 @@ impl Unread {
     /// There is nothing at `path` any more. A reply that is still to come says the same, unless a node is created
     /// again: then a notification comes.
     pub(super) fn forget(&mut self, path: &NodePath) {
-        self.single_out(path);
+        if !self.runs.is_empty()
+            && let Some(want) = self.runs.take_out(path.as_str())
+        {
+            if want.in_flight {
+                self.add(path.clone(), Want { in_flight: true, ..Want::default() });
+            }
+            return;
+        }
         match self.wants.get(path) {
             Some(want) if want.in_flight => {
                 self.update(path, |want| *want = Want { in_flight: true, ..Want::default() });

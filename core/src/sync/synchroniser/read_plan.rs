@@ -83,12 +83,16 @@ struct Sent {
     at: Instant,
     /// How many of its nodes may be larger than expected.
     uncertain: usize,
+    reads: usize,
 }
 
 /// How much the server is asked for at once, by how long it takes.
 struct Load {
     /// The most reads in a batch of nodes whose siblings were read.
     most_reads: usize,
+    /// A connection was lost with such a batch out: maybe over a reply that was larger than may be. No more reads than this
+    /// until the load is complete.
+    bound: usize,
     /// The shortest time that an answer took on this connection.
     fastest: Duration,
 }
@@ -281,7 +285,11 @@ impl ReadPlan {
         self.verification = Verification::Done;
         // Replies that were larger than expected may have been the reason.
         self.sizes = SizeGuess::new();
-        self.load = Load::new();
+        let bound = match self.outstanding.iter().any(|sent| sent.reads > self.pace.unproven) {
+            true => self.pace.unproven,
+            false => self.load.bound,
+        };
+        self.load = Load { bound, ..Load::new() };
         self.renews_watch = false;
         self.outstanding.clear();
         self.retry_at = None;
@@ -383,6 +391,7 @@ impl ReadPlan {
             return None;
         }
         let flight = if is_following {
+            self.load.bound = MOST_PROVEN_READS;
             match self.outstanding.len() {
                 0 => self.follow(tree, unread, now),
                 _ if self.is_storm(tree, unread, now) => {
@@ -411,27 +420,19 @@ impl ReadPlan {
     /// Reads what is not known yet, or not any more. Where the siblings of a node tell how large it is, many are read at
     /// once.
     fn load(&mut self, tree: &Tree, unread: &mut Unread) -> Flight {
-        let mut proven = Flight::of_proven(self.chroot, self.load.most_reads);
-        if !unread.has_nodes() {
-            while !proven.is_full()
-                && let Some((siblings, data)) = unread.runs().take_proven(proven.room())
-            {
-                proven.add_part(siblings, false, data);
-            }
-        }
-        if !proven.is_empty() {
-            return proven;
-        }
         let uncertain: usize = self.outstanding.iter().map(|sent| sent.uncertain).sum();
         let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
         let flight = Flight::into_the_unknown(self.chroot, room.min(self.pace.unproven));
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
         filling.take_nodes();
-        filling.take_unproven(&mut self.rng);
-        filling.take_lists();
-        filling.list_what_is_new();
-        self.verification.fill(&mut filling);
+        filling.take_proven(self.load.most_reads());
+        if filling.flight.parts.is_empty() {
+            filling.take_unproven(&mut self.rng);
+            filling.take_lists();
+            filling.list_what_is_new();
+            self.verification.fill(&mut filling);
+        }
         filling.flight
     }
 
@@ -449,8 +450,8 @@ impl ReadPlan {
 
     fn hand_out(&mut self, flight: Flight, now: Instant) -> Option<Flight> {
         for request in 0..flight.requests() {
-            let uncertain = if request == 0 { flight.uncertain() } else { 0 };
-            self.outstanding.push_back(Sent { at: now, uncertain });
+            let (uncertain, reads) = if request == 0 { (flight.uncertain(), flight.len()) } else { (0, 1) };
+            self.outstanding.push_back(Sent { at: now, uncertain, reads });
         }
         (!flight.is_empty()).then_some(flight)
     }
@@ -557,7 +558,11 @@ impl Load {
     const FEWEST: usize = MOST_PROVEN_READS / 8;
 
     fn new() -> Load {
-        Load { most_reads: MOST_PROVEN_READS, fastest: Duration::MAX }
+        Load { most_reads: MOST_PROVEN_READS, bound: MOST_PROVEN_READS, fastest: Duration::MAX }
+    }
+
+    fn most_reads(&self) -> usize {
+        self.most_reads.min(self.bound)
     }
 
     /// An answer took so long. If that is long, others wait for the server too, and less is asked for at once.
@@ -653,6 +658,15 @@ impl Filling<'_> {
             let Some((path, want)) = self.unread.take_off(children) else { return };
             let Some(relative) = self.root.relative(path.as_str()) else { continue };
             self.add(path.clone(), relative, &want);
+        }
+    }
+
+    /// Nodes of lists some of which have been read, in a flight of at most so many reads.
+    fn take_proven(&mut self, most_reads: usize) {
+        while let Some(room) = self.flight.room_for_proven(most_reads)
+            && let Some((siblings, data)) = self.unread.runs().take_proven(room)
+        {
+            self.flight.add_part(siblings, false, data);
         }
     }
 

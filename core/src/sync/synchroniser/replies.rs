@@ -11,7 +11,7 @@ use crate::planted::{self, Defect};
 use crate::stat::{Stat, Zxid};
 use crate::sync::evidence;
 use crate::sync::flight::{Found, Part};
-use crate::sync::runs::Arrived;
+use crate::sync::runs::{Answer, Arrived};
 use crate::sync::unread::Want;
 use crate::tree::{Node, NodeRef};
 use crate::wire::{Malformed, ServerError};
@@ -98,8 +98,8 @@ impl Synchroniser {
     ) -> Result<(), Malformed> {
         let siblings = &part.siblings;
         let Some(parent) = self.root.relative(siblings.parent.as_str()) else { return Ok(()) };
-        let (read, others) = self.sort_found(part, parent, found, zxid)?;
-        let due = self.unread.runs().arrived(siblings, &read, part.is_proof);
+        let (answer, others) = self.sort_found(part, parent, found, zxid)?;
+        let due = self.unread.runs().arrived(siblings, &answer);
         self.put_siblings(siblings, parent, &due);
         for (place, found) in others {
             let path = siblings.parent.absolute(siblings.names.get(place as usize));
@@ -109,16 +109,17 @@ impl Synchroniser {
     }
 
     /// The nodes that are no more than was expected, and what else was found, by their places in the list.
-    #[expect(clippy::type_complexity, reason = "the two are taken apart at once")]
     fn sort_found<'r>(
         &mut self,
         part: &Part,
         parent: &str,
         mut found: impl FnMut() -> Result<Found<'r>, Malformed>,
         zxid: Zxid,
-    ) -> Result<(Vec<(u32, NodeRef<'r>)>, Vec<(u32, Found<'r>)>), Malformed> {
+    ) -> Result<(Answer<'r>, Vec<(u32, Found<'r>)>), Malformed> {
         let siblings = &part.siblings;
-        let mut read = Vec::with_capacity(siblings.places.len());
+        let (of, is_proof) = (self.czxid(parent), part.is_proof);
+        let read = Vec::with_capacity(siblings.places.len());
+        let mut answer = Answer { of, read, answered: 0, largest: 0, is_proof };
         let mut others = Vec::new();
         // Where more is known than that the list has named them, each is looked at by itself.
         let is_plain = !self.plan.is_of_anchors() && self.candidates.is_empty() && !self.stopped;
@@ -127,7 +128,12 @@ impl Synchroniser {
         for place in &siblings.places {
             let is_new =
                 || shown.is_none_or(|shown| shown.get(siblings.names.get(*place as usize)).is_none());
-            match found()? {
+            let found = found()?;
+            answer.answered += usize::from(!matches!(found, Found::Failed(_)));
+            if let Found::Node { data, .. } = &found {
+                answer.largest = answer.largest.max(data.len());
+            }
+            match found {
                 Found::Node { data, stat, children: None } if is_plain && is_asked(*place) && is_new() => {
                     if !zxid.is_transaction() && stat.newest() < zxid {
                         self.undated_newest = self.undated_newest.max(stat.newest());
@@ -135,12 +141,12 @@ impl Synchroniser {
                     if part.is_proof {
                         self.plan.note_growth(data.len());
                     }
-                    read.push((*place, NodeRef::new(data, stat)));
+                    answer.read.push((*place, NodeRef::new(data, stat)));
                 }
                 other => others.push((*place, other)),
             }
         }
-        Ok((read, others))
+        Ok((answer, others))
     }
 
     /// Puts nodes of a list into the tree, which has none of them.
@@ -327,6 +333,7 @@ impl Synchroniser {
         if self.stopped {
             return;
         }
+        self.unread.relisted(path, &names);
         let known = self.tree.get(relative).and_then(|entry| entry.children().cloned());
         if let Some(known) = &known {
             for (name, _) in known.iter() {
@@ -341,8 +348,15 @@ impl Synchroniser {
         }
         let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
         if !names.is_empty() && !self.is_too_long(path.child_len(longest)) {
-            self.unread.listed(path, names);
+            // What they lack will not be known before this is read.
+            self.candidates.clear();
+            self.unread.listed(path, self.czxid(relative), names);
         }
+    }
+
+    /// That of the node in the tree; 0 where there is none that can be read.
+    fn czxid(&self, relative: &str) -> Zxid {
+        self.tree.get(relative).and_then(|entry| entry.node()).map_or(Zxid(0), |node| node.stat().czxid)
     }
 
     fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
@@ -379,6 +393,7 @@ impl Synchroniser {
             return self.put_off(path, want);
         }
         self.publisher.count_edit();
+        self.unread.runs().release(path);
         if relative.is_empty() {
             let message = format!("the session may not read the root {path}");
             self.fault(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::stat::Stat;
+use crate::sync::runs::Answer;
 use crate::tree::{Node, NodeRef};
 
 /// A plan with a tree that does not change, and a server that answers at once.
@@ -81,7 +82,9 @@ impl Reader {
         for part in &flight.parts {
             let node = NodeRef::new(&[], Stat::default());
             let read: Vec<_> = part.siblings.places.iter().map(|place| (*place, node)).collect();
-            self.unread.runs().arrived(&part.siblings, &read, part.is_proof);
+            let (answered, is_proof) = (read.len(), part.is_proof);
+            let answer = Answer { of: Zxid(1), read, answered, largest: 0, is_proof };
+            self.unread.runs().arrived(&part.siblings, &answer);
             part.siblings.places.iter().for_each(|_| self.plan.note_growth(0));
         }
         (0..flight.requests()).for_each(|_| self.plan.handle_reply(self.now));
@@ -248,7 +251,7 @@ fn a_load_asks_for_a_proof_of_each_list_and_then_for_as_much_as_that_speaks_for(
     let names: Vec<String> = (0..3000).map(|n| format!("{n:04}")).collect();
     let lists: Vec<NodePath> = ["/r/a", "/r/b"].iter().map(|path| NodePath::new(path).unwrap()).collect();
     for list in &lists {
-        reader.unread.listed(list, names.iter().map(String::as_str).collect());
+        reader.unread.listed(list, Zxid(1), names.iter().map(String::as_str).collect());
     }
     // That nodes are small turns out by and by.
     let (mut proof, mut largest) = (0, 0);
@@ -264,6 +267,34 @@ fn a_load_asks_for_a_proof_of_each_list_and_then_for_as_much_as_that_speaks_for(
     }
     assert_eq!((proof, largest), (2 * 64, MOST_PROVEN_READS));
     assert_eq!(reader.unread.len(), 0);
+}
+
+#[test]
+fn behind_a_connection_that_was_lost_over_a_large_batch_batches_are_small_until_the_load_is_complete() {
+    let mut reader = Reader::following(1, Duration::ZERO);
+    let names: Vec<String> = (0..3000).map(|n| format!("{n:04}")).collect();
+    let list = NodePath::new("/r/a").unwrap();
+    reader.unread.listed(&list, Zxid(1), names.iter().map(String::as_str).collect());
+    let large = loop {
+        let flight = reader.poll().expect("more to read");
+        if flight.len() > 120 {
+            break flight;
+        }
+        reader.answer(&flight);
+    };
+    assert_eq!(large.len(), MOST_PROVEN_READS);
+    reader.suspended(None);
+    reader.watching(Zxid(100));
+    while reader.unread.len() > 0 {
+        let flight = reader.poll().expect("more to read");
+        assert!(flight.len() <= 120, "{}", flight.len());
+        reader.answer(&flight);
+    }
+    reader.plan.verification = Verification::Done;
+    reader.suspect("/r");
+    assert!(reader.is_following());
+    reader.read();
+    assert_eq!(reader.plan.load.most_reads(), MOST_PROVEN_READS);
 }
 
 #[test]
