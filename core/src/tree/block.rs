@@ -174,6 +174,11 @@ impl Block {
         self.search_in(0..self.len(), name)
     }
 
+    /// Where a name belongs that is not here.
+    pub(super) fn place(&self, name: &[u8]) -> usize {
+        self.search(name).unwrap_or_else(|index| index)
+    }
+
     fn search_in(&self, Range { mut start, mut end }: Range<usize>, name: &[u8]) -> Result<usize, usize> {
         while start < end {
             let middle = (start + end) / 2;
