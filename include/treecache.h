@@ -5,9 +5,9 @@
  *
  * Results. Functions that can fail return TC_OK (0) or a negative TC_ERR_ code; treat a negative number that you do
  * not know as an error. Inputs come first, outputs last, and an output is written only on success (but for `error`,
- * which says why there was none). NULL is answered with TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is
- * told to fault listeners, or else logged. After a defect (TC_ERR_PANIC) every function but the free functions answers
- * TC_ERR_PANIC for that handle.
+ * which says why there was none, and the length that TC_ERR_TOO_SMALL is about). NULL is answered with
+ * TC_ERR_INVALID_ARGUMENT. What goes wrong in the background is told to fault listeners, or else logged. After a defect
+ * (TC_ERR_PANIC) every function but the free functions answers TC_ERR_PANIC for that handle.
  *
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
  * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
@@ -192,6 +192,11 @@ int32_t tc_log_set(int32_t level,
  * `tc_queue_wake` ended the wait.
  */
 #define TC_ERR_INTERRUPTED -18
+
+/**
+ * The buffer is too small; the length that is needed is told.
+ */
+#define TC_ERR_TOO_SMALL -19
 
 /**
  * Returns the name of a status code, e.g. "TC_ERR_NO_NODE"; "TC_ERR_UNKNOWN" for a number that is none.
@@ -751,7 +756,7 @@ typedef struct tc_node {
  * Reads a node from memory.
  *
  * `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. While disconnected, the last
- * known node is returned.
+ * known node is returned. If you copy the data anyway, `tc_copy_data` is faster.
  *
  * Any thread, at the same time; takes no lock; callbacks may call it.
  *
@@ -761,6 +766,27 @@ typedef struct tc_node {
 int32_t tc_get_data(const struct tc_cache *cache,
                     const char *path,
                     const struct tc_node **out);
+
+/**
+ * Reads a node from memory into a buffer of the caller's: nothing has to be freed, and nothing is written that another
+ * reader uses, so that threads which read the same node do not slow each other down.
+ *
+ * `path`: absolute, as in events. `buffer`: receives the data, and no NUL behind it; NULL when `capacity`, how many
+ * bytes it has room for, is 0. `data_len`: receives the length of the data in bytes, 0 also where ZooKeeper has no
+ * data; with TC_ERR_TOO_SMALL too, where it is the capacity that is needed. (The node may have grown by the next call.)
+ * `stat`: NULL, or receives the node's Stat. While disconnected, the last known node is read.
+ *
+ * Any thread, at the same time; takes no lock; callbacks may call it.
+ *
+ * Errors: TC_ERR_TOO_SMALL when the data has more bytes than `capacity`: nothing but `data_len` is written. Otherwise
+ * as `tc_get_data`. Since 0.2.0.
+ */
+int32_t tc_copy_data(const struct tc_cache *cache,
+                     const char *path,
+                     uint8_t *buffer,
+                     size_t capacity,
+                     size_t *data_len,
+                     struct tc_stat *stat);
 
 /**
  * Frees a node that was returned by `tc_get_data` or `tc_snapshot_get_data`; NULL does nothing. Not a node that was
@@ -1030,6 +1056,23 @@ size_t tc_snapshot_len(const struct tc_snapshot *snapshot);
 int32_t tc_snapshot_get_data(const struct tc_snapshot *snapshot,
                              const char *path,
                              const struct tc_node **out);
+
+/**
+ * Reads a node from the snapshot into a buffer of the caller's: nothing has to be freed, and nothing is written that
+ * another reader uses.
+ *
+ * `path`, `buffer`, `capacity`, `data_len`, `stat`: as `tc_copy_data` has them. Any thread; never blocks; callbacks may
+ * call it.
+ *
+ * Errors: TC_ERR_TOO_SMALL when the data has more bytes than `capacity`: nothing but `data_len` is written. Otherwise
+ * as `tc_snapshot_get_data`. Since 0.2.0.
+ */
+int32_t tc_snapshot_copy_data(const struct tc_snapshot *snapshot,
+                              const char *path,
+                              uint8_t *buffer,
+                              size_t capacity,
+                              size_t *data_len,
+                              struct tc_stat *stat);
 
 /**
  * Reads the names of a node's children from the snapshot. A child that the session may not read is among them.

@@ -84,6 +84,7 @@ enum class status : std::int32_t {
     reset = TC_ERR_RESET,
     limit = TC_ERR_LIMIT,
     interrupted = TC_ERR_INTERRUPTED,
+    too_small = TC_ERR_TOO_SMALL,
 };
 
 /// The name of a status in C, e.g. "TC_ERR_NO_NODE".
@@ -707,6 +708,17 @@ inline std::int32_t get(const tc_snapshot *from, const char *path, const tc_chil
     return tc_snapshot_get_children_data(from, path, out);
 }
 
+inline std::int32_t copy(const tc_cache *from, const char *path, std::uint8_t *buffer, std::size_t capacity,
+    std::size_t *length, tc_stat *stat) noexcept
+{
+    return tc_copy_data(from, path, buffer, capacity, length, stat);
+}
+inline std::int32_t copy(const tc_snapshot *from, const char *path, std::uint8_t *buffer, std::size_t capacity,
+    std::size_t *length, tc_stat *stat) noexcept
+{
+    return tc_snapshot_copy_data(from, path, buffer, capacity, length, stat);
+}
+
 /// What can be read from a cache and from a snapshot alike. Paths are absolute, as in events. Never blocks, takes no
 /// lock.
 ///
@@ -731,6 +743,37 @@ class readable {
         return found.error();
     }
 
+    /// Copies a node's data over what is in `buffer` (a std::string, a std::vector of bytes or the like), and returns
+    /// its Stat. Cheaper than `try_get_data` where the data is copied anyway, and allocates nothing where the buffer has
+    /// room. After an error, what the buffer has is not specified.
+    template <typename Buffer>
+    [[nodiscard]] result<tc_stat> try_copy_data(const string_arg &path, Buffer &buffer) const
+    {
+        using byte_type = typename Buffer::value_type;
+        static_assert(sizeof(byte_type) == 1 && std::is_trivially_copyable_v<byte_type>, "a buffer has bytes");
+        const auto from = static_cast<const Self *>(this)->native_handle();
+        // What most nodes have room in: nobody knows how long the data is, and to make the buffer longer than it has to be
+        // would be to fill it with zeros first.
+        std::uint8_t usual[1024];
+        std::size_t length = 0;
+        tc_stat stat;
+        std::int32_t status = copy(from, path.c_str(), usual, sizeof usual, &length, &stat);
+        if (status == TC_OK) {
+            const auto *begin = reinterpret_cast<const byte_type *>(usual);
+            buffer.assign(begin, begin + length);
+        }
+        while (status == TC_ERR_TOO_SMALL) { // more than once when it grows meanwhile
+            buffer.resize(length);
+            status = copy(from, path.c_str(), reinterpret_cast<std::uint8_t *>(buffer.data()), buffer.size(),
+                &length, &stat);
+            if (status == TC_OK)
+                buffer.resize(length);
+        }
+        if (status != TC_OK)
+            return failure(status);
+        return stat;
+    }
+
     [[nodiscard]] result<children> try_get_children(const string_arg &path) const noexcept
     {
         return get<children, tc_children>(path);
@@ -746,6 +789,13 @@ class readable {
 
     /// A node, or nothing where there is no such node.
     [[nodiscard]] std::optional<node> find(const string_arg &path) const { return value_at(path, try_find(path)); }
+
+    /// As `try_copy_data`.
+    template <typename Buffer>
+    tc_stat copy_data(const string_arg &path, Buffer &buffer) const
+    {
+        return value_at(path, try_copy_data(path, buffer));
+    }
 
     [[nodiscard]] children get_children(const string_arg &path) const
     {

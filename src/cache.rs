@@ -327,8 +327,22 @@ impl TreeCache {
     /// [`Error::InvalidPath`]; [`Error::OutOfTree`]; [`Error::NotReady`] when the first load is not complete and the
     /// node has not been seen yet; [`Error::NoNode`]; [`Error::NoPermission`] when the session may not read the node,
     /// or one above it; [`Error::Closed`].
-    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
+    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
         snapshot::get_data(&self.shared.current.load(), &self.root, path.as_ref())
+            .map(|node| node.to_node())
+            .map_err(|error| self.unless_closed(error))
+    }
+
+    /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: neither the
+    /// node's count is touched nor the version's, which other readers change too.
+    #[cfg(feature = "ffi")]
+    pub(crate) fn with_data<T>(
+        &self,
+        path: &[u8],
+        look: impl FnOnce(crate::tree::NodeRef<'_>) -> T,
+    ) -> Result<T, Error> {
+        snapshot::get_data(&self.shared.current.load(), &self.root, path)
+            .map(look)
             .map_err(|error| self.unless_closed(error))
     }
 

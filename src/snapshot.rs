@@ -45,8 +45,15 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`TreeCache::get_data`](crate::TreeCache::get_data), except that a snapshot is never closed.
-    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Arc<Node>, Error> {
-        get_data(&self.version, &self.root, path.as_ref())
+    pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
+        get_data(&self.version, &self.root, path.as_ref()).map(|node| node.to_node())
+    }
+
+    /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: a count that
+    /// other readers change too is not touched.
+    #[cfg(feature = "ffi")]
+    pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(NodeRef<'_>) -> T) -> Result<T, Error> {
+        get_data(&self.version, &self.root, path).map(look)
     }
 
     /// The children of `path`.
@@ -179,11 +186,8 @@ impl ChildList {
     }
 }
 
-pub(crate) fn get_data(version: &Version, root: &NodePath, path: &[u8]) -> Result<Arc<Node>, Error> {
-    match find(version, root, path)?.node() {
-        Some(node) => Ok(Arc::new(node.to_node())),
-        None => Err(unreadable(path)),
-    }
+pub(crate) fn get_data<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<NodeRef<'v>, Error> {
+    find(version, root, path)?.node().ok_or_else(|| unreadable(path))
 }
 
 pub(crate) fn get_children(version: &Version, root: &NodePath, path: &[u8]) -> Result<ChildList, Error> {

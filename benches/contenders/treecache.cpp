@@ -102,10 +102,12 @@ class Treecache final : public Program {
         const tc_cache *cache = subject.cache();
         if (what == "get") {
             return each([cache](const char *path) {
-                const tc_node *node;
-                if (tc_get_data(cache, path, &node) != TC_OK)
-                    throw Failure{std::string(path) + " is not there"};
-                tc_node_free(node);
+                uint8_t data[1024];
+                size_t data_len;
+                tc_stat stat;
+                const int32_t status = tc_copy_data(cache, path, data, sizeof data, &data_len, &stat);
+                if (status != TC_OK)
+                    throw Failure{std::string(path) + ": " + tc_status_name(status)};
             });
         }
         if (what == "children") {

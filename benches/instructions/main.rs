@@ -1,5 +1,6 @@
 //! Fixed workloads of the core without I/O, to count the instructions that they take: `scripts/instructions` runs this
-//! under callgrind, which counts in the functions named `counted_*` alone, and compares with what was recorded.
+//! under callgrind, which counts in the functions named `counted_*` alone, and compares with what was recorded. `memory`
+//! counts itself: the bytes that a loaded tree takes.
 //!
 //! A server in memory is played to an engine twice: the first time its words are recorded, the second time an engine
 //! of the same seed hears the recording, and only that engine's work counts.
@@ -48,10 +49,21 @@ fn main() {
             player.hear(&recording.load);
             assert_eq!(counted_read(&player.version, &paths()), READS * DATA.len());
         }
-        other => panic!("usage: instructions load|follow|diff|read, and not {other:?}"),
+        "memory" => {
+            let before = heap();
+            player.hear(&recording.load);
+            println!("{}", heap() - before);
+        }
+        other => panic!("usage: instructions load|follow|diff|read|memory, and not {other:?}"),
     }
     assert!(player.version.is_cut && player.version.tree.len() > 20_000, "the tree is whole");
-    println!("{workload}: {} nodes", player.version.tree.len());
+    eprintln!("{workload}: {} nodes", player.version.tree.len());
+}
+
+/// How many bytes are allocated.
+fn heap() -> usize {
+    // SAFETY: it reads counts of the allocator, and takes nothing.
+    unsafe { libc::mallinfo2() }.uordblks
 }
 
 // --- What counts --------------------------------------------------------------------------------------------------
@@ -72,14 +84,16 @@ fn counted_diff(old: &Version, new: &Version) -> usize {
     count
 }
 
+/// As `tc_copy_data` does it.
 #[inline(never)]
 fn counted_read(version: &Version, paths: &[String]) -> usize {
     let root = NodePath::root();
-    let mut bytes = 0;
+    let (mut buffer, mut bytes) = ([0; DATA.len()], 0);
     for path in paths {
         let entry = root.relative(path).and_then(|relative| version.tree.get(relative));
         let node = entry.and_then(|entry| entry.node()).expect("a node");
-        bytes += black_box(node).data().len();
+        buffer.copy_from_slice(node.data());
+        bytes += black_box((&buffer, *node.stat())).0.len();
     }
     bytes
 }

@@ -18,6 +18,21 @@ static void *checked(void *memory)
     return memory;
 }
 
+int32_t tcgo_copy_data(const tc_cache *cache, const tc_snapshot *snapshot, const char *path, size_t path_len,
+                       uint8_t *buffer, size_t capacity, size_t *data_len, tc_stat *stat)
+{
+    char usual[512];
+    char *terminated = path_len < sizeof usual ? usual : checked(malloc(path_len + 1));
+    memcpy(terminated, path, path_len);
+    terminated[path_len] = '\0';
+    int32_t status = cache != NULL ? tc_copy_data(cache, terminated, buffer, capacity, data_len, stat)
+                                   : tc_snapshot_copy_data(snapshot, terminated, buffer, capacity, data_len, stat);
+    if (terminated != usual) {
+        free(terminated);
+    }
+    return status;
+}
+
 tcgo_queue *tcgo_queue_new(tc_queue *queue)
 {
     tcgo_queue *q = checked(calloc(1, sizeof *q));

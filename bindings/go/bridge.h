@@ -26,6 +26,13 @@ int tcgo_queue_dup_fd(tcgo_queue *queue);
 
 void tcgo_queue_free(tcgo_queue *queue);
 
+/*
+ * tc_copy_data, or tc_snapshot_copy_data when there is no cache, with a path as Go has it: not NUL-terminated, but without
+ * a NUL in it.
+ */
+int32_t tcgo_copy_data(const tc_cache *cache, const tc_snapshot *snapshot, const char *path, size_t path_len,
+                       uint8_t *buffer, size_t capacity, size_t *data_len, tc_stat *stat);
+
 /* The events of a difference, copied. */
 typedef struct tcgo_diff {
     size_t len;

@@ -1,9 +1,6 @@
 package treecache
 
 // #include "bridge.h"
-//
-// #cgo noescape tc_get_data
-// #cgo nocallback tc_get_data
 import "C"
 
 import (
@@ -130,11 +127,7 @@ func isTimeout(err error) bool {
 // Errors: [ErrNoNode]; [ErrNotReady] when the first load is not complete and the node has not been seen yet;
 // [ErrNoPermission]; [ErrOutOfTree]; [ErrInvalidArgument]; [ErrClosed].
 func (c *Cache) Get(path string) (Node, error) {
-	return read(c.handle, "get", path, func(cPath *C.char) (Node, error) {
-		var node *C.tc_node
-		status := C.tc_get_data(c.c, cPath, &node)
-		return nodeResult(path, status, node)
-	})
+	return get(c.handle, c.c, nil, path)
 }
 
 // Children reads the names of a node's children, sorted by their bytes. One that the session may not read is among

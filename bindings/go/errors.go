@@ -161,12 +161,19 @@ func closedError(op, path string) error {
 	return failure(op, path, C.TC_ERR_CLOSED)
 }
 
-// cString returns s as C wants it, in Go's memory: it lasts as long as it is referred to. C would see only the
-// beginning of a string with a NUL in it, so that is refused.
-func cString(op, s string) (*C.char, error) {
+// checkNul refuses a string with a NUL in it: C would see only what is before that.
+func checkNul(op, s string) error {
 	if at := strings.IndexByte(s, 0); at >= 0 {
-		return nil, &Error{Op: op, Status: ErrInvalidArgument,
+		return &Error{Op: op, Status: ErrInvalidArgument,
 			Message: fmt.Sprintf("a NUL at byte %d of %q", at, s)}
+	}
+	return nil
+}
+
+// cString returns s as C wants it, in Go's memory: it lasts as long as it is referred to.
+func cString(op, s string) (*C.char, error) {
+	if err := checkNul(op, s); err != nil {
+		return nil, err
 	}
 	bytes := make([]byte, len(s)+1)
 	copy(bytes, s)

@@ -1,6 +1,9 @@
 package treecache
 
 // #include "bridge.h"
+//
+// #cgo noescape tcgo_copy_data
+// #cgo nocallback tcgo_copy_data
 import "C"
 
 import (
@@ -78,13 +81,45 @@ func read[T any](h *handle, op, path string, call func(cPath *C.char) (T, error)
 	return call(cPath)
 }
 
-// nodeResult makes Go's result of a C call for a node.
-func nodeResult(path string, status C.int32_t, n *C.tc_node) (Node, error) {
-	if err := failure("get", path, status); err != nil {
+// usualData is what most nodes have room in: their data is copied here first, as nobody knows how long it is. What is
+// longer is copied in a second call, right to where it stays.
+const usualData = 512
+
+// get reads a node of a cache, or of a snapshot; the other one is nil. It is one call of C, for which nothing escapes to
+// the heap.
+func get(h *handle, cache *C.tc_cache, snapshot *C.tc_snapshot, path string) (Node, error) {
+	const op = "get"
+	if err := checkNul(op, path); err != nil {
 		return Node{}, err
 	}
-	defer C.tc_node_free(n)
-	return goNode(n), nil
+	if !h.acquire() {
+		return Node{}, closedError(op, path)
+	}
+	defer h.release()
+	var (
+		usual  [usualData]byte
+		large  []byte
+		length C.size_t
+		stat   C.tc_stat
+	)
+	cPath := (*C.char)(unsafe.Pointer(unsafe.StringData(path)))
+	status := C.tcgo_copy_data(cache, snapshot, cPath, C.size_t(len(path)),
+		(*C.uint8_t)(&usual[0]), usualData, &length, &stat)
+	for status == C.TC_ERR_TOO_SMALL { // more than once when it grows meanwhile
+		large = make([]byte, length)
+		status = C.tcgo_copy_data(cache, snapshot, cPath, C.size_t(len(path)),
+			(*C.uint8_t)(&large[0]), C.size_t(len(large)), &length, &stat)
+	}
+	if status != C.TC_OK {
+		return Node{}, failure(op, path, status)
+	}
+	node := Node{Stat: goStat(&stat)}
+	if large != nil && length > 0 {
+		node.Data = large[:length]
+	} else {
+		node.Data = append(node.Data, usual[:length]...) // nil where there is none
+	}
+	return node, nil
 }
 
 // childrenResult makes Go's result of a C call for the names of children.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +55,29 @@ func TestReadsFindWhatZooKeeperHas(t *testing.T) {
 			checkEqual(t, children[i].Name, string(children[i].Node.Data), data)
 		}
 		checkEqual(t, "Stat", children[0].Node.Stat, stat)
+	}
+}
+
+func TestNodesOfEverySizeAreRead(t *testing.T) {
+	path := root(t)
+	var names []string
+	for at, size := range []int{0, 1, 511, 512, 513, 100_000, 900_000} {
+		name := strings.Repeat("n", 1+at*at*20) // paths of every length, too
+		names = append(names, name)
+		zk.create(path+"/"+name, strings.Repeat("x", size))
+	}
+	cache := follow(t, open(t), path)
+	snapshot, err := cache.Snapshot()
+	check(t, err)
+	defer snapshot.Close()
+	for _, get := range []func(string) (treecache.Node, error){cache.Get, snapshot.Get} {
+		for _, name := range names {
+			node, err := get(path + "/" + name)
+			check(t, err)
+			checkEqual(t, "length", len(node.Data), int(node.Stat.DataLength))
+			checkEqual(t, "data", string(node.Data), strings.Repeat("x", len(node.Data)))
+			checkEqual(t, "nil", node.Data == nil, node.Stat.DataLength == 0)
+		}
 	}
 }
 
@@ -206,15 +230,27 @@ func TestStatsCount(t *testing.T) {
 	}
 }
 
+// What it costs to read a node of 128 bytes: by one goroutine, and by several that read the same.
 func BenchmarkGet(b *testing.B) {
 	path := root(b, "a", "a/b")
+	zk.set(path+"/a/b", strings.Repeat("x", 128))
 	cache := follow(b, open(b), path)
 	path += "/a/b"
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
+	b.Run("one", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
 			if _, err := cache.Get(path); err != nil {
-				b.Error(err)
+				b.Fatal(err)
 			}
 		}
+	})
+	b.Run("several", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if _, err := cache.Get(path); err != nil {
+					b.Error(err)
+				}
+			}
+		})
 	})
 }

@@ -2,8 +2,6 @@ package treecache
 
 // #include "bridge.h"
 //
-// #cgo noescape tc_snapshot_get_data
-// #cgo nocallback tc_snapshot_get_data
 // #cgo noescape tc_walk_next
 // #cgo nocallback tc_walk_next
 import "C"
@@ -55,11 +53,7 @@ func (s *Snapshot) Len() int {
 
 // Get reads a node. Errors: as [Cache.Get].
 func (s *Snapshot) Get(path string) (Node, error) {
-	return read(s.handle, "get", path, func(cPath *C.char) (Node, error) {
-		var node *C.tc_node
-		status := C.tc_snapshot_get_data(s.c, cPath, &node)
-		return nodeResult(path, status, node)
-	})
+	return get(s.handle, nil, s.c, path)
 }
 
 // Children reads the names of a node's children, as [Cache.Children].

@@ -49,11 +49,13 @@ pub enum Status {
     Limit = -17,
     /// A wait at a queue was ended by its wake.
     Interrupted = -18,
+    /// The buffer that was given is too small for what was to be put into it.
+    TooSmall = -19,
 }
 
 impl Status {
     /// All of them, in the order of their numbers, from 0 down.
-    pub const ALL: [Status; 19] = [
+    pub const ALL: [Status; 20] = [
         Status::Ok,
         Status::InvalidArgument,
         Status::NoNode,
@@ -73,6 +75,7 @@ impl Status {
         Status::Reset,
         Status::Limit,
         Status::Interrupted,
+        Status::TooSmall,
     ];
 
     /// The number that the C API has for it.
@@ -132,6 +135,9 @@ pub enum Error {
     /// The queue was woken, so that whoever waits at it looks after something else.
     #[error("woken")]
     Interrupted,
+    /// The caller's buffer has no room for this many bytes of data. Nothing was put into it.
+    #[error("the buffer is too small for {0} bytes")]
+    TooSmall(usize),
     /// A call in a callback waits for what comes only after the callback, or a call in the log's sink changes the log.
     #[error("waiting in a callback would wait for itself")]
     WouldDeadlock,
@@ -190,6 +196,7 @@ impl Error {
             Error::Closed => Status::Closed,
             Error::Timeout => Status::Timeout,
             Error::Interrupted => Status::Interrupted,
+            Error::TooSmall(_) => Status::TooSmall,
             Error::WouldDeadlock => Status::WouldDeadlock,
             Error::NoPermission(_) => Status::NoPermission,
             Error::NoResources(_) => Status::Connection,

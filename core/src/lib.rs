@@ -22,6 +22,7 @@
 // What every layer speaks.
 pub mod error;
 pub mod escape;
+pub mod names;
 pub mod path;
 pub mod planted;
 pub mod stat;

@@ -68,6 +68,16 @@ impl NodePath {
         }
     }
 
+    /// How many names are in it.
+    pub fn depth(&self) -> usize {
+        if self.is_root() { 0 } else { self.0.bytes().filter(|byte| *byte == b'/').count() }
+    }
+
+    /// How many bytes the path of a child has whose name has so many.
+    pub fn child_len(&self, name: usize) -> usize {
+        self.0.len() + usize::from(!self.is_root()) + name
+    }
+
     /// `path` below this node without the leading slash ("" for the node itself); `None` when it is outside.
     /// `/foo` does not contain `/foobar`.
     pub fn relative<'p>(&self, path: &'p str) -> Option<&'p str> {

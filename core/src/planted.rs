@@ -80,8 +80,14 @@ defects! {
     LaggardAccepted = "stale reply accepted",
     /// If a child came or went, its parent is not read again.
     ParentForgotten = "parent's Stat forgotten",
+    /// What was read before its turn goes into the tree, though a notification has told that it has changed.
+    KeptThoughNotified = "kept though notified",
+    /// What was read before its turn outlives the connection.
+    KeptOverReconnect = "kept over a reconnect",
     /// What is written all the time is not read together.
     HotPathsLeftOut = "hot paths left out",
+    /// Whatever waits is asked for at once, also where all that is not known would have to come in one reply.
+    StormsHoldUpCuts = "storms hold up cuts",
     /// A candidate is confirmed by whatever is read later.
     CandidateUnchecked = "candidate not checked",
     /// Notifications are thought to explain every child list.

@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use crate::planted::{self, Defect};
 #[expect(unreachable_pub, reason = "it is in the header")]
 pub type tc_user_free_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
-// --- Ownership: a type has one of these traits, or is only ever lent and has neither ------------------------------
+// --- Ownership: what C owns has this trait; `node` has a way of its own ---------------------------------------------
 
 /// Given to C in a box of its own, and freed by it.
 ///
@@ -36,31 +35,6 @@ pub(super) unsafe trait Boxed: Sized {
         if !pointer.is_null() {
             // SAFETY: it came from a box of an `Owner`, which nobody else has.
             let owner = unsafe { Box::from_raw(pointer.cast_mut().cast::<Self::Owner>()) };
-            guard(function, || {
-                drop(owner);
-                Ok(())
-            });
-        }
-    }
-}
-
-/// Given to C as one more share of what the library holds itself.
-///
-/// # Safety
-/// `Owner` is `Self`, or begins with it and has C's layout.
-pub(super) unsafe trait Shared: Sized {
-    type Owner;
-
-    fn into_raw(owner: Arc<Self::Owner>) -> *const Self {
-        Arc::into_raw(owner).cast()
-    }
-
-    /// # Safety
-    /// `pointer` is NULL, or came from `into_raw`, and is freed once for each.
-    unsafe fn free(function: &str, pointer: *const Self) {
-        if !pointer.is_null() {
-            // SAFETY: it came from an `Arc` of an `Owner`, and this share was not given back.
-            let owner = unsafe { Arc::from_raw(pointer.cast::<Self::Owner>()) };
             guard(function, || {
                 drop(owner);
                 Ok(())
@@ -236,7 +210,16 @@ impl<T> Out<T> {
     /// # Safety
     /// `pointer` is NULL, or valid for writing as long as this lives.
     pub(super) unsafe fn new(argument: &str, pointer: *mut T) -> Result<Out<T>, Error> {
-        NonNull::new(pointer).map(Out).ok_or_else(|| null(argument))
+        // SAFETY: the caller's promise.
+        unsafe { Out::optional(pointer) }.ok_or_else(|| null(argument))
+    }
+
+    /// Of a result that a caller who passes NULL does without.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new).
+    pub(super) unsafe fn optional(pointer: *mut T) -> Option<Out<T>> {
+        NonNull::new(pointer).map(Out)
     }
 
     pub(super) fn write(self, value: T) {

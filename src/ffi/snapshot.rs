@@ -3,10 +3,10 @@
 use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 
-use super::boundary::{Boxed, Handle, Out, Panicked, Shared, bytes, null, text, with, write_path};
+use super::boundary::{Boxed, Handle, Out, Panicked, bytes, null, text, with, write_path};
 use super::children::{self, tc_children, tc_children_data};
 use super::event::{self, tc_event};
-use super::node::{lend, tc_node};
+use super::node::{self, Buffer, lend, tc_node, tc_stat};
 use crate::error::{Error, Fault};
 use crate::snapshot::Snapshot;
 use crate::tree::Walk;
@@ -103,8 +103,35 @@ pub unsafe extern "C" fn tc_snapshot_get_data(
     unsafe {
         with("tc_snapshot_get_data", snapshot, |snapshot| {
             let (path, out) = (bytes("path", path)?, Out::new("out", out)?);
-            out.write(tc_node::into_raw(snapshot.snapshot.get_data(path)?));
+            out.write(snapshot.snapshot.with_data(path, node::into_raw)?);
             Ok(())
+        })
+    }
+}
+
+/// Reads a node from the snapshot into a buffer of the caller's: nothing has to be freed, and nothing is written that
+/// another reader uses.
+///
+/// `path`, `buffer`, `capacity`, `data_len`, `stat`: as `tc_copy_data` has them. Any thread; never blocks; callbacks may
+/// call it.
+///
+/// Errors: TC_ERR_TOO_SMALL when the data has more bytes than `capacity`: nothing but `data_len` is written. Otherwise
+/// as `tc_snapshot_get_data`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_copy_data(
+    snapshot: *const tc_snapshot,
+    path: *const c_char,
+    buffer: *mut u8,
+    capacity: usize,
+    data_len: *mut usize,
+    stat: *mut tc_stat,
+) -> i32 {
+    // SAFETY: the caller passes a snapshot that is not freed meanwhile, a C string, and places for the results.
+    unsafe {
+        with("tc_snapshot_copy_data", snapshot, |snapshot| {
+            let path = bytes("path", path)?;
+            let buffer = Buffer::new(buffer, capacity, data_len, stat)?;
+            snapshot.snapshot.with_data(path, |node| buffer.fill(node))?
         })
     }
 }

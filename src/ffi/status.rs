@@ -50,6 +50,8 @@ pub const TC_ERR_RESET: i32 = -16;
 pub const TC_ERR_LIMIT: i32 = -17;
 /// `tc_queue_wake` ended the wait.
 pub const TC_ERR_INTERRUPTED: i32 = -18;
+/// The buffer is too small; the length that is needed is told.
+pub const TC_ERR_TOO_SMALL: i32 = -19;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,
@@ -94,6 +96,7 @@ fn name(status: Status) -> &'static CStr {
         Status::Reset => c"TC_ERR_RESET",
         Status::Limit => c"TC_ERR_LIMIT",
         Status::Interrupted => c"TC_ERR_INTERRUPTED",
+        Status::TooSmall => c"TC_ERR_TOO_SMALL",
     }
 }
 
@@ -117,4 +120,5 @@ const _: () = {
     assert!(TC_ERR_RESET == Status::Reset as i32);
     assert!(TC_ERR_LIMIT == Status::Limit as i32);
     assert!(TC_ERR_INTERRUPTED == Status::Interrupted as i32);
+    assert!(TC_ERR_TOO_SMALL == Status::TooSmall as i32);
 };

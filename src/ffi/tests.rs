@@ -167,7 +167,7 @@ fn every_status_has_its_name() {
         let words: String = name.trim_start_matches("TC_").trim_start_matches("ERR_").replace('_', "");
         assert_eq!(words.to_lowercase(), format!("{status:?}").to_lowercase());
     }
-    for unknown in [1, -19, i32::MIN] {
+    for unknown in [1, -20, i32::MIN] {
         // SAFETY: the name is a C string.
         assert_eq!(unsafe { string(tc_status_name(unknown)) }, "TC_ERR_UNKNOWN");
     }
@@ -186,7 +186,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     let (witness, _received) = Witness::new();
     let (user, path) = (witness.user(), c"/r".as_ptr());
     let config = tc_config_new();
-    let (mut id, mut state, mut age) = (77, 77, 77);
+    let (mut id, mut state, mut age, mut len) = (77, 77, 77, 77);
     let (mut new_client, mut new_cache) = (null_mut(), null_mut());
     let (mut node, mut children, mut snapshot, mut other) = (null(), null(), null(), null());
     let (mut stats, mut walk, mut new_walk, mut visit) = (null(), null_mut(), null_mut(), null());
@@ -238,6 +238,11 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_get_data(cache, null(), &mut node),
             tc_get_data(cache, c"\xff".as_ptr(), &mut node),
             tc_get_data(cache, path, null_mut()),
+            tc_copy_data(null(), path, null_mut(), 0, &mut len, null_mut()),
+            tc_copy_data(cache, null(), null_mut(), 0, &mut len, null_mut()),
+            tc_copy_data(cache, c"\xff".as_ptr(), null_mut(), 0, &mut len, null_mut()),
+            tc_copy_data(cache, path, null_mut(), 1, &mut len, null_mut()),
+            tc_copy_data(cache, path, null_mut(), 0, null_mut(), null_mut()),
             tc_get_children(null(), path, &mut children),
             tc_get_children(cache, null(), &mut children),
             tc_get_children(cache, path, null_mut()),
@@ -246,6 +251,10 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_snapshot_get_data(null(), path, &mut node),
             tc_snapshot_get_data(snapshot, null(), &mut node),
             tc_snapshot_get_data(snapshot, path, null_mut()),
+            tc_snapshot_copy_data(null(), path, null_mut(), 0, &mut len, null_mut()),
+            tc_snapshot_copy_data(snapshot, null(), null_mut(), 0, &mut len, null_mut()),
+            tc_snapshot_copy_data(snapshot, path, null_mut(), 1, &mut len, null_mut()),
+            tc_snapshot_copy_data(snapshot, path, null_mut(), 0, null_mut(), null_mut()),
             tc_snapshot_get_children(null(), path, &mut children),
             tc_snapshot_get_children(snapshot, null(), &mut children),
             tc_snapshot_get_children(snapshot, path, null_mut()),
@@ -259,7 +268,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     for (at, answer) in answers.into_iter().enumerate() {
         assert_eq!(answer, TC_ERR_INVALID_ARGUMENT, "call {at}");
     }
-    assert_eq!((id, state, age), (77, 77, 77));
+    assert_eq!((id, state, age, len), (77, 77, 77, 77));
     assert!(new_client.is_null() && new_cache.is_null() && node.is_null() && children.is_null());
     assert!(other.is_null() && stats.is_null() && new_walk.is_null() && visit.is_null());
     assert_eq!(witness.frees(), 9);
@@ -338,6 +347,7 @@ fn what_is_read_stays_valid_when_everything_else_is_freed() {
         assert_eq!(tc_get_children(cache, c"/r/d".as_ptr(), &mut leaf), TC_OK);
         assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
         assert_eq!(tc_snapshot_get_data(snapshot, c"/r/a/x".as_ptr(), &mut again), TC_OK);
+        assert!(!std::ptr::eq(node, again), "each has its own");
         assert_eq!(((*again).data_len, (*again).stat.mzxid), ((*node).data_len, (*node).stat.mzxid));
         tc_node_free(again);
         for (path, answer) in [
@@ -381,6 +391,119 @@ fn what_is_read_stays_valid_when_everything_else_is_freed() {
         tc_snapshot_free(snapshot);
     }
     assert_eq!(received.try_iter().collect::<Vec<_>>(), ["/r 0", "/r/a 1", "/r/b 1", "/r/c 1"]);
+}
+
+#[test]
+fn a_small_node_is_copied_when_it_is_given_and_a_large_one_is_shared() {
+    let (client, _hand, cache, sink) = started();
+    let [small, large]: [Arc<[u8]>; 2] = [1024, 1025].map(|len| Arc::from(vec![7; len]));
+    let node = |data: &Arc<[u8]>| Some(Node::new(data.clone(), STAT));
+    let mut tree = version(&[""]).tree.clone();
+    assert!(tree.put("small", node(&small)) && tree.put("large", node(&large)));
+    let version = Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true });
+    sink.tell(Output::Publish(version.clone(), 3));
+    let versions = Arc::strong_count(&version);
+    for (path, kept, is_shared) in [(c"/r/small", &small, false), (c"/r/large", &large, true)] {
+        let shares = Arc::strong_count(kept);
+        let (mut node, mut snapshot, mut again) = (null(), null(), null());
+        // SAFETY: the arguments are valid, and freed once.
+        unsafe {
+            assert_eq!(tc_get_data(cache, path.as_ptr(), &mut node), TC_OK);
+            assert_eq!(Arc::strong_count(&version), versions);
+            assert_eq!(Arc::strong_count(kept), shares + usize::from(is_shared));
+            assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+            assert_eq!(tc_snapshot_get_data(snapshot, path.as_ptr(), &mut again), TC_OK);
+            tc_snapshot_free(snapshot);
+            for node in [&*node, &*again] {
+                assert_eq!(node.data == kept.as_ptr(), is_shared);
+                assert_eq!(std::slice::from_raw_parts(node.data, node.data_len), &**kept);
+                assert_eq!((node.stat.czxid, node.stat.num_children, node.stat.pzxid), (1, 10, 11));
+            }
+            tc_node_free(node);
+            tc_node_free(again);
+        }
+        assert_eq!(Arc::strong_count(kept), shares);
+    }
+    // SAFETY: freed once.
+    unsafe {
+        tc_free(cache);
+        tc_client_free(client);
+    }
+}
+
+#[test]
+fn data_is_copied_into_a_buffer_that_has_room_for_it() {
+    let (client, _hand, cache, sink) = started();
+    let mut tree = version(&["", "a", "a/data"]).tree.clone();
+    assert!(tree.put("b", None));
+    sink.tell(Output::Publish(
+        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+        4,
+    ));
+    let mut snapshot = null();
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+        // Answers of both functions, which do the same: status, length, Stat, what is in the buffer.
+        let copy = |path: &CStr, capacity: usize, wants_stat: bool| {
+            let answers = [false, true].map(|of_snapshot| {
+                let (mut buffer, mut len, mut stat) = ([b'-'; 8], 77, stat_of(&Stat::default()));
+                let bytes = if capacity == 0 { null_mut() } else { buffer.as_mut_ptr() };
+                let told = if wants_stat { &raw mut stat } else { null_mut() };
+                let path = path.as_ptr();
+                let status = match of_snapshot {
+                    false => tc_copy_data(cache, path, bytes, capacity, &mut len, told),
+                    true => tc_snapshot_copy_data(snapshot, path, bytes, capacity, &mut len, told),
+                };
+                (status, len, stat.pzxid, String::from_utf8(buffer.to_vec()).unwrap())
+            });
+            assert_eq!(answers[0], answers[1]);
+            answers[0].clone()
+        };
+        let answer = |status, len, pzxid, bytes: &str| (status, len, pzxid, bytes.to_owned());
+        assert_eq!(copy(c"/r/a/data", 8, true), answer(TC_OK, 6, 11, "a/data--"));
+        assert_eq!(copy(c"/r/a/data", 6, true), answer(TC_OK, 6, 11, "a/data--"));
+        assert_eq!(copy(c"/r/a/data", 6, false), answer(TC_OK, 6, 0, "a/data--"));
+        assert_eq!(copy(c"/r/a/data", 5, true), answer(TC_ERR_TOO_SMALL, 6, 0, "--------"));
+        assert_eq!(copy(c"/r/a/data", 0, true), answer(TC_ERR_TOO_SMALL, 6, 0, "--------"));
+        assert_eq!(copy(c"/r", 0, true), answer(TC_OK, 0, 11, "--------"));
+        assert_eq!(copy(c"/r", 0, false), answer(TC_OK, 0, 0, "--------"));
+        for (path, status) in [
+            (c"/r/e", TC_ERR_NO_NODE),
+            (c"/r/b", TC_ERR_NO_PERMISSION),
+            (c"/r/b/x", TC_ERR_NO_PERMISSION),
+            (c"/rr", TC_ERR_OUT_OF_TREE),
+            (c"/r/", TC_ERR_INVALID_ARGUMENT),
+        ] {
+            assert_eq!(copy(path, 8, true), answer(status, 77, 0, "--------"));
+        }
+
+        let (path, mut len) = (c"/r/a".as_ptr(), 77);
+        assert_eq!(tc_close(cache), TC_OK);
+        assert_eq!(tc_copy_data(cache, path, null_mut(), 0, &mut len, null_mut()), TC_ERR_CLOSED);
+        assert_eq!(len, 77);
+        assert_eq!(
+            tc_snapshot_copy_data(snapshot, path, null_mut(), 0, &mut len, null_mut()),
+            TC_ERR_TOO_SMALL
+        );
+        assert_eq!(len, 1);
+        tc_snapshot_free(snapshot);
+        tc_free(cache);
+        tc_client_free(client);
+    }
+}
+
+#[test]
+fn nothing_is_copied_before_the_first_version() {
+    let (client, _hand, cache, _sink) = started();
+    let mut len = 77;
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        let answer = tc_copy_data(cache, c"/r".as_ptr(), null_mut(), 0, &mut len, null_mut());
+        assert_eq!((answer, len), (TC_ERR_NOT_READY, 77));
+        tc_free(cache);
+        tc_client_free(client);
+    }
 }
 
 #[test]

@@ -227,6 +227,7 @@ static void the_numbers_and_names_of_status_codes_hold(void)
         STATUS(TC_ERR_RESET, -16),
         STATUS(TC_ERR_LIMIT, -17),
         STATUS(TC_ERR_INTERRUPTED, -18),
+        STATUS(TC_ERR_TOO_SMALL, -19),
 #undef STATUS
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -557,13 +558,21 @@ static void a_cache_refuses_bad_input(void)
     const tc_node *node = (const tc_node *)&failures;
     const tc_children *children = (const tc_children *)&failures;
     const tc_snapshot *snapshot = (const tc_snapshot *)&failures;
+    uint8_t buffer[8] = "before";
+    size_t data_len = 4711;
+    tc_stat stat = {.czxid = 4711};
     for (int i = 0; i < MALFORMED_PATHS; i++) {
         CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(cache, malformed_paths[i], &node));
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_copy_data(cache, malformed_paths[i], buffer, 8, &data_len, &stat));
         CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(cache, malformed_paths[i], &children));
     }
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(NULL, "/c/still", &node));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(cache, NULL, &node));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_data(cache, "/c/still", NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_copy_data(NULL, "/c/still", buffer, 8, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_copy_data(cache, NULL, buffer, 8, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_copy_data(cache, "/c/still", NULL, 8, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_copy_data(cache, "/c/still", buffer, 8, NULL, &stat));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(NULL, "/c/still", &children));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(cache, NULL, &children));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_children(cache, "/c/still", NULL));
@@ -576,12 +585,18 @@ static void a_cache_refuses_bad_input(void)
     for (int i = 0; i < MALFORMED_PATHS; i++) {
         const char *path = malformed_paths[i];
         CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(snapshot, path, &node));
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_copy_data(snapshot, path, buffer, 8, &data_len, &stat));
         CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(snapshot, path, &children));
         CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_walk(snapshot, path, visit_nothing, NULL));
     }
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(NULL, "/c/still", &node));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(snapshot, NULL, &node));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_data(snapshot, "/c/still", NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_copy_data(NULL, "/c/still", buffer, 8, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_copy_data(snapshot, NULL, buffer, 8, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_copy_data(snapshot, "/c/still", NULL, 8, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_copy_data(snapshot, "/c/still", buffer, 8, NULL, &stat));
+    CHECK(strcmp((const char *)buffer, "before") == 0 && data_len == 4711 && stat.czxid == 4711);
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(NULL, "/c/still", &children));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(snapshot, NULL, &children));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_snapshot_get_children(snapshot, "/c/still", NULL));
@@ -921,6 +936,75 @@ static void data_and_children_are_the_servers(void)
     tc_client_free(client);
 }
 
+/* What both functions do, as both do it. */
+static int32_t copy(const tc_cache *cache, const tc_snapshot *snapshot, const char *path, uint8_t *buffer,
+                    size_t capacity, size_t *data_len, tc_stat *stat)
+{
+    return cache != NULL ? tc_copy_data(cache, path, buffer, capacity, data_len, stat)
+                         : tc_snapshot_copy_data(snapshot, path, buffer, capacity, data_len, stat);
+}
+
+static void check_copies(const tc_cache *cache, const tc_snapshot *snapshot)
+{
+    uint8_t buffer[4] = "---";
+    size_t data_len = 4711;
+    tc_stat stat = {.czxid = 4711};
+    CHECK_STATUS(TC_ERR_TOO_SMALL, copy(cache, snapshot, "/c/still/a/y", NULL, 0, &data_len, &stat));
+    CHECK(data_len == 3 && stat.czxid == 4711);
+    data_len = 4711;
+    CHECK_STATUS(TC_ERR_TOO_SMALL, copy(cache, snapshot, "/c/still/a/y", buffer, 2, &data_len, &stat));
+    CHECK(data_len == 3 && stat.czxid == 4711 && memcmp(buffer, "---", 4) == 0);
+    CHECK_OK(copy(cache, snapshot, "/c/still/a/y", buffer, 3, &data_len, NULL));
+    CHECK(data_len == 3 && memcmp(buffer, "\0\xff\n", 4) == 0); /* and no byte behind it */
+    CHECK_OK(copy(cache, snapshot, "/c/still/b", buffer, 4, &data_len, &stat));
+    CHECK(data_len == 1 && buffer[0] == '2' && stat.data_length == 1 && stat.czxid > 0 && stat.czxid != 4711);
+    CHECK_OK(copy(cache, snapshot, "/c/still/a/x", NULL, 0, &data_len, &stat));
+    CHECK(data_len == 0 && stat.data_length == 0);
+    data_len = 4711;
+    CHECK_STATUS(TC_ERR_NO_NODE, copy(cache, snapshot, "/c/still/c", buffer, 4, &data_len, &stat));
+    CHECK_STATUS(TC_ERR_OUT_OF_TREE, copy(cache, snapshot, "/c/stillborn", buffer, 4, &data_len, &stat));
+    CHECK(data_len == 4711 && stat.data_length == 0 && buffer[0] == '2');
+}
+
+static void data_is_copied_into_the_callers_buffer(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/still");
+    const tc_snapshot *snapshot = NULL;
+    uint8_t buffer[1];
+    size_t data_len = 4711;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    check_copies(cache, NULL);
+    check_copies(NULL, snapshot);
+    CHECK_OK(tc_close(cache));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_copy_data(cache, "/c/still/b", buffer, 1, &data_len, NULL));
+    CHECK(data_len == 4711);
+    check_copies(NULL, snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+    check_copies(NULL, snapshot);
+    tc_snapshot_free(snapshot);
+}
+
+static void large_data_is_copied_when_there_is_room(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache(client, "/c/large");
+    const tc_node *node = NULL;
+    size_t data_len = 0;
+    CHECK_STATUS(TC_ERR_TOO_SMALL, tc_copy_data(cache, "/c/large", NULL, 0, &data_len, NULL));
+    CHECK(data_len == 5000);
+    uint8_t *buffer = malloc(data_len);
+    CHECK_OK(tc_copy_data(cache, "/c/large", buffer, data_len, &data_len, NULL));
+    CHECK_OK(tc_get_data(cache, "/c/large", &node));
+    tc_free(cache);
+    tc_client_free(client);
+    CHECK(data_len == 5000 && node->data_len == 5000 && memcmp(buffer, node->data, 5000) == 0);
+    CHECK(memcmp(buffer, "largelarge", 10) == 0 && node->stat.data_length == 5000);
+    tc_node_free(node);
+    free(buffer);
+}
+
 static void a_chroot_is_the_clients_root(void)
 {
     char chrooted[256];
@@ -940,6 +1024,9 @@ static void what_the_session_may_not_read_is_said_so(void)
     tc_cache *cache = new_loaded_cache(stranger, "/c/guarded");
     CHECK_OK(status_of_data(cache, "/c/guarded/open"));
     CHECK_STATUS(TC_ERR_NO_PERMISSION, status_of_data(cache, "/c/guarded/private"));
+    size_t data_len = 4711;
+    CHECK_STATUS(TC_ERR_NO_PERMISSION, tc_copy_data(cache, "/c/guarded/private", NULL, 0, &data_len, NULL));
+    CHECK(data_len == 4711);
     CHECK_STATUS(TC_ERR_NO_PERMISSION, status_of_children(cache, "/c/guarded/private"));
     tc_free(cache);
     tc_client_free(stranger);
@@ -1075,7 +1162,12 @@ static void *read_and_read(void *user)
     for (int i = 0; i < 200; i++) {
         const tc_snapshot *snapshot = NULL;
         tour whole = {0};
+        uint8_t buffer[64];
+        size_t data_len = 0;
+        tc_stat stat;
         CHECK_OK(status_of_data(cache, "/c/moving/beat"));
+        CHECK_OK(tc_copy_data(cache, "/c/moving/beat", buffer, sizeof buffer, &data_len, &stat));
+        CHECK(data_len == (size_t)stat.data_length); /* of one version */
         CHECK_OK(tc_get_snapshot(cache, &snapshot));
         CHECK_OK(tc_snapshot_walk(snapshot, "/c/moving", visit, &whole));
         tc_snapshot_free(snapshot);
@@ -1436,6 +1528,8 @@ static const test tests[] = {
     TEST(a_missing_root_is_created_or_waited_for),
     TEST(a_tree_beyond_the_limit_is_a_fault),
     TEST(data_and_children_are_the_servers),
+    TEST(data_is_copied_into_the_callers_buffer),
+    TEST(large_data_is_copied_when_there_is_room),
     TEST(a_chroot_is_the_clients_root),
     TEST(what_the_session_may_not_read_is_said_so),
     TEST(a_snapshot_is_a_cut_of_the_whole_tree),

@@ -218,6 +218,15 @@ static int32_t call_tc_get_data(world *w)
     return status;
 }
 
+static int32_t call_tc_copy_data(world *w)
+{
+    uint8_t buffer[1];
+    size_t data_len = 4711;
+    int32_t status = tc_copy_data(w->cache, "/c/still/a", buffer, sizeof buffer, &data_len, NULL);
+    CHECK(status != TC_OK ? data_len == 4711 : data_len == 1 && *buffer == '1');
+    return status;
+}
+
 static int32_t call_tc_get_children(world *w)
 {
     const tc_children *children = NULL;
@@ -258,6 +267,16 @@ static int32_t call_tc_snapshot_get_data(world *w)
     int32_t status = tc_snapshot_get_data(w->snapshot, "/c/still/a", &node);
     CHECK(status == TC_OK && node->data_len == 1 && *node->data == '1');
     tc_node_free(node);
+    return status;
+}
+
+static int32_t call_tc_snapshot_copy_data(world *w)
+{
+    uint8_t buffer[1];
+    size_t data_len = 0;
+    tc_stat stat;
+    int32_t status = tc_snapshot_copy_data(w->snapshot, "/c/still/a", buffer, sizeof buffer, &data_len, &stat);
+    CHECK(status == TC_OK && data_len == 1 && *buffer == '1' && stat.data_length == 1);
     return status;
 }
 
@@ -489,6 +508,7 @@ static const tc_call calls[] = {
     CALL(tc_listen_fault, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_unlisten, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_get_data, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_copy_data, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_node_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_get_children, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_children_free, TC_OK, TC_OK, TC_OK, TC_OK),
@@ -499,6 +519,7 @@ static const tc_call calls[] = {
     CALL(tc_snapshot_is_cut, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_len, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_get_data, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_copy_data, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_get_children, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_walk, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_get_children_data, TC_OK, TC_OK, TC_OK, TC_OK),

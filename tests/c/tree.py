@@ -6,6 +6,7 @@ Prints "ready" when the tree is there, then goes on until it is ended:
 
     /c/still      never changes; see FIXED
     /c/stillborn  a sibling whose name begins with the tree's
+    /c/large      has 5,000 bytes of data
     /c/guarded    has a child that only "digest:c:secret" may read
     /c/moving     /beat is set and /blink is created or deleted ten times a second
 """
@@ -28,6 +29,7 @@ FIXED = {
     "/c/stillborn": b"",
     "/c/guarded": b"",
     "/c/guarded/open": b"everybody's",
+    "/c/large": b"large" * 1000,
     "/c/moving": b"",
     "/c/moving/beat": b"0",
 }

@@ -129,6 +129,15 @@ void reads(const Source &source)
     CHECK(std::equal(data.begin(), data.end(), data.rbegin(), [](auto, auto) { return true; }));
     CHECK(source.get_data("/c/still/a/x").data().empty());
 
+    std::string copied = "what was before, and was longer";
+    CHECK(source.copy_data("/c/still/b", copied).czxid == node.stat().czxid && copied == "2");
+    std::vector<std::byte> bytes;
+    CHECK(source.try_copy_data("/c/still/a/y", bytes)->data_length == 3);
+    CHECK(bytes == (std::vector<std::byte>{std::byte(0), std::byte(0xff), std::byte('\n')}));
+    CHECK(source.copy_data("/c/still/a/x", bytes).data_length == 0 && bytes.empty());
+    CHECK(source.try_copy_data("/c/still/c", bytes).status() == status::no_node);
+    CHECK_THROWS(status::out_of_tree, source.copy_data("/c/stillborn", bytes));
+
     // Any kind of string.
     const std::string_view in_text = "/c/still/a/x";
     CHECK(source.get_data(std::string("/c/still/a")).data().text() == "1");
@@ -305,6 +314,20 @@ void root(const treecache::client &client)
     CHECK_THROWS(status::invalid_argument, snapshot.diff(other.snapshot(), [](treecache::event) {}));
 }
 
+void large(const treecache::client &client)
+{
+    const treecache::cache cache = loaded(client, "/c/large");
+    std::string expected, text = "small";
+    for (int i = 0; i < 1000; i++)
+        expected += "large";
+    CHECK(cache.get_data("/c/large").data().text() == expected);
+    for (int round = 0; round < 2; round++) // with room for it, the second time
+        CHECK(cache.copy_data("/c/large", text).data_length == 5000 && text == expected);
+    std::vector<unsigned char> bytes;
+    CHECK(cache.snapshot().try_copy_data("/c/large", bytes)->data_length == 5000);
+    CHECK(bytes == std::vector<unsigned char>(expected.begin(), expected.end()));
+}
+
 void lives(const treecache::client &client)
 {
     treecache::cache cache(client, "/c/still", {{"events.capacity", "10"}});
@@ -364,6 +387,7 @@ int main(int argc, char **argv)
     }
     treecache::cache moving = loaded(client, "/c/moving");
     differences(moving);
+    large(client);
     hidden(client);
     root(client);
     lives(client);

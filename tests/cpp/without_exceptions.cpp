@@ -50,6 +50,9 @@ status tour(const char *hosts)
     const auto node = cache->try_get_data("/c/still/b");
     CHECK(node && node->data().text() == "2");
     CHECK(cache->try_get_data("/c/still/c").status() == status::no_node);
+    std::string copied;
+    const auto stat = cache->try_copy_data("/c/still/b", copied);
+    CHECK(stat && stat->data_length == 1 && copied == "2");
     const auto found = cache->try_find("/c/still/c");
     CHECK(found && !*found);
     const auto snapshot = cache->try_snapshot();

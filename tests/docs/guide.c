@@ -16,9 +16,11 @@ shows("removed /config/a", "updated /config/b", "added /config/c")
 #include "opened.h"
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "connect.inc"
+#include "copy.inc"
 #include "diff.inc"
 #include "faults.inc"
 #include "list.inc"
@@ -61,6 +63,8 @@ int main(int argc, char **argv)
     print_setting(cache, "/config/a");
     print_setting(cache, "/config/c");
     print_setting(cache, "/elsewhere");
+    CHECK(read_number(cache, "/config/b", 7) == 22);
+    CHECK(read_number(cache, "/config", 7) == 7 && read_number(cache, "/config/c", 7) == 7);
     print_children(cache, "/config");
     print_size(cache);
     WAIT_UNTIL(is_fresh(cache, 10000));

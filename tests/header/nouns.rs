@@ -60,7 +60,7 @@ pub const NOUNS: [Noun; 14] = [
     Noun {
         title: "Node",
         about: "Data and Stat, of the newest version, from memory.",
-        names: &["tc_stat", "tc_node", "tc_node_free", "tc_get_data"],
+        names: &["tc_stat", "tc_node", "tc_node_free", "tc_get_data", "tc_copy_data"],
     },
     Noun {
         title: "Children",

@@ -268,6 +268,63 @@ fn large_nodes_behind_small_ones_surprise_once_and_no_connection_is_lost_over_th
     assert_eq!(proxy.connections_total(), 1);
 }
 
+/// Sizes as they are met: alike within a list, or for a stretch of it, or by chance. What is asked for at once of a list is
+/// by the size of a few of its nodes, so a reply is never much larger than was expected.
+#[test]
+fn however_sizes_cluster_by_name_a_few_nodes_of_each_list_tell() {
+    const LARGEST: usize = 16 * MIB;
+    let server = roomy(400);
+    let (witness, mut writer) = (witness(&server), writer(server.addr()));
+    let proxy = Proxy::start(server.addr());
+    let meter = Meter::of(&proxy);
+    let large = blob(0, 0);
+    // The lists of a shape: of each the names, and how much data they have.
+    type Size = fn(usize, usize) -> usize;
+    let shapes: [(&str, usize, usize, Size); 5] = [
+        ("the second half of a list", 1, 400, |_, n| if n < 300 { 100 } else { MEGABYTE }),
+        ("one of twenty", 1, 1000, |_, n| if n % 20 == 7 { MEGABYTE } else { 100 }),
+        ("one in each of many lists", 40, 50, |_, n| if n == 31 { 256 << 10 } else { 100 }),
+        ("all of the last lists", 43, 50, |list, _| if list >= 41 { MEGABYTE } else { 100 }),
+        ("none", 20, 500, |_, _| 100),
+    ];
+    for (shape, (what, lists, nodes, size)) in shapes.into_iter().enumerate() {
+        let root = format!("/shape{shape}");
+        writer.create(&root, None, 0).expect("root");
+        let mut sent = 0;
+        for list in 0..lists {
+            writer.create(&format!("{root}/{list:02}"), None, 0).expect("a list");
+            for node in 0..nodes {
+                let data = &large[..size(list, node)];
+                let path = format!("{root}/{list:02}/{node:04}");
+                writer.send(&Op::Create { path: &path, data: Some(data), flags: 0 }).expect("sent");
+                sent += 1000 + data.len();
+                if sent > 4 * MIB {
+                    writer.drain().expect("written");
+                    sent = 0;
+                }
+            }
+        }
+        writer.drain().expect("written");
+        meter.largest();
+        let client = client(&proxy.hosts());
+        let cache = started(&client, &root, &[]);
+        let (largest, reads) = (meter.largest(), cache.stats().batches);
+        println!("{what}: the largest reply has {largest} bytes, {reads} batches");
+        assert!(largest <= LARGEST, "{what}: a reply of {largest} bytes");
+        wait_for_state(&cache, State::InStep);
+        let snapshot = cache.snapshot().expect("a snapshot");
+        assert_eq!(snapshot.len(), 1 + lists * (1 + nodes), "{what}");
+        for (list, node) in [(0, 0), (lists - 1, nodes - 1), (lists / 2, nodes / 2)] {
+            let path = format!("{root}/{list:02}/{node:04}");
+            let found = snapshot.get_data(&path).expect("a node");
+            assert!(found.data() == &large[..size(list, node)], "{path}");
+            assert_eq!(found.stat().czxid.0, witness.stat(&path).expect("a node").czxid, "{path}");
+        }
+        assert_eq!(proxy.connections_total(), shape + 1, "{what}: no connection was lost over it");
+        drop(cache);
+    }
+}
+
 #[test]
 fn small_nodes_that_become_large_while_they_are_cached_are_read_a_few_at_a_time() {
     const COUNT: usize = 300;

@@ -113,5 +113,7 @@ def test_numbers_of_a_later_library_are_taken():
 def test_a_stat_is_unpacked_field_by_field():
     names = [name for name, _ in _abi.tc_stat._fields_]
     stat = _abi.tc_stat(**{name: -number for number, name in enumerate(names, 1)})
-    assert _values.node_data("/a", None, 0, stat).stat == tuple(-number for number in range(1, len(names) + 1))
+    assert _values.STAT.unpack(stat) == tuple(-number for number in range(1, len(names) + 1))
+    node = _abi.tc_node(None, 0, stat)
+    assert _values.node_data("/a", node) == ("/a", b"", _values.STAT.unpack(stat))
     assert [name.replace("_", "").lower() for name in names] == [name.lower() for name in treecache.ZnodeStat._fields]

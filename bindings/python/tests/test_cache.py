@@ -1,7 +1,10 @@
 """Clients and caches: their lives, reads, and what is refused."""
 
 import pickle
+import signal
+import sys
 import threading
+import time
 
 import pytest
 from conftest import HOSTS, until
@@ -104,6 +107,52 @@ def test_default_is_for_nodes_that_do_not_exist(cache, root):
     assert cache.get_children(nowhere, ()) == ()
     assert cache.get_children_data(nowhere) is None
     assert cache.get_children_data(nowhere, {}) == {}
+
+
+def test_nodes_of_every_size_are_read(zk, client, root):
+    sizes = [0, 1, 4095, 4096, 4097, 100_000, 600_000, 1_000_000, 3]
+    for size in sizes:
+        zk.create(f"{root}/{size}", bytes([size % 251]) * size)
+    with client.cache(root) as cache:
+        cache.wait_initialized(timeout=30)
+        snapshot = cache.snapshot()
+        for size in sizes:
+            node = cache.get_data(f"{root}/{size}")
+            assert node == NodeData(f"{root}/{size}", bytes([size % 251]) * size, node.stat)
+            assert type(node) is NodeData and type(node.stat) is treecache.ZnodeStat
+            assert node.stat == tuple(zk.get(f"{root}/{size}")[1])
+            assert snapshot[f"{root}/{size}"] == node
+
+
+def test_reads_of_threads_and_signal_handlers_do_not_mix(cache, root):
+    def read(name):
+        node = cache.get_data(f"{root}/{name}")
+        seen.add((name, node.path, node.data, node.stat.numChildren))
+
+    def read_on(name):
+        while not done.is_set():
+            read(name)
+
+    seen, done = set(), threading.Event()
+    readers = [threading.Thread(target=read_on, args=(name,)) for name in ("a/x", "b")]
+    interval, before = sys.getswitchinterval(), signal.signal(signal.SIGALRM, lambda *_: read("b"))
+    try:
+        sys.setswitchinterval(1e-6)
+        for reader in readers:
+            reader.start()
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        end = time.monotonic() + 0.5
+        while time.monotonic() < end:
+            read("a")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        done.set()
+        for reader in readers:
+            reader.join(30)
+        sys.setswitchinterval(interval)
+        signal.signal(signal.SIGALRM, before)
+    truth = {("a", b"1", 1), ("a/x", b"", 0), ("b", b"2", 0)}
+    assert seen == {(name, f"{root}/{name}", data, children) for name, data, children in truth}
 
 
 def test_children_with_their_data(zk, client, root):

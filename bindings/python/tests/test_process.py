@@ -266,7 +266,6 @@ GIVEN_BACK = {
     "tc_free": ["tc_new_or_error"],
     "tc_queue_free": ["tc_queue_open_or_error"],
     "tc_item_free": ["tc_queue_next"],
-    "tc_node_free": ["tc_get_data", "tc_snapshot_get_data"],
     "tc_children_free": ["tc_get_children", "tc_snapshot_get_children"],
     "tc_children_data_free": ["tc_get_children_data", "tc_snapshot_get_children_data"],
     "tc_snapshot_free": ["tc_get_snapshot"],

@@ -60,16 +60,16 @@ impl Candidates {
         self.kept.clear();
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Freezes the tree as it is after a reply, which makes it a cut but for what is not known.
     pub(super) fn add(&mut self, cut: Cut, tree: &Tree, unread: &Unread) {
         let usable = unread.suspects() <= MOST_MISSING && self.kept.len() < KEPT;
         // A child list that is not known cannot be confirmed by a Stat.
-        if usable
-            && !unread
-                .suspected()
-                .any(|(path, _)| unread.get(path.as_str()).is_some_and(|want| want.children))
-        {
-            let missing = unread.suspected().map(|(path, history)| (path.clone(), history)).collect();
+        if usable && !unread.suspected().any(|(_, want)| want.children) {
+            let missing = unread.suspected().map(|(path, want)| (path.clone(), want.history)).collect();
             self.kept.push(Candidate { cut, tree: tree.clone(), missing });
         }
     }

@@ -1,20 +1,19 @@
 //! One round of reads: bounded in count and bytes, so that no batch holds up the server or the other caches.
 
+use super::runs::Room;
+use crate::names::Siblings;
 use crate::path::NodePath;
 use crate::stat::Stat;
 use crate::wire::ServerError;
 
 /// The most reads in one multiRead: the server commits nothing while it works on one.
 pub(super) const MOST_READS: usize = 256;
-/// The most reads in a multiRead of hot paths, if no cut has come for long.
+/// The most reads in a multiRead for a cut that has not come for long.
 pub(super) const MOST_HOT_READS: usize = 4096;
-/// The most nodes in a multiRead of a load or verification. Nothing tells how large a node is before it was read: if
-/// all of them turn out to have 1 MiB, which is the most that a server takes by default, the reply is still below the
-/// limit of a frame, which is 128 MiB by default. (Twice as many would save the server a fifth of its work on a load, but
-/// it does not get through such a reply in time.)
-const MOST_UNCERTAIN: usize = 120;
+/// The most nodes in a multiRead of what has siblings that were read, and look alike.
+pub(super) const MOST_PROVEN_READS: usize = 1000;
 /// The most reads of a flight that is sparse: what is in it takes less time than the round trip.
-const MOST_SPARSE: usize = 8;
+pub(super) const MOST_SPARSE: usize = 8;
 /// How many bytes of reply a flight aims at.
 const REPLY_BYTES: usize = 256 << 10;
 /// How many bytes of request a flight aims at.
@@ -27,6 +26,8 @@ pub(super) const LARGE_DATA: usize = 4 << 10;
 const RESULT_OVERHEAD: usize = 100;
 /// Bytes of a read in a request besides the path.
 const READ_OVERHEAD: usize = 14;
+/// How many names of a child list take a server as long as a node.
+const NAMES_PER_READ: usize = 8;
 /// Bytes of a name in a child list.
 const NAME_BYTES: usize = 32;
 
@@ -37,11 +38,22 @@ pub struct Read {
     pub children: bool,
 }
 
+/// Some nodes of one list, which are read for their data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The nodes.
+    pub siblings: Siblings,
+    /// Nothing was known of what their siblings are like.
+    pub is_proof: bool,
+}
+
 /// Reads that go out together.
 #[derive(Debug)]
 pub(super) struct Flight {
     /// Data, and child lists where asked for: one multiRead, one zxid.
     pub nodes: Vec<Read>,
+    /// Data of what is only known by its name in a list, in the same multiRead.
+    pub parts: Vec<Part>,
     /// Stats, and child lists where asked for: a request each.
     pub stats: Vec<Read>,
     /// About how many bytes of reply will come.
@@ -61,6 +73,7 @@ impl Flight {
     pub(super) fn new(chroot: usize) -> Flight {
         Flight {
             nodes: Vec::new(),
+            parts: Vec::new(),
             stats: Vec::new(),
             expected: 0,
             request_bytes: 0,
@@ -72,31 +85,63 @@ impl Flight {
         }
     }
 
-    /// An empty flight of a load or verification, when least is known of sizes.
-    pub(super) fn into_the_unknown(chroot: usize) -> Flight {
-        Flight { most_uncertain: MOST_UNCERTAIN, ..Flight::new(chroot) }
+    /// An empty flight of a load or verification, when least is known of sizes: at most so many nodes in it may be larger
+    /// than expected.
+    pub(super) fn into_the_unknown(chroot: usize, most_uncertain: usize) -> Flight {
+        Flight { most_uncertain, ..Flight::new(chroot) }
     }
 
-    /// An empty flight for more hot paths than usual, when a cut has been overdue for long.
-    pub(super) fn for_a_cut(chroot: usize) -> Flight {
-        Flight { most_reads: MOST_HOT_READS, ..Flight::new(chroot) }
+    /// An empty flight of at most so many nodes whose siblings have been read.
+    pub(super) fn of_proven(chroot: usize, most_reads: usize) -> Flight {
+        Flight { most_reads, ..Flight::new(chroot) }
+    }
+
+    /// An empty flight of at most so many reads, when a cut is overdue.
+    pub(super) fn for_a_cut(chroot: usize, most_reads: usize) -> Flight {
+        Flight { most_reads, ..Flight::new(chroot) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.nodes.is_empty() && self.stats.is_empty()
+        self.nodes.is_empty() && self.parts.is_empty() && self.stats.is_empty()
     }
 
     /// How many requests it takes.
     pub(super) fn requests(&self) -> usize {
-        usize::from(!self.nodes.is_empty()) + self.stats.len()
+        usize::from(!self.nodes.is_empty() || !self.parts.is_empty()) + self.stats.len()
+    }
+
+    /// How many nodes it reads.
+    pub(super) fn len(&self) -> usize {
+        let siblings = self.parts.iter().map(|part| part.siblings.places.len()).sum::<usize>();
+        self.nodes.len() + siblings + self.stats.len()
+    }
+
+    /// How many nodes may be larger than expected.
+    pub(super) fn uncertain(&self) -> usize {
+        self.uncertain
+    }
+
+    /// What it may grow by.
+    pub(super) fn room(&self) -> Room {
+        Room {
+            reads: self.most_reads.saturating_sub(self.reads),
+            bytes: self.reply_bytes().saturating_sub(self.expected),
+            result_overhead: RESULT_OVERHEAD,
+            request_bytes: REQUEST_BYTES.saturating_sub(self.request_bytes),
+            read_overhead: self.read_overhead,
+        }
+    }
+
+    /// How many bytes of reply it aims at.
+    fn reply_bytes(&self) -> usize {
+        REPLY_BYTES * self.most_reads.div_ceil(MOST_READS)
     }
 
     /// Whether another read would be too much.
     pub(super) fn is_full(&self) -> bool {
-        let reply_bytes = REPLY_BYTES * self.most_reads.div_ceil(MOST_READS);
         self.reads >= self.most_reads
             || self.uncertain >= self.most_uncertain
-            || self.expected >= reply_bytes
+            || self.expected >= self.reply_bytes()
             || self.request_bytes >= REQUEST_BYTES
     }
 
@@ -111,17 +156,33 @@ impl Flight {
         self.request_bytes + bytes <= MOST_REQUEST_BYTES
     }
 
+    /// How many nodes with unknown sizes there is room for.
+    pub(super) fn room_for_uncertain(&self) -> usize {
+        self.most_uncertain.saturating_sub(self.uncertain)
+    }
+
     /// Whether it has a few reads only, for want of more to read.
     pub(super) fn is_sparse(&self) -> bool {
         !self.is_full() && self.nodes.len() <= MOST_SPARSE
     }
 
-    /// Adds a read. `children`: the list is wanted too, and has about so many names. The names count as reads, because
-    /// each will be read in its turn: only few paths should be known but unread at a time.
+    /// Adds reads of nodes that are taken to have so much data each.
+    pub(super) fn add_part(&mut self, siblings: Siblings, is_proof: bool, data: usize) {
+        let count = siblings.places.len();
+        let names = siblings.names().map(str::len).sum::<usize>();
+        self.reads += count;
+        self.expected += count * (RESULT_OVERHEAD + data);
+        self.request_bytes += count * (siblings.parent.as_str().len() + 1 + self.read_overhead) + names;
+        self.uncertain += if is_proof { count } else { 0 };
+        self.parts.push(Part { siblings, is_proof });
+    }
+
+    /// Adds a read. `children`: the list is wanted too, and has about so many names, [`NAMES_PER_READ`] of which count
+    /// as a read: only few paths should be known but unread at a time.
     pub(super) fn add(&mut self, path: NodePath, children: Option<usize>, stat_only: bool, data: usize) {
         let operations = 1 + usize::from(children.is_some());
         let names = children.unwrap_or(0);
-        self.reads += operations.max(names);
+        self.reads += operations.max(names / NAMES_PER_READ);
         self.expected += RESULT_OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
         self.request_bytes += (path.as_str().len() + self.read_overhead) * operations;
         // If a list is wanted, its node was read just before, and the size is known.

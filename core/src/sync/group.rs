@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::flight::{Flight, Found, Read};
+use super::flight::{Flight, Found, Part, Read};
 use super::synchroniser::Synchroniser;
 use super::{Breach, Input, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
@@ -53,6 +53,8 @@ pub enum Purpose {
         cache: CacheId,
         /// What is read, in the order of the results.
         reads: Vec<Read>,
+        /// What is read behind that.
+        parts: Vec<Part>,
         /// About how many bytes of reply were expected. The reply gives them back to the budget.
         expected: usize,
     },
@@ -286,17 +288,20 @@ impl Group {
 
     /// Makes requests of a flight.
     fn take_off(&mut self, cache: CacheId, flight: Flight) {
-        if !flight.nodes.is_empty() {
-            let mut reads = Vec::with_capacity(flight.nodes.len());
+        let nodes = flight.len() - flight.stats.len();
+        if nodes > 0 {
+            let mut reads = Vec::with_capacity(flight.nodes.len() + flight.parts.len());
             for read in &flight.nodes {
                 reads.push(wire::Read::Data(read.path.clone()));
                 if read.children {
                     reads.push(wire::Read::Children(read.path.clone()));
                 }
             }
-            self.reads += flight.nodes.len();
+            reads.extend(flight.parts.iter().map(|part| wire::Read::Siblings(part.siblings.clone())));
+            self.reads += nodes;
             self.bytes += flight.expected;
-            let purpose = Purpose::Nodes { cache, reads: flight.nodes, expected: flight.expected };
+            let (parts, expected) = (flight.parts, flight.expected);
+            let purpose = Purpose::Nodes { cache, reads: flight.nodes, parts, expected };
             self.requests.push_back((Request::MultiRead(reads), purpose));
         }
         self.reads += flight.stats.len();
@@ -429,11 +434,12 @@ impl Group {
                     log::debug!("a watch could not be removed: {error}");
                 }
             }
-            Purpose::Nodes { cache: id, ref reads, expected } => {
-                self.reads = self.reads.saturating_sub(reads.len());
+            Purpose::Nodes { cache: id, ref reads, ref parts, expected } => {
+                let siblings = parts.iter().map(|part| part.siblings.places.len()).sum::<usize>();
+                self.reads = self.reads.saturating_sub(reads.len() + siblings);
                 self.bytes = self.bytes.saturating_sub(expected);
                 if let Some(cache) = self.caches.get_mut(&id) {
-                    let handled = nodes_answered(cache, reads, zxid, error, body, now);
+                    let handled = nodes_answered(cache, reads, parts, zxid, error, body, now);
                     if handled.is_ok() {
                         cache.handle_reply(zxid, now);
                     }
@@ -577,38 +583,49 @@ fn drain(id: CacheId, cache: &mut Synchroniser, outputs: &mut VecDeque<(CacheId,
 fn nodes_answered(
     cache: &mut Synchroniser,
     reads: &[Read],
+    parts: &[Part],
     zxid: Zxid,
     error: ServerError,
     body: &[u8],
     now: Instant,
 ) -> Result<(), Malformed> {
     if !error.is_ok() {
-        for read in reads {
+        let siblings = parts.iter().flat_map(|part| part.siblings.paths());
+        for path in reads.iter().map(|read| read.path.clone()).chain(siblings) {
             let found = match planted::is(Defect::RefusalTakenForAbsence) {
                 true => Found::Missing,
                 false => Found::Failed(error),
             };
-            cache.handle_found(&read.path, found, zxid, now);
+            cache.handle_found(&path, found, zxid, now);
         }
         return Ok(());
     }
-    let malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
     let mut results = MultiReadResults::new(body);
     for read in reads {
-        let node = results.next()?.ok_or(malformed.clone())?;
-        let children = if read.children { Some(results.next()?.ok_or(malformed.clone())?) } else { None };
-        let found = match (node, children) {
-            (ReadResult::Data(data, stat), None) => Found::Node { data, stat, children: None },
-            (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
-                Found::Node { data, stat, children: Some(children) }
-            }
-            (ReadResult::Error(error), _) | (_, Some(ReadResult::Error(error))) => Found::error(error),
-            _ => return Err(malformed),
-        };
+        let found = next_found(&mut results, read.children)?;
         cache.handle_found(&read.path, found, zxid, now);
+    }
+    for part in parts {
+        cache.handle_part(part, || next_found(&mut results, false), zxid, now)?;
     }
     match results.next()? {
         None => Ok(()),
-        Some(_) => Err(malformed),
+        Some(_) => Err(OTHER_RESULTS),
+    }
+}
+
+const OTHER_RESULTS: Malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
+
+/// What the next result says of a node, or the next two if its child list was read too.
+fn next_found<'r>(results: &mut MultiReadResults<'r>, children: bool) -> Result<Found<'r>, Malformed> {
+    let node = results.next()?.ok_or(OTHER_RESULTS)?;
+    let children = if children { Some(results.next()?.ok_or(OTHER_RESULTS)?) } else { None };
+    match (node, children) {
+        (ReadResult::Data(data, stat), None) => Ok(Found::Node { data, stat, children: None }),
+        (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
+            Ok(Found::Node { data, stat, children: Some(children) })
+        }
+        (ReadResult::Error(error), _) | (_, Some(ReadResult::Error(error))) => Ok(Found::error(error)),
+        _ => Err(OTHER_RESULTS),
     }
 }

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `synchroniser` | load, follow, verify, audit, publish: one subtree |
 //! | `unread` | the paths whose value at the server is not known, and what is known of their history |
+//! | `runs` | those of them that are only known as names in a list, by list |
 //! | `anchors` | the few nodes that show whether a server still has the history that a tree was read in |
 //! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
 //! | `evidence` | what shows that an ensemble has another history than the one that a node was read in |
@@ -25,6 +26,7 @@ mod candidate;
 mod evidence;
 mod flight;
 mod group;
+mod runs;
 mod synchroniser;
 #[cfg(test)]
 mod tests;
@@ -78,11 +80,14 @@ pub struct Pace {
     pub spread_per_node: Duration,
     /// Flights at a time during a load or verification.
     pub flights: usize,
+    /// Nodes that are read together at most where nothing tells how large they are. If all of them turn out to have
+    /// 1 MiB, which is the most that a server takes by default, the reply is still below the limit of a frame.
+    pub unproven: usize,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { spread_per_node: Duration::from_micros(1), flights: 8 }
+        Pace { spread_per_node: Duration::from_micros(1), flights: 8, unproven: 120 }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque, hash_map};
 
+use super::runs::Runs;
+use crate::names::{Names, Siblings};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Stat;
@@ -87,50 +89,108 @@ impl Want {
     }
 }
 
-/// All wants, with their queues. Nodes are read before child lists, so that few paths are known but unread at a
-/// time, and in the order in which they were queued, so that a parent is read before its children.
+/// All wants, with their queues, and the runs. Nodes are read before child lists, so that few paths are known but unread
+/// at a time, and in the order in which they were queued, so that a parent is read before its children.
 #[derive(Default)]
 pub(super) struct Unread {
     wants: HashMap<NodePath, Want>,
+    /// How deep the deepest of them was, since there were none.
+    deepest: usize,
+    /// What is only known as a name in a list: none of it is in `wants`.
+    runs: Runs,
     nodes: VecDeque<NodePath>,
     lists: VecDeque<NodePath>,
     suspects: usize,
     backlog: usize,
+    in_flight: usize,
 }
 
 impl Unread {
-    pub(super) fn get(&self, path: &str) -> Option<&Want> {
-        self.wants.get(path)
-    }
-
     pub(super) fn contains(&self, path: &str) -> bool {
-        self.wants.contains_key(path)
+        self.wants.contains_key(path) || !self.runs.is_empty() && self.runs.get(path).is_some()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.wants.len()
+        self.wants.len() + self.runs.len()
     }
 
     /// How many paths may have another value in the tree than at the server, as far as is known.
     pub(super) fn suspects(&self) -> usize {
-        self.suspects
+        self.suspects + self.runs.len()
     }
 
     /// How many of them a load or verification still waits for.
     pub(super) fn backlog(&self) -> usize {
-        self.backlog
+        self.backlog + self.runs.len()
     }
 
-    /// The suspects, with their histories.
-    pub(super) fn suspected(&self) -> impl Iterator<Item = (&NodePath, History)> {
-        self.wants.iter().filter(|(_, want)| want.suspect).map(|(path, want)| (path, want.history))
+    /// How many paths wait for their turn.
+    pub(super) fn queued(&self) -> usize {
+        self.wants.len() - self.in_flight + self.runs.waiting()
+    }
+
+    /// The suspects, if none of them is part of a load or verification.
+    pub(super) fn suspected(&self) -> impl Iterator<Item = (&NodePath, &Want)> {
+        self.wants.iter().filter(|(_, want)| want.suspect)
+    }
+
+    /// Tells of places in a list whether they are asked for, and nothing has been learnt of them since.
+    pub(super) fn asked_of(&self, siblings: &Siblings) -> impl Fn(u32) -> bool {
+        self.runs.asked_of(siblings)
+    }
+
+    /// Whether nodes are queued that are in no run.
+    pub(super) fn has_nodes(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
+    pub(super) fn runs(&mut self) -> &mut Runs {
+        &mut self.runs
+    }
+
+    /// The children of `parent` with these names, which are sorted, have been listed, and are not known.
+    pub(super) fn listed(&mut self, parent: &NodePath, mut names: Vec<&str>) {
+        let mut single = Vec::new();
+        if self.runs.has(parent) {
+            single = std::mem::take(&mut names);
+            single.retain(|name| self.runs.get(parent.absolute(name).as_str()).is_none());
+        } else if self.deepest > parent.depth() {
+            let mut path = String::new();
+            names.retain(|name| {
+                parent.write_absolute(name, &mut path);
+                let is_wanted = self.wants.contains_key(path.as_str());
+                if is_wanted {
+                    single.push(*name);
+                }
+                !is_wanted
+            });
+        }
+        for name in single {
+            self.update(&parent.absolute(name), |want| {
+                // A path that was deleted while its read was under way is no suspect. If it is listed again, its
+                // creation was hidden.
+                if !want.suspect {
+                    (want.suspect, want.discovered, want.data) = (true, true, true);
+                }
+            });
+        }
+        if !names.is_empty() {
+            self.runs.insert(parent, Names::of_sorted(&names));
+        }
     }
 
     /// Changes what is wanted of `path`, which may be nothing so far, and queues it unless it is in flight.
     pub(super) fn update(&mut self, path: &NodePath, change: impl FnOnce(&mut Want)) {
+        if self.runs.is_kept_by_defect(path.as_str()) {
+            return;
+        }
+        self.single_out(path);
         let (before, want) = match self.wants.entry(path.clone()) {
             hash_map::Entry::Occupied(known) => (Some(*known.get()), known.into_mut()),
-            hash_map::Entry::Vacant(new) => (None, new.insert(Want::default())),
+            hash_map::Entry::Vacant(new) => {
+                self.deepest = self.deepest.max(path.depth());
+                (None, new.insert(Want::default()))
+            }
         };
         change(want);
         let want = *want;
@@ -148,8 +208,45 @@ impl Unread {
         }
     }
 
+    /// If `path` is in a run, it is a want of its own from now on.
+    fn single_out(&mut self, path: &NodePath) {
+        if !self.runs.is_empty()
+            && let Some(want) = self.runs.take_out(path.as_str())
+        {
+            self.add(path.clone(), want);
+        }
+    }
+
+    /// Adds a want of its own.
+    fn add(&mut self, path: NodePath, want: Want) {
+        self.count(None, Some(want));
+        self.deepest = self.deepest.max(path.depth());
+        self.wants.insert(path.clone(), want);
+        if !want.in_flight {
+            self.nodes.push_back(path);
+        }
+    }
+
+    /// Lists of which so little waits that it can be read with its children: each of it is a want of its own from now
+    /// on.
+    pub(super) fn single_out_few(&mut self, few: usize) {
+        if !self.runs.is_empty() && self.nodes.len() <= few {
+            for (path, want) in self.runs.take_apart(few) {
+                self.add(path, want);
+            }
+        }
+    }
+
     pub(super) fn remove(&mut self, path: &str) -> Option<Want> {
+        if !self.runs.is_empty()
+            && let Some(want) = self.runs.take_out(path)
+        {
+            return Some(want);
+        }
         let want = self.wants.remove(path);
+        if self.wants.is_empty() {
+            self.deepest = 0;
+        }
         self.count(want, None);
         want
     }
@@ -157,6 +254,7 @@ impl Unread {
     /// There is nothing at `path` any more. A reply that is still to come says the same, unless a node is created
     /// again: then a notification comes.
     pub(super) fn forget(&mut self, path: &NodePath) {
+        self.single_out(path);
         match self.wants.get(path) {
             Some(want) if want.in_flight => {
                 self.update(path, |want| *want = Want { in_flight: true, ..Want::default() });
@@ -170,20 +268,22 @@ impl Unread {
             let Some(want) = want else { continue };
             self.suspects = self.suspects.wrapping_add_signed(if want.suspect { sign } else { 0 });
             self.backlog = self.backlog.wrapping_add_signed(if want.discovered { sign } else { 0 });
+            self.in_flight = self.in_flight.wrapping_add_signed(if want.in_flight { sign } else { 0 });
         }
     }
 
-    /// The path whose turn it is, which is in flight from now on, and what is wanted of it.
-    pub(super) fn take_off(&mut self) -> Option<(NodePath, Want)> {
-        for (queue, children) in [(&mut self.nodes, false), (&mut self.lists, true)] {
-            while let Some(path) = queue.pop_front() {
-                match self.wants.get_mut(&path) {
-                    Some(want) if !want.in_flight && want.children == children => {
-                        want.in_flight = true;
-                        return Some((path, *want));
-                    }
-                    _ => {}
+    /// The path whose turn it is among those that are wanted with their child lists, or without; it is in flight from
+    /// now on, and what is wanted of it.
+    pub(super) fn take_off(&mut self, children: bool) -> Option<(NodePath, Want)> {
+        let queue = if children { &mut self.lists } else { &mut self.nodes };
+        while let Some(path) = queue.pop_front() {
+            match self.wants.get_mut(&path) {
+                Some(want) if !want.in_flight && want.children == children => {
+                    want.in_flight = true;
+                    self.in_flight += 1;
+                    return Some((path, *want));
                 }
+                _ => {}
             }
         }
         None
@@ -205,6 +305,8 @@ impl Unread {
         self.nodes.make_contiguous().sort();
         self.lists.make_contiguous().sort();
         self.backlog = self.wants.values().filter(|want| want.discovered).count();
+        self.in_flight = 0;
+        self.runs.restart();
     }
 }
 
@@ -250,12 +352,12 @@ mod tests {
         assert_eq!((unread.suspects(), unread.backlog()), (3, 1));
         unread.remove("/b");
         let mut order = Vec::new();
-        while let Some((path, _)) = unread.take_off() {
+        while let Some((path, _)) = unread.take_off(false).or_else(|| unread.take_off(true)) {
             order.push(path.to_string());
         }
         assert_eq!(order, ["/a", "/l"]);
         unread.restart();
-        assert_eq!(unread.take_off().map(|(path, _)| path.to_string()).as_deref(), Some("/a"));
+        assert_eq!(unread.take_off(false).map(|(path, _)| path.to_string()).as_deref(), Some("/a"));
         assert_eq!((unread.suspects(), unread.backlog()), (2, 1));
     }
 

@@ -378,6 +378,12 @@ pub(super) struct Builder {
 }
 
 impl Builder {
+    /// One that need not grow for a block.
+    pub(super) fn roomy() -> Builder {
+        let (records, offsets) = (Vec::with_capacity(MOST_BYTES), Vec::with_capacity(MOST_RECORDS));
+        Builder { records, offsets, ..Builder::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.offsets.is_empty()
     }
@@ -397,6 +403,11 @@ impl Builder {
             name: draft.long_name().map(|name| push(&mut self.large, name.to_shared())),
         };
         draft.write(places, &mut self.records);
+    }
+
+    /// Pushes all records of a block.
+    pub(super) fn copy_all(&mut self, block: &Block) {
+        self.copy(block, 0..block.len());
     }
 
     /// Pushes records of a block.

@@ -281,6 +281,68 @@ impl Children {
         self.settle(at, is_last, let_go);
     }
 
+    /// Puts nodes that are not there yet, in the order of their names.
+    pub(super) fn put_all<'n>(
+        &mut self,
+        nodes: impl Iterator<Item = (&'n str, NodeRef<'n>)>,
+        let_go: &mut u64,
+    ) {
+        let mut nodes = nodes.peekable();
+        // A list that is loaded grows at its end.
+        let is_behind = |name: &str| self.last_block().is_none_or(|last| last.last_name() < name.as_bytes());
+        if nodes.peek().is_some_and(|(name, _)| is_behind(name)) {
+            let mut behind = ListBuilder::behind(self.take_last_block(let_go));
+            while let Some((name, node)) = nodes.next_if(|(name, _)| behind.is_behind(name)) {
+                behind.add(name, Some(node));
+            }
+            self.push_blocks(behind.into_blocks(), let_go);
+        }
+        for (name, node) in nodes {
+            self.put(name, Some(node), let_go);
+        }
+    }
+
+    fn last_block(&self) -> Option<&Block> {
+        match &self.blocks {
+            Blocks::One(block) => Some(block),
+            Blocks::Many(groups, _) => groups.last()?.blocks.last(),
+        }
+    }
+
+    /// Takes the last block out, of which a better one will be made. The keys are those of before.
+    fn take_last_block(&mut self, let_go: &mut u64) -> Option<Block> {
+        let last = match &mut self.blocks {
+            Blocks::One(block) => Some(block.clone()),
+            Blocks::Many(groups, _) => {
+                groups.last_mut().and_then(|group| make_mut(group, let_go).blocks.pop())
+            }
+        };
+        if let Blocks::One(_) = &self.blocks {
+            self.blocks = Blocks::default();
+        }
+        if let Some(last) = &last {
+            last.count_if_shared(let_go);
+        }
+        last
+    }
+
+    /// Adds blocks behind the others.
+    fn push_blocks(&mut self, blocks: Vec<Block>, let_go: &mut u64) {
+        let Blocks::Many(groups, _) = &mut self.blocks else { return };
+        let mut last = groups.pop().map_or_else(Vec::new, |group| {
+            count_if_shared(&group, let_go);
+            group.blocks.clone()
+        });
+        last.extend(blocks);
+        if groups.is_empty() {
+            *self = Children::of_blocks(last);
+            return;
+        }
+        // Full groups, but for the last one.
+        groups.extend(last.chunks(MOST_BLOCKS).map(|blocks| Arc::new(Group::new(blocks.to_vec()))));
+        *self = Children::of_groups(std::mem::take(groups));
+    }
+
     /// Removes what is at `name`. Returns whether it was there.
     pub(super) fn remove(&mut self, name: &str, let_go: &mut u64) -> bool {
         let at = self.place(name.as_bytes());
@@ -467,28 +529,50 @@ pub struct ListBuilder {
 }
 
 impl ListBuilder {
-    /// Adds a child; `None`: one that the session may not read. Returns false, and adds nothing, unless its name is
-    /// above all before it.
-    #[must_use]
-    pub fn push(&mut self, name: &str, node: Option<NodeRef<'_>>) -> bool {
-        let last = self.open.last_name().or_else(|| self.full.last().map(Block::last_name));
-        if last.is_some_and(|last| last >= name.as_bytes()) {
-            return false;
+    /// Goes on with a block that may have room.
+    fn behind(block: Option<Block>) -> ListBuilder {
+        let mut builder = ListBuilder { open: Builder::roomy(), full: Vec::new() };
+        if let Some(block) = block {
+            builder.open.copy_all(&block);
         }
+        builder
+    }
+
+    fn is_behind(&self, name: &str) -> bool {
+        let last = self.open.last_name().or_else(|| self.full.last().map(Block::last_name));
+        last.is_none_or(|last| last < name.as_bytes())
+    }
+
+    /// Adds a child whose name is above all before it.
+    fn add(&mut self, name: &str, node: Option<NodeRef<'_>>) {
         let draft = Draft::new(Name::Inline(name.as_bytes()), node, false);
         if !self.open.has_room_for(&draft) {
             self.full.push(self.open.seal());
         }
         self.open.push(&draft, None);
-        true
     }
 
-    /// The list, for [`Tree::attach`](super::Tree::attach).
-    pub fn finish(mut self) -> Children {
+    /// Adds a child; `None`: one that the session may not read. Returns false, and adds nothing, unless its name is
+    /// above all before it.
+    #[must_use]
+    pub fn push(&mut self, name: &str, node: Option<NodeRef<'_>>) -> bool {
+        let is_behind = self.is_behind(name);
+        if is_behind {
+            self.add(name, node);
+        }
+        is_behind
+    }
+
+    fn into_blocks(mut self) -> Vec<Block> {
         if !self.open.is_empty() {
             self.full.push(self.open.seal());
         }
-        Children::of_blocks(self.full)
+        self.full
+    }
+
+    /// The list, for [`Tree::attach`](super::Tree::attach).
+    pub fn finish(self) -> Children {
+        Children::of_blocks(self.into_blocks())
     }
 }
 

@@ -23,7 +23,6 @@ use crate::planted::{self, Defect};
 pub use children::{Children, ListBuilder, Position};
 pub use diff::{Change, Differences};
 pub use entry::{Entry, Share};
-pub use node::layout;
 pub use node::{Node, NodeRef};
 pub use version::Version;
 pub use walk::{Held, Preorder, Walk};
@@ -143,6 +142,27 @@ impl Tree {
             (None, Some(root)) => root.replace(0, node, let_go),
             (None, root) => *root = Some(Block::of_one("", node)),
         }
+        true
+    }
+
+    /// Puts nodes below `parent` that are not there yet, in the order of their names, as they come from a list. Returns
+    /// false, and changes nothing, when the parent is not there or is opaque.
+    #[must_use]
+    pub fn put_children<'n>(
+        &mut self,
+        parent: &str,
+        nodes: impl IntoIterator<Item = (&'n str, NodeRef<'n>)>,
+    ) -> bool {
+        if !self.is_readable(parent) {
+            return false;
+        }
+        let let_go = &mut self.let_go;
+        let Some(list) = room_below(&mut self.root, parent, let_go) else { return false };
+        let counted = nodes.into_iter().inspect(|(_, node)| {
+            self.len += 1;
+            self.bytes += node.data().len();
+        });
+        make_mut(list.get_or_insert_default(), let_go).put_all(counted, let_go);
         true
     }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::footprint::Footprint;
 use crate::stat::Stat;
@@ -113,37 +112,27 @@ impl fmt::Debug for NodeRef<'_> {
 }
 
 /// A node's data and Stat as a value of its own, independent of the tree. Immutable.
-///
-/// The first three fields have C's layout: a `tc_node` that a C program owns *is* this node (`ffi` checks the layout at
-/// compile time).
-#[derive(Debug)]
-#[repr(C)]
+#[derive(Debug, Clone)]
 pub struct Node {
-    /// Where `bytes` begins. An `AtomicPtr` has a pointer's layout but may travel between threads; it is never
-    /// stored to again.
-    data: AtomicPtr<u8>,
-    data_len: usize,
     stat: Stat,
-    /// Owns what `data` points to. Shared, so that large data is not copied.
-    bytes: Arc<[u8]>,
+    /// Shared, so that large data is not copied.
+    data: Arc<[u8]>,
 }
 
 impl Node {
     /// One with this data, which is not copied, and this Stat.
     pub fn new(data: Arc<[u8]>, stat: Stat) -> Node {
-        Node { data: AtomicPtr::new(data.as_ptr().cast_mut()), data_len: data.len(), stat, bytes: data }
+        Node { stat, data }
     }
 
     /// Lends it.
     pub fn lend(&self) -> NodeRef<'_> {
-        NodeRef { stat: self.stat, data: Bytes::Shared(&self.bytes) }
+        NodeRef { stat: self.stat, data: Bytes::Shared(&self.data) }
     }
 
     /// Empty also where ZooKeeper has no data (NULL).
     pub fn data(&self) -> &[u8] {
-        debug_assert_eq!(self.data.load(Ordering::Relaxed).cast_const(), self.bytes.as_ptr());
-        debug_assert_eq!(self.data_len, self.bytes.len());
-        &self.bytes
+        &self.data
     }
 
     /// As the server gave it.
@@ -156,23 +145,4 @@ impl PartialEq for Node {
     fn eq(&self, other: &Node) -> bool {
         self.lend() == other.lend()
     }
-}
-
-impl Clone for Node {
-    fn clone(&self) -> Node {
-        Node::new(self.bytes.clone(), self.stat)
-    }
-}
-
-/// Offsets of the fields that C sees, for the layout check in `ffi`.
-pub mod layout {
-    use super::Node;
-    use std::mem::offset_of;
-
-    /// That of the pointer to the data.
-    pub const DATA: usize = offset_of!(Node, data);
-    /// That of the length of the data in bytes, a `size_t` to C.
-    pub const DATA_LEN: usize = offset_of!(Node, data_len);
-    /// That of the [`Stat`](crate::stat::Stat), which lies in the node itself.
-    pub const STAT: usize = offset_of!(Node, stat);
 }

@@ -142,11 +142,15 @@ impl<'a> Writer<'a> {
         match (chroot, path) {
             ("/", path) => self.string(path),
             (chroot, "/") => self.string(chroot),
-            (chroot, path) => {
-                self.i32((chroot.len() + path.len()) as i32);
-                self.out.extend_from_slice(chroot.as_bytes());
-                self.out.extend_from_slice(path.as_bytes());
-            }
+            (chroot, path) => self.joined(&[chroot, path]),
+        }
+    }
+
+    /// Parts that make one string together.
+    pub(super) fn joined(&mut self, parts: &[&str]) {
+        self.i32(parts.iter().map(|part| part.len()).sum::<usize>() as i32);
+        for part in parts {
+            self.out.extend_from_slice(part.as_bytes());
         }
     }
 }

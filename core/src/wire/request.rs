@@ -3,6 +3,7 @@
 use super::codec::Writer;
 use super::opcode::*;
 use super::records::{ConnectRequest, ReplyHeader};
+use crate::names::Siblings;
 use crate::path::NodePath;
 
 /// `AddWatchMode.PERSISTENT_RECURSIVE`
@@ -19,6 +20,18 @@ pub enum Read {
     Data(NodePath),
     /// `getChildren`: the names of the children, without a Stat.
     Children(NodePath),
+    /// `getData` of each of these.
+    Siblings(Siblings),
+}
+
+impl Read {
+    /// How many operations of the multiRead it is: it has as many results.
+    pub fn operations(&self) -> usize {
+        match self {
+            Read::Data(_) | Read::Children(_) => 1,
+            Read::Siblings(siblings) => siblings.places.len(),
+        }
+    }
 }
 
 /// A request that has a reply. Paths are relative to the chroot, except where said.
@@ -56,13 +69,11 @@ impl Request {
             Request::MultiRead(reads) => {
                 frame.i32(MULTI_READ);
                 for read in reads {
-                    let (operation, path) = match read {
-                        Read::Data(path) => (GET_DATA, path),
-                        Read::Children(path) => (GET_CHILDREN, path),
-                    };
-                    multi_header(&mut frame, operation, false);
-                    frame.path(chroot, path.as_str());
-                    frame.bool(false); // watch
+                    match read {
+                        Read::Data(path) => operation(&mut frame, GET_DATA, chroot, path),
+                        Read::Children(path) => operation(&mut frame, GET_CHILDREN, chroot, path),
+                        Read::Siblings(siblings) => data_of_each(&mut frame, chroot, siblings),
+                    }
                 }
                 multi_header(&mut frame, -1, true);
             }
@@ -111,6 +122,23 @@ fn read(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePath) {
     frame.i32(operation);
     frame.path(chroot, path.as_str());
     frame.bool(false); // watch
+}
+
+/// A read within a multiRead.
+fn operation(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePath) {
+    multi_header(frame, operation, false);
+    frame.path(chroot, path.as_str());
+    frame.bool(false); // watch
+}
+
+fn data_of_each(frame: &mut Writer<'_>, chroot: &str, siblings: &Siblings) {
+    let chroot = chroot.strip_suffix('/').unwrap_or(chroot);
+    let parent = siblings.parent.as_str().strip_suffix('/').unwrap_or(siblings.parent.as_str());
+    for name in siblings.names() {
+        multi_header(frame, GET_DATA, false);
+        frame.joined(&[chroot, parent, "/", name]);
+        frame.bool(false); // watch
+    }
 }
 
 fn multi_header(frame: &mut Writer<'_>, operation: i32, done: bool) {
@@ -169,7 +197,26 @@ pub fn close_session(xid: i32, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::names::Names;
+
+    #[test]
+    fn siblings_are_read_as_their_paths_are() {
+        for (chroot, parent) in [("/", "/"), ("/", "/a"), ("/c", "/"), ("/c/d", "/a/b")] {
+            let (chroot, parent) = (NodePath::new(chroot).unwrap(), NodePath::new(parent).unwrap());
+            let names = Arc::new(Names::of_sorted(&["x", "y", "zz"]));
+            let siblings = Siblings { parent, names, places: vec![0, 2] };
+            let each = siblings.paths().map(Read::Data).collect();
+            let encoded = |reads| {
+                let mut out = Vec::new();
+                Request::MultiRead(reads).encode(7, &chroot, &mut out);
+                out
+            };
+            assert_eq!(encoded(vec![Read::Siblings(siblings)]), encoded(each), "{chroot}");
+        }
+    }
 
     #[test]
     fn paths_are_put_below_the_chroot() {

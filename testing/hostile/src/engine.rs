@@ -162,7 +162,7 @@ impl Stage {
                 limit_bytes: 0,
                 limit_path: 300,
                 audit_interval: if flags & 8 > 0 { Duration::from_secs(60) } else { Duration::ZERO },
-                pace: Pace::default(),
+                pace: Pace { unproven: if flags & 16 > 0 { 2 } else { 120 }, ..Pace::default() },
             };
             self.caches.open(CacheId(self.last_id), options.clone());
             let open = sync::Input::Open(liar::root(input), options);

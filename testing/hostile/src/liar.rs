@@ -36,9 +36,12 @@ impl From<&Request> for Asked {
             Request::MultiRead(reads) => Asked::Reads(
                 reads
                     .iter()
-                    .map(|read| match read {
-                        Read::Data(path) => AskedRead::new(false, path.as_str()),
-                        Read::Children(path) => AskedRead::new(true, path.as_str()),
+                    .flat_map(|read| match read {
+                        Read::Data(path) => vec![AskedRead::new(false, path.as_str())],
+                        Read::Children(path) => vec![AskedRead::new(true, path.as_str())],
+                        Read::Siblings(siblings) => {
+                            siblings.paths().map(|path| AskedRead::new(false, path.as_str())).collect()
+                        }
                     })
                     .collect(),
             ),

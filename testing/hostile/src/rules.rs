@@ -193,7 +193,9 @@ pub fn reads(request: &Request, chroot: &NodePath) -> usize {
     request.encode(1, chroot, &mut frame);
     assert!(frame.len() <= LONGEST_REQUEST, "a request of {} bytes", frame.len());
     match request {
-        Request::MultiRead(reads) => reads.iter().filter(|read| matches!(read, Read::Data(_))).count(),
+        Request::MultiRead(reads) => {
+            reads.iter().filter(|read| !matches!(read, Read::Children(_))).map(Read::operations).sum()
+        }
         Request::Exists(_) | Request::ChildrenWithStat(_) => 1,
         _ => 0,
     }

@@ -7,7 +7,7 @@ use treecache_core::path::NodePath;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
 use treecache_core::sync::{self, Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
-use treecache_core::wire::{Notification, Request, ServerError};
+use treecache_core::wire::{Notification, Read, Request, ServerError};
 
 use crate::input::Input;
 use crate::liar::{self, Asked, Liar};
@@ -76,7 +76,7 @@ fn options(input: &mut Input<'_>) -> Options {
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },
         limit_path: if flags & 32 > 0 { 40 } else { 300 },
         audit_interval: if flags & 64 > 0 { Duration::from_secs(1) } else { Duration::ZERO },
-        pace: Pace::default(),
+        pace: Pace { unproven: if flags & 128 > 0 { 2 } else { 120 }, ..Pace::default() },
     }
 }
 
@@ -253,7 +253,7 @@ fn nothing_there(request: &Request) -> (ServerError, Vec<u8>) {
         Request::MultiRead(reads) => {
             let result = [&(-1i32).to_be_bytes()[..], &[0], &[0xff; 4], &(-101i32).to_be_bytes()].concat();
             let end = [&(-1i32).to_be_bytes()[..], &[1], &[0xff; 4]].concat();
-            (ServerError::OK, [result.repeat(reads.len()), end].concat())
+            (ServerError::OK, [result.repeat(reads.iter().map(Read::operations).sum()), end].concat())
         }
         Request::Exists(_) | Request::ChildrenWithStat(_) | Request::CreateFromServerRoot(_) => {
             (ServerError::NO_NODE, Vec::new())

@@ -28,13 +28,16 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 36] = [
+const NOTICEABLE: [Defect; 39] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
     Defect::LaggardAccepted,
     Defect::ParentForgotten,
+    Defect::KeptThoughNotified,
+    Defect::KeptOverReconnect,
     Defect::HotPathsLeftOut,
+    Defect::StormsHoldUpCuts,
     Defect::CandidateUnchecked,
     Defect::ChildListTrusted,
     Defect::OldNodeKept,

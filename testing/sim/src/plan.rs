@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use treecache_checks::{Access, Change};
-use treecache_core::sync::SyncMode;
+use treecache_core::sync::{Pace, SyncMode};
 
 pub use self::timetable::OUT_OF_SIGHT;
 use self::timetable::{Planner, caches, magnitude};
@@ -305,6 +305,13 @@ impl Plan {
     /// Whether some server can serve a cache at all.
     pub fn is_servable(&self) -> bool {
         self.servers.contains(&Make::Modern)
+    }
+
+    /// How much is read together of what nothing is known of. In every second schedule it is so little that lists of a
+    /// few names are proven before they are read.
+    pub fn pace(&self) -> Pace {
+        let default = Pace::default();
+        Pace { unproven: [default.unproven, 1, default.unproven, 4][self.seed as usize % 4], ..default }
     }
 
     /// The most batches of reads between two cuts: those of the 200 ms after which thousands of hot paths are read

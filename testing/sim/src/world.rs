@@ -23,7 +23,7 @@ use fastrand::Rng;
 use treecache_checks::{Check, Excused, Kind, Violation};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache_core::sync::{CacheId, Input, Options, Pace};
+use treecache_core::sync::{CacheId, Input, Options};
 use treecache_core::{NodePath, Status};
 
 use self::cache::{Known, Watched};
@@ -118,6 +118,8 @@ pub struct World {
     blind_until: u64,
     /// When a server lost them, and nothing else.
     lost_watch: Option<Moment>,
+    /// What was read since then, and at which place of the history: what had changed before is known.
+    read_since_lost: BTreeMap<String, usize>,
     /// Nothing has held up a server or the client so far.
     is_calm: bool,
     has_long_paths: bool,
@@ -203,6 +205,7 @@ impl World {
             unnoticed: Vec::new(),
             blind_until: 0,
             lost_watch: None,
+            read_since_lost: BTreeMap::new(),
             is_calm: true,
             has_long_paths: plan.steps.iter().any(|step| matches!(step.what, Happening::WriteOutOfSight(_))),
             requests: 0,
@@ -481,7 +484,7 @@ impl World {
             limit_bytes: 0,
             limit_path: self.plan.limit_path,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
-            pace: Pace::default(),
+            pace: self.plan.pace(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
         let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);
@@ -706,6 +709,9 @@ impl World {
         for mark in marks {
             shows_lost_watch |= self.shows_lost_watch(&mark);
             let Mark { contact, header, batch, paths, .. } = mark;
+            if self.lost_watch.is_some() {
+                self.read_since_lost.extend(paths.iter().map(|path| (path.clone(), contact.place)));
+            }
             if let Some(header) = header {
                 goes_back |= header < std::mem::replace(&mut self.connections[id].named, header);
             }

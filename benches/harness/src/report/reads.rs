@@ -89,7 +89,8 @@ pub fn write(page: &mut Page) {
     page.table("What only libtreecache has, or has as one call:", &["time".to_owned()], &rows);
 }
 
-const READS: &str = "From the program's own threads. What is read is what the library gives: libtreecache and the map hand out counted data \
-     (libtreecache with its Stat), Curator an object, kazoo a tuple, the hand-made cache a copy. In Java the same String \
+const READS: &str = "From the program's own threads. What is read is what the library gives: libtreecache copies data and Stat into \
+     memory of the reader (`tc_copy_data`), the map hands out counted data, Curator an object, kazoo a tuple, the hand-made \
+     cache a copy. In Java the same String \
      objects are asked for again and again, and remember their hash; a program that builds its paths pays for that. A map \
      of paths needs no walk from the root, and has no order, no children and no snapshots.\n";

@@ -113,6 +113,7 @@ class tc_stats(Structure):
 
 TC_OK = 0
 TC_ERR_INVALID_ARGUMENT = -1
+TC_ERR_NO_NODE = -2
 TC_ERR_OUT_OF_TREE = -3
 TC_ERR_STATE = -5
 TC_ERR_CLOSED = -6
@@ -120,6 +121,7 @@ TC_ERR_TIMEOUT = -7
 TC_ERR_NO_PERMISSION = -12
 TC_ERR_CONNECTION = -13
 TC_ERR_INTERRUPTED = -18
+TC_ERR_TOO_SMALL = -19
 TC_EVENT_LAST_OF_VERSION = 1
 TC_WALK_CONTINUE = 0
 
@@ -145,8 +147,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_stats_free": (None, [c_void_p]),
     "tc_close": (c_int32, [c_void_p]),
     "tc_free": (None, [c_void_p]),
-    "tc_get_data": (c_int32, [c_void_p, c_char_p, c_void_p]),
-    "tc_node_free": (None, [c_void_p]),
+    "tc_copy_data": (c_int32, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p, c_void_p]),
     "tc_get_children": (c_int32, [c_void_p, c_char_p, c_void_p]),
     "tc_children_free": (None, [c_void_p]),
     "tc_get_children_data": (c_int32, [c_void_p, c_char_p, c_void_p]),
@@ -155,7 +156,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_snapshot_zxid": (c_int64, [c_void_p]),
     "tc_snapshot_is_cut": (c_bool, [c_void_p]),
     "tc_snapshot_len": (c_size_t, [c_void_p]),
-    "tc_snapshot_get_data": (c_int32, [c_void_p, c_char_p, c_void_p]),
+    "tc_snapshot_copy_data": (c_int32, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p, c_void_p]),
     "tc_snapshot_get_children": (c_int32, [c_void_p, c_char_p, c_void_p]),
     "tc_snapshot_get_children_data": (c_int32, [c_void_p, c_char_p, c_void_p]),
     "tc_snapshot_diff": (c_int32, [c_void_p, c_void_p, tc_diff_fn, c_void_p]),
@@ -173,3 +174,6 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_item_fault": (POINTER(tc_fault), [c_void_p]),
     "tc_item_free": (None, [c_void_p]),
 }
+
+# They are over sooner than other threads could make use of it that Python's lock was let go.
+SHORT = frozenset({"tc_copy_data", "tc_snapshot_copy_data"})

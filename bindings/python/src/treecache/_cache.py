@@ -140,10 +140,8 @@ class TreeCache(Owner):
         not complete and the node has not been seen yet, NoPermissionError, and InvalidArgumentError for what is no
         path.
         """
-        try:
-            return _reads.get_data(lib.tc_get_data, self._handle, path, self._check)
-        except NoNodeError:
-            return default
+        node = _reads.get_data(lib.tc_copy_data, self._handle, path, self._check)
+        return default if node is None else node
 
     @overload
     def get_children(self, path: str) -> Optional[frozenset[str]]: ...

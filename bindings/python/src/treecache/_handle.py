@@ -32,7 +32,7 @@ class Handle:
     __slots__ = ("__weakref__", "_as_parameter_", "_process")
 
     def __init__(self, pointer: ctypes.c_void_p, free: Callable[[ctypes.c_void_p], None]) -> None:
-        self._as_parameter_ = pointer
+        self._as_parameter_ = pointer.value  # an int takes less time to pass
         self._process = os.getpid()
         weakref.finalize(self, free, pointer).atexit = False  # type: ignore[misc] # a property, whatever typeshed says
 

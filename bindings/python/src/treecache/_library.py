@@ -25,11 +25,12 @@ def load() -> ctypes.CDLL:
     tried = []
     for name, source in _candidates():
         try:
-            library = ctypes.CDLL(name)
+            library, holding_the_lock = ctypes.CDLL(name), ctypes.PyDLL(name)
             for function, (result, arguments) in _abi.PROTOTYPES.items():
-                prototype = getattr(library, function)
+                prototype = getattr(holding_the_lock if function in _abi.SHORT else library, function)
                 prototype.restype = result
                 prototype.argtypes = arguments
+                setattr(library, function, prototype)
         except (OSError, AttributeError) as error:  # not there, or not this library, or an older one
             tried.append(f"  {name} ({source}): {error}")
         else:

@@ -32,8 +32,7 @@ def _nodes(walk: Handle) -> Iterator[Optional[NodeData]]:
             return
         here = visit.contents
         if here.node:
-            node = here.node.contents
-            yield node_data(here.path.decode(), node.data, node.data_len, node.stat)
+            yield node_data(here.path.decode(), here.node.contents)
         else:
             yield None
 
@@ -71,7 +70,10 @@ class Snapshot(Mapping[str, NodeData]):
         return int(lib.tc_snapshot_len(self._handle))
 
     def __getitem__(self, path: str) -> NodeData:
-        return _reads.get_data(lib.tc_snapshot_get_data, self._handle, path, self._check)
+        node = _reads.get_data(lib.tc_snapshot_copy_data, self._handle, path, self._check)
+        if node is None:
+            raise NoNodeError(path=path)
+        return node
 
     def __contains__(self, path: object) -> bool:
         if not isinstance(path, str):

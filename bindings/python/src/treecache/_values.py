@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Iterable
 from ctypes import string_at
 from typing import Any, NamedTuple, Optional
 
 from . import _abi
 from .errors import TreeCacheError, error
 
-# tc_stat, which will never change: all at once is several times faster than field by field.
-_STAT = struct.Struct("@4q3iq2iq")
+# tc_stat, which will never change, and tc_node: all at once is several times faster than field by field.
+STAT = struct.Struct("@4q3iq2iq")
+_NODE = struct.Struct("@PN4q3iq2iq")
 
 
 class _Number(enum.IntEnum):
@@ -134,13 +136,14 @@ class Stats(NamedTuple):
     server: Optional[str]
 
 
-def node_data(path: str, data: Optional[int], length: int, stat: _abi.tc_stat) -> NodeData:
-    """A node, from the address and the length of its data and from its Stat."""
-    return NodeData(
-        path,
-        string_at(data, length) if data and length else b"",
-        ZnodeStat._make(_STAT.unpack(stat)),
-    )
+def _node_data(path: str, data: Optional[int], length: int, stat: Iterable[int]) -> NodeData:
+    return NodeData(path, string_at(data, length) if data and length else b"", ZnodeStat._make(stat))
+
+
+def node_data(path: str, node: _abi.tc_node) -> NodeData:
+    """A node that is lent by the library."""
+    data, length, *stat = _NODE.unpack_from(node)  # later versions may add fields at its end
+    return _node_data(path, data, length, stat)
 
 
 def tree_event(event: _abi.tc_event) -> TreeEvent:
@@ -148,9 +151,9 @@ def tree_event(event: _abi.tc_event) -> TreeEvent:
     node = old = None
     if event.stat:
         path = event.path.decode()
-        node = node_data(path, event.data, event.data_len, event.stat.contents)
+        node = _node_data(path, event.data, event.data_len, STAT.unpack(event.stat.contents))
         if event.old_stat:
-            old = node_data(path, event.old_data, event.old_data_len, event.old_stat.contents)
+            old = _node_data(path, event.old_data, event.old_data_len, STAT.unpack(event.old_stat.contents))
     return TreeEvent(
         EventType(event.type),
         node,

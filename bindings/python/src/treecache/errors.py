@@ -151,6 +151,12 @@ class InterruptedError(TreeCacheError, builtins.InterruptedError):
     status = -18
 
 
+class TooSmallError(TreeCacheError):
+    """The buffer is too small."""
+
+    status = -19
+
+
 _BY_STATUS = {kind.status: kind for kind in TreeCacheError.__subclasses__()}
 
 

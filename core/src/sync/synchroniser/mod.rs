@@ -239,10 +239,10 @@ impl Synchroniser {
         if flight.is_none() && self.is_to_be_told() {
             // Nothing is left to be read, as after the deletion of the root or the end of a verification. Only a reply
             // tells at which zxid the tree is exact, so the root is read.
-            flight = self.plan.poll_root(&self.tree, &mut self.unread);
+            flight = self.plan.poll_root(&self.tree, &mut self.unread, now);
         }
         let flight = flight?;
-        self.publisher.count_reads(flight.requests(), flight.nodes.len() + flight.stats.len());
+        self.publisher.count_reads(flight.requests(), flight.len());
         Some(flight)
     }
 

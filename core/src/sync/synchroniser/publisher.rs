@@ -10,7 +10,7 @@ use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::sync::candidate::Cut;
 use crate::sync::{Output, Progress, Ticket};
-use crate::tree::{NodeRef, Tree, Version};
+use crate::tree::{Children, Entry, NodeRef, Tree, Version};
 
 /// How often the first load shows how far it has come.
 const GROWTH_INTERVAL: Duration = Duration::from_millis(100);
@@ -136,9 +136,17 @@ impl Publisher {
 
     /// The node as it was published, if that was in the history that is read now.
     pub(super) fn node(&self, relative: &str) -> Option<NodeRef<'_>> {
+        self.entry(relative)?.node()
+    }
+
+    /// The children of a node as they were published, if that was in the history that is read now.
+    pub(super) fn children(&self, relative: &str) -> Option<&Children> {
+        self.entry(relative)?.children().map(|children| &**children)
+    }
+
+    fn entry(&self, relative: &str) -> Option<Entry<'_>> {
         // While the tree is built anew after a reset, what is published is of the history before.
-        let published = (!self.rebuilding).then(|| self.published.tree.get(relative))?;
-        published?.node()
+        (!self.rebuilding).then(|| self.published.tree.get(relative))?
     }
 
     /// A change was notified of, or found, and there may be more of the same transaction.

@@ -1,6 +1,6 @@
 //! What to read next: load, verification, hot paths, audit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -8,19 +8,27 @@ use fastrand::Rng;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
-use crate::sync::flight::{Flight, LARGE_DATA, MOST_HOT_READS, MOST_READS, SizeGuess};
+use crate::sync::flight::{
+    Flight, LARGE_DATA, MOST_HOT_READS, MOST_PROVEN_READS, MOST_READS, MOST_SPARSE, SizeGuess,
+};
 use crate::sync::unread::{Unread, Want};
 use crate::sync::{Options, Pace, anchors};
-use crate::tree::Tree;
+use crate::tree::{Entry, Tree};
 
 /// If the tree has not been exact for this long, the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
-/// If the tree has not been exact for this long, more hot paths than usual may be read at once.
-const STARVED_AFTER: Duration = Duration::from_millis(200);
+/// For each of these without a cut, as many more hot paths may be read at once as a usual flight has reads.
+const HOT_STEP: Duration = Duration::from_millis(8);
+/// If the tree has not been exact for this long, a small tree is read as a whole; before, if half of it is hot.
+const WHOLE_AFTER: Duration = Duration::from_millis(200);
+/// How many bytes of data a tree may have that is read as a whole.
+const MOST_WHOLE_BYTES: usize = 1 << 20;
 /// A path is hot when a notification named it within this time, or since the tree was exact last.
 const HOT_FOR: Duration = Duration::from_millis(100);
 /// How much larger than known an anchor is taken to be: four of them fill a flight, and all of them go out at once.
 const ANCHOR_GROWTH: usize = 64 << 10;
+/// How many flights together may be of nodes of which nothing is known.
+const UNPROVEN_FLIGHTS: usize = 4;
 /// Nodes that one step of the audit reads.
 const AUDIT_STEP: usize = 64;
 const SHORTEST_AUDIT_DELAY: Duration = Duration::from_millis(100);
@@ -34,7 +42,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 ///
 /// - a path that is handed out is in `Unread` until it is found, so that no path is in two flights;
 /// - `outstanding` counts the requests of this connection that are not answered: one flight's while following, some
-///   more during a load or verification, and none is handed out while the server is left alone (`retry_at`);
+///   more in a storm and during a load or verification, and none is handed out while the server is left alone
+///   (`retry_at`);
 /// - a verification comes to each node of the tree, for all up to its cursor has been read or is in `Unread`;
 /// - the zxid at which the tree was left exact is forgotten once anything speaks against it: another session, another
 ///   zxid, an anchor that differs.
@@ -61,10 +70,27 @@ pub(super) struct ReadPlan {
     audit: Audit,
     /// A pass of the audit begins, before which the watch is to be set again.
     renews_watch: bool,
-    /// Replies that are still to come.
-    outstanding: usize,
+    /// The requests whose replies are still to come, in their order.
+    outstanding: VecDeque<Sent>,
     retry_at: Option<Instant>,
     sizes: SizeGuess,
+    load: Load,
+}
+
+/// A request that is not answered.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Instant,
+    /// How many of its nodes may be larger than expected.
+    uncertain: usize,
+}
+
+/// How much the server is asked for at once, by how long it takes.
+struct Load {
+    /// The most reads in a batch of nodes whose siblings were read.
+    most_reads: usize,
+    /// The shortest time that an answer took on this connection.
+    fastest: Duration,
 }
 
 /// A pass over what is in the tree, after a connection that was gone.
@@ -119,9 +145,10 @@ impl ReadPlan {
             exact_until: now,
             audit: Audit { interval: options.audit_interval, behind: String::new(), next: AuditStep::Off },
             renews_watch: false,
-            outstanding: 0,
+            outstanding: VecDeque::new(),
             retry_at: None,
             sizes: SizeGuess::new(),
+            load: Load::new(),
         }
     }
 
@@ -254,8 +281,9 @@ impl ReadPlan {
         self.verification = Verification::Done;
         // Replies that were larger than expected may have been the reason.
         self.sizes = SizeGuess::new();
+        self.load = Load::new();
         self.renews_watch = false;
-        self.outstanding = 0;
+        self.outstanding.clear();
         self.retry_at = None;
     }
 
@@ -320,8 +348,10 @@ impl ReadPlan {
     }
 
     /// A reply is through.
-    pub(super) fn handle_reply(&mut self) {
-        self.outstanding = self.outstanding.saturating_sub(1);
+    pub(super) fn handle_reply(&mut self, now: Instant) {
+        if let Some(sent) = self.outstanding.pop_front() {
+            self.load.learn(now.saturating_duration_since(sent.at));
+        }
         self.sizes.settle();
     }
 
@@ -349,60 +379,115 @@ impl ReadPlan {
         is_following: bool,
         now: Instant,
     ) -> Option<Flight> {
-        let most = if is_following { 1 } else { self.pace.flights };
-        if self.outstanding >= most || self.retry_at.is_some() {
+        if self.outstanding.len() >= self.pace.flights || self.retry_at.is_some() {
             return None;
         }
         let flight = if is_following {
-            self.follow(tree, unread, now)
+            match self.outstanding.len() {
+                0 => self.follow(tree, unread, now),
+                _ if self.is_storm(tree, unread, now) => {
+                    let flight = Flight::new(self.chroot);
+                    let mut filling =
+                        Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+                    filling.take_queued();
+                    filling.flight
+                }
+                _ => return None,
+            }
         } else if self.is_of_anchors() {
             // They are most likely what they were; but for a server that has gone on, they are what changed last.
             let flight = Flight::new(self.chroot);
             let mut filling = Filling { root: &self.root, growth: ANCHOR_GROWTH, tree, unread, flight };
             filling.take_queued();
+            filling.take_unproven(&mut self.rng);
             filling.list_anchors();
             filling.flight
         } else {
-            let flight = Flight::into_the_unknown(self.chroot);
-            let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
-            filling.take_queued();
-            filling.list_what_is_new();
-            self.verification.fill(&mut filling);
-            filling.flight
+            self.load(tree, unread)
         };
-        self.hand_out(flight)
+        self.hand_out(flight, now)
+    }
+
+    /// Reads what is not known yet, or not any more. Where the siblings of a node tell how large it is, many are read at
+    /// once.
+    fn load(&mut self, tree: &Tree, unread: &mut Unread) -> Flight {
+        let mut proven = Flight::of_proven(self.chroot, self.load.most_reads);
+        if !unread.has_nodes() {
+            while !proven.is_full()
+                && let Some((siblings, data)) = unread.runs().take_proven(proven.room())
+            {
+                proven.add_part(siblings, false, data);
+            }
+        }
+        if !proven.is_empty() {
+            return proven;
+        }
+        let uncertain: usize = self.outstanding.iter().map(|sent| sent.uncertain).sum();
+        let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
+        let flight = Flight::into_the_unknown(self.chroot, room.min(self.pace.unproven));
+        let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+        filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
+        filling.take_nodes();
+        filling.take_unproven(&mut self.rng);
+        filling.take_lists();
+        filling.list_what_is_new();
+        self.verification.fill(&mut filling);
+        filling.flight
     }
 
     /// The root, read for the sake of the reply, where nothing else is outstanding.
-    pub(super) fn poll_root(&mut self, tree: &Tree, unread: &mut Unread) -> Option<Flight> {
-        if self.outstanding > 0 || self.retry_at.is_some() {
+    pub(super) fn poll_root(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> Option<Flight> {
+        if !self.outstanding.is_empty() || self.retry_at.is_some() {
             return None;
         }
         let flight = Flight::new(self.chroot);
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.read_again(&self.root);
         let flight = filling.flight;
-        self.hand_out(flight)
+        self.hand_out(flight, now)
     }
 
-    fn hand_out(&mut self, flight: Flight) -> Option<Flight> {
-        self.outstanding += flight.requests();
+    fn hand_out(&mut self, flight: Flight, now: Instant) -> Option<Flight> {
+        for request in 0..flight.requests() {
+            let uncertain = if request == 0 { flight.uncertain() } else { 0 };
+            self.outstanding.push_back(Sent { at: now, uncertain });
+        }
         (!flight.is_empty()).then_some(flight)
+    }
+
+    /// Whether so much waits that a flight can be full of it, and no cut is waited for: that takes a flight that holds
+    /// all that is not known.
+    fn is_storm(&self, tree: &Tree, unread: &Unread, now: Instant) -> bool {
+        if planted::is(Defect::StormsHoldUpCuts) {
+            return unread.queued() > 0;
+        }
+        let starved_for = now - self.exact_until;
+        let room = most_hot_reads(starved_for).saturating_sub(unread.len());
+        let is_for_a_cut = starved_for >= HOT_AFTER
+            && (self.hot.len() <= room || self.is_read_whole(tree, room, starved_for));
+        unread.queued() >= MOST_READS && !is_for_a_cut
+    }
+
+    /// Whether all of the tree is read for a cut that has not come for so long, if there is room for it.
+    fn is_read_whole(&self, tree: &Tree, room: usize, starved_for: Duration) -> bool {
+        let is_worth_it = starved_for >= WHOLE_AFTER || self.hot.len() >= tree.len() / 2;
+        is_worth_it && tree.len() <= room && tree.bytes() <= MOST_WHOLE_BYTES
     }
 
     /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
     /// is a step of the audit.
     fn follow(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> Flight {
-        let mut flight = Flight::new(self.chroot);
         let starved_for = now - self.exact_until;
-        self.hot.retain(|_, at| now - *at <= HOT_FOR.max(starved_for));
-        let mut hot = Vec::new();
-        if starved_for >= HOT_AFTER && !planted::is(Defect::HotPathsLeftOut) {
-            hot = self.hot_paths(tree, unread, MOST_READS);
+        if let Some(since) = now.checked_sub(HOT_FOR.max(starved_for)) {
+            self.hot.retain(|_, at| *at >= since);
         }
-        if starved_for >= STARVED_AFTER && hot.is_empty() {
-            hot = self.hot_paths(tree, unread, MOST_HOT_READS);
-            flight = if hot.is_empty() { flight } else { Flight::for_a_cut(self.chroot) };
+        let mut hot = Vec::new();
+        let mut flight = Flight::new(self.chroot);
+        if starved_for >= HOT_AFTER && !planted::is(Defect::HotPathsLeftOut) {
+            hot = self.paths_for_a_cut(tree, unread, starved_for);
+            if !hot.is_empty() {
+                flight = Flight::for_a_cut(self.chroot, most_hot_reads(starved_for));
+            }
         }
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.take_queued();
@@ -416,17 +501,20 @@ impl ReadPlan {
         filling.flight
     }
 
-    /// The hot paths whose values are known at present. If no cut has come for a while, they are read together with
-    /// what is not known, so that one reply tells all. If that would be more than `most` reads, there are none: a part
-    /// would be of no use.
-    fn hot_paths(&self, tree: &Tree, unread: &Unread, most: usize) -> Vec<NodePath> {
-        let Some(room) = most.checked_sub(unread.len()) else { return Vec::new() };
-        let is_small = |path: &NodePath| {
+    /// Paths whose values are known at present. If no cut has come for a while, they are read together with what is not
+    /// known, so that one reply tells all: the hot ones, or all of a small tree, of which none can have been written for
+    /// the first time just now. If that would be more reads than there may be by now, there are none: a part would be of
+    /// no use.
+    fn paths_for_a_cut(&self, tree: &Tree, unread: &Unread, starved_for: Duration) -> Vec<NodePath> {
+        let Some(room) = most_hot_reads(starved_for).checked_sub(unread.len()) else { return Vec::new() };
+        if self.is_read_whole(tree, room, starved_for) {
+            return self.known_paths(tree, unread);
+        }
+        let is_wanted = |path: &NodePath| {
             let known = self.root.relative(path.as_str()).and_then(|relative| tree.get(relative));
-            let data = known.and_then(|entry| entry.data());
-            data.is_some_and(|data| data.len() <= LARGE_DATA)
+            !unread.contains(path.as_str()) && known.is_some_and(is_small)
         };
-        let known = self.hot.keys().filter(|path| !unread.contains(path.as_str()) && is_small(path));
+        let known = self.hot.keys().filter(|path| is_wanted(path));
         let mut hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
         if hot.len() > room {
             return Vec::new();
@@ -434,6 +522,50 @@ impl ReadPlan {
         // One seed must give one schedule, but the order of a hash map is another each time.
         hot.sort_unstable();
         hot
+    }
+
+    /// All small nodes of the tree that are not to be read anyway.
+    fn known_paths(&self, tree: &Tree, unread: &Unread) -> Vec<NodePath> {
+        let mut paths = Vec::with_capacity(tree.len());
+        let mut walk = tree.preorder();
+        while let Some((relative, entry)) = walk.next() {
+            let path = self.root.absolute(relative);
+            if is_small(entry) && !unread.contains(path.as_str()) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+}
+
+/// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
+fn is_small(entry: Entry<'_>) -> bool {
+    entry.data().is_some_and(|data| data.len() <= LARGE_DATA)
+}
+
+/// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
+/// reads them: about a millisecond for each 32 without a cut.
+fn most_hot_reads(starved_for: Duration) -> usize {
+    let steps = usize::try_from(starved_for.as_micros() / HOT_STEP.as_micros()).unwrap_or(usize::MAX);
+    MOST_READS.saturating_mul(steps).clamp(MOST_READS, MOST_HOT_READS)
+}
+
+impl Load {
+    /// Longer than four times the fastest answer, and this, is slow.
+    const PATIENCE: Duration = Duration::from_millis(20);
+    /// Not fewer reads than this are asked for at once.
+    const FEWEST: usize = MOST_PROVEN_READS / 8;
+
+    fn new() -> Load {
+        Load { most_reads: MOST_PROVEN_READS, fastest: Duration::MAX }
+    }
+
+    /// An answer took so long. If that is long, others wait for the server too, and less is asked for at once.
+    fn learn(&mut self, took: Duration) {
+        self.fastest = self.fastest.min(took);
+        let is_slow = took > self.fastest.saturating_mul(4).saturating_add(Load::PATIENCE);
+        let reads = if is_slow { self.most_reads / 2 } else { self.most_reads + Load::FEWEST };
+        self.most_reads = reads.clamp(Load::FEWEST, MOST_PROVEN_READS);
     }
 }
 
@@ -502,11 +634,38 @@ struct Filling<'a> {
 }
 
 impl Filling<'_> {
+    /// All that is queued and is no run: those are of loads and verifications.
     fn take_queued(&mut self) {
+        self.take_nodes();
+        self.take_lists();
+    }
+
+    fn take_nodes(&mut self) {
+        self.take_off(false);
+    }
+
+    fn take_lists(&mut self) {
+        self.take_off(true);
+    }
+
+    fn take_off(&mut self, children: bool) {
         while !self.flight.is_full() {
-            let Some((path, want)) = self.unread.take_off() else { return };
+            let Some((path, want)) = self.unread.take_off(children) else { return };
             let Some(relative) = self.root.relative(path.as_str()) else { continue };
             self.add(path.clone(), relative, &want);
+        }
+    }
+
+    /// Nodes of lists of which nothing has been read.
+    fn take_unproven(&mut self, rng: &mut Rng) {
+        while !self.flight.is_full() {
+            let mut room = self.flight.room();
+            let few = self.flight.room_for_uncertain();
+            room.reads = room.reads.min(few);
+            let Some(siblings) = self.unread.runs().take_unproven(room, self.growth, few, rng) else {
+                return;
+            };
+            self.flight.add_part(siblings, true, self.growth);
         }
     }
 

@@ -5,14 +5,16 @@ use std::time::Instant;
 
 use super::{Link, Synchroniser};
 use crate::error::{Fault, Status};
+use crate::names::Siblings;
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
 use crate::stat::{Stat, Zxid};
 use crate::sync::evidence;
-use crate::sync::flight::Found;
+use crate::sync::flight::{Found, Part};
+use crate::sync::runs::Arrived;
 use crate::sync::unread::Want;
-use crate::tree::Node;
-use crate::wire::ServerError;
+use crate::tree::{Node, NodeRef};
+use crate::wire::{Malformed, ServerError};
 
 impl Synchroniser {
     /// The result of one read of a flight; `zxid` is the one in the reply's header.
@@ -80,6 +82,90 @@ impl Synchroniser {
         };
         self.candidates.read(path, relative, Some(&node));
         self.put(path, relative, node, old, children, want);
+    }
+
+    /// The results of reading some nodes of a list, of which nothing else was known when they were asked for. `found`
+    /// gives one after the other.
+    ///
+    /// # Errors
+    /// Those of `found`.
+    pub(crate) fn handle_part<'r>(
+        &mut self,
+        part: &Part,
+        found: impl FnMut() -> Result<Found<'r>, Malformed>,
+        zxid: Zxid,
+        now: Instant,
+    ) -> Result<(), Malformed> {
+        let siblings = &part.siblings;
+        let Some(parent) = self.root.relative(siblings.parent.as_str()) else { return Ok(()) };
+        let (read, others) = self.sort_found(part, parent, found, zxid)?;
+        let due = self.unread.runs().arrived(siblings, &read, part.is_proof);
+        self.put_siblings(siblings, parent, &due);
+        for (place, found) in others {
+            let path = siblings.parent.absolute(siblings.names.get(place as usize));
+            self.handle_found(&path, found, zxid, now);
+        }
+        Ok(())
+    }
+
+    /// The nodes that are no more than was expected, and what else was found, by their places in the list.
+    #[expect(clippy::type_complexity, reason = "the two are taken apart at once")]
+    fn sort_found<'r>(
+        &mut self,
+        part: &Part,
+        parent: &str,
+        mut found: impl FnMut() -> Result<Found<'r>, Malformed>,
+        zxid: Zxid,
+    ) -> Result<(Vec<(u32, NodeRef<'r>)>, Vec<(u32, Found<'r>)>), Malformed> {
+        let siblings = &part.siblings;
+        let mut read = Vec::with_capacity(siblings.places.len());
+        let mut others = Vec::new();
+        // Where more is known than that the list has named them, each is looked at by itself.
+        let is_plain = !self.plan.is_of_anchors() && self.candidates.is_empty() && !self.stopped;
+        let shown = self.publisher.children(parent);
+        let is_asked = self.unread.asked_of(siblings);
+        for place in &siblings.places {
+            let is_new =
+                || shown.is_none_or(|shown| shown.get(siblings.names.get(*place as usize)).is_none());
+            match found()? {
+                Found::Node { data, stat, children: None } if is_plain && is_asked(*place) && is_new() => {
+                    if !zxid.is_transaction() && stat.newest() < zxid {
+                        self.undated_newest = self.undated_newest.max(stat.newest());
+                    }
+                    if part.is_proof {
+                        self.plan.note_growth(data.len());
+                    }
+                    read.push((*place, NodeRef::new(data, stat)));
+                }
+                other => others.push((*place, other)),
+            }
+        }
+        Ok((read, others))
+    }
+
+    /// Puts nodes of a list into the tree, which has none of them.
+    fn put_siblings(&mut self, siblings: &Siblings, parent: &str, due: &[(u32, Arrived<'_>)]) {
+        if due.is_empty() || self.stopped {
+            return;
+        }
+        let name = |place: u32| siblings.names.get(place as usize);
+        let nodes = due.iter().map(|(place, arrived)| (name(*place), arrived.node()));
+        let is_put = self.tree.put_children(parent, nodes);
+        let mut buffer = String::new();
+        for (place, arrived) in due {
+            let path = || siblings.parent.absolute_in(name(*place), &mut buffer);
+            if !is_put {
+                self.put_off(&{ path }(), Want { discovered: true, unverified: true, ..Want::default() });
+                continue;
+            }
+            self.publisher.count_edit();
+            if arrived.node().stat().num_children != 0 {
+                self.unread.update(&{ path }(), |want| {
+                    *want = Want { children: true, suspect: true, discovered: true, ..Want::default() };
+                });
+            }
+        }
+        self.check_limits(self.tree.len(), self.tree.bytes());
     }
 
     /// A read found something else than what is in the tree, or a node where the tree has none.
@@ -251,23 +337,11 @@ impl Synchroniser {
                     self.publisher.count_edit();
                 }
             }
+            names.retain(|name| known.get(name).is_none());
         }
-        let mut buffer = String::new();
-        for name in names {
-            if known.as_ref().is_some_and(|known| known.get(name).is_some()) {
-                continue;
-            }
-            let child = path.absolute_in(name, &mut buffer);
-            if self.is_too_long(child.as_str().len()) {
-                return;
-            }
-            self.unread.update(&child, |want| {
-                // A path that was deleted while its read was under way is no suspect. If it is listed again, its
-                // creation was hidden.
-                if !want.suspect {
-                    (want.suspect, want.discovered, want.data) = (true, true, true);
-                }
-            });
+        let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+        if !names.is_empty() && !self.is_too_long(path.child_len(longest)) {
+            self.unread.listed(path, names);
         }
     }
 
@@ -327,7 +401,7 @@ impl Synchroniser {
 
     /// A reply is through; `zxid` is the one in its header.
     pub(crate) fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
-        self.plan.handle_reply();
+        self.plan.handle_reply(now);
         // Where the connection ends for what was found, that comes first.
         let is_of_use = self.evidence.is_none() && !self.lost_watch;
         if self.link == Link::Watching && !self.stopped && is_of_use {

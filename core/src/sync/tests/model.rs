@@ -8,7 +8,7 @@ use crate::error::Status;
 use crate::path::NodePath;
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
-use crate::sync::flight::{Found, Read};
+use crate::sync::flight::{Found, Part, Read};
 use crate::sync::synchroniser::Synchroniser;
 use crate::sync::{Breach, Options, Output, Pace, Progress, SyncMode, Ticket};
 use crate::tree::{Tree, Version};
@@ -216,7 +216,7 @@ enum Sent {
     Watch,
     WatchAgain,
     Barrier,
-    Nodes(Vec<Read>),
+    Nodes(Vec<Read>, Vec<Part>),
     Stat(Read),
     CreateRoot,
 }
@@ -247,7 +247,7 @@ enum Word {
     WatchingAgain,
     Synced(ServerError),
     Notification(NotificationKind, NodePath),
-    Found(Vec<(NodePath, Answer)>),
+    Found(Vec<(NodePath, Answer)>, Vec<(Part, Vec<Answer>)>),
     Created(ServerError),
 }
 
@@ -317,13 +317,14 @@ pub(super) fn options() -> Options {
 }
 
 /// How long a multiRead is.
-fn request_len(reads: &[Read]) -> usize {
+fn request_len(reads: &[Read], parts: &[Part]) -> usize {
     let mut request = Vec::new();
     let operations = reads.iter().flat_map(|read| {
         let children = read.children.then(|| wire::Read::Children(read.path.clone()));
         std::iter::once(wire::Read::Data(read.path.clone())).chain(children)
     });
-    Request::MultiRead(operations.collect()).encode(1, &NodePath::root(), &mut request);
+    let siblings = parts.iter().map(|part| wire::Read::Siblings(part.siblings.clone()));
+    Request::MultiRead(operations.chain(siblings).collect()).encode(1, &NodePath::root(), &mut request);
     request.len()
 }
 
@@ -491,16 +492,23 @@ impl World {
                 self.write(&[]);
                 Word::Synced(if throttled { ServerError::THROTTLED } else { ServerError::OK })
             }
-            Sent::Nodes(reads) => {
+            Sent::Nodes(reads, parts) => {
+                let answers = |part: &Part| {
+                    let reads = part.siblings.paths().map(|path| Read { path, children: false });
+                    reads.map(|read| answer(&read, true)).collect::<Vec<_>>()
+                };
+                let found = reads.iter().map(|read| (read.path.clone(), answer(read, true))).collect();
+                let of_parts: Vec<_> = parts.iter().map(|part| (part.clone(), answers(part))).collect();
                 self.asked.multi_reads += 1;
-                self.asked.nodes += reads.len();
+                self.asked.nodes +=
+                    reads.len() + of_parts.iter().map(|(_, found)| found.len()).sum::<usize>();
                 self.asked.lists += reads.iter().filter(|read| read.children).count();
-                Word::Found(reads.iter().map(|read| (read.path.clone(), answer(read, true))).collect())
+                Word::Found(found, of_parts)
             }
             Sent::Stat(read) => {
                 self.asked.stats += 1;
                 self.asked.lists += usize::from(read.children);
-                Word::Found(vec![(read.path.clone(), answer(read, false))])
+                Word::Found(vec![(read.path.clone(), answer(read, false))], Vec::new())
             }
             Sent::CreateRoot if throttled => Word::Created(ServerError::THROTTLED),
             Sent::CreateRoot if self.server.nodes.contains_key(ROOT) => {
@@ -528,9 +536,14 @@ impl World {
             Word::WatchingAgain => {}
             Word::Watching => self.cache.handle_watching(Some(zxid), self.now),
             Word::Notification(kind, path) => self.cache.handle_notification(kind, &path, self.now),
-            Word::Found(found) => {
+            Word::Found(found, of_parts) => {
                 for (path, answer) in &found {
                     self.cache.handle_found(path, answer.found(), zxid, self.now);
+                }
+                for (part, answers) in &of_parts {
+                    let mut answers = answers.iter();
+                    let next = || Ok(answers.next().expect("one for each").found());
+                    self.cache.handle_part(part, next, zxid, self.now).expect("well formed");
                 }
                 self.cache.handle_reply(zxid, self.now);
                 if let Some(breach) = self.cache.take_breach() {
@@ -585,9 +598,10 @@ impl World {
         }
         while let Some(flight) = self.cache.poll_flight(self.now) {
             assert!(self.watching || self.words.is_empty() || self.forgetful, "reads without a watch");
-            if !flight.nodes.is_empty() {
-                assert!(request_len(&flight.nodes) < 1_048_575, "longer than a server takes");
-                self.sent.push_back(Sent::Nodes(flight.nodes));
+            if flight.len() > flight.stats.len() {
+                let bytes = request_len(&flight.nodes, &flight.parts);
+                assert!(bytes < 1_048_575, "{bytes} bytes are more than a server takes");
+                self.sent.push_back(Sent::Nodes(flight.nodes, flight.parts));
             }
             self.sent.extend(flight.stats.into_iter().map(Sent::Stat));
         }

@@ -87,7 +87,10 @@ impl World {
             return false;
         }
         let history = &self.ensemble.eras[lost.era];
-        let since = || (lost.place + 1..=mark.contact.place).flat_map(|place| history.happened(place));
+        let since = |path: &String| {
+            let known = self.read_since_lost.get(path).map_or(lost.place, |read| lost.place.max(*read));
+            (known + 1..=mark.contact.place).flat_map(|place| history.happened(place))
+        };
         // What a watch that was set since tells of is not untold.
         let Some(connection) = self.current.map(|id| &self.connections[id]) else { return false };
         let is_told = |path: &str| connection.watches.iter().any(|root| is_below(path, root));
@@ -96,7 +99,7 @@ impl World {
             |path: &str, (root, said): &(Arc<str>, u64)| mark.asked <= *said && is_below(path, root);
         let is_asked = |path: &str| !connection.closed.iter().any(|closed| is_closed(path, closed));
         mark.paths.iter().filter(|path| !is_told(path) && is_asked(path)).any(|path| {
-            let mut of_path = since().filter(|happened| *happened.path == **path).peekable();
+            let mut of_path = since(path).filter(|happened| *happened.path == **path).peekable();
             of_path.peek().is_some() && of_path.all(|happened| happened.kind == Kind::DataChanged)
         })
     }

@@ -172,6 +172,7 @@ impl World {
         if !std::mem::take(&mut self.connections[id].watches).is_empty() {
             self.lost_watch =
                 Some(Moment { era: self.connections[id].era, place: self.servers[server].applied });
+            self.read_since_lost.clear();
             self.lose_sight();
         }
     }

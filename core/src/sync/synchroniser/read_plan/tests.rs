@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::stat::Stat;
-use crate::tree::Node;
+use crate::tree::{Node, NodeRef};
 
 /// A plan with a tree that does not change, and a server that answers at once.
 struct Reader {
@@ -78,7 +78,13 @@ impl Reader {
             self.unread.remove(path);
             self.plan.note_growth(0);
         }
-        (0..flight.requests()).for_each(|_| self.plan.handle_reply());
+        for part in &flight.parts {
+            let node = NodeRef::new(&[], Stat::default());
+            let read: Vec<_> = part.siblings.places.iter().map(|place| (*place, node)).collect();
+            self.unread.runs().arrived(&part.siblings, &read, part.is_proof);
+            part.siblings.places.iter().for_each(|_| self.plan.note_growth(0));
+        }
+        (0..flight.requests()).for_each(|_| self.plan.handle_reply(self.now));
         paths
     }
 
@@ -155,7 +161,10 @@ fn one_flight_at_a_time_is_out_while_following_and_none_while_the_server_is_left
     reader.suspect("/r/0001");
     let flight = reader.poll().expect("a flight");
     reader.suspect("/r/0002");
-    assert!(reader.poll().is_none() && reader.plan.poll_root(&reader.tree, &mut reader.unread).is_none());
+    assert!(
+        reader.poll().is_none()
+            && reader.plan.poll_root(&reader.tree, &mut reader.unread, reader.now).is_none()
+    );
     reader.plan.retry_later(reader.now);
     reader.answer(&flight);
     assert!(reader.poll().is_none() && reader.plan.is_waiting());
@@ -172,7 +181,7 @@ fn one_flight_at_a_time_is_out_while_following_and_none_while_the_server_is_left
 
 #[test]
 fn what_is_hot_is_read_with_what_is_suspect_once_there_was_no_cut_for_a_while() {
-    let mut reader = Reader::following(4, Duration::ZERO);
+    let mut reader = Reader::following(12, Duration::ZERO);
     for path in ["/r/0001", "/r/0002"] {
         reader.suspect(path);
     }
@@ -189,6 +198,72 @@ fn what_is_hot_is_read_with_what_is_suspect_once_there_was_no_cut_for_a_while() 
     reader.plan.note_exact(reader.now);
     reader.suspect("/r/0003");
     assert_eq!(reader.read(), ["/r/0003"]);
+}
+
+#[test]
+fn the_longer_there_was_no_cut_the_more_is_read_for_one_and_a_small_tree_as_a_whole_in_the_end() {
+    let mut reader = Reader::following(1501, Duration::ZERO);
+    let hot: Vec<String> = all(1501).drain(1..=600).collect();
+    hot.iter().for_each(|path| reader.suspect(path));
+    assert_eq!(reader.read(), hot);
+    // One more for each time: the others are hot, and no more than 256 may be read with it; then 768, then all.
+    for (after, reads) in [(5, 1), (16, 1), (24, 600), (199, 600), (200, 1501)] {
+        reader.plan.note_exact(reader.now - Duration::from_millis(after));
+        reader.suspect(&hot[0]);
+        assert_eq!(reader.read().len(), reads, "after {after} ms");
+    }
+    // Where half of it is hot, all is read as soon as that is no more than there may be.
+    all(1501)[601..800].iter().for_each(|path| reader.suspect(path));
+    reader.read();
+    for (after, reads) in [(40, 799), (48, 1501)] {
+        reader.plan.note_exact(reader.now - Duration::from_millis(after));
+        reader.suspect(&hot[0]);
+        assert_eq!(reader.read().len(), reads, "after {after} ms");
+    }
+}
+
+#[test]
+fn a_server_that_is_slow_to_answer_is_asked_for_less_at_once() {
+    let mut load = Load::new();
+    let (quick, slow) = (Duration::from_millis(2), Duration::from_millis(29));
+    load.learn(quick);
+    assert_eq!(load.most_reads, MOST_PROVEN_READS);
+    for most in [500, 250, 125, 125] {
+        load.learn(slow);
+        assert_eq!(load.most_reads, most);
+    }
+    for most in [250, 375, 500, 625, 750, 875, 1000, 1000] {
+        load.learn(quick);
+        assert_eq!(load.most_reads, most);
+    }
+    // Far away, every answer takes long.
+    let mut far = Load::new();
+    (0..9).for_each(|_| far.learn(Duration::from_millis(300)));
+    assert_eq!(far.most_reads, MOST_PROVEN_READS);
+}
+
+#[test]
+fn a_load_asks_for_a_proof_of_each_list_and_then_for_as_much_as_that_speaks_for() {
+    let mut reader = Reader::following(1, Duration::ZERO);
+    let names: Vec<String> = (0..3000).map(|n| format!("{n:04}")).collect();
+    let lists: Vec<NodePath> = ["/r/a", "/r/b"].iter().map(|path| NodePath::new(path).unwrap()).collect();
+    for list in &lists {
+        reader.unread.listed(list, names.iter().map(String::as_str).collect());
+    }
+    // That nodes are small turns out by and by.
+    let (mut proof, mut largest) = (0, 0);
+    while let Some(flight) = reader.poll() {
+        let mut out = vec![flight];
+        out.extend(std::iter::from_fn(|| reader.poll()));
+        assert!(out.iter().map(Flight::uncertain).sum::<usize>() <= UNPROVEN_FLIGHTS * 120);
+        for flight in &out {
+            proof += flight.uncertain();
+            largest = largest.max(flight.len());
+            reader.answer(flight);
+        }
+    }
+    assert_eq!((proof, largest), (2 * 64, MOST_PROVEN_READS));
+    assert_eq!(reader.unread.len(), 0);
 }
 
 #[test]

@@ -1,0 +1,666 @@
+//! What child lists have named and was not read yet, kept by list.
+//!
+//! A load knows most paths only as names in a list, and all of them are wanted for the same reason. A [`Run`] keeps
+//! those of one list: each name in it stands for a [`Want`] that says no more than [`wanted`] does. Whatever is learnt
+//! of one of them that a run cannot say takes it out ([`Runs::take_out`]), and it is a want of its own from then on.
+//! So a name is in its run, or a want, or known; never two of these.
+//!
+//! How large a node is nobody knows before it was read, and sizes cluster by name. So a few places of each list, taken
+//! at random, are read first, as a proof of what the others are like. What they gave is kept for its turn: a list goes
+//! into the tree in order, and until then all its names are as unknown as they were.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use fastrand::Rng;
+
+use super::unread::Want;
+use crate::names::{Names, Siblings};
+use crate::path::NodePath;
+use crate::planted::{self, Defect};
+use crate::tree::{Node, NodeRef};
+
+/// A list of up to so many names is proven by one of them.
+const SHORT: usize = 120;
+/// A list of more is proven by more than one of up to so many.
+const LONG: usize = 1000;
+/// How many siblings one proof speaks for at a time, in a longer list.
+const PROVEN_BY_ONE: usize = 17;
+/// How much larger than the mean of what was read as a proof a node is taken to be, if its own list speaks for less.
+const SPREAD: usize = 4;
+/// Over so many proofs the mean is taken.
+const REMEMBERED: usize = 256;
+
+/// How many names of a list are read as its proof.
+fn proof_of(names: usize) -> usize {
+    match names {
+        _ if names <= SHORT => 1,
+        _ if names <= LONG => 16,
+        _ => 64,
+    }
+}
+
+/// What is wanted of a node that is only known by its name in a list.
+fn wanted(in_flight: bool, unverified: bool) -> Want {
+    Want { in_flight, unverified, suspect: true, discovered: true, data: true, ..Want::default() }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting,
+    Asked,
+    /// Read, and kept for its turn.
+    Kept,
+    /// Known, or a want of its own.
+    Left,
+}
+
+/// The names of one list.
+struct Run {
+    parent: NodePath,
+    names: Arc<Names>,
+    places: Vec<Place>,
+    /// How many of the places wait, were asked for, and are kept.
+    waiting: usize,
+    asked: usize,
+    /// What was read before its turn, in order.
+    kept: Vec<(u32, Node)>,
+    /// No place before this waits.
+    next: usize,
+    /// No place before this waits or was asked for.
+    known: usize,
+    /// It is in a queue, or was and has nothing that waits.
+    queued: bool,
+    /// The list is of an earlier connection.
+    unverified: bool,
+    /// How many more are to be asked for as a proof.
+    to_prove: usize,
+    /// How much is proven: what was read of it, all but the places that were chosen at random counting a quarter.
+    proven: usize,
+    /// The most data that one of them had.
+    largest: usize,
+}
+
+impl Run {
+    fn new(parent: NodePath, names: Names) -> Run {
+        let len = names.len();
+        Run {
+            parent,
+            names: Arc::new(names),
+            places: vec![Place::Waiting; len],
+            waiting: len,
+            asked: 0,
+            kept: Vec::new(),
+            next: 0,
+            known: 0,
+            queued: false,
+            unverified: false,
+            to_prove: proof_of(len),
+            proven: 0,
+            largest: 0,
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.waiting + self.asked + self.kept.len()
+    }
+
+    fn is_proven(&self) -> bool {
+        self.to_prove == 0 && self.proven > 0
+    }
+
+    /// Whether it has something to be asked for and is in no queue.
+    fn is_to_be_queued(&mut self) -> bool {
+        if self.waiting > 0 && self.asked == 0 && self.proven == 0 && self.to_prove == 0 {
+            // What was to be its proof was not there, or has been taken out.
+            self.to_prove = proof_of(self.waiting);
+        }
+        self.waiting > 0 && !self.queued && (self.to_prove > 0 || self.proven > 0)
+    }
+
+    /// Nothing of it is in flight any more, and nothing of what was read counts.
+    fn restart(&mut self) {
+        let outlives = planted::is(Defect::KeptOverReconnect);
+        for place in &mut self.places {
+            if *place != Place::Left && !(outlives && *place == Place::Kept) {
+                *place = Place::Waiting;
+            }
+        }
+        if !outlives {
+            self.waiting += std::mem::take(&mut self.kept).len();
+        }
+        self.waiting += std::mem::take(&mut self.asked);
+        (self.next, self.known, self.queued) = (0, 0, false);
+        self.unverified = true;
+        (self.to_prove, self.proven, self.largest) = (proof_of(self.waiting), 0, 0);
+    }
+
+    /// What it says of a name.
+    fn want(&self, name: &str) -> Option<(usize, Want)> {
+        let place = self.names.find(name)?;
+        match self.places.get(place)? {
+            Place::Left => None,
+            asked => Some((place, wanted(*asked == Place::Asked, self.unverified))),
+        }
+    }
+
+    fn take_out(&mut self, place: usize) {
+        match std::mem::replace(&mut self.places[place], Place::Left) {
+            Place::Waiting => self.waiting -= 1,
+            Place::Asked => self.asked -= 1,
+            Place::Kept => self.kept.retain(|(kept, _)| *kept as usize != place),
+            Place::Left => {}
+        }
+        if self.waiting + self.asked == 0 {
+            // No reply is to come whose turn they could wait for.
+            for (kept, _) in std::mem::take(&mut self.kept) {
+                self.places[kept as usize] = Place::Waiting;
+                self.waiting += 1;
+            }
+            (self.next, self.known) = (0, 0);
+        }
+    }
+
+    /// The next places that wait, which are asked for from now on.
+    fn take_in_order(&mut self, most: usize, room: Room) -> Vec<u32> {
+        let mut places = Vec::with_capacity(most.min(self.waiting));
+        let mut request_bytes = 0;
+        while places.len() < most && request_bytes < room.request_bytes && self.next < self.places.len() {
+            if self.places[self.next] == Place::Waiting {
+                self.places[self.next] = Place::Asked;
+                places.push(self.next as u32);
+                request_bytes += self.request_bytes(self.next, room);
+            }
+            self.next += 1;
+        }
+        self.note_asked(places.len());
+        places
+    }
+
+    /// Places that wait, chosen at random, which are asked for from now on.
+    fn take_at_random(&mut self, most: usize, room: Room, rng: &mut Rng) -> Vec<u32> {
+        let mut places = Vec::with_capacity(most);
+        let mut request_bytes = 0;
+        while places.len() < most.min(self.waiting) && request_bytes < room.request_bytes {
+            let from = rng.usize(..self.places.len());
+            // Few are out of the list, so that the next that waits is near.
+            let behind =
+                (from..self.places.len()).chain(0..from).find(|at| self.places[*at] == Place::Waiting);
+            let Some(place) = behind else { break };
+            self.places[place] = Place::Asked;
+            places.push(place as u32);
+            request_bytes += self.request_bytes(place, room);
+        }
+        self.note_asked(places.len());
+        places.sort_unstable();
+        places
+    }
+
+    /// What the read of a place takes in a request.
+    fn request_bytes(&self, place: usize, room: Room) -> usize {
+        self.parent.child_len(self.names.get(place).len()) + room.read_overhead
+    }
+
+    fn note_asked(&mut self, count: usize) {
+        self.waiting -= count;
+        self.asked += count;
+    }
+
+    /// Nodes of the list were read, in order. Returns those whose turn it is, in order; they have left.
+    fn arrived<'r>(&mut self, read: &[(u32, NodeRef<'r>)], is_proof: bool) -> Vec<(u32, Arrived<'r>)> {
+        for (place, node) in read {
+            self.largest = self.largest.max(node.data().len());
+            self.places[*place as usize] = Place::Kept;
+        }
+        self.asked -= read.len();
+        self.proven += if is_proof { read.len() } else { read.len().div_ceil(4) };
+        while self.places.get(self.known).is_some_and(|place| matches!(place, Place::Kept | Place::Left)) {
+            self.known += 1;
+        }
+        let is_due = |place: &u32| (*place as usize) < self.known;
+        let turn = self.kept.partition_point(|(place, _)| is_due(place));
+        let behind = self.kept.split_off(turn);
+        let kept = std::mem::replace(&mut self.kept, behind);
+        let (due, early) = read.split_at(read.partition_point(|(place, _)| is_due(place)));
+        let mut all: Vec<_> = due.iter().map(|(place, node)| (*place, Arrived::Now(*node))).collect();
+        if !kept.is_empty() {
+            all.extend(kept.into_iter().map(|(place, node)| (place, Arrived::Earlier(node))));
+            all.sort_unstable_by_key(|(place, _)| *place);
+        }
+        if !early.is_empty() {
+            self.kept.extend(early.iter().map(|(place, node)| (*place, node.to_node())));
+            self.kept.sort_unstable_by_key(|(place, _)| *place);
+        }
+        for (place, _) in &all {
+            self.places[*place as usize] = Place::Left;
+        }
+        all
+    }
+}
+
+/// A node of a list whose turn has come.
+pub(super) enum Arrived<'r> {
+    /// In the reply that is handled.
+    Now(NodeRef<'r>),
+    Earlier(Node),
+}
+
+impl Arrived<'_> {
+    pub(super) fn node(&self) -> NodeRef<'_> {
+        match self {
+            Arrived::Now(node) => *node,
+            Arrived::Earlier(node) => node.lend(),
+        }
+    }
+}
+
+/// How much may be asked for: each of these bounds it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub reads: usize,
+    /// Of replies, and what a result takes beside the data.
+    pub bytes: usize,
+    pub result_overhead: usize,
+    /// Of requests, and what a read takes there beside the path.
+    pub request_bytes: usize,
+    pub read_overhead: usize,
+}
+
+impl Room {
+    /// How many nodes of so much data each fit; one does in any case.
+    fn nodes(&self, data: usize) -> usize {
+        self.reads.min((self.bytes / (self.result_overhead + data)).max(1))
+    }
+}
+
+/// All runs.
+#[derive(Default)]
+pub(super) struct Runs {
+    by_parent: HashMap<NodePath, Run>,
+    /// The lists that are to be proven, and those that are, in the order in which they came to it.
+    unproven: VecDeque<NodePath>,
+    proven: VecDeque<NodePath>,
+    /// Names in all of them that wait, and that are in a run at all.
+    waiting: usize,
+    left: usize,
+    /// The mean of what the last proofs had of data, and how many they were, if they were few.
+    mean: usize,
+    proofs: usize,
+}
+
+impl Runs {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_parent.is_empty()
+    }
+
+    /// How many names are in a run.
+    pub(super) fn len(&self) -> usize {
+        self.left
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether there is a run of this node's children.
+    pub(super) fn has(&self, parent: &NodePath) -> bool {
+        self.by_parent.contains_key(parent)
+    }
+
+    /// A list has named these, and nothing else is known of them. There must be no run of this node's children.
+    pub(super) fn insert(&mut self, parent: &NodePath, names: Names) {
+        let run = Run::new(parent.clone(), names);
+        self.waiting += run.waiting;
+        self.left += run.left();
+        self.by_parent.insert(parent.clone(), run);
+        self.change(parent.as_str(), |_| {});
+    }
+
+    /// What the run that `path` is in says of it.
+    pub(super) fn get(&self, path: &str) -> Option<Want> {
+        let (parent, name) = split(path)?;
+        self.by_parent.get(parent)?.want(name).map(|(_, want)| want)
+    }
+
+    /// The path is a want of its own from now on, and begins with this.
+    pub(super) fn take_out(&mut self, path: &str) -> Option<Want> {
+        let (parent, name) = split(path)?;
+        let (place, want) = self.by_parent.get(parent)?.want(name)?;
+        self.change(parent, |run| run.take_out(place));
+        Some(want)
+    }
+
+    /// Whether a planted defect leaves `path` as it was read, whatever was notified.
+    pub(super) fn is_kept_by_defect(&self, path: &str) -> bool {
+        let Some((parent, name)) = split(path).filter(|_| planted::is(Defect::KeptThoughNotified)) else {
+            return false;
+        };
+        self.by_parent
+            .get(parent)
+            .is_some_and(|run| run.names.find(name).is_some_and(|place| run.places[place] == Place::Kept))
+    }
+
+    /// All that wait, if they are no more than `most`: they are wants of their own from now on.
+    pub(super) fn take_apart(&mut self, most: usize) -> Vec<(NodePath, Want)> {
+        let mut apart = Vec::new();
+        if (1..=most).contains(&self.waiting) {
+            let mut parents: Vec<NodePath> = self.by_parent.keys().cloned().collect();
+            parents.sort_unstable();
+            for parent in parents {
+                let Some(run) = self.by_parent.get(&parent) else { continue };
+                let waiting = (0..run.places.len()).filter(|place| run.places[*place] == Place::Waiting);
+                let names: Vec<String> = waiting.map(|place| run.names.get(place).to_owned()).collect();
+                for name in names {
+                    let path = parent.absolute(&name);
+                    apart.extend(self.take_out(path.as_str()).map(|want| (path, want)));
+                }
+            }
+        }
+        apart
+    }
+
+    /// The connection is gone: nothing is in flight, and what was kept for its turn is of the past.
+    pub(super) fn restart(&mut self) {
+        let mut parents: Vec<NodePath> = self.by_parent.keys().cloned().collect();
+        // Parents first.
+        parents.sort_unstable();
+        (self.unproven, self.proven) = (VecDeque::new(), VecDeque::new());
+        (self.mean, self.proofs) = (0, 0);
+        for parent in parents {
+            self.change(parent.as_str(), Run::restart);
+        }
+    }
+
+    /// Some names of a list that is proven, which are in flight from now on, and how much data each is taken to have.
+    pub(super) fn take_proven(&mut self, room: Room) -> Option<(Siblings, usize)> {
+        for _ in 0..self.proven.len() {
+            let parent = self.proven.pop_front()?;
+            let spread = SPREAD * self.mean;
+            let mut taken = None;
+            self.change(parent.as_str(), |run| {
+                run.queued = false;
+                let data = run.largest.max(spread);
+                let bound = match run.places.len() {
+                    0..=SHORT => usize::MAX,
+                    _ => (PROVEN_BY_ONE * run.proven).saturating_sub(run.asked),
+                };
+                let places = run.take_in_order(room.nodes(data).min(bound), room);
+                taken = Some((Siblings { parent: parent.clone(), names: run.names.clone(), places }, data));
+            });
+            if let Some(taken) = taken.filter(|(siblings, _)| !siblings.places.is_empty()) {
+                stay_in_front(&mut self.proven, &parent);
+                return Some(taken);
+            }
+        }
+        None
+    }
+
+    /// Some names of a list that is not proven, which are in flight from now on; they are taken to have so much `data`
+    /// each. If all that wait are no more than `few`, they need no proof.
+    pub(super) fn take_unproven(
+        &mut self,
+        room: Room,
+        data: usize,
+        few: usize,
+        rng: &mut Rng,
+    ) -> Option<Siblings> {
+        let needs_proof = self.waiting > few;
+        while let Some(parent) = self.unproven.pop_front() {
+            let mut taken = None;
+            self.change(parent.as_str(), |run| {
+                run.queued = false;
+                let most = room.nodes(data);
+                let places = if needs_proof {
+                    run.take_at_random(most.min(run.to_prove), room, rng)
+                } else {
+                    run.take_in_order(most, room)
+                };
+                run.to_prove = run.to_prove.saturating_sub(if needs_proof { places.len() } else { 0 });
+                taken = Some(Siblings { parent: parent.clone(), names: run.names.clone(), places });
+            });
+            if let Some(siblings) = taken.filter(|siblings| !siblings.places.is_empty()) {
+                stay_in_front(&mut self.unproven, &parent);
+                return Some(siblings);
+            }
+        }
+        None
+    }
+
+    /// Tells of places in a list whether they are asked for, and nothing has been learnt of them since.
+    pub(super) fn asked_of(&self, siblings: &Siblings) -> impl Fn(u32) -> bool {
+        let run = self.by_parent.get(&siblings.parent);
+        let run = run.filter(|run| Arc::ptr_eq(&run.names, &siblings.names));
+        move |place| run.is_some_and(|run| run.places.get(place as usize) == Some(&Place::Asked))
+    }
+
+    /// Nodes that were asked for were read, in order; `is_proof`: nothing was known of what their siblings are like.
+    /// Returns those whose turn it is to go into the tree, in order: they are in no run any more.
+    pub(super) fn arrived<'r>(
+        &mut self,
+        siblings: &Siblings,
+        read: &[(u32, NodeRef<'r>)],
+        is_proof: bool,
+    ) -> Vec<(u32, Arrived<'r>)> {
+        if is_proof {
+            for (_, node) in read {
+                self.proofs = (self.proofs + 1).min(REMEMBERED);
+                let (mean, data) = (self.mean, node.data().len());
+                self.mean = (mean * (self.proofs - 1) + data) / self.proofs;
+            }
+        }
+        let mut due = Vec::new();
+        self.change(siblings.parent.as_str(), |run| due = run.arrived(read, is_proof));
+        due
+    }
+
+    /// Changes a run, counts what has become of it, and sees to it that its turn comes, or that it goes.
+    fn change(&mut self, parent: &str, change: impl FnOnce(&mut Run)) {
+        let Some(run) = self.by_parent.get_mut(parent) else { return };
+        let (waiting, left) = (run.waiting, run.left());
+        change(run);
+        self.waiting = self.waiting - waiting + run.waiting;
+        self.left = self.left - left + run.left();
+        if run.left() == 0 {
+            self.by_parent.remove(parent);
+        } else if run.is_to_be_queued() {
+            let queue = if run.is_proven() { &mut self.proven } else { &mut self.unproven };
+            queue.push_back(run.parent.clone());
+            run.queued = true;
+        }
+    }
+}
+
+/// A list that has more is gone on with.
+fn stay_in_front(queue: &mut VecDeque<NodePath>, parent: &NodePath) {
+    if queue.back() == Some(parent) {
+        queue.rotate_right(1);
+    }
+}
+
+/// The parent's path and the name.
+fn split(path: &str) -> Option<(&str, &str)> {
+    match path.rsplit_once('/')? {
+        (_, "") => None,
+        ("", name) => Some(("/", name)),
+        split => Some(split),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stat::Stat;
+
+    const ROOM: Room =
+        Room { reads: 1000, bytes: 1 << 20, result_overhead: 100, request_bytes: 1 << 19, read_overhead: 14 };
+
+    fn parent() -> NodePath {
+        NodePath::new("/r/p").unwrap()
+    }
+
+    /// A run of so many names, "0000" and so on.
+    fn runs(names: usize) -> Runs {
+        let mut runs = Runs::default();
+        add(&mut runs, &parent(), names);
+        runs
+    }
+
+    fn add(runs: &mut Runs, parent: &NodePath, names: usize) {
+        let names: Vec<String> = (0..names).map(|n| format!("{n:04}")).collect();
+        runs.insert(parent, names_of(&names));
+    }
+
+    fn names_of(names: &[String]) -> Names {
+        Names::of_sorted(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn proof(runs: &mut Runs) -> Option<Siblings> {
+        runs.take_unproven(Room { reads: 120, ..ROOM }, 0, 10, &mut Rng::with_seed(7))
+    }
+
+    /// Answers with nodes of so much data; what goes into the tree.
+    fn answer(runs: &mut Runs, siblings: &Siblings, data: usize, is_proof: bool) -> Vec<u32> {
+        let data = vec![0; data];
+        let node = || NodeRef::new(&data, Stat::default());
+        let is_asked = runs.asked_of(siblings);
+        let asked: Vec<u32> = siblings.places.iter().copied().filter(|place| is_asked(*place)).collect();
+        drop(is_asked);
+        let read: Vec<_> = asked.into_iter().map(|place| (place, node())).collect();
+        runs.arrived(siblings, &read, is_proof).into_iter().map(|(place, _)| place).collect()
+    }
+
+    #[test]
+    fn a_list_is_proven_at_random_places_and_goes_into_the_tree_in_order() {
+        for (names, proven_by) in [(100, 1), (500, 16), (3000, 64)] {
+            let mut runs = runs(names);
+            let first = proof(&mut runs).expect("a proof");
+            assert_eq!(
+                (first.places.len(), runs.waiting(), runs.len()),
+                (proven_by, names - proven_by, names)
+            );
+            assert!(first.places.is_sorted() && first.places.last() > Some(&(proven_by as u32)));
+            assert!(proof(&mut runs).is_none() && runs.take_proven(ROOM).is_none(), "nothing is proven yet");
+            assert_eq!(answer(&mut runs, &first, 10, true), [0; 0], "it waits for its turn");
+            let mut known = Vec::new();
+            while let Some((siblings, data)) = runs.take_proven(ROOM) {
+                assert!(data >= 10 && siblings.places.len() <= (PROVEN_BY_ONE * names).min(1000));
+                known.extend(answer(&mut runs, &siblings, 10, false));
+            }
+            assert_eq!(known, (0..names as u32).collect::<Vec<_>>());
+            assert!(runs.is_empty() && (runs.len(), runs.waiting()) == (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_proof_speaks_for_seventeen_siblings_at_a_time_in_a_long_list() {
+        let mut runs = runs(1000);
+        let first = proof(&mut runs).expect("a proof");
+        answer(&mut runs, &first, 10, true);
+        let (siblings, _) = runs.take_proven(ROOM).expect("siblings");
+        assert_eq!(siblings.places.len(), 16 * PROVEN_BY_ONE);
+        assert!(runs.take_proven(ROOM).is_none(), "until these have come");
+        answer(&mut runs, &siblings, 10, false);
+        let (more, _) = runs.take_proven(ROOM).expect("more");
+        assert!(more.places.len() > siblings.places.len());
+    }
+
+    #[test]
+    fn large_siblings_make_small_batches_in_their_list_and_fewer_in_others() {
+        let mut runs = runs(100);
+        let (small, large) = (NodePath::new("/r/a").unwrap(), parent());
+        add(&mut runs, &small, 100);
+        for _ in 0..2 {
+            let first = proof(&mut runs).expect("a proof");
+            let data = if first.parent == large { 1 << 19 } else { 0 };
+            answer(&mut runs, &first, data, true);
+        }
+        let mut most = HashMap::new();
+        while let Some((siblings, data)) = runs.take_proven(ROOM) {
+            most.entry(siblings.parent.clone()).or_insert((siblings.places.len(), data));
+            answer(&mut runs, &siblings, 0, false);
+        }
+        assert_eq!(most[&large], (1, 1 << 20), "four times the mean of both proofs");
+        assert_eq!(most[&small], (1, 1 << 20));
+    }
+
+    #[test]
+    fn what_is_learnt_of_a_name_takes_it_out_and_nothing_waits_for_ever() {
+        let mut runs = runs(100);
+        let first = proof(&mut runs).expect("a proof");
+        answer(&mut runs, &first, 0, true);
+        let kept = first.paths().next().expect("one is kept");
+        let want = runs.get(kept.as_str()).expect("a name of the list");
+        assert_eq!(want, wanted(false, false), "read, and not known for that");
+        let (siblings, _) = runs.take_proven(ROOM).expect("all the others");
+        assert_eq!(siblings.places.len(), 99);
+        for path in siblings.paths() {
+            assert_eq!(runs.take_out(path.as_str()), Some(wanted(true, false)));
+            assert_eq!(runs.take_out(path.as_str()), None);
+        }
+        assert_eq!(answer(&mut runs, &siblings, 0, false), [0; 0], "nobody wants the answer any more");
+        // No reply will come behind which the kept one could go into the tree: it is read again.
+        let (again, _) = runs.take_proven(ROOM).expect("the kept one");
+        assert_eq!(again.paths().collect::<Vec<_>>(), [kept]);
+        assert_eq!(answer(&mut runs, &again, 0, false), again.places);
+        assert!(runs.is_empty());
+    }
+
+    #[test]
+    fn a_proof_that_is_not_there_is_taken_elsewhere() {
+        let mut runs = runs(100);
+        for _ in 0..100 {
+            let first = proof(&mut runs).or_else(|| {
+                runs.take_unproven(ROOM, 0, 1000, &mut Rng::with_seed(1)) // the last few need none
+            });
+            for path in first.expect("a proof").paths() {
+                runs.take_out(path.as_str());
+            }
+            if runs.is_empty() {
+                return;
+            }
+        }
+        panic!("{} are left", runs.len());
+    }
+
+    #[test]
+    fn behind_a_lost_connection_all_is_read_again_and_is_of_an_earlier_one() {
+        let mut runs = runs(300);
+        let first = proof(&mut runs).expect("a proof");
+        answer(&mut runs, &first, 0, true);
+        let (siblings, _) = runs.take_proven(ROOM).expect("siblings");
+        runs.restart();
+        assert_eq!((runs.waiting(), runs.len()), (300, 300));
+        assert_eq!(runs.get("/r/p/0000"), Some(wanted(false, true)));
+        assert_eq!(answer(&mut runs, &siblings, 0, false), [0; 0], "an answer from before");
+        assert!(runs.take_proven(ROOM).is_none(), "the proof does not count any more");
+        assert!(proof(&mut runs).is_some());
+    }
+
+    #[test]
+    fn few_that_wait_are_taken_apart_and_need_no_proof() {
+        let mut runs = runs(5);
+        assert_eq!(runs.take_apart(4), []);
+        let apart = runs.take_apart(5);
+        assert_eq!(apart.len(), 5);
+        assert!(apart.is_sorted_by_key(|(path, _)| path.clone()) && runs.is_empty());
+        add(&mut runs, &parent(), 10);
+        let all = proof(&mut runs).expect("no more than few");
+        assert_eq!(all.places, (0..10).collect::<Vec<_>>());
+        assert_eq!(answer(&mut runs, &all, 0, true), all.places);
+    }
+
+    #[test]
+    fn a_request_is_no_longer_than_it_may_be() {
+        let mut runs = Runs::default();
+        let names: Vec<String> = (0..500).map(|n| format!("{n:0>3000}")).collect();
+        runs.insert(&parent(), names_of(&names));
+        let small = Room { request_bytes: 10_000, ..ROOM };
+        let first = runs.take_unproven(small, 0, 10, &mut Rng::with_seed(7)).expect("a proof");
+        assert_eq!(first.places.len(), 4);
+        answer(&mut runs, &first, 0, true);
+        let rest = runs.take_unproven(ROOM, 0, 10, &mut Rng::with_seed(7)).expect("the rest of it");
+        answer(&mut runs, &rest, 0, true);
+        let (siblings, _) = runs.take_proven(ROOM).expect("siblings");
+        assert!(siblings.places.len() * 3019 < ROOM.request_bytes + 3019, "{}", siblings.places.len());
+    }
+}
