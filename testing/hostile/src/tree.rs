@@ -86,7 +86,9 @@ impl Scene {
     /// Children that are not there yet.
     fn put_children(&mut self, at: &[String], input: &mut Input<'_>) {
         let mut list = self.list(input);
-        list.retain(|name, node| node.is_some() && !self.model.contains_key(&[at, &[name.clone()]].concat()));
+        list.retain(|name, node| {
+            node.is_some() && !self.model.contains_key(&[at, std::slice::from_ref(name)].concat())
+        });
         let nodes = || list.iter().filter_map(|(name, node)| Some((&**name, node.as_ref()?.lend())));
         let has_place = self.model.get(at).is_some_and(Option::is_some);
         assert_eq!(self.tree.put_children(&path(at), nodes()), has_place, "{at:?}");
