@@ -17,6 +17,7 @@ use std::sync::Arc;
 use super::children::Children;
 use super::entry::Entry;
 use super::footprint::{COUNTED, Footprint, count_if_shared, make_mut};
+use super::keys::is_same;
 use super::node::NodeRef;
 use super::record::{self, Draft, Name, Places, Record};
 
@@ -156,7 +157,7 @@ impl Block {
             return None;
         }
         let entry = self.entry(first);
-        if is_same_name(entry.name_bytes(), name) {
+        if is_same(entry.name_bytes(), name) {
             return Some((first, entry));
         }
         self.find_alike(name, key, first, len)
@@ -172,6 +173,11 @@ impl Block {
     /// Where a name is, or else where it belongs.
     pub(super) fn search(&self, name: &[u8]) -> Result<usize, usize> {
         self.search_in(0..self.len(), name)
+    }
+
+    /// Where a name belongs that is not here.
+    pub(super) fn place(&self, name: &[u8]) -> usize {
+        self.search(name).unwrap_or_else(|index| index)
     }
 
     fn search_in(&self, Range { mut start, mut end }: Range<usize>, name: &[u8]) -> Result<usize, usize> {
@@ -528,19 +534,6 @@ fn count_below(keys: &[Lane], key: i32) -> usize {
         }
     }
     counts.iter().sum::<u32>() as usize
-}
-
-/// Whether two names are equal. Most are short: these are compared by reads that overlap, without a call.
-#[inline]
-fn is_same_name(a: &[u8], b: &[u8]) -> bool {
-    if a.len() != b.len() {
-        return false;
-    }
-    let ends = |name: &[u8]| Some((*name.first_chunk::<8>()?, *name.last_chunk::<8>()?));
-    match (ends(a), ends(b)) {
-        (Some(a_ends), Some(b_ends)) if a.len() <= 16 => a_ends == b_ends,
-        _ => a == b,
-    }
 }
 
 #[cfg(test)]

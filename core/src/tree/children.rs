@@ -266,16 +266,14 @@ impl Children {
             self.blocks = Blocks::One(Block::of_one(name, node));
             return;
         };
-        let (index, is_new) = match block.search(name.as_bytes()) {
-            Ok(index) => {
-                block.replace(index, node, let_go);
-                (index, false)
-            }
-            Err(index) => {
-                block.insert(index, name, node, let_go);
-                (index, true)
-            }
+        let (index, is_new) = match block.find(name.as_bytes()) {
+            Some((index, _)) => (index, false),
+            None => (block.place(name.as_bytes()), true),
         };
+        match is_new {
+            true => block.insert(index, name, node, let_go),
+            false => block.replace(index, node, let_go),
+        }
         let is_last = is_new && index + 1 == block.len();
         if let (Blocks::Many(groups, _), true) = (&mut self.blocks, is_new) {
             make_mut(&mut groups[at.group], let_go).len += 1;

@@ -30,8 +30,8 @@ impl Keys {
     #[inline]
     pub(super) fn first_not_below<'n>(&self, name: &[u8], name_at: impl Fn(usize) -> &'n [u8]) -> usize {
         let head = &name[..self.prefix.len().min(name.len())];
-        // Nothing is not compared with anything: it has no address, and processors may take a hundred cycles to read it.
-        let order = if head.is_empty() { 0.cmp(&self.prefix.len()) } else { head.cmp(&self.prefix) };
+        let order =
+            if is_same(head, &self.prefix) { std::cmp::Ordering::Equal } else { head.cmp(&self.prefix) };
         match order {
             std::cmp::Ordering::Less => 0,
             std::cmp::Ordering::Equal => self.search(name, name_at),
@@ -92,6 +92,28 @@ fn key(bytes: &[u8]) -> u64 {
     }
 }
 
+/// Whether two names, or what they begin with, are equal. Most are short: these are compared by reads that overlap,
+/// without a call. (Nothing is not read at all: an empty slice may have no address, and processors may take a hundred
+/// cycles to find that out.)
+#[inline]
+pub(super) fn is_same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        0 => true,
+        1..4 => (a[0], a[a.len() / 2], a[a.len() - 1]) == (b[0], b[b.len() / 2], b[b.len() - 1]),
+        4..8 => ends::<4>(a) == ends::<4>(b),
+        8..=16 => ends::<8>(a) == ends::<8>(b),
+        _ => a == b,
+    }
+}
+
+#[inline]
+fn ends<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+    Some((bytes.first_chunk()?, bytes.last_chunk()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +125,17 @@ mod tests {
             let (ka, kb) = (key(a.as_bytes()), key(b.as_bytes()));
             let cut = |name: &str| name.as_bytes()[..name.len().min(8)].to_vec();
             prop_assert_eq!(ka.cmp(&kb), cut(&a).cmp(&cut(&b)));
+        }
+
+        #[test]
+        fn names_are_the_same_if_all_their_bytes_are(a in "[ab]{0,20}", b in "[ab]{0,20}", flipped in 0usize..20) {
+            prop_assert!(is_same(a.as_bytes(), a.clone().as_bytes()));
+            prop_assert_eq!(is_same(a.as_bytes(), b.as_bytes()), a == b);
+            let mut other = a.clone().into_bytes();
+            if let Some(byte) = other.get_mut(flipped) {
+                *byte ^= 1;
+                prop_assert!(!is_same(a.as_bytes(), &other));
+            }
         }
 
         #[test]

@@ -156,9 +156,13 @@ impl Tree {
         if !self.is_readable(parent) {
             return false;
         }
+        let mut nodes = nodes.into_iter().peekable();
+        if nodes.peek().is_none() {
+            return true;
+        }
         let let_go = &mut self.let_go;
         let Some(list) = room_below(&mut self.root, parent, let_go) else { return false };
-        let counted = nodes.into_iter().inspect(|(_, node)| {
+        let counted = nodes.inspect(|(_, node)| {
             self.len += 1;
             self.bytes += node.data().len();
         });

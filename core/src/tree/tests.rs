@@ -58,6 +58,24 @@ fn nothing_is_put_below_what_is_missing_or_opaque() {
     assert!(!tree.put("a/b", node(1, 1)));
 }
 
+#[test]
+fn a_change_in_a_long_list_copies_little() {
+    let mut list = ListBuilder::default();
+    for n in 0..100_000 {
+        assert!(list.push(&format!("{n:06}"), Some(NodeRef::new(&[0; 128], Stat::default()))));
+    }
+    let mut tree = Tree::default();
+    assert!(tree.put("", node(1, 1)) && tree.attach("", list.finish()));
+    assert_eq!((tree.len(), tree.bytes()), (100_001, 12_800_001));
+    let before = tree.clone();
+    assert!(tree.put("050000", node(2, 2)) && tree.remove("070000") && tree.put("070000x", node(3, 3)));
+    let let_go = tree.let_go() - before.let_go();
+    assert!(let_go < 20 << 10, "{let_go} bytes");
+    let mut differences = Differences::new(&before, &tree);
+    let changes = std::iter::from_fn(|| differences.next().map(|(path, _)| path.to_owned()));
+    assert_eq!(changes.collect::<Vec<_>>(), ["050000", "070000", "050000", "070000x"]);
+}
+
 /// Each allocation that a tree holds, and its size.
 fn pieces(tree: &Tree) -> BTreeMap<usize, usize> {
     let mut pieces: BTreeMap<_, _> = tree.root.iter().flat_map(block::tests::pieces).collect();

@@ -46,7 +46,7 @@ impl Scene {
         let place = usize::from(input.byte()) * self.model.len() / 256;
         let at = self.model.keys().nth(place).cloned().unwrap_or_default();
         let mut below = at.clone();
-        match input.below(8) {
+        match input.below(9) {
             0..=2 if self.model.len() < MOST_NODES => {
                 below.push(name(input));
                 self.put(&below, Some(node(input)));
@@ -64,6 +64,7 @@ impl Scene {
                 self.tree.remove_below(&path(&at));
                 self.model.retain(|other, _| other == &at || !other.starts_with(&at));
             }
+            7 => self.put_children(&at, input),
             _ => return self.attach(&at, input),
         }
         false
@@ -82,13 +83,33 @@ impl Scene {
         }
     }
 
-    fn attach(&mut self, at: &[String], input: &mut Input<'_>) -> bool {
+    /// Children that are not there yet.
+    fn put_children(&mut self, at: &[String], input: &mut Input<'_>) {
+        let mut list = self.list(input);
+        list.retain(|name, node| {
+            node.is_some() && !self.model.contains_key(&[at, std::slice::from_ref(name)].concat())
+        });
+        let nodes = || list.iter().filter_map(|(name, node)| Some((&**name, node.as_ref()?.lend())));
+        let has_place = self.model.get(at).is_some_and(Option::is_some);
+        assert_eq!(self.tree.put_children(&path(at), nodes()), has_place, "{at:?}");
+        list.values().for_each(|node| self.feed(at, node.as_ref()));
+        if has_place {
+            self.model.extend(list.into_iter().map(|(name, node)| ([at, &[name]].concat(), node)));
+        }
+    }
+
+    fn list(&self, input: &mut Input<'_>) -> BTreeMap<String, Option<Node>> {
         let mut list = BTreeMap::new();
         let room = MOST_NODES.saturating_sub(self.model.len());
         for _ in 0..input.below(200).min(room) {
             let node = (input.below(8) > 0).then(|| node(input));
             list.insert(name(input), node);
         }
+        list
+    }
+
+    fn attach(&mut self, at: &[String], input: &mut Input<'_>) -> bool {
+        let list = self.list(input);
         let mut builder = ListBuilder::default();
         for (name, node) in &list {
             self.feed(at, node.as_ref());
