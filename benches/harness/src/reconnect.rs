@@ -140,6 +140,7 @@ fn play(
     add("load", load);
     add("requests", seen.requests as f64);
     add("reads", seen.reads as f64);
+    add("received", (after.0 - before.0) as f64);
     add("bytes", (after.0 - before.0 + after.1 - before.1) as f64);
     Ok(())
 }
