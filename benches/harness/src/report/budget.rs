@@ -161,9 +161,9 @@ fn figures(page: &Page) -> Vec<Figure> {
     add("verify, zxid moved, to the first load", "×", median(&ratios), Budget::AtMost(0.6), note);
     let received = page.median(reconnect, ours, "elsewhere/received").map(|bytes| bytes / 1e3);
     add("verify, zxid moved, received", "kB", received, Budget::AtMost(20.0), String::new());
-    let requests = page.median(reconnect, ours, "nothing/requests");
+    let round_trips = page.median(reconnect, ours, "nothing/round trips");
     let note = format!("answered after {}", ms(reconnect, ours, "nothing/seconds"));
-    add("verify, zxid not moved, requests", "", requests, Budget::AtMost(1.0), note);
+    add("verify, zxid not moved, round trips", "", round_trips, Budget::AtMost(1.0), note);
     let idle = page.median(plan::FOOTPRINT, ours, "idle").map(|share| share * 100.0);
     add("idle, share of a core", "%", idle, Budget::AtMost(0.1), String::new());
     let watches = page.median(plan::FOOTPRINT, ours, "watches/two caches");
