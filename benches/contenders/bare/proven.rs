@@ -246,8 +246,8 @@ impl Batches for Proven {
 impl Run {
     fn new(paths: Vec<Option<String>>) -> Run {
         let to_prove = match paths.len() {
-            ..=SHORT_LIST => 1,
-            ..=LONG_LIST => 16,
+            names if names <= SHORT_LIST => 1,
+            names if names <= LONG_LIST => 16,
             _ => 64,
         };
         let waiting = paths.len();

@@ -120,7 +120,7 @@ fn figures(page: &Page) -> Vec<Figure> {
         (
             Contender::BareProven,
             rounds(Contender::BareProven),
-            "first load, speed to a bare loop, our batches",
+            "first load, speed to a loop in our batches",
             0.85,
         ),
         (Contender::Bare, &best, "first load, speed to the best bare loop", 0.8),
@@ -197,7 +197,7 @@ fn reads(page: &Page, add: &mut impl FnMut(&str, &'static str, Option<f64>, Budg
             format!("{}, the faster of the locked maps {}", quantity(ns, "ns"), quantity(map, "ns"))
         });
         let ratio = median(ours).zip(map).map(|(ns, map)| ns / map);
-        let what = format!("read at depth 3, {}, to a locked map", case.name());
+        let what = format!("to a locked map: {}", case.name());
         add(&what, "×", ratio, Budget::AtMost(1.5), note.unwrap_or_default());
     }
     let deep = page.median(plan::READ_DEEP, ours, "depth 100");
