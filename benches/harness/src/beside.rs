@@ -113,25 +113,26 @@ impl Runner {
     }
 }
 
-/// One write after the other, until the end; tells what there was beside each, and how long it took, in seconds.
+/// One write after the other, until the end; tells what there was beside each, and how long it took, in seconds. While
+/// one takes longer than [`PERIOD`], others would have been due: they count, too, from then on.
 fn write(writer: &mut Writer, path: &str, now: &Now) -> Vec<(Phase, f64)> {
     let mut latencies = Vec::new();
-    let mut due = Instant::now();
     loop {
-        // If the one before took too long, this one has been waiting since it was due.
-        let is_late = Instant::now() > due;
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (from, before) = (if is_late { due } else { Instant::now() }, now.get());
+        let (sent, before) = (Instant::now(), now.get());
         if before == Phase::End {
             return latencies;
         }
         writer.set(path, Some(b"written beside a load")).expect("a write");
-        let took = from.elapsed().as_secs_f64();
+        let mut took = sent.elapsed();
         let phase = match now.get() {
             after @ Phase::Load(_) => after,
             _ => before,
         };
-        latencies.push((phase, took));
-        due += PERIOD;
+        latencies.push((phase, took.as_secs_f64()));
+        while let Some(of_the_next) = took.checked_sub(PERIOD) {
+            took = of_the_next;
+            latencies.push((phase, took.as_secs_f64()));
+        }
+        thread::sleep(PERIOD.saturating_sub(took));
     }
 }

@@ -8,7 +8,7 @@ use crate::results::quantile;
 
 pub fn write(page: &mut Page) {
     page.line("\n## A load beside a writer\n");
-    page.line(&format!("Another client sets a node outside the tree 100 times a second, one write after the other, and waits for each answer: first while nobody loads, then while a contender loads {} nodes, each in its turn, again and again. A write that is sent late, because the one before it took so long, counts from when it was due.\n", grouped(page.plan.scale.sizes().budget)));
+    page.line(&format!("Another client sets a node outside the tree 100 times a second, one write after the other, and waits for each answer: first while nobody loads, then while a contender loads {} nodes, each in its turn, again and again. While a write takes longer than 10 ms, others would have been due: they count, too, from when they were.\n", grouped(page.plan.scale.sizes().budget)));
     let milliseconds = |who, what| -> Option<[f64; 3]> {
         let latencies = page.results.all(plan::BESIDE, who, what);
         let each = [0.5, 0.99, 1.0].map(|share| quantile(latencies, share).unwrap_or_default() * 1e3);
