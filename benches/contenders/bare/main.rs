@@ -1,9 +1,9 @@
 //! A bare multiRead loop: what ZooKeeper and the machine allow, with nothing made of what is read.
 //!
 //! One blocking socket, a few multiReads in flight, breadth first: the data of every node, the children of those that
-//! have any. Which reads go together is said by the argument: `plain`, or `proven`, as libtreecache does. The replies are
-//! kept as they came, and nothing is looked up in them while the time is taken. Shares no code with the library, and none
-//! with the tests' own clients.
+//! have any. Which reads go together is said by the argument: `plain`, or `proven`, as libtreecache does. The replies
+//! are kept as they came, and nothing is looked up in them while the time is taken. Shares no code with the library, and
+//! none with the tests' own clients.
 
 mod batches;
 mod connection;
