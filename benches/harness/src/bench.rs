@@ -16,6 +16,9 @@ use crate::tree::Tree;
 /// How long a contender may take for what is expected to be over soon.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// No load may take longer.
+pub const LONGEST: Duration = Duration::from_secs(600);
+
 pub struct Bench {
     pub server: Server,
     /// For what contenders read and write, and their logs.

@@ -15,11 +15,13 @@ use contender::Digest;
 pub enum Contender {
     Treecache,
     Bare,
+    BareProven,
     CuratorTree,
     CuratorCache,
     ZookeeperCrate,
     Kazoo,
     Map,
+    MapMutex,
 }
 
 /// All that keep a copy of a tree, ours first.
@@ -37,11 +39,13 @@ impl Contender {
         match self {
             Contender::Treecache => "treecache",
             Contender::Bare => "bare",
+            Contender::BareProven => "bare-proven",
             Contender::CuratorTree => "curator-tree",
             Contender::CuratorCache => "curator-cache",
             Contender::ZookeeperCrate => "zookeeper-crate",
             Contender::Kazoo => "kazoo",
             Contender::Map => "map",
+            Contender::MapMutex => "map-mutex",
         }
     }
 
@@ -50,11 +54,13 @@ impl Contender {
         match self {
             Contender::Treecache => "libtreecache",
             Contender::Bare => "bare multiRead",
+            Contender::BareProven => "bare, our batches",
             Contender::CuratorTree => "Curator TreeCache",
             Contender::CuratorCache => "Curator CuratorCache",
             Contender::ZookeeperCrate => "zookeeper crate",
             Contender::Kazoo => "kazoo TreeCache",
-            Contender::Map => "unordered_map",
+            Contender::Map => "map, shared_mutex",
+            Contender::MapMutex => "map, mutex",
         }
     }
 
@@ -65,12 +71,27 @@ impl Contender {
             command.arg(folder.join("curator")).arg(cache);
             command
         };
+        let map = |lock| {
+            let mut command = Command::new(folder.join("contenders/map"));
+            command.arg(lock);
+            command
+        };
+        let rust = |name| {
+            let own = std::env::current_exe().expect("a program has a file");
+            Command::new(own.with_file_name(name))
+        };
+        let bare = |batches| {
+            let mut command = rust("bare");
+            command.arg(batches);
+            command
+        };
         match self {
-            Contender::Treecache | Contender::Map => Command::new(folder.join("contenders").join(self.id())),
-            Contender::Bare | Contender::ZookeeperCrate => {
-                let own = std::env::current_exe().expect("a program has a file");
-                Command::new(own.with_file_name(self.id().replace('-', "_")))
-            }
+            Contender::Treecache => Command::new(folder.join("contenders/treecache")),
+            Contender::Map => map("shared"),
+            Contender::MapMutex => map("mutex"),
+            Contender::Bare => bare("plain"),
+            Contender::BareProven => bare("proven"),
+            Contender::ZookeeperCrate => rust("zookeeper_crate"),
             Contender::CuratorTree => curator("tree"),
             Contender::CuratorCache => curator("cache"),
             Contender::Kazoo => {

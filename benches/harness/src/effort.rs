@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 /// How hard a measurement tries.
+#[derive(Clone, Copy)]
 pub struct Effort {
     pub rounds: usize,
     /// After so long a contender need not do more than two rounds, and after three times as long than one.
@@ -14,6 +15,11 @@ pub struct Effort {
 }
 
 impl Effort {
+    /// With so many rounds at most.
+    pub fn at_most(self, rounds: usize) -> Effort {
+        Effort { rounds: self.rounds.min(rounds), ..self }
+    }
+
     /// Whether a contender that has done so many rounds, in that time, has done enough.
     pub fn is_over(&self, rounds: usize, spent: Duration) -> bool {
         rounds >= self.rounds

@@ -3,13 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bench::{Bench, ask_counting};
+use crate::bench::{Bench, LONGEST, ask_counting};
 use crate::contender::{Contender, Process, Result};
 use crate::effort::Effort;
 use crate::tree::Tree;
 
-/// No load may take longer.
-const LONGEST: Duration = Duration::from_secs(600);
 /// Loads are not timed before a program has loaded so many nodes, or for as long as `Effort::warm_up`: by then a JVM has
 /// compiled what is hot. The very first is told apart.
 const WARM_NODES: usize = 50_000;

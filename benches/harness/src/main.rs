@@ -10,14 +10,15 @@
 //!   how much is done for a figure.
 //! - `contender`, `results`: the programs that are compared, and what was measured of them.
 //! - `bench`: the server, and what each measurement needs.
-//! - `load`, `growth`, `storm`, `latency`, `reconnect`, `reads`, `footprint`, `market`: the measurements, which do not know
-//!   each other.
+//! - `load`, `beside`, `start`, `growth`, `storm`, `latency`, `reconnect`, `reads`, `footprint`, `market`: the measurements,
+//!   which do not know each other.
 //! - `plan`: which of them are made, with whom, and how hard each tries.
 //! - `plot`: pictures, of any figures.
 //! - `page`: a text with tables and plots, from the results of a plan.
 //! - `report`: `benchmarks.md`, a file for each of its sections.
 
 mod bench;
+mod beside;
 mod contender;
 mod effort;
 mod footprint;
@@ -33,6 +34,7 @@ mod reads;
 mod reconnect;
 mod report;
 mod results;
+mod start;
 mod storm;
 mod traffic;
 mod tree;

@@ -8,7 +8,7 @@ use crate::effort::Effort;
 use crate::growth::{self, BURST, PARTS};
 use crate::results::CellKey;
 use crate::tree::{Shape, Tree};
-use crate::{footprint, latency, load, market, reads, reconnect, storm};
+use crate::{beside, footprint, latency, load, market, reads, reconnect, start, storm};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
@@ -30,6 +30,8 @@ pub struct Cell {
 
 pub enum What {
     Load(Tree),
+    Beside(Tree, Duration),
+    Start(Tree),
     Growth(Tree, usize),
     Storm(Tree, usize),
     Latency(Tree, usize),
@@ -105,24 +107,29 @@ impl Scale {
     }
 }
 
-/// Everybody who keeps a tree, and the bare loop.
-const LOADERS: [Contender; 6] = [
+/// Everybody who keeps a tree, and the bare loops.
+const LOADERS: [Contender; 7] = [
     Contender::Treecache,
     Contender::Bare,
+    Contender::BareProven,
     Contender::CuratorTree,
     Contender::CuratorCache,
     Contender::ZookeeperCrate,
     Contender::Kazoo,
 ];
 
-const READERS: [Contender; 6] = [
+const READERS: [Contender; 7] = [
     Contender::Treecache,
     Contender::Map,
+    Contender::MapMutex,
     Contender::CuratorTree,
     Contender::CuratorCache,
     Contender::ZookeeperCrate,
     Contender::Kazoo,
 ];
+
+/// Those that load fast enough to be in the way of others.
+pub const LEAN_LOADERS: [Contender; 3] = [Contender::Bare, Contender::BareProven, Contender::Treecache];
 
 pub const CURATOR_LIMIT: usize = 65_535;
 
@@ -164,12 +171,22 @@ impl Plan {
             add(tree.to_string(), &LOADERS, Some(tree), What::Load(tree), guess);
         }
 
+        let tree = bushy("load", budget);
+        let time = if scale == Scale::Quick { 300 } else { 3000 };
+        let what = What::Beside(tree, Duration::from_millis(time));
+        add(BESIDE.into(), &LEAN_LOADERS, Some(tree), what, 30.0);
+        let tree = bushy("start", others);
+        add(tree.to_string(), &CACHES, Some(tree), What::Start(tree), 25.0);
+        let tree = bushy("start", budget);
+        let starters = [Contender::Treecache, Contender::CuratorTree];
+        add(tree.to_string(), &starters, Some(tree), What::Start(tree), 25.0);
+
         let tree = bushy("storm", storm);
         add(tree.to_string(), &CACHES, Some(tree), What::Storm(tree, writes), 180.0);
         let tree = bushy("storm", budget + writes / 10);
         add(tree.to_string(), &ours, Some(tree), What::Storm(tree, writes), 15.0);
         let tree = bushy("reconnect", others);
-        add(tree.to_string(), &CACHES, Some(tree), What::Reconnect(tree), 170.0);
+        add(tree.to_string(), &CACHES, Some(tree), What::Reconnect(tree), 140.0);
         let tree = bushy("reconnect", budget);
         add(tree.to_string(), &ours, Some(tree), What::Reconnect(tree), 45.0);
         let tree = bushy("latency", others);
@@ -182,10 +199,10 @@ impl Plan {
         add(GROWTH.into(), growers, Some(tree), What::Growth(tree, hour), 55.0 * growers.len() as f64);
 
         let tree = bushy("read", reads);
-        add(READ_BUSHY.into(), &READERS, Some(tree), What::ReadBushy(tree), 60.0);
+        add(READ_BUSHY.into(), &READERS, Some(tree), What::ReadBushy(tree), 65.0);
         let tree = bushy("read", budget + 1);
-        let bare = [Contender::Treecache, Contender::Map];
-        add(READ_BUDGET.into(), &bare, Some(tree), What::ReadBushy(tree), 20.0);
+        let bare = [Contender::Treecache, Contender::Map, Contender::MapMutex];
+        add(READ_BUDGET.into(), &bare, Some(tree), What::ReadBushy(tree), 25.0);
         let tree = Tree::new("read", Shape::Deep, deep, 128);
         add(READ_DEEP.into(), &READERS, Some(tree), What::ReadDeep(tree), 30.0);
         let widths = vec![10, 1000, others];
@@ -227,15 +244,19 @@ impl Plan {
         }
         let (key, contenders, effort) = (cell.key.as_str(), &cell.contenders[..], &self.effort);
         let quick = self.scale == Scale::Quick;
+        // Of what takes long, unless there are hours.
+        let fewer = |rounds| if self.scale == Scale::Full { *effort } else { effort.at_most(rounds) };
         match cell.what {
             What::Load(tree) => load::measure(bench, key, tree, contenders, effort),
+            What::Beside(tree, time) => beside::measure(bench, key, tree, contenders, time),
+            What::Start(tree) => start::measure(bench, key, tree, contenders, &fewer(3)),
             What::Growth(tree, writes) => growth::measure(bench, key, tree, contenders, writes),
             What::Storm(tree, writes) => {
                 storm::measure(bench, key, tree, contenders, writes, effort);
             }
             What::Latency(tree, writes) => latency::measure(bench, key, tree, contenders, writes),
             What::Reconnect(tree) => {
-                reconnect::measure(bench, key, tree, contenders, effort);
+                reconnect::measure(bench, key, tree, contenders, &fewer(4));
             }
             What::ReadBushy(tree) => reads::measure_bushy(bench, key, tree, contenders, effort),
             What::ReadDeep(tree) => reads::measure_deep(bench, key, tree, contenders, effort),
@@ -254,6 +275,7 @@ impl Plan {
     }
 }
 
+pub const BESIDE: &str = "beside-a-writer";
 pub const LATENCY: &str = "latency";
 pub const GROWTH: &str = "growth";
 pub const READ_BUSHY: &str = "read/bushy";

@@ -272,12 +272,14 @@ const DARK: &str = ".ground { fill: #0d1117 } .dot { stroke: #0d1117 } .title, .
                     .kept { fill: #4aa3df } .missed { fill: #f0883e } .budget { stroke: #ff7b72 }";
 
 /// On a light and on a dark background.
-const COLOURS: [(&str, &str, &str); 7] = [
+const COLOURS: [(&str, &str, &str); 9] = [
     ("treecache", "#0969c8", "#58a6ff"),
     ("bare", "#6b7785", "#a3afbb"),
+    ("bare-proven", "#3d4752", "#d0d7de"),
     ("curator-tree", "#c2550a", "#f0883e"),
     ("curator-cache", "#9a7400", "#e3b341"),
     ("zookeeper-crate", "#7447c4", "#bc8cff"),
     ("kazoo", "#1f8246", "#56d364"),
     ("map", "#b5307a", "#f778ba"),
+    ("map-mutex", "#7d1f54", "#ffadd2"),
 ];

@@ -139,7 +139,9 @@ fn play(
     add("verify", seconds_between(seen.first_read, seen.last_answer));
     add("load", load);
     add("requests", seen.requests as f64);
+    add("round trips", seen.round_trips as f64);
     add("reads", seen.reads as f64);
+    add("received", (after.0 - before.0) as f64);
     add("bytes", (after.0 - before.0 + after.1 - before.1) as f64);
     Ok(())
 }

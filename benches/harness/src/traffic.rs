@@ -18,12 +18,16 @@ const NO_ANSWER: [i32; 2] = [-1, -2];
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Seen {
     pub requests: u64,
+    /// Requests that were sent without a wait for an answer are one round trip together.
+    pub round_trips: u64,
     /// Nodes asked for, each of a batch by itself.
     pub reads: u64,
     pub first_request: Option<Instant>,
     pub first_read: Option<Instant>,
     pub last_request: Option<Instant>,
     pub last_answer: Option<Instant>,
+    /// An answer came behind the last request.
+    is_answered: bool,
 }
 
 /// Counts on a proxy, pings aside.
@@ -43,7 +47,7 @@ impl Traffic {
         let seen = traffic.clone();
         proxy.on_reply(Box::new(move |reply| {
             if !NO_ANSWER.contains(&reply.xid) {
-                seen.lock().last_answer = Some(Instant::now());
+                seen.lock().answer();
             }
             Verdict::Pass
         }));
@@ -78,6 +82,8 @@ impl Seen {
             MULTI_READ => reads_of(body),
             _ => 0,
         };
+        self.round_trips += u64::from(self.requests == 0 || self.is_answered);
+        self.is_answered = false;
         self.requests += 1;
         self.reads += reads;
         self.first_request.get_or_insert(now);
@@ -85,6 +91,10 @@ impl Seen {
         if reads > 0 {
             self.first_read.get_or_insert(now);
         }
+    }
+    fn answer(&mut self) {
+        self.last_answer = Some(Instant::now());
+        self.is_answered = true;
     }
 }
 

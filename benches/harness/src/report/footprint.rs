@@ -8,7 +8,7 @@ use crate::plan;
 
 pub fn write(page: &mut Page) {
     page.line("\n## Footprint\n");
-    page.line(&format!("A program that has just started, then with a session, then with a cache of {} nodes, then with a second cache of 1,000 nodes on the same session. Idle is the share of a core for 5 s after that. Start-up is the whole program's, interpreter or JVM included.\n", grouped(page.plan.scale.sizes().others)));
+    page.line(&format!("A program that has just started, then with a session, then with a cache of {} nodes, then with a second cache of 1,000 nodes on the same session. Idle is the share of a core for 10 s after that. Start-up is the whole program's, interpreter or JVM included.\n", grouped(page.plan.scale.sizes().others)));
     let key = plan::FOOTPRINT;
     let stages = |who, what: &str| -> String {
         let figures = STAGES.map(|stage| {

@@ -7,8 +7,9 @@ use crate::plan::{self, What};
 use crate::plot::{Dot, Dots, Lines};
 use crate::tree::{Shape, Tree};
 
-const LOADERS: [Contender; 6] = [
+const LOADERS: [Contender; 7] = [
     Contender::Bare,
+    Contender::BareProven,
     Contender::Treecache,
     Contender::CuratorTree,
     Contender::CuratorCache,
@@ -107,7 +108,7 @@ pub fn write_memory(page: &mut Page) {
     page.plot("memory", "Memory by node", dots.draw());
     let heads: Vec<String> = sizes.iter().map(|tree| format!("{} nodes", grouped(tree.nodes))).collect();
     load_table(page, "Bytes for each node, resident (alive):", &sizes, &heads, |page, key, who| {
-        if who == Contender::Bare {
+        if matches!(who, Contender::Bare | Contender::BareProven) {
             return Some("–".to_owned());
         }
         let nodes = nodes_of(page, key)?;

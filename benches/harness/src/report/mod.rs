@@ -1,11 +1,13 @@
 //! `benchmarks.md` and its plots, from what was measured: what opens and closes it, and a file for each section.
 
+mod beside;
 mod budget;
 mod footprint;
 mod latency;
 mod loads;
 mod reads;
 mod reconnects;
+mod starts;
 mod storms;
 
 use std::io;
@@ -29,6 +31,8 @@ pub fn write(folder: &Path, plan: &Plan, results: &Results) -> io::Result<()> {
 fn sections(page: &mut Page) {
     loads::write(page);
     loads::write_memory(page);
+    beside::write(page);
+    starts::write(page);
     storms::write(page);
     latency::write(page);
     reconnects::write(page);
@@ -106,11 +110,12 @@ What to make of it:
 |---|---|
 | libtreecache | from C++, through its C ABI |
 | bare multiRead | the limit: one socket, four multiReads of 256 reads in flight, replies kept and nothing made of them |
+| bare, our batches | the same, but asking as libtreecache does: a proof of each list first, then up to 1,000 reads in a request, and up to 8 requests in flight |
 | Curator TreeCache | Debian's Curator 5.4; `TreeCache.newBuilder(..).build()`, `ExponentialBackoffRetry(1000, 3)`, `jute.maxbuffer` 128 MiB so that large parents can be read |
 | Curator CuratorCache | the same, `CuratorCache.build(..)`: one recursive watch, as libtreecache has. **It does not load trees of more than 65,535 nodes**: it asks for all nodes at once and counts what is under way with a `java.util.concurrent.Phaser`, which registers no more; what comes then is logged and never complete ([CURATOR-690](https://issues.apache.org/jira/browse/CURATOR-690), mended in 5.6) |
 | zookeeper crate | what one writes by hand over the Rust crate `zookeeper` 0.8: a map, one-shot watches on every node, 64 threads that read |
 | kazoo TreeCache | kazoo 2.11 from PyPI, with its default handler |
-| unordered_map | for reads only: a `std::unordered_map` under a `std::shared_mutex`, filled by a listener of libtreecache |";
+| map, shared_mutex; map, mutex | for reads only: a `std::unordered_map` under that lock, filled by a listener of libtreecache |";
 
 const LEFT_OUT: &str = "Not in any run, because it does not fit: 4 KiB of data in each of 1,000,000 nodes (the server's heap), and kazoo with more \
      than 100,000 nodes (many minutes for each load).";

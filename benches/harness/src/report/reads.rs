@@ -7,8 +7,9 @@ use crate::plan::{self, What};
 use crate::plot::Dots;
 use crate::reads::{Case, DEPTHS, PATHS};
 
-const READERS: [Contender; 6] = [
+const READERS: [Contender; 7] = [
     Contender::Map,
+    Contender::MapMutex,
     Contender::Treecache,
     Contender::CuratorTree,
     Contender::CuratorCache,
@@ -90,7 +91,7 @@ pub fn write(page: &mut Page) {
 }
 
 const READS: &str = "From the program's own threads. What is read is what the library gives: libtreecache copies data and Stat into \
-     memory of the reader (`tc_copy_data`), the map hands out counted data, Curator an object, kazoo a tuple, the hand-made \
+     memory of the reader (`tc_copy_data`), the map under a mutex copies data, that under a shared_mutex hands it out counted, Curator an object, kazoo a tuple, the hand-made \
      cache a copy. In Java the same String \
      objects are asked for again and again, and remember their hash; a program that builds its paths pays for that. A map \
      of paths needs no walk from the root, and has no order, no children and no snapshots.\n";
