@@ -84,6 +84,8 @@ defects! {
     KeptThoughNotified = "kept though notified",
     /// What was read before its turn goes into the tree, though a newer list of its parent lacks it.
     KeptThoughUnlisted = "kept though unlisted",
+    /// What was read before its turn goes below another node than the one whose child it was.
+    KeptOfAnotherParent = "kept of another parent",
     /// What was read before its turn outlives the connection.
     KeptOverReconnect = "kept over a reconnect",
     /// What is written all the time is not read together.

@@ -64,6 +64,8 @@ pub(super) struct Flight {
     /// Nodes whose data may be larger than expected.
     uncertain: usize,
     most_uncertain: usize,
+    /// Nodes of which data is known are among them.
+    doubts_known: bool,
     /// Bytes of a read in the request besides the path.
     read_overhead: usize,
 }
@@ -81,14 +83,16 @@ impl Flight {
             most_reads: MOST_READS,
             uncertain: 0,
             most_uncertain: usize::MAX,
+            doubts_known: true,
             read_overhead: READ_OVERHEAD + chroot,
         }
     }
 
     /// An empty flight of a load or verification, when least is known of sizes: at most so many nodes in it may be larger
-    /// than expected.
-    pub(super) fn into_the_unknown(chroot: usize, most_uncertain: usize) -> Flight {
-        Flight { most_uncertain, ..Flight::new(chroot) }
+    /// than expected. Those of which data is known count with `doubts_known` only: as a rule they are as they were, and what
+    /// was read last tells by how much they have grown.
+    pub(super) fn into_the_unknown(chroot: usize, most_uncertain: usize, doubts_known: bool) -> Flight {
+        Flight { most_uncertain, doubts_known, ..Flight::new(chroot) }
     }
 
     /// An empty flight of at most so many reads, when a cut is overdue.
@@ -179,14 +183,22 @@ impl Flight {
 
     /// Adds a read. `children`: the list is wanted too, and has about so many names, [`NAMES_PER_READ`] of which count
     /// as a read: only few paths should be known but unread at a time.
-    pub(super) fn add(&mut self, path: NodePath, children: Option<usize>, stat_only: bool, data: usize) {
+    pub(super) fn add(
+        &mut self,
+        path: NodePath,
+        children: Option<usize>,
+        stat_only: bool,
+        is_known: bool,
+        data: usize,
+    ) {
         let operations = 1 + usize::from(children.is_some());
         let names = children.unwrap_or(0);
         self.reads += operations.max(names / NAMES_PER_READ);
         self.expected += RESULT_OVERHEAD + names * NAME_BYTES + if stat_only { 0 } else { data };
         self.request_bytes += (path.as_str().len() + self.read_overhead) * operations;
         // If a list is wanted, its node was read just before, and the size is known.
-        self.uncertain += usize::from(!stat_only && children.is_none());
+        let is_certain = stat_only || children.is_some() || is_known && !self.doubts_known;
+        self.uncertain += usize::from(!is_certain);
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
         reads.push(Read { path, children: children.is_some() });
     }

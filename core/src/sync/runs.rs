@@ -84,6 +84,23 @@ struct Run {
     proven: usize,
     /// About the most data that one of those had that were read last.
     largest: usize,
+    /// The mean of what its own proofs had of data, and how many these were.
+    mean: Mean,
+}
+
+/// The mean of how much data nodes had.
+#[derive(Clone, Copy, Default)]
+struct Mean {
+    bytes: usize,
+    nodes: usize,
+}
+
+impl Mean {
+    /// One more node, of the last so many.
+    fn add(&mut self, bytes: usize, most: usize) {
+        self.nodes = (self.nodes + 1).min(most);
+        self.bytes = (self.bytes.saturating_mul(self.nodes - 1).saturating_add(bytes)) / self.nodes;
+    }
 }
 
 impl Run {
@@ -104,6 +121,7 @@ impl Run {
             to_prove: proof_of(len),
             proven: 0,
             largest: 0,
+            mean: Mean::default(),
         }
     }
 
@@ -139,6 +157,7 @@ impl Run {
         (self.next, self.known, self.queued) = (0, 0, false);
         self.unverified = true;
         (self.to_prove, self.proven, self.largest) = (proof_of(self.waiting), 0, 0);
+        self.mean = Mean::default();
     }
 
     /// What it says of a name.
@@ -227,13 +246,16 @@ impl Run {
 
     /// Places of the list were answered. Returns the nodes whose turn it is, in order; they have left.
     fn arrived<'r>(&mut self, answer: &Answer<'r>) -> Vec<(u32, Arrived<'r>)> {
-        if self.of != answer.of {
+        if self.of != answer.of && !planted::is(Defect::KeptOfAnotherParent) {
             self.release();
             self.of = answer.of;
         }
         let read = &answer.read;
-        for (place, _) in read {
+        for (place, node) in read {
             self.places[*place as usize] = Place::Kept;
+            if answer.is_proof {
+                self.mean.add(node.data().len(), usize::MAX);
+            }
         }
         self.asked -= read.len();
         // A large node is followed by others, or it stands alone: the more are small behind it, the less it says.
@@ -322,9 +344,8 @@ pub(super) struct Runs {
     /// Names in all of them that wait, and that are in a run at all.
     waiting: usize,
     left: usize,
-    /// The mean of what the last proofs had of data, and how many they were, if they were few.
-    mean: usize,
-    proofs: usize,
+    /// That of the last proofs, of whatever list.
+    mean: Mean,
 }
 
 impl Runs {
@@ -404,7 +425,7 @@ impl Runs {
         // Parents first.
         parents.sort_unstable();
         (self.unproven, self.proven) = (VecDeque::new(), VecDeque::new());
-        (self.mean, self.proofs) = (0, 0);
+        self.mean = Mean::default();
         for parent in parents {
             self.change(parent.as_str(), Run::restart);
         }
@@ -414,12 +435,12 @@ impl Runs {
     pub(super) fn take_proven(&mut self, room: Room) -> Option<(Siblings, usize)> {
         for _ in 0..self.proven.len() {
             let parent = self.proven.pop_front()?;
-            let spread = SPREAD * self.mean;
+            let spread = SPREAD.saturating_mul(self.mean.bytes);
             let mut taken = None;
             self.change(parent.as_str(), |run| {
                 run.queued = false;
-                // The more is known of the list itself, the less others say of it.
-                let data = run.largest.max(spread / (1 + run.proven / SPOKEN_FOR));
+                // As the last were, or as they are on average; the more is known of the list, the less others say of it.
+                let data = run.largest.max(run.mean.bytes).max(spread / (1 + run.proven / SPOKEN_FOR));
                 let bound = match run.places.len() {
                     0..=SHORT => usize::MAX,
                     _ => (PROVEN_BY_ONE * run.proven).saturating_sub(run.asked),
@@ -482,9 +503,7 @@ impl Runs {
     ) -> Vec<(u32, Arrived<'r>)> {
         if answer.is_proof {
             for (_, node) in &answer.read {
-                self.proofs = (self.proofs + 1).min(REMEMBERED);
-                let (mean, data) = (self.mean, node.data().len());
-                self.mean = (mean * (self.proofs - 1) + data) / self.proofs;
+                self.mean.add(node.data().len(), REMEMBERED);
             }
         }
         let mut due = Vec::new();

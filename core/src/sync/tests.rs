@@ -599,8 +599,10 @@ fn an_audit_finds_what_was_hidden() {
 
 #[test]
 fn behind_a_version_that_is_no_cut_comes_no_cut_that_is_older() {
-    let mut world =
-        World::in_step_with(&[create(""), create("/a"), create("/b"), create("/big"), set("/big", 9000)]);
+    // So many that what is hot is not half of it.
+    let others = (0..9).map(|n| create(&format!("/other{n}")));
+    let nodes = [create(""), create("/a"), create("/b"), create("/big"), set("/big", 9000)];
+    let mut world = World::in_step_with(&nodes.into_iter().chain(others).collect::<Vec<_>>());
     let serve = |world: &mut World| assert!(world.serve());
     world.write(&[set("/a", 1)]);
     assert!(world.deliver());

@@ -106,6 +106,12 @@ pub(super) struct Unread {
 }
 
 impl Unread {
+    /// What is wanted of a path.
+    #[cfg(test)]
+    fn get(&self, path: &str) -> Option<Want> {
+        self.runs.get(path).or_else(|| self.wants.get(path).copied())
+    }
+
     pub(super) fn contains(&self, path: &str) -> bool {
         self.wants.contains_key(path) || !self.runs.is_empty() && self.runs.get(path).is_some()
     }
@@ -326,7 +332,8 @@ impl Unread {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stat::Zxid;
+    use crate::sync::runs::{Answer, Room};
+    use crate::tree::NodeRef;
 
     fn path(path: &str) -> NodePath {
         NodePath::new(path).unwrap()
@@ -372,6 +379,33 @@ mod tests {
         unread.restart();
         assert_eq!(unread.take_off(false).map(|(path, _)| path.to_string()).as_deref(), Some("/a"));
         assert_eq!((unread.suspects(), unread.backlog()), (2, 1));
+    }
+
+    #[test]
+    fn what_a_newer_list_lacks_is_wanted_no_more_however_far_it_was() {
+        let mut unread = Unread::default();
+        let names: Vec<String> = (0..300).map(|n| format!("{n:03}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        unread.listed(&path("/p"), Zxid(1), names.clone());
+        let room = Room { reads: 10, bytes: 9999, result_overhead: 1, request_bytes: 9999, read_overhead: 1 };
+        let mut proof =
+            || unread.runs().take_unproven(room, 0, 10, &mut fastrand::Rng::with_seed(1)).unwrap();
+        let (kept, asked) = (proof(), proof());
+        let read = kept.places.iter().map(|place| (*place, NodeRef::new(&[], Stat::default()))).collect();
+        let answer = Answer { of: Zxid(1), read, answered: 10, largest: 0, is_proof: true };
+        assert!(unread.runs().arrived(&kept, &answer).is_empty());
+        let place = |of: &Siblings| of.names().next().unwrap().to_owned();
+        let waiting =
+            names.iter().find(|name| !kept.names().chain(asked.names()).any(|other| other == **name));
+        let gone = [place(&kept), place(&asked), (*waiting.unwrap()).to_owned()];
+        let newer: Vec<&str> =
+            names.iter().copied().filter(|name| !gone.iter().any(|gone| gone == name)).collect();
+        unread.relisted(&path("/p"), &newer);
+        let left = gone.map(|name| unread.get(&format!("/p/{name}")));
+        // A reply is to come of the one that was asked for. It counts for nothing.
+        let answered = Want { in_flight: true, ..Want::default() };
+        assert_eq!(left, [None, Some(answered), None]);
+        assert_eq!((unread.suspects(), unread.backlog()), (297, 297));
     }
 
     #[test]

@@ -422,7 +422,8 @@ impl ReadPlan {
     fn load(&mut self, tree: &Tree, unread: &mut Unread) -> Flight {
         let uncertain: usize = self.outstanding.iter().map(|sent| sent.uncertain).sum();
         let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
-        let flight = Flight::into_the_unknown(self.chroot, room.min(self.pace.unproven));
+        let room = room.min(self.pace.unproven);
+        let flight = Flight::into_the_unknown(self.chroot, room, self.load.is_bound());
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
         filling.take_nodes();
@@ -565,6 +566,11 @@ impl Load {
         self.most_reads.min(self.bound)
     }
 
+    /// Whether a connection was lost with a large batch out.
+    fn is_bound(&self) -> bool {
+        self.bound < MOST_PROVEN_READS
+    }
+
     /// An answer took so long. If that is long, others wait for the server too, and less is asked for at once.
     fn learn(&mut self, took: Duration) {
         self.fastest = self.fastest.min(took);
@@ -705,7 +711,8 @@ impl Filling<'_> {
         let data = known.map_or(0, |node| node.data().len());
         let stat_only = !want.data && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
-        self.flight.add(path, want.children.then_some(children), stat_only, data + self.growth);
+        let children = want.children.then_some(children);
+        self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);
     }
 
     /// As a rule, a node is listed once its Stat says that it has children, which saves half of the reads: most nodes
