@@ -423,7 +423,7 @@ impl ReadPlan {
         let uncertain: usize = self.outstanding.iter().map(|sent| sent.uncertain).sum();
         let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
         let room = room.min(self.pace.unproven);
-        let flight = Flight::into_the_unknown(self.chroot, room, self.load.is_bound());
+        let flight = Flight::into_the_unknown(self.chroot, room, self.load.is_careful());
         let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
         filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
         filling.take_nodes();
@@ -555,6 +555,8 @@ fn most_hot_reads(starved_for: Duration) -> usize {
 impl Load {
     /// Longer than four times the fastest answer, and this, is slow.
     const PATIENCE: Duration = Duration::from_millis(20);
+    /// If the fastest answer took longer than this, that is the server and not the way to it.
+    const FARTHEST: Duration = Duration::from_millis(100);
     /// Not fewer reads than this are asked for at once.
     const FEWEST: usize = MOST_PROVEN_READS / 8;
 
@@ -566,15 +568,15 @@ impl Load {
         self.most_reads.min(self.bound)
     }
 
-    /// Whether a connection was lost with a large batch out.
-    fn is_bound(&self) -> bool {
-        self.bound < MOST_PROVEN_READS
+    /// Whether a connection was lost with a large batch out, or the server is slow to answer.
+    fn is_careful(&self) -> bool {
+        self.most_reads() < MOST_READS
     }
 
     /// An answer took so long. If that is long, others wait for the server too, and less is asked for at once.
     fn learn(&mut self, took: Duration) {
         self.fastest = self.fastest.min(took);
-        let is_slow = took > self.fastest.saturating_mul(4).saturating_add(Load::PATIENCE);
+        let is_slow = took > 4 * self.fastest.min(Load::FARTHEST) + Load::PATIENCE;
         let reads = if is_slow { self.most_reads / 2 } else { self.most_reads + Load::FEWEST };
         self.most_reads = reads.clamp(Load::FEWEST, MOST_PROVEN_READS);
     }

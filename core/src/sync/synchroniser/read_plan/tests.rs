@@ -243,6 +243,10 @@ fn a_server_that_is_slow_to_answer_is_asked_for_less_at_once() {
     let mut far = Load::new();
     (0..9).for_each(|_| far.learn(Duration::from_millis(300)));
     assert_eq!(far.most_reads, MOST_PROVEN_READS);
+    // Where thousands begin at once, nobody has ever had a fast answer.
+    let mut crowd = Load::new();
+    (0..3).for_each(|_| crowd.learn(Duration::from_secs(1)));
+    assert!(crowd.most_reads == MOST_PROVEN_READS / 8 && crowd.is_careful());
 }
 
 #[test]
