@@ -269,10 +269,11 @@ fn large_nodes_behind_small_ones_surprise_once_and_no_connection_is_lost_over_th
 }
 
 /// Sizes as they are met: alike within a list, or for a stretch of it, or by chance. What is asked for at once of a list is
-/// by the size of a few of its nodes, so a reply is never much larger than was expected.
+/// by the size of a few of its nodes. These may all be small by chance: where one of twenty is large, 16 of them show it in
+/// five of nine cases only, and speak for 272 others, 14 of them large.
 #[test]
 fn however_sizes_cluster_by_name_a_few_nodes_of_each_list_tell() {
-    const LARGEST: usize = 16 * MIB;
+    const LARGEST: usize = 32 * MIB;
     let server = roomy(400);
     let (witness, mut writer) = (witness(&server), writer(server.addr()));
     let proxy = Proxy::start(server.addr());
