@@ -80,6 +80,8 @@ defects! {
     LaggardAccepted = "stale reply accepted",
     /// If a child came or went, its parent is not read again.
     ParentForgotten = "parent's Stat forgotten",
+    /// What the session may not read is no anchor.
+    OpaqueNoAnchors = "opaque nodes no anchors",
     /// What was read before its turn goes into the tree, though a notification has told that it has changed.
     KeptThoughNotified = "kept though notified",
     /// What was read before its turn goes into the tree, though a newer list of its parent lacks it.

@@ -7,19 +7,22 @@
 
 use std::cmp::Reverse;
 
+use crate::planted::{self, Defect};
 use crate::stat::{Stat, Zxid};
 use crate::tree::Tree;
 
 /// Anchors of a tree at most: the newest ones, then ranks that double.
 const MOST: usize = 32;
 const NEWEST: usize = 16;
+/// So many of those that the session may not read are asked for, too: in another history it may.
+const MOST_OPAQUE: usize = 8;
 /// The most children an anchor may have if its list is to be read too.
 const MOST_LISTED: i32 = 256;
 
 /// The anchors of a tree, by their paths in it, in the order of a walk. The root is always one, whether it is there or
 /// not. `None` if no anchor shows the newest change: a child was deleted from a list that is too long to be read too.
 pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
-    let mut ranked = Vec::with_capacity(tree.len());
+    let (mut ranked, mut opaque) = (Vec::with_capacity(tree.len()), Vec::new());
     let (mut walk, mut place) = (tree.preorder(), 0u32);
     let (mut newest, mut shows) = (Zxid(0), true);
     while let Some((_, entry)) = walk.next() {
@@ -31,6 +34,8 @@ pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
             }
             shows |=
                 stat.newest() == newest && (stat.czxid == newest || stat.mzxid == newest || is_listed(stat));
+        } else if opaque.len() < MOST_OPAQUE && !planted::is(Defect::OpaqueNoAnchors) {
+            opaque.push(place);
         }
         place += 1;
     }
@@ -39,6 +44,7 @@ pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
     }
     ranked.sort_unstable();
     let mut chosen: Vec<u32> = ranks().map_while(|rank| ranked.get(rank)).map(|(_, place)| *place).collect();
+    chosen.append(&mut opaque);
     chosen.push(0); // the root
     chosen.sort_unstable();
     chosen.dedup();
@@ -99,6 +105,17 @@ mod tests {
         );
         let old = of_many.iter().filter(|path| ***path < *"025000").count();
         assert!(old >= 1, "{old} of the older half");
+    }
+
+    #[test]
+    fn what_the_session_may_not_read_is_asked_for_too() {
+        let mut tree = tree(100);
+        for n in 1..=20 {
+            assert!(tree.put(&format!("{n:06}"), None));
+        }
+        let opaque = |path: &&String| tree.get(path.as_str()).is_some_and(|entry| entry.is_opaque());
+        let anchors = of(&tree).expect("anchors");
+        assert_eq!(anchors.iter().filter(opaque).count(), MOST_OPAQUE, "{anchors:?}");
     }
 
     #[test]
