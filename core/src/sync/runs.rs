@@ -82,10 +82,38 @@ struct Run {
     to_prove: usize,
     /// How much is proven: what was read of it, all but the places that were chosen at random counting a quarter.
     proven: usize,
-    /// About the most data that one of those had that were read last.
-    largest: usize,
+    sizes: Sizes,
     /// The mean of what its own proofs had of data, and how many these were.
     mean: Mean,
+}
+
+/// What the nodes of a list that were read say of those that follow.
+#[derive(Clone, Copy, Default)]
+struct Sizes {
+    /// The most data that one had.
+    largest: usize,
+    /// How many were read since one had half as much.
+    since: usize,
+    /// About the most that the last ones had, but for those.
+    recent: usize,
+}
+
+impl Sizes {
+    /// So many more were read, the largest of which had so much.
+    fn learn(&mut self, nodes: usize, largest: usize) {
+        if largest >= self.largest / 2 {
+            (self.largest, self.since) = (self.largest.max(largest), 0);
+        } else {
+            self.since += nodes;
+            self.recent = largest.max(self.recent / 4);
+        }
+    }
+
+    /// How much data one of the next has. A large node is followed by others, or it stands alone: if none has come for so
+    /// many, one more in as many is to be expected.
+    fn expected(&self) -> usize {
+        (self.largest / (self.since + 1)).max(self.recent)
+    }
 }
 
 /// The mean of how much data nodes had.
@@ -120,7 +148,7 @@ impl Run {
             unverified: false,
             to_prove: proof_of(len),
             proven: 0,
-            largest: 0,
+            sizes: Sizes::default(),
             mean: Mean::default(),
         }
     }
@@ -156,8 +184,8 @@ impl Run {
         self.waiting += std::mem::take(&mut self.asked);
         (self.next, self.known, self.queued) = (0, 0, false);
         self.unverified = true;
-        (self.to_prove, self.proven, self.largest) = (proof_of(self.waiting), 0, 0);
-        self.mean = Mean::default();
+        (self.to_prove, self.proven) = (proof_of(self.waiting), 0);
+        (self.sizes, self.mean) = (Sizes::default(), Mean::default());
     }
 
     /// What it says of a name.
@@ -258,8 +286,7 @@ impl Run {
             }
         }
         self.asked -= read.len();
-        // A large node is followed by others, or it stands alone: the more are small behind it, the less it says.
-        self.largest = answer.largest.max(self.largest / 4);
+        self.sizes.learn(answer.answered, answer.largest);
         self.proven += if answer.is_proof { answer.answered } else { answer.answered.div_ceil(4) };
         while self.places.get(self.known).is_some_and(|place| matches!(place, Place::Kept | Place::Left)) {
             self.known += 1;
@@ -440,7 +467,8 @@ impl Runs {
             self.change(parent.as_str(), |run| {
                 run.queued = false;
                 // As the last were, or as they are on average; the more is known of the list, the less others say of it.
-                let data = run.largest.max(run.mean.bytes).max(spread / (1 + run.proven / SPOKEN_FOR));
+                let data =
+                    run.sizes.expected().max(run.mean.bytes).max(spread / (1 + run.proven / SPOKEN_FOR));
                 let bound = match run.places.len() {
                     0..=SHORT => usize::MAX,
                     _ => (PROVEN_BY_ONE * run.proven).saturating_sub(run.asked),
@@ -733,7 +761,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_node_that_stands_alone_is_forgotten() {
+    fn the_longer_a_large_node_stands_alone_the_less_it_says() {
         let mut runs = runs(3000);
         let first = proof(&mut runs).expect("a proof");
         answer(&mut runs, &first, 0, true);
@@ -744,8 +772,9 @@ mod tests {
             counts.push(siblings.places.len());
             answer(&mut runs, &siblings, 10, false);
         }
-        assert_eq!(counts[..4], [1, 3, 15, 63]);
-        assert!(counts.len() < 12, "{counts:?}");
+        // No more than one in a batch, if there is one in as many as came without one.
+        assert!(counts.windows(2).all(|pair| pair[1] <= 2 * pair[0]), "{counts:?}");
+        assert!(counts[0] == 1 && counts.len() < 16, "{counts:?}");
     }
 
     #[test]
