@@ -111,8 +111,7 @@ impl Flight {
 
     /// How many nodes it reads.
     pub(super) fn len(&self) -> usize {
-        let siblings = self.parts.iter().map(|part| part.siblings.places.len()).sum::<usize>();
-        self.nodes.len() + siblings + self.stats.len()
+        multi_read_len(&self.nodes, &self.parts) + self.stats.len()
     }
 
     /// How many nodes may be larger than expected.
@@ -202,6 +201,11 @@ impl Flight {
         let reads = if stat_only { &mut self.stats } else { &mut self.nodes };
         reads.push(Read { path, children: children.is_some() });
     }
+}
+
+/// How many nodes a multiRead of these reads.
+pub(super) fn multi_read_len(nodes: &[Read], parts: &[Part]) -> usize {
+    nodes.len() + parts.iter().map(|part| part.siblings.places.len()).sum::<usize>()
 }
 
 /// How many bytes of reply a flight of so many reads aims at.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::flight::{Flight, Found, Part, Read};
+use super::flight::{self, Flight, Found, Part, Read};
 use super::synchroniser::Synchroniser;
 use super::{Breach, Input, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
@@ -288,7 +288,7 @@ impl Group {
 
     /// Makes requests of a flight.
     fn take_off(&mut self, cache: CacheId, flight: Flight) {
-        let nodes = flight.len() - flight.stats.len();
+        let nodes = flight::multi_read_len(&flight.nodes, &flight.parts);
         if nodes > 0 {
             let mut reads = Vec::with_capacity(flight.nodes.len() + flight.parts.len());
             for read in &flight.nodes {
@@ -435,8 +435,7 @@ impl Group {
                 }
             }
             Purpose::Nodes { cache: id, ref reads, ref parts, expected } => {
-                let siblings = parts.iter().map(|part| part.siblings.places.len()).sum::<usize>();
-                self.reads = self.reads.saturating_sub(reads.len() + siblings);
+                self.reads = self.reads.saturating_sub(flight::multi_read_len(reads, parts));
                 self.bytes = self.bytes.saturating_sub(expected);
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let handled = nodes_answered(cache, reads, parts, zxid, error, body, now);

@@ -419,12 +419,11 @@ impl Runs {
 
     /// Whether a planted defect leaves `path` as it was read, whatever was notified.
     pub(super) fn is_kept_by_defect(&self, path: &str) -> bool {
-        let Some((parent, name)) = split(path).filter(|_| planted::is(Defect::KeptThoughNotified)) else {
-            return false;
+        let is_kept = |(parent, name): (&str, &str)| {
+            let run = self.by_parent.get(parent)?;
+            Some(run.places[run.names.find(name)?] == Place::Kept)
         };
-        self.by_parent
-            .get(parent)
-            .is_some_and(|run| run.names.find(name).is_some_and(|place| run.places[place] == Place::Kept))
+        planted::is(Defect::KeptThoughNotified) && split(path).and_then(is_kept) == Some(true)
     }
 
     /// All that wait, if they are no more than `most`: they are wants of their own from now on.
