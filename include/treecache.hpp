@@ -102,6 +102,7 @@ enum class state : std::int32_t {
     suspended = TC_STATE_SUSPENDED,
     lost = TC_STATE_LOST,
     closed = TC_STATE_CLOSED,
+    held = TC_STATE_HELD,
 };
 
 /// What happened. A later library may know more of them.

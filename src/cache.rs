@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
 use crate::shared::ClientShared;
-use crate::snapshot::{self, ChildList, Snapshot};
+use crate::snapshot::{self, ChildList, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
 use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
@@ -31,7 +31,7 @@ const NOT_STARTED: Error = Error::State("the cache was not started");
 pub struct TreeCache {
     health: Health,
     id: CacheId,
-    root: NodePath,
+    scope: Scope,
     options: Options,
     shared: Arc<CacheShared>,
     listeners: Arc<Listeners>,
@@ -90,7 +90,9 @@ impl TreeCache {
         };
         let (telling, health) = (Mutex::new(()), Health::on(&client.health));
         let shared = Arc::new(shared);
-        TreeCache { health, id, root, options: config.options(), shared, listeners, client, telling }
+        let options = config.options();
+        let scope = Scope { root, selection: options.selection.clone() };
+        TreeCache { health, id, scope, options, shared, listeners, client, telling }
     }
 
     /// Begins to load and follow the tree. Returns at once.
@@ -111,7 +113,7 @@ impl TreeCache {
         life.state = State::Loading;
         drop(life);
         self.client.io.attach(self.id, self.shared.clone());
-        self.client.io.input(self.id, Input::Open(self.root.clone(), self.options.clone()));
+        self.client.io.input(self.id, Input::Open(self.scope.root.clone(), self.options.clone()));
         // If the client was closed meanwhile, or one of its threads panicked, the I/O thread may not have seen the
         // cache. Then it will never tell the cache's state.
         let (outcome, state) = match self.health.check() {
@@ -328,7 +330,7 @@ impl TreeCache {
     /// node has not been seen yet; [`Error::NoNode`]; [`Error::NoPermission`] when the session may not read the node,
     /// or one above it; [`Error::Closed`].
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
-        snapshot::get_data(&self.shared.current.load(), &self.root, path.as_ref())
+        snapshot::get_data(&self.shared.current.load(), &self.scope, path.as_ref())
             .map(|node| node.to_node())
             .map_err(|error| self.unless_closed(error))
     }
@@ -341,7 +343,7 @@ impl TreeCache {
         path: &[u8],
         look: impl FnOnce(crate::tree::NodeRef<'_>) -> T,
     ) -> Result<T, Error> {
-        snapshot::get_data(&self.shared.current.load(), &self.root, path)
+        snapshot::get_data(&self.shared.current.load(), &self.scope, path)
             .map(look)
             .map_err(|error| self.unless_closed(error))
     }
@@ -351,7 +353,7 @@ impl TreeCache {
     /// # Errors
     /// As [`get_data`](Self::get_data).
     pub fn get_children(&self, path: impl AsRef<[u8]>) -> Result<ChildList, Error> {
-        snapshot::get_children(&self.shared.current.load(), &self.root, path.as_ref())
+        snapshot::get_children(&self.shared.current.load(), &self.scope, path.as_ref())
             .map_err(|error| self.unless_closed(error))
     }
 
@@ -363,7 +365,7 @@ impl TreeCache {
         let version = self.shared.current.load_full();
         match self.shared.is_closed() {
             true => Err(Error::Closed),
-            false => Ok(Snapshot::new(version, self.root.clone())),
+            false => Ok(Snapshot::new(version, self.scope.clone())),
         }
     }
 

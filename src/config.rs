@@ -13,6 +13,7 @@ use crate::escape::Escaped;
 use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
 use crate::random;
+use crate::selection::{Effect, Selection};
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
 use crate::sync::{Options, Pace, SyncMode};
 
@@ -73,6 +74,8 @@ enum Value {
     File(fn(&mut Config, PathBuf)),
     Mechanism(fn(&mut Config, Mechanism)),
     SyncMode(fn(&mut Config, SyncMode)),
+    /// Names, relative to a cache's root.
+    Pattern(Effect),
     Text(fn(&mut Config, String)),
     /// Never part of a message.
     Secret(fn(&mut Config, Secret)),
@@ -192,6 +195,45 @@ const KEYS: &[Key] = &[
         purpose: "create the root and its parents on start when they are missing",
     },
     Key {
+        name: "follow",
+        default: Some("true"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, follow| config.options.follow = follow),
+        purpose: "go on following the tree; if false, it is loaded once, no watch is left behind, the state is \
+                  `TC_STATE_HELD`, and `tc_sync` brings it up to date",
+    },
+    Key {
+        name: "depth.max",
+        default: None,
+        scope: Scope::Cache,
+        value: Value::Count(0..=usize::MAX as u64, |config, depth| {
+            config.options.selection.limit_depth(depth)
+        }),
+        purpose: "deepest nodes that are kept: 0 keeps the root alone, 1 its children too; without, all are",
+    },
+    Key {
+        name: "select.exclude",
+        default: None,
+        scope: Scope::Cache,
+        value: Value::Pattern(Effect::Exclude),
+        purpose: "nodes to leave out, with all below them, e.g. `*/tmp` or `**/.lock`; set again to add another",
+    },
+    Key {
+        name: "select.leaf",
+        default: None,
+        scope: Scope::Cache,
+        value: Value::Pattern(Effect::Leaf),
+        purpose: "nodes to keep without what is below them; set again to add another",
+    },
+    Key {
+        name: "select.include",
+        default: None,
+        scope: Scope::Cache,
+        value: Value::Pattern(Effect::Include),
+        purpose: "nodes to keep, and what is above them; where this is set, all others are left out, e.g. \
+                  `services/**`; set again to add another",
+    },
+    Key {
         name: "limit.nodes",
         default: Some("0"),
         scope: Scope::Cache,
@@ -289,6 +331,10 @@ impl Value {
                 "sync" => set(config, SyncMode::Sync),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::Pattern(effect) => {
+                let added = config.options.selection.add(*effect, value);
+                added.map_err(|error| error.reason.to_owned())?;
+            }
             Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
@@ -316,6 +362,7 @@ impl Value {
             Value::File(_) => "a file in PEM".to_owned(),
             Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
             Value::SyncMode(_) => "barrier or sync".to_owned(),
+            Value::Pattern(_) => "a pattern".to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
@@ -350,6 +397,8 @@ impl Config {
             sync_mode: SyncMode::default(),
             options: Options {
                 create_root: false,
+                selection: Selection::default(),
+                follow: true,
                 limit_nodes: 0,
                 limit_bytes: 0,
                 limit_path: 0,

@@ -49,7 +49,7 @@ use treecache_core::escape;
 pub use treecache_core::planted;
 #[cfg(not(feature = "planted"))]
 use treecache_core::planted;
-pub use treecache_core::{engine, error, path, session, stat, state, sync, tree, wire};
+pub use treecache_core::{engine, error, path, selection, session, stat, state, sync, tree, wire};
 
 pub mod net;
 

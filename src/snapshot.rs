@@ -6,19 +6,27 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::events::{Changes, Event};
 use crate::path::NodePath;
+use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
 use crate::tree::{Children, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
+
+/// Which part of the server's tree a cache has.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    pub(crate) root: NodePath,
+    pub(crate) selection: Selection,
+}
 
 /// The tree as it was at one moment, never changed again. Cheap to take and to clone; independent of the cache.
 #[derive(Clone)]
 pub struct Snapshot {
     version: Arc<Version>,
-    root: NodePath,
+    scope: Scope,
 }
 
 impl Snapshot {
-    pub(crate) fn new(version: Arc<Version>, root: NodePath) -> Snapshot {
-        Snapshot { version, root }
+    pub(crate) fn new(version: Arc<Version>, scope: Scope) -> Snapshot {
+        Snapshot { version, scope }
     }
 
     /// The zxid of the tree. If the tree is not a cut, this is a lower bound; before the first version it is 0.
@@ -46,14 +54,14 @@ impl Snapshot {
     /// # Errors
     /// As [`TreeCache::get_data`](crate::TreeCache::get_data), except that a snapshot is never closed.
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
-        get_data(&self.version, &self.root, path.as_ref()).map(|node| node.to_node())
+        get_data(&self.version, &self.scope, path.as_ref()).map(|node| node.to_node())
     }
 
     /// As [`get_data`](Self::get_data), for one who looks at the node, and keeps it only by cloning it: a count that
     /// other readers change too is not touched.
     #[cfg(feature = "ffi")]
     pub(crate) fn with_data<T>(&self, path: &[u8], look: impl FnOnce(NodeRef<'_>) -> T) -> Result<T, Error> {
-        get_data(&self.version, &self.root, path).map(look)
+        get_data(&self.version, &self.scope, path).map(look)
     }
 
     /// The children of `path`.
@@ -61,7 +69,7 @@ impl Snapshot {
     /// # Errors
     /// As [`get_data`](Self::get_data).
     pub fn get_children(&self, path: impl AsRef<[u8]>) -> Result<ChildList, Error> {
-        get_children(&self.version, &self.root, path.as_ref())
+        get_children(&self.version, &self.scope, path.as_ref())
     }
 
     /// Visits all that differs from an `older` snapshot of the same tree, in the form and order of events, until `visit`
@@ -74,11 +82,12 @@ impl Snapshot {
         older: &Snapshot,
         mut visit: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        if self.root != older.root {
-            let message = format!("snapshots of {} and of {} have no difference", older.root, self.root);
+        let (root, other) = (&self.scope.root, &older.scope.root);
+        if root != other {
+            let message = format!("snapshots of {other} and of {root} have no difference");
             return Err(Error::InvalidArgument(message));
         }
-        let mut changes = Changes::new(self.root.clone(), &older.version, &self.version);
+        let mut changes = Changes::new(root.clone(), &older.version, &self.version);
         while let Some(event) = changes.next() {
             if visit(&event.lend()).is_break() {
                 break;
@@ -94,15 +103,16 @@ impl Snapshot {
     /// # Errors
     /// As [`get_data`](Self::get_data), for `path`. It is no error that the visitor stops the walk.
     pub fn walk(&self, path: &str, mut visit: impl FnMut(&str, NodeRef<'_>) -> Walk) -> Result<(), Error> {
-        if find(&self.version, &self.root, path.as_bytes())?.is_opaque() {
+        if find(&self.version, &self.scope, path.as_bytes())?.is_opaque() {
             return Err(Error::NoPermission(path.to_owned()));
         }
-        let start = self.root.relative(path).expect("it was found there");
+        let root = &self.scope.root;
+        let start = root.relative(path).expect("it was found there");
         let mut absolute = String::new();
         let mut walk = self.version.tree.preorder_from(start);
         while let Some((relative, entry)) = walk.next() {
             let Some(node) = entry.node() else { continue };
-            self.root.write_absolute(relative, &mut absolute);
+            root.write_absolute(relative, &mut absolute);
             match visit(&absolute, node) {
                 Walk::Continue => {}
                 Walk::SkipChildren => walk.skip_children(),
@@ -117,10 +127,11 @@ impl Snapshot {
     /// # Errors
     /// As [`get_data`](Self::get_data), for `path`, except that `path` may be a node that the session may not read.
     pub fn cursor(&self, path: &str) -> Result<Cursor, Error> {
-        find(&self.version, &self.root, path.as_bytes())?;
-        let start = self.root.relative(path).expect("it was found there");
+        find(&self.version, &self.scope, path.as_bytes())?;
+        let root = self.scope.root.clone();
+        let start = root.relative(path).expect("it was found there");
         let walk = self.version.tree.preorder_of_share(start);
-        Ok(Cursor { root: self.root.clone(), walk, path: String::new(), entry: None })
+        Ok(Cursor { root, walk, path: String::new(), entry: None })
     }
 }
 
@@ -186,12 +197,12 @@ impl ChildList {
     }
 }
 
-pub(crate) fn get_data<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<NodeRef<'v>, Error> {
-    find(version, root, path)?.node().ok_or_else(|| unreadable(path))
+pub(crate) fn get_data<'v>(version: &'v Version, scope: &Scope, path: &[u8]) -> Result<NodeRef<'v>, Error> {
+    find(version, scope, path)?.node().ok_or_else(|| unreadable(path))
 }
 
-pub(crate) fn get_children(version: &Version, root: &NodePath, path: &[u8]) -> Result<ChildList, Error> {
-    let entry = find(version, root, path)?;
+pub(crate) fn get_children(version: &Version, scope: &Scope, path: &[u8]) -> Result<ChildList, Error> {
+    let entry = find(version, scope, path)?;
     match entry.is_opaque() {
         false => Ok(ChildList { children: entry.children().cloned() }),
         true => Err(unreadable(path)),
@@ -204,10 +215,10 @@ fn unreadable(path: &[u8]) -> Error {
 }
 
 /// Looks the path up first, and checks it only if nothing was found: if a node is there, its path is valid, and UTF-8.
-fn find<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<Entry<'v>, Error> {
-    match root.relative_bytes(path) {
+fn find<'v>(version: &'v Version, scope: &Scope, path: &[u8]) -> Result<Entry<'v>, Error> {
+    match scope.root.relative_bytes(path) {
         // "/foo/" is not a valid path, but relative to "/foo" it is "", as "/foo" itself is.
-        Some(b"") if path.len() != root.as_str().len() => {}
+        Some(b"") if path.len() != scope.root.as_str().len() => {}
         Some(relative) => {
             if let Some(entry) = version.tree.get(relative) {
                 return Ok(entry);
@@ -215,11 +226,11 @@ fn find<'v>(version: &'v Version, root: &NodePath, path: &[u8]) -> Result<Entry<
         }
         None => {}
     }
-    Err(why_not_found(version, root, path))
+    Err(why_not_found(version, scope, path))
 }
 
 #[cold]
-fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
+fn why_not_found(version: &Version, scope: &Scope, path: &[u8]) -> Error {
     let Ok(path) = std::str::from_utf8(path) else {
         return Error::not_utf8("path", path);
     };
@@ -227,9 +238,13 @@ fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
         Ok(path) => path,
         Err(error) => return error.into(),
     };
+    let root = &scope.root;
     let Some(relative) = root.relative(path.as_str()) else {
         return Error::OutOfTree { path: path.as_str().to_owned(), root: root.as_str().to_owned() };
     };
+    if scope.selection.of(relative) == Kept::Nothing {
+        return Error::LeftOut { path: path.as_str().to_owned(), root: root.as_str().to_owned() };
+    }
     // Nothing is known of what is below a node that may not be read.
     for (at, _) in relative.match_indices('/') {
         match version.tree.get(&relative[..at]) {
@@ -253,6 +268,7 @@ fn why_not_found(version: &Version, root: &NodePath, path: &[u8]) -> Error {
 pub(crate) mod tests {
     use super::*;
     use crate::error::Status;
+    use crate::selection::Effect;
     use crate::stat::Stat;
     use crate::tree::Tree;
 
@@ -270,7 +286,8 @@ pub(crate) mod tests {
             assert!(tree.put(path, None));
         }
         let version = Version { tree, zxid: Zxid(7), is_cut: true, is_complete };
-        Snapshot::new(Arc::new(version), NodePath::new(root).unwrap())
+        let scope = Scope { root: NodePath::new(root).unwrap(), selection: Selection::default() };
+        Snapshot::new(Arc::new(version), scope)
     }
 
     fn walked(snapshot: &Snapshot, path: &str, next: impl Fn(&str) -> Walk) -> Vec<String> {
@@ -332,6 +349,20 @@ pub(crate) mod tests {
         assert_eq!(status(&loading, "/foo/b"), Status::NotReady);
         assert_eq!(status(&snapshot("/foo", &[], &[""], true), "/foo/b"), Status::NoPermission);
         assert_eq!(status(&snapshot("/foo", &[], &[], true), "/foo"), Status::NoNode);
+    }
+
+    #[test]
+    fn what_is_left_out_by_rule_is_outside_of_the_tree_and_the_border_has_no_children() {
+        let mut narrowed = snapshot("/foo", &["", "a"], &[], true);
+        narrowed.scope.selection.limit_depth(1);
+        narrowed.scope.selection.add(Effect::Exclude, "tmp").unwrap();
+        for path in ["/foo/a/b", "/foo/x/y", "/foo/tmp", "/foo/tmp/a"] {
+            assert_eq!(narrowed.get_data(path).unwrap_err().status(), Status::OutOfTree, "{path}");
+        }
+        assert_eq!(narrowed.get_data("/foo/b").unwrap_err().status(), Status::NoNode);
+        assert!(narrowed.get_children("/foo/a").unwrap().is_empty());
+        let message = narrowed.get_children("/foo/tmp").err().unwrap().to_string();
+        assert_eq!(message, "/foo/tmp is left out of the tree /foo by its rules (depth.max, select)");
     }
 
     #[test]

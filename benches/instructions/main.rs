@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use server::Server;
 use treecache::NodePath;
 use treecache::engine::{Engine, Output};
+use treecache::selection::Selection;
 use treecache::session::{Backoff, Hosts, Settings};
 use treecache::sync::{self, CacheId, Input, Options, Pace, SyncMode};
 use treecache::tree::{Differences, Version};
@@ -121,6 +122,8 @@ impl Player {
             backoff: Backoff::default(),
         };
         let options = Options {
+            selection: Selection::default(),
+            follow: true,
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,

@@ -26,6 +26,8 @@ const (
 	StateLost State = C.TC_STATE_LOST
 	// StateClosed: closed, or stopped by a limit or a defect.
 	StateClosed State = C.TC_STATE_CLOSED
+	// StateHeld: loaded once, and not followed (follow=false): the tree of a moment that has passed.
+	StateHeld State = C.TC_STATE_HELD
 )
 
 // String returns the state in words, such as "in step".
@@ -45,6 +47,8 @@ func (s State) String() string {
 		return "lost"
 	case StateClosed:
 		return "closed"
+	case StateHeld:
+		return "held"
 	}
 	return fmt.Sprintf("state %d", int32(s))
 }

@@ -16,7 +16,7 @@ pub enum Status {
     InvalidArgument = -1,
     /// There is no such node.
     NoNode = -2,
-    /// The path is not below the cache's root.
+    /// The path is not below the cache's root, or is left out by its rules.
     OutOfTree = -3,
     /// The first load is not complete, and the node has not been seen yet.
     NotReady = -4,
@@ -119,6 +119,14 @@ pub enum Error {
         /// The root of the cache.
         root: String,
     },
+    /// The path is below the root of the cache, and the rules of the cache leave it out.
+    #[error("{} is left out of the tree {} by its rules (depth.max, select)", Escaped(path), Escaped(root))]
+    LeftOut {
+        /// The path that was asked for.
+        path: String,
+        /// The root of the cache.
+        root: String,
+    },
     /// There is no node at this path so far. It may still be found by the first load.
     #[error("the first load is not complete, and {} has not been seen yet", Escaped(.0))]
     NotReady(String),
@@ -178,7 +186,7 @@ impl Error {
         match self {
             Error::InvalidPath(invalid) => Some(&invalid.path),
             Error::NoNode(path) | Error::NotReady(path) | Error::NoPermission(path) => Some(path),
-            Error::OutOfTree { path, .. } => Some(path),
+            Error::OutOfTree { path, .. } | Error::LeftOut { path, .. } => Some(path),
             _ => None,
         }
     }
@@ -190,7 +198,7 @@ impl Error {
                 Status::InvalidArgument
             }
             Error::NoNode(_) => Status::NoNode,
-            Error::OutOfTree { .. } => Status::OutOfTree,
+            Error::OutOfTree { .. } | Error::LeftOut { .. } => Status::OutOfTree,
             Error::NotReady(_) => Status::NotReady,
             Error::State(_) => Status::State,
             Error::Closed => Status::Closed,

@@ -25,6 +25,7 @@ pub mod escape;
 pub mod names;
 pub mod path;
 pub mod planted;
+pub mod selection;
 pub mod stat;
 pub mod state;
 

@@ -98,6 +98,14 @@ defects! {
     CandidateUnchecked = "candidate not checked",
     /// Notifications are thought to explain every child list.
     ChildListTrusted = "child list trusted",
+    /// If children that are left out were counted since a node was created, they are thought to explain its list, too.
+    LeftOutCounted = "left-out children counted",
+    /// A child that is left out comes or goes, and its parent is not read again.
+    LeftOutIgnored = "left-out children ignored",
+    /// If some children of a node are left out, its list is not read in a verification either.
+    LeftOutListTrusted = "lists with left-out children trusted",
+    /// A change of what is left out is shown by no anchor, and is thought to be.
+    LeftOutNewestTrusted = "newest change left out",
     /// If a node is created where another is known, whose deletion was hidden, the old one is kept.
     OldNodeKept = "old node kept",
     /// What was notified and not read yet is taken for known.

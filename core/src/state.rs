@@ -18,6 +18,8 @@ pub enum State {
     Lost = 5,
     /// Closed, or stopped by a limit.
     Closed = 6,
+    /// Loaded, and not followed (`follow=false`): a tree of the past, whatever the connection is.
+    Held = 8,
 }
 
 /// Kinds of events. The numbers are the C API's `TC_EVENT_*`, 0 to 6 as in kazoo's `TreeEvent`.

@@ -643,6 +643,7 @@ static const char *state_name(tc_state state)
     case TC_STATE_SUSPENDED: return "SUSPENDED";
     case TC_STATE_LOST: return "LOST";
     case TC_STATE_CLOSED: return "CLOSED";
+    case TC_STATE_HELD: return "HELD";
     default: return "UNKNOWN"; /* A newer library may know more. */
     }
 }

@@ -70,7 +70,8 @@ fn defaults_are_those_of_the_table() {
     assert!(settings.auth.is_empty() && settings.sasl.is_none());
     assert!(config.tls().unwrap().is_none());
     let options = config.options();
-    assert!(options.create_root);
+    assert!(options.create_root && options.follow);
+    assert_eq!(options.selection.of("a/b/c"), crate::selection::Kept::Open);
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
     assert_eq!(options.audit_interval, Duration::from_secs(600));
     assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
@@ -97,6 +98,13 @@ fn keys_reach_the_settings_they_name() {
         ("audit.interval.ms", "0"),
         ("events.capacity", "1"),
         ("events.bytes", "2"),
+        ("follow", "false"),
+        ("depth.max", "2"),
+        ("select.exclude", "tmp"),
+        ("select.exclude", "**/.lock"),
+        ("select.leaf", "a/leaf"),
+        ("select.include", "a/**"),
+        ("select.include", "tmp"),
     ] {
         config.set(key, value).unwrap();
     }
@@ -114,6 +122,10 @@ fn keys_reach_the_settings_they_name() {
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
     assert_eq!(settings.limit_frame, i32::MAX as usize);
     assert_eq!(options.audit_interval, Duration::ZERO);
+    assert!(!options.follow);
+    let kept = ["a", "a/b", "a/leaf", "tmp", "a/.lock", "b", "a/b/c"].map(|path| options.selection.of(path));
+    use crate::selection::Kept::{Alone, Nothing, Open};
+    assert_eq!(kept, [Open, Alone, Alone, Nothing, Nothing, Nothing, Nothing]);
     assert_eq!(config.capacity(), Capacity { events: 1, bytes: 2 });
 }
 
@@ -141,6 +153,11 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
         ("sasl.username", ""),
         ("tls", "yes"),
         ("tls.ca.file", ""),
+        ("follow", ""),
+        ("depth.max", "-1"),
+        ("select.exclude", ""),
+        ("select.leaf", "/a"),
+        ("select.include", "a//b"),
     ] {
         let error = config.set(key, value).unwrap_err();
         assert_eq!(error.status(), Status::InvalidArgument);

@@ -19,6 +19,9 @@ pub const TC_STATE_SUSPENDED: tc_state = 4;
 pub const TC_STATE_LOST: tc_state = 5;
 /// Closed, or stopped by a limit.
 pub const TC_STATE_CLOSED: tc_state = 6;
+/// Loaded once, and not followed (follow=false): the tree of a moment that has passed, whatever the connection is. The age
+/// counts from that moment. tc_sync brings it up to date.
+pub const TC_STATE_HELD: tc_state = 8;
 
 const _: () = {
     assert!(TC_STATE_LATENT == State::Latent as i32);
@@ -28,4 +31,5 @@ const _: () = {
     assert!(TC_STATE_SUSPENDED == State::Suspended as i32);
     assert!(TC_STATE_LOST == State::Lost as i32);
     assert!(TC_STATE_CLOSED == State::Closed as i32);
+    assert!(TC_STATE_HELD == State::Held as i32);
 };

@@ -244,6 +244,7 @@ static void the_numbers_and_names_of_status_codes_hold(void)
     CHECK(TC_EVENT_LAST_OF_VERSION == 1);
     CHECK(TC_STATE_LATENT == 0 && TC_STATE_LOADING == 1 && TC_STATE_IN_STEP == 2 && TC_STATE_CATCHING_UP == 3);
     CHECK(TC_STATE_SUSPENDED == 4 && TC_STATE_LOST == 5 && TC_STATE_CLOSED == 6);
+    CHECK(TC_STATE_HELD == 8);
     CHECK(TC_WALK_CONTINUE == 0 && TC_WALK_SKIP_CHILDREN == 1);
 }
 

@@ -20,7 +20,7 @@
 use std::collections::HashSet;
 
 use treecache::{EventKind, Node, Snapshot, Zxid};
-use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, Violation, difference};
+use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, View, Violation, difference};
 
 use crate::history::History;
 use crate::observed::{Claim, Glimpse, Millis, Note, Synced, Taken, Watched};
@@ -160,7 +160,7 @@ impl Judge {
     pub fn new(root: &'static str) -> Judge {
         Judge {
             root,
-            observer: Observer::new(root),
+            observer: Observer::new(View::of(root)),
             replay: Replay::new(root),
             link: Link::Up,
             initialized: false,
@@ -213,7 +213,7 @@ impl Judge {
                     if snapshot.is_cut() || place.era == round.last_era() {
                         let near = near(&multis[era], snapshot.zxid());
                         let truth = snapshot.is_cut().then(|| pasts[era].at(snapshot.zxid()));
-                        self.observer.published(&Taken(&snapshot), truth, false, &Excused::new(), near)?;
+                        self.observer.published(&Taken(&snapshot), truth, &Excused::new(), near)?;
                     }
                     self.count(&snapshot, era, &mut counted);
                 }
@@ -275,7 +275,7 @@ impl Judge {
         let mut found = Vec::new();
         for era in place.era..=round.last_era() {
             let truth = pasts[era - round.first_era].at(zxid);
-            let Some(difference) = difference(&Taken(snapshot), truth, self.root, false, &Excused::new())
+            let Some(difference) = difference(&Taken(snapshot), truth, &View::of(self.root), &Excused::new())
             else {
                 return Ok(Place { era, ..place });
             };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::path::NodePath;
+use crate::selection::Selection;
 use crate::session::{Backoff, Hosts, Sasl, Secret};
 use crate::state::State;
 use crate::sync::{Options, Pace};
@@ -31,6 +32,8 @@ fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
 
 fn options() -> Options {
     Options {
+        selection: Selection::default(),
+        follow: true,
         create_root: false,
         limit_nodes: 0,
         limit_bytes: 0,

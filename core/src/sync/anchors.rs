@@ -8,6 +8,7 @@
 use std::cmp::Reverse;
 
 use crate::planted::{self, Defect};
+use crate::selection::{Kept, Selection};
 use crate::stat::{Stat, Zxid};
 use crate::tree::Tree;
 
@@ -20,20 +21,21 @@ const MOST_OPAQUE: usize = 8;
 const MOST_LISTED: i32 = 256;
 
 /// The anchors of a tree, by their paths in it, in the order of a walk. The root is always one, whether it is there or
-/// not. `None` if no anchor shows the newest change: a child was deleted from a list that is too long to be read too.
-pub(super) fn of(tree: &Tree) -> Option<Vec<String>> {
+/// not. `None` if no anchor shows the newest change: a child was deleted from a list that is too long to be read too, or
+/// may have been one that is left out.
+pub(super) fn of(tree: &Tree, selection: &Selection) -> Option<Vec<String>> {
     let (mut ranked, mut opaque) = (Vec::with_capacity(tree.len()), Vec::new());
     let (mut walk, mut place) = (tree.preorder(), 0u32);
     let (mut newest, mut shows) = (Zxid(0), true);
-    while let Some((_, entry)) = walk.next() {
+    while let Some((path, entry)) = walk.next() {
         if let Some(node) = entry.node() {
             let stat = node.stat();
             ranked.push((Reverse(stat.newest()), place));
             if stat.newest() > newest {
                 (newest, shows) = (stat.newest(), false);
             }
-            shows |=
-                stat.newest() == newest && (stat.czxid == newest || stat.mzxid == newest || is_listed(stat));
+            shows |= stat.newest() == newest
+                && (stat.czxid == newest || stat.mzxid == newest || is_shown_by_list(path, stat, selection));
         } else if opaque.len() < MOST_OPAQUE && !planted::is(Defect::OpaqueNoAnchors) {
             opaque.push(place);
         }
@@ -68,6 +70,12 @@ pub(super) fn is_listed(stat: &Stat) -> bool {
     stat.newest() == stat.pzxid && (1..=MOST_LISTED).contains(&stat.num_children)
 }
 
+/// Whether the list shows which child came or went.
+fn is_shown_by_list(path: &str, stat: &Stat, selection: &Selection) -> bool {
+    let keeps_each = selection.of(path) == Kept::Open && !selection.may_leave_out(path);
+    is_listed(stat) && (keeps_each || planted::is(Defect::LeftOutNewestTrusted))
+}
+
 /// Which places in the order from the newest to the oldest: 0 to 15, and then ever more widely spaced ones.
 fn ranks() -> impl Iterator<Item = usize> {
     let spaced = std::iter::successors(Some(NEWEST), |rank| Some(2 * rank));
@@ -92,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_newest_nodes_are_asked_for_the_root_and_some_of_the_rest() {
-        let paths = |nodes| of(&tree(nodes)).expect("anchors");
+        let paths = |nodes| of(&tree(nodes), &Selection::default()).expect("anchors");
         assert_eq!(paths(0), [""]);
         assert_eq!(paths(1), [""]);
         assert_eq!(paths(20).len(), 18, "16 of the newest, rank 16, and the root");
@@ -114,7 +122,7 @@ mod tests {
             assert!(tree.put(&format!("{n:06}"), None));
         }
         let opaque = |path: &&String| tree.get(path.as_str()).is_some_and(|entry| entry.is_opaque());
-        let anchors = of(&tree).expect("anchors");
+        let anchors = of(&tree, &Selection::default()).expect("anchors");
         assert_eq!(anchors.iter().filter(opaque).count(), MOST_OPAQUE, "{anchors:?}");
     }
 
@@ -125,7 +133,7 @@ mod tests {
             let stat =
                 Stat { czxid: Zxid(1), mzxid: Zxid(1), pzxid: Zxid(pzxid), num_children, ..Stat::default() };
             assert!(tree.put("", Some(Node::new(Arc::from([]), stat))));
-            of(&tree)
+            of(&tree, &Selection::default())
         };
         assert_eq!(with_root(9, MOST_LISTED + 1), None);
         assert!(with_root(9, MOST_LISTED).is_some(), "the list is read");

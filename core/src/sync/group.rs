@@ -154,7 +154,10 @@ impl Group {
     pub fn handle_input(&mut self, id: CacheId, input: Input, now: Instant) {
         match input {
             Input::Open(root, options) => self.open(id, root, options, now),
-            Input::Sync(ticket) => self.with(id, |cache| cache.sync(ticket)),
+            Input::Sync(ticket) => {
+                self.with(id, |cache| cache.sync(ticket));
+                self.watch_for(id, now);
+            }
             Input::Close => self.close(id),
         }
     }
@@ -170,15 +173,21 @@ impl Group {
             Link::Closed => cache.handle_closed(now),
         }
         self.caches.insert(id, cache);
-        match self.watches.get(&root) {
-            None => _ = self.watches.insert(root, Watch::Wanted(None)),
+        self.watch_for(id, now);
+        self.collect(id);
+    }
+
+    /// If a cache needs a watch and has none: that of another cache with its root serves, or one is set.
+    fn watch_for(&mut self, id: CacheId, now: Instant) {
+        let Some(cache) = self.caches.get(&id).filter(|cache| cache.lacks_watch()) else { return };
+        match self.watches.get(cache.root()) {
+            None => _ = self.watches.insert(cache.root().clone(), Watch::Wanted(None)),
             // If the connection is gone, its watch says nothing.
             Some(Watch::Set) if self.link == Link::Up => {
                 self.with(id, |cache| cache.handle_watching(None, now));
             }
             Some(Watch::Wanted(_) | Watch::Asked { .. } | Watch::Set | Watch::Refused) => {}
         }
-        self.collect(id);
     }
 
     /// The watch goes with the last cache that has its root.
@@ -190,13 +199,20 @@ impl Group {
     }
 
     fn drop_watch(&mut self, root: NodePath) {
-        let is_used = self.caches.values().any(|cache| *cache.root() == root && !cache.is_stopped());
+        let is_used = self.caches.values().any(|cache| *cache.root() == root && cache.needs_watch());
         if (!is_used || planted::is(Defect::SharedWatchRemoved))
             && let Some(Watch::Set | Watch::Asked { .. }) = self.watches.remove(&root)
             && self.link == Link::Up
         {
             self.requests.push_back((Request::RemoveWatches(root), Purpose::Unwatch));
         }
+    }
+
+    /// The roots of caches that are held from now on.
+    fn held_roots(&mut self) -> Vec<NodePath> {
+        let held =
+            self.caches.values_mut().filter_map(|cache| cache.take_held().then(|| cache.root().clone()));
+        held.collect()
     }
 
     /// What the caches have to tell. The outputs of one cache come in their order.
@@ -239,6 +255,9 @@ impl Group {
         if self.link != Link::Up {
             return None;
         }
+        for root in self.held_roots() {
+            self.drop_watch(root);
+        }
         if let Some(next) = self.requests.pop_front() {
             return Some(next);
         }
@@ -253,7 +272,7 @@ impl Group {
                     false => Request::AddWatch(root.clone()),
                 };
                 let with_it =
-                    self.caches.values_mut().filter(|cache| cache.root() == root && !cache.is_stopped());
+                    self.caches.values_mut().filter(|cache| cache.root() == root && cache.needs_watch());
                 with_it.for_each(Synchroniser::handle_watch_asked);
                 return Some((request, Purpose::Watch { root: root.clone(), serial }));
             }
@@ -351,6 +370,10 @@ impl Group {
     /// they are loaded again. There is no connection at this time.
     pub fn handle_reset(&mut self) {
         self.each(Synchroniser::handle_reset);
+        // Those that were held are loaded again.
+        for cache in self.caches.values().filter(|cache| cache.needs_watch()) {
+            self.watches.entry(cache.root().clone()).or_insert(Watch::Wanted(None));
+        }
     }
 
     /// The client is closed; `heard` is the time of the server's last word.
@@ -509,7 +532,7 @@ impl Group {
         let ids: Vec<CacheId> = self
             .caches
             .iter()
-            .filter(|(_, cache)| cache.root() == root && !cache.is_stopped())
+            .filter(|(_, cache)| cache.root() == root && cache.needs_watch())
             .map(|(id, _)| *id)
             .collect();
         let watch = match error {

@@ -40,6 +40,7 @@ pub use synchroniser::Ticket;
 
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
+use crate::selection::Selection;
 use crate::state::{EventKind, State};
 use crate::tree::Version;
 use crate::wire::{Malformed, ServerError};
@@ -49,6 +50,10 @@ use crate::wire::{Malformed, ServerError};
 pub struct Options {
     /// Create the root and its parents when they are missing at the start.
     pub create_root: bool,
+    /// Which nodes of the subtree are kept.
+    pub selection: Selection,
+    /// Go on following the tree once it is loaded. If not, it is held as it is until a call of `sync`.
+    pub follow: bool,
     /// Most nodes; 0 for no limit.
     pub limit_nodes: usize,
     /// Most bytes of data; 0 for no limit.

@@ -3,6 +3,7 @@
 
 mod history;
 mod model;
+mod narrowing;
 
 use std::time::Duration;
 
@@ -889,7 +890,11 @@ impl Line {
     }
 
     fn open(&mut self, id: u64, root: &str) {
-        self.group.handle_input(CacheId(id), Input::Open(path(root), options()), self.now);
+        self.open_with(id, root, options());
+    }
+
+    fn open_with(&mut self, id: u64, root: &str, options: Options) {
+        self.group.handle_input(CacheId(id), Input::Open(path(root), options), self.now);
     }
 
     fn close(&mut self, id: u64) {

@@ -15,11 +15,17 @@ pub(super) struct History {
     pub born: bool,
     pub created: u32,
     pub deleted: u32,
+    /// Some of them were about children that the cache leaves out.
+    pub left_out: bool,
 }
 
 impl History {
     pub(super) fn has_changes(&self) -> bool {
         self.created > 0 || self.deleted > 0
+    }
+
+    fn counts_unseen(&self) -> bool {
+        self.left_out && !planted::is(Defect::LeftOutCounted)
     }
 
     /// Whether the notifications explain all that happened to the child list between `old` and `new`, so that the
@@ -28,7 +34,8 @@ impl History {
     /// difference. `None`: the node was not known.
     ///
     /// Even then, the list may be of another history, with as many changes. That shows in known children that are
-    /// missing (see `Synchroniser::found_missing`).
+    /// missing (see `Synchroniser::found_missing`). A child that is left out would not be missed: so where such children
+    /// were counted from the creation of the node on, the list is read.
     pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
         let (cversion, num_children) = match old {
             _ if planted::is(Defect::ChildListTrusted) => return true,
@@ -38,7 +45,7 @@ impl History {
             // The server does not count creations any more, so a hidden creation would not show.
             Some(_) if new.is_saturated() => return false,
             Some(old) => (old.cversion, old.num_children),
-            None if self.born => (0, 0),
+            None if self.born && !self.counts_unseen() => (0, 0),
             None => return new.num_children == 0,
         };
         let (created, deleted) = (self.created as i32, self.deleted as i32);
@@ -348,7 +355,7 @@ mod tests {
             ..Stat::default()
         };
         let old = stat(1, 10, 4);
-        let history = History { born: false, created: 2, deleted: 1 };
+        let history = History { created: 2, deleted: 1, ..History::default() };
         assert!(history.explains(Some(&old), &stat(5, 13, 5)));
         assert!(!history.explains(Some(&old), &stat(5, 14, 5)), "a hidden change");
         assert!(!history.explains(Some(&old), &stat(5, 15, 5)), "a hidden creation and deletion");
@@ -356,9 +363,12 @@ mod tests {
         assert!(!History::default().explains(Some(&old), &stat(2, 10, 4)), "of another history");
         assert!(History::default().explains(None, &stat(1, 0, 0)));
         assert!(!History::default().explains(None, &stat(1, 2, 2)));
-        let born = History { born: true, created: 3, deleted: 1 };
+        let born = History { born: true, created: 3, deleted: 1, left_out: false };
         assert!(born.explains(None, &stat(1, 4, 2)));
         assert!(!born.explains(None, &stat(1, 6, 2)));
+        let unseen = History { left_out: true, ..born };
+        assert!(!unseen.explains(None, &stat(1, 4, 2)), "nobody would miss a child that is left out");
+        assert!(History { born: false, ..unseen }.explains(Some(&old), &stat(5, 14, 6)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use treecache_core::tree::Version;
 use treecache_core::{NodeRef, Stat, Zxid};
 
 use crate::truth::parent;
-use crate::{Check, Truth, Violation};
+use crate::{Check, Narrowing, Truth, Violation};
 
 /// A version, as far as it can be seen.
 pub trait Published {
@@ -44,6 +44,32 @@ impl Published for Version {
     }
 }
 
+/// Which part of the server's tree a cache is to have.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub root: Arc<str>,
+    pub narrowing: Narrowing,
+    /// The session has authenticated.
+    pub authenticated: bool,
+}
+
+impl View {
+    /// All that everyone may read at and below `root`.
+    pub fn of(root: &str) -> View {
+        View { root: Arc::from(root), narrowing: Narrowing::default(), authenticated: false }
+    }
+
+    /// Whether a path at or below the root is kept. `/zookeeper` below the root `/` is not.
+    fn keeps(&self, path: &str) -> bool {
+        let relative = match &*self.root {
+            "/" => &path[1..],
+            root => &path[root.len()..],
+        };
+        let is_hidden = *self.root == *"/" && (path == "/zookeeper" || path.starts_with("/zookeeper/"));
+        !is_hidden && self.narrowing.keeps(relative.trim_start_matches('/'))
+    }
+}
+
 /// What was hidden from a session, so that it cannot know better: paths, and the zxid at which something happened.
 /// The node at such a path and what is below it may differ, and so may what its parent's Stat says of children.
 pub type Excused = BTreeMap<Arc<str>, Zxid>;
@@ -63,15 +89,15 @@ fn has_excused_child(excused: &Excused, path: &str) -> bool {
 }
 
 /// How a published tree differs from what a session may read of the truth; `None`: not at all. aversion aside, of
-/// which nothing notifies; `/zookeeper` under the root `/` aside, which is left out.
+/// which nothing notifies.
 pub fn difference(
     published: &impl Published,
     truth: &Truth,
-    root: &str,
-    authenticated: bool,
+    view: &View,
     excused: &Excused,
 ) -> Option<String> {
-    let may_read = |path: &str| truth.get(path).is_some_and(|node| node.access.allows(authenticated));
+    let root = &*view.root;
+    let may_read = |path: &str| truth.get(path).is_some_and(|node| node.access.allows(view.authenticated));
     let mut difference = None;
     let mut found = 0;
     published.visit(root, &mut |path, node| {
@@ -81,6 +107,7 @@ pub fn difference(
         }
         found += 1;
         difference = match (node, truth.get(path)) {
+            _ if !view.keeps(path) => Some(format!("{path} is there, and is to be left out")),
             (_, None) => Some(format!("{path} is there and should not be")),
             (Some(_), Some(_)) if !may_read(path) => Some(format!("{path} should not be readable")),
             (None, Some(_)) if may_read(path) => Some(format!("{path} should be readable")),
@@ -119,10 +146,9 @@ pub fn difference(
         }
         false
     };
-    let is_hidden = |path: &str| root == "/" && (path == "/zookeeper" || path.starts_with("/zookeeper/"));
     let mut expected = 0;
     for (path, _) in truth.subtree(root) {
-        let counts = !is_hidden(path)
+        let counts = view.keeps(path)
             && (truth.is_open() || !is_below_opaque(path))
             && (excused.is_empty() || !is_excused(excused, path));
         expected += usize::from(counts);
@@ -132,7 +158,7 @@ pub fn difference(
 
 /// Watches what one cache publishes.
 pub struct Observer {
-    root: Arc<str>,
+    view: View,
     /// Of the newest version, and of the newest cut.
     zxid: Zxid,
     /// What the last version said of each node.
@@ -144,14 +170,8 @@ pub struct Observer {
 }
 
 impl Observer {
-    pub fn new(root: &str) -> Observer {
-        Observer {
-            root: Arc::from(root),
-            zxid: Zxid(0),
-            stats: BTreeMap::new(),
-            reset: false,
-            has_moved: false,
-        }
+    pub fn new(view: View) -> Observer {
+        Observer { view, zxid: Zxid(0), stats: BTreeMap::new(), reset: false, has_moved: false }
     }
 
     /// The cache reported that the ensemble went back in time.
@@ -171,15 +191,14 @@ impl Observer {
         &mut self,
         published: &impl Published,
         truth: Option<&Truth>,
-        authenticated: bool,
         excused: &Excused,
         multis: impl Iterator<Item = (Zxid, &'m [Arc<str>])>,
     ) -> Result<(), Violation> {
         let zxid = published.zxid();
         if let (true, Some(truth)) = (published.is_cut(), truth) {
-            let difference = difference(published, truth, &self.root, authenticated, excused);
+            let difference = difference(published, truth, &self.view, excused);
             Check::Exact.that(difference.is_none(), || {
-                format!("the cut of {} at {zxid}: {}", self.root, difference.unwrap_or_default())
+                format!("the cut of {} at {zxid}: {}", self.view.root, difference.unwrap_or_default())
             })?;
         }
         let was_reset = std::mem::take(&mut self.reset);
@@ -187,14 +206,14 @@ impl Observer {
         // A version that is none may still show what was read in the history before.
         self.has_moved &= !published.is_cut();
         let mut stats = BTreeMap::new();
-        published.visit(&self.root, &mut |path, node| {
+        published.visit(&self.view.root, &mut |path, node| {
             if let Some(node) = node {
                 stats.insert(path.to_owned(), *node.stat());
             }
         });
         if !was_reset {
             Check::Monotonic.that(self.zxid <= zxid, || {
-                format!("{} was published at {}, then at {zxid}", self.root, self.zxid)
+                format!("{} was published at {}, then at {zxid}", self.view.root, self.zxid)
             })?;
             for (path, stat) in &stats {
                 let Some(old) = self.stats.get(path) else { continue };
@@ -268,7 +287,7 @@ mod tests {
     }
 
     fn difference_of(version: &Version, truth: &Truth) -> Option<String> {
-        difference(version, truth, "/a", false, &Excused::new())
+        difference(version, truth, &View::of("/a"), &Excused::new())
     }
 
     #[test]
@@ -309,13 +328,13 @@ mod tests {
         });
         let excused = Excused::from([("/a/b".into(), Zxid(5))]);
         assert!(difference_of(&version, &after).is_some());
-        assert_eq!(difference(&version, &after, "/a", false, &excused), None);
+        assert_eq!(difference(&version, &after, &View::of("/a"), &excused), None);
         after.apply(&Transaction {
             zxid: Zxid(6),
             time: 7,
             changes: vec![Change::SetData { path: "/a/c".into(), data: Arc::from(*b"y") }],
         });
-        assert!(difference(&version, &after, "/a", false, &excused).is_some());
+        assert!(difference(&version, &after, &View::of("/a"), &excused).is_some());
     }
 
     #[test]
@@ -327,15 +346,9 @@ mod tests {
         let new = cut(&truth, "/a");
         let paths: [Arc<str>; 2] = ["/a/b".into(), "/a/c".into()];
         let observe = |versions: &[&Version]| {
-            let mut observer = Observer::new("/a");
+            let mut observer = Observer::new(View::of("/a"));
             versions.iter().try_for_each(|version| {
-                observer.published(
-                    *version,
-                    None,
-                    false,
-                    &Excused::new(),
-                    [(Zxid(4), &paths[..])].into_iter(),
-                )
+                observer.published(*version, None, &Excused::new(), [(Zxid(4), &paths[..])].into_iter())
             })
         };
         assert_eq!(observe(&[&old, &new]), Ok(()));

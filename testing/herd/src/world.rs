@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use treecache_core::engine::{Engine, Output};
+use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
 use treecache_core::sync::{self, CacheId, Input, Options, Pace, SyncMode};
 use treecache_core::{NodePath, State};
@@ -339,6 +340,8 @@ impl World {
             backoff: self.scenario.backoff,
         };
         let options = Options {
+            selection: Selection::default(),
+            follow: true,
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use treecache_core::engine::{Engine, Output};
+use treecache_core::selection::Selection;
 use treecache_core::session::Action;
 use treecache_core::sync::{self, CacheId, Options, Pace, SyncMode};
 use treecache_test_protocol as protocol;
@@ -157,6 +158,8 @@ impl Stage {
             self.last_id += 1;
             let flags = input.byte();
             let options = Options {
+                selection: Selection::default(),
+                follow: true,
                 create_root: flags & 1 > 0,
                 limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
                 limit_bytes: 0,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use treecache_core::path::NodePath;
+use treecache_core::selection::Selection;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
 use treecache_core::sync::{self, Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
@@ -71,6 +72,8 @@ pub fn synchroniser(data: &[u8]) -> usize {
 fn options(input: &mut Input<'_>) -> Options {
     let flags = input.byte();
     Options {
+        selection: Selection::default(),
+        follow: true,
         create_root: flags & 1 > 0,
         limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },

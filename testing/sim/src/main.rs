@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 39] = [
+const NOTICEABLE: [Defect; 40] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
@@ -41,6 +41,7 @@ const NOTICEABLE: [Defect; 39] = [
     Defect::CandidateUnchecked,
     Defect::ChildListTrusted,
     Defect::OldNodeKept,
+    Defect::LeftOutIgnored,
     Defect::UnreadTakenForKnown,
     Defect::PartTakenForWhole,
     Defect::RefusalTakenForAbsence,

@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache_checks::{Access, Change};
+use treecache_checks::{Access, Change, Narrowing};
+use treecache_core::selection::{Effect, Selection};
 use treecache_core::sync::{Pace, SyncMode};
 
 pub use self::timetable::OUT_OF_SIGHT;
@@ -162,6 +163,28 @@ pub struct CachePlan {
     /// Relative to the chroot.
     pub root: &'static str,
     pub create_root: bool,
+    pub narrowing: Narrowing,
+    /// False: it is loaded once, and again at each call of `sync`.
+    pub follow: bool,
+}
+
+impl CachePlan {
+    /// What the library is told of what is to be kept.
+    pub fn selection(&self) -> Selection {
+        let Narrowing { depth, exclude, leaf, include } = &self.narrowing;
+        let mut selection = Selection::default();
+        if let Some(depth) = *depth {
+            selection.limit_depth(depth);
+        }
+        for (effect, patterns) in
+            [(Effect::Exclude, exclude), (Effect::Leaf, leaf), (Effect::Include, include)]
+        {
+            for pattern in patterns {
+                selection.add(effect, pattern).unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+        selection
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -260,6 +283,7 @@ impl Plan {
             sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
             steps: Vec::new(),
         };
+        plan.narrow();
         let faults = if saturated { 0 } else { rng.usize(..=6) };
         let mut planner = Planner {
             prefix: if chroot { CHROOT } else { "" },
@@ -285,6 +309,22 @@ impl Plan {
             plan.audit_ms = 300;
         }
         plan
+    }
+
+    /// In every fourth schedule, caches keep a part of their trees. What part is decided by other dice, so that all other
+    /// schedules are what they would be without.
+    fn narrow(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6e_61_72_72_6f_77);
+        if rng.u8(..4) > 0 {
+            return;
+        }
+        for cache in &mut self.caches {
+            if rng.u8(..4) == 0 {
+                continue;
+            }
+            cache.narrowing = narrowing(&mut rng, if cache.root == "/" { "r/" } else { "" });
+            cache.follow = rng.u8(..4) > 0;
+        }
     }
 
     fn loses_watches(&self) -> bool {
@@ -334,6 +374,27 @@ impl Plan {
         let hot_after = if paths.len() < 200 { 5_000 } else { 205_000 };
         Some(24 + hot_after / (self.latency.0 + self.latency.1))
     }
+}
+
+/// Some rules; most patterns begin with `prefix`.
+fn narrowing(rng: &mut Rng, prefix: &str) -> Narrowing {
+    const PARTS: [&str; 8] = ["a", "b", "c", "*", "*", "**", "1*", "*7"];
+    let mut narrowing = Narrowing::default();
+    if rng.u8(..3) == 0 {
+        narrowing.depth = Some(rng.usize(..4));
+    }
+    for _ in 0..rng.usize(..4) {
+        let parts: Vec<&str> = (0..rng.usize(1..=3)).map(|_| PARTS[rng.usize(..PARTS.len())]).collect();
+        let prefix = if rng.u8(..5) > 0 { prefix } else { "" };
+        let pattern = format!("{prefix}{}", parts.join("/"));
+        let patterns = match rng.u8(..5) {
+            0..=2 => &mut narrowing.exclude,
+            3 => &mut narrowing.leaf,
+            _ => &mut narrowing.include,
+        };
+        patterns.push(pattern);
+    }
+    narrowing
 }
 
 /// Where an ensemble without data begins to count: standalone it has no epochs.

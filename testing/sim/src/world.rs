@@ -303,10 +303,11 @@ impl World {
         let Some(connection) = self.current.map(|at| &self.connections[at]) else { return false };
         let era = self.ensemble.era();
         connection.contact == Some(self.ensemble.now())
-            && self.caches.values().all(|cache| cache.is_in_step() && !cache.is_called())
-            && self.caches.values().all(|cache| {
-                cache.difference(era.newest(), self.plan.authenticates, &Excused::new()).is_none()
-            })
+            && self.caches.values().all(|cache| cache.is_settled() && !cache.is_called())
+            && self
+                .caches
+                .values()
+                .all(|cache| cache.is_held() || cache.difference(era.newest(), &Excused::new()).is_none())
     }
 
     fn finish(&mut self) -> Result<(), Violation> {
@@ -480,6 +481,8 @@ impl World {
         let id = CacheId(self.next_cache);
         let options = Options {
             create_root: plan.create_root,
+            selection: plan.selection(),
+            follow: plan.follow,
             limit_nodes: 0,
             limit_bytes: 0,
             limit_path: self.plan.limit_path,
@@ -487,7 +490,7 @@ impl World {
             pace: self.plan.pace(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
-        let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);
+        let watched = Watched::new(plan, self.most_batches, &self.plan);
         self.caches.insert(id, watched);
         self.open[at] = Some(id);
         trace!(self, "{id:?} is opened at {root}");

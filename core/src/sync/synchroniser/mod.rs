@@ -49,6 +49,7 @@ use super::{Breach, Options, Output, SyncMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
+use crate::selection::Selection;
 use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::Tree;
@@ -70,14 +71,18 @@ enum Link {
 /// One cache's subtree. Nobody else changes the tree. What is unread is also changed by the plan, which hands it out.
 pub(super) struct Synchroniser {
     root: NodePath,
-    /// The root is the server's `/`, whose `/zookeeper` is left out.
-    hides_zookeeper: bool,
+    /// What is kept of the tree. Where the root is the server's `/`, that is without `/zookeeper`.
+    selection: Selection,
     /// The root is in `/zookeeper`, where each server has times of its own, and some nodes change in place.
     is_zookeepers: bool,
     options: Options,
 
     link: Link,
     stopped: bool,
+    /// The tree is loaded, and not followed: it stays as it is, and needs no watch.
+    held: bool,
+    /// It is so from now on: the watch is to go.
+    lets_watch_go: bool,
     tree: Tree,
     unread: Unread,
     candidates: Candidates,
@@ -108,16 +113,21 @@ impl Synchroniser {
         now: Instant,
     ) -> Self {
         let chroot_len = if chroot.is_root() { 0 } else { chroot.as_str().len() };
-        let hides_zookeeper = root.is_root() && chroot.is_root();
+        let selection = match root.is_root() && chroot.is_root() {
+            true => options.selection.clone().without_child("zookeeper"),
+            false => options.selection.clone(),
+        };
         let mut synchroniser = Synchroniser {
-            hides_zookeeper,
             is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
             root_creation: RootCreation::new(options.create_root),
-            plan: ReadPlan::new(root.clone(), chroot_len, hides_zookeeper, &options, rng, now),
+            plan: ReadPlan::new(root.clone(), chroot_len, selection.clone(), &options, rng, now),
             root,
+            selection,
             options,
             link: Link::Never,
             stopped: false,
+            held: false,
+            lets_watch_go: false,
             tree: Tree::default(),
             unread: Unread::default(),
             candidates: Candidates::default(),
@@ -138,6 +148,21 @@ impl Synchroniser {
     /// Whether a limit has ended it.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Whether it is to be told of changes: it is not where a limit has ended it, nor where the tree is held as it is.
+    pub(super) fn needs_watch(&self) -> bool {
+        !self.stopped && !self.held
+    }
+
+    /// Whether it is to be told of changes, and is not: it is not connected, or waits for the watch.
+    pub(super) fn lacks_watch(&self) -> bool {
+        self.needs_watch() && self.link != Link::Watching
+    }
+
+    /// Whether the tree is held as it is from now on, so that the watch may go. True once each time.
+    pub(super) fn take_held(&mut self) -> bool {
+        std::mem::take(&mut self.lets_watch_go) && self.held
     }
 
     /// Whether the root is to be created now: ask the server for it and its parents, and answer with
@@ -168,8 +193,10 @@ impl Synchroniser {
         self.syncs.call(ticket);
         let is_connected = matches!(self.link, Link::Connected | Link::Watching);
         if !is_connected || self.publisher.failure().is_some() {
-            self.fail_syncs();
+            return self.fail_syncs();
         }
+        self.held = false;
+        self.tell_state();
     }
 
     /// Whether the server is to catch up now, and how; calls of `sync` ask for it in the way of `mode`. The reply goes
@@ -280,7 +307,7 @@ impl Synchroniser {
         let is_back = matches!(self.link, Link::Suspended | Link::Lost);
         self.link = Link::Connected;
         self.plan.handle_connected(resumed);
-        if is_back {
+        if is_back && !self.held {
             self.event(EventKind::ConnectionReconnected);
         }
         self.tell_state();
@@ -311,6 +338,11 @@ impl Synchroniser {
         }
         self.lost_watch = false;
         self.plan.handle_suspended(&mut self.unread);
+        if self.held {
+            // Of the connection, nothing is told: what is held does not depend on it.
+            self.link = Link::Suspended;
+            return;
+        }
         self.candidates.clear();
         self.publisher.handle_suspended(heard);
         if self.root_creation.connection_lost() {
@@ -341,6 +373,9 @@ impl Synchroniser {
     pub(super) fn handle_lost(&mut self) {
         if self.link == Link::Suspended {
             self.link = Link::Lost;
+            if self.held {
+                return;
+            }
             self.publisher.handle_lost();
             self.event(EventKind::ConnectionLost);
             self.tell_state();
@@ -370,6 +405,10 @@ impl Synchroniser {
             return;
         }
         // The tree is emptied, and not replaced by a new one, so that what it lets go is counted.
+        if std::mem::take(&mut self.held) {
+            // Of the connection that is gone, nothing was told.
+            self.link = Link::Never;
+        }
         self.tree.remove("");
         self.unread = Unread::default();
         self.plan.handle_reset();
@@ -457,6 +496,21 @@ impl Synchroniser {
             self.tell_synced(answered, Ok(()));
         }
         self.publish_when_due(now);
+        if !self.options.follow {
+            self.hold_when_told();
+        }
+    }
+
+    /// A tree that is not followed is held from when it has been told as a cut, and nobody waits for a newer one. Nothing is
+    /// heard of it then; what is still to be answered counts for nothing.
+    fn hold_when_told(&mut self) {
+        if self.is_clean() && self.publisher.is_told(&self.tree) && !self.syncs.is_called() {
+            (self.held, self.lets_watch_go) = (true, true);
+            self.link = Link::Connected;
+            self.unread = Unread::default();
+            self.candidates.clear();
+            self.plan.handle_held();
+        }
     }
 
     /// Publishes the tree though it is no cut, if no cut has come for long.
@@ -482,6 +536,7 @@ impl Synchroniser {
     fn standing(&self) -> Standing {
         match self.link {
             _ if self.stopped => Standing::Stopped,
+            _ if self.held && self.publisher.failure() != Some(Status::Closed) => Standing::Held,
             Link::Suspended => Standing::Suspended,
             Link::Lost => Standing::Lost,
             Link::Never | Link::Connected | Link::Watching => Standing::Open { is_clean: self.is_clean() },
@@ -491,10 +546,6 @@ impl Synchroniser {
     /// Whether requests other than the watch and the reads may be sent now.
     fn may_ask(&self) -> bool {
         self.link == Link::Watching && !self.stopped && !self.plan.is_waiting()
-    }
-
-    fn is_hidden(&self, relative: &str) -> bool {
-        self.hides_zookeeper && (relative == "zookeeper" || relative.starts_with("zookeeper/"))
     }
 
     /// Ends the cache where there are so many nodes, or bytes of data, that a limit is exceeded.

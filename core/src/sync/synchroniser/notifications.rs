@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{Link, Synchroniser};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
+use crate::selection::Kept;
 use crate::sync::unread::{History, Want};
 use crate::wire::NotificationKind;
 
@@ -12,21 +13,25 @@ impl Synchroniser {
     /// A notification about `path`, which is in this tree.
     pub(crate) fn handle_notification(&mut self, kind: NotificationKind, path: &NodePath, now: Instant) {
         let Some(relative) = self.root.relative(path.as_str()) else { return };
-        if self.link != Link::Watching || self.stopped || self.is_hidden(relative) {
+        if self.link != Link::Watching || self.stopped {
+            return;
+        }
+        let is_kept = self.selection.of(relative) != Kept::Nothing;
+        if !is_kept && (!self.is_parent_kept(path) || planted::is(Defect::LeftOutIgnored)) {
             return;
         }
         self.publisher.note_current(now);
         match kind {
-            NotificationKind::Created => self.created(path, relative, now),
-            NotificationKind::Deleted => self.deleted(path, relative, now),
-            NotificationKind::DataChanged => {
+            NotificationKind::Created => self.created(path, relative, is_kept, now),
+            NotificationKind::Deleted => self.deleted(path, relative, is_kept, now),
+            NotificationKind::DataChanged if is_kept => {
                 if self.tree.get(relative).is_some() || self.unread.contains(path.as_str()) {
                     self.suspect(path, now, |want| want.data = true);
                 } else {
                     self.look_for_hidden_ancestor(path.as_str());
                 }
             }
-            NotificationKind::Other(_) => {}
+            NotificationKind::DataChanged | NotificationKind::Other(_) => {}
         }
         // If a server notifies and never answers, the tree stays small, but what is unread fills the memory.
         self.check_limits(self.unread.suspects(), self.tree.bytes());
@@ -34,8 +39,9 @@ impl Synchroniser {
         self.tell_state();
     }
 
-    fn created(&mut self, path: &NodePath, relative: &str, now: Instant) {
-        if self.is_too_long(path.as_str().len()) {
+    /// Not `is_kept`: the node is left out, and its parent is not.
+    fn created(&mut self, path: &NodePath, relative: &str, is_kept: bool, now: Instant) {
+        if is_kept && self.is_too_long(path.as_str().len()) {
             return;
         }
         if let Some(parent) = self.parent_in_tree(path) {
@@ -47,7 +53,13 @@ impl Synchroniser {
             if !is_known {
                 return self.look_for_hidden_ancestor(parent);
             }
-            self.child_changed(path, now, |parent| parent.history.created += 1);
+            self.child_changed(path, now, |parent| {
+                parent.history.created += 1;
+                parent.history.left_out |= !is_kept;
+            });
+        }
+        if !is_kept {
+            return;
         }
         // If there still is a node, its deletion was hidden, and it must go: what is below the new node may be read
         // before the new node itself is, and must not end below the old one.
@@ -60,7 +72,7 @@ impl Synchroniser {
         });
     }
 
-    fn deleted(&mut self, path: &NodePath, relative: &str, now: Instant) {
+    fn deleted(&mut self, path: &NodePath, relative: &str, is_kept: bool, now: Instant) {
         self.publisher.note_amid();
         if self.tree.remove(relative) {
             self.publisher.count_edit();
@@ -68,7 +80,16 @@ impl Synchroniser {
         self.unread.forget(path);
         self.candidates.read(path, relative, None);
         self.plan.note_gone(path);
-        self.child_changed(path, now, |parent| parent.history.deleted += 1);
+        self.child_changed(path, now, |parent| {
+            parent.history.deleted += 1;
+            parent.history.left_out |= !is_kept;
+        });
+    }
+
+    /// Whether the Stat of the parent, which counts all children, is in the tree.
+    fn is_parent_kept(&self, path: &NodePath) -> bool {
+        let parent = self.parent_in_tree(path).and_then(|parent| self.root.relative(parent));
+        parent.is_some_and(|parent| self.selection.of(parent) != Kept::Nothing)
     }
 
     /// The parent's path, where the parent is in this tree too.

@@ -24,6 +24,8 @@ pub(super) enum Standing {
     Stopped,
     Suspended,
     Lost,
+    /// The tree is held as it is.
+    Held,
     /// Connected, or not yet for the first time. `is_clean`: nothing is known to be outstanding.
     Open {
         is_clean: bool,
@@ -125,7 +127,7 @@ impl Publisher {
     }
 
     /// The tree is published, and `InStep` has been told.
-    fn is_told(&self, tree: &Tree) -> bool {
+    pub(super) fn is_told(&self, tree: &Tree) -> bool {
         self.is_published(tree) && !self.announce_in_step
     }
 
@@ -344,6 +346,7 @@ impl Publisher {
             Standing::Stopped => State::Closed,
             Standing::Suspended => State::Suspended,
             Standing::Lost => State::Lost,
+            Standing::Held => State::Held,
             Standing::Open { .. } if !self.complete => State::Loading,
             Standing::Open { is_clean: true } if self.is_told(tree) && self.paused.is_none() => State::InStep,
             Standing::Open { .. } => State::CatchingUp,

@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
+use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
 use crate::sync::flight::{
     Flight, LARGE_DATA, MOST_HOT_READS, MOST_PROVEN_READS, MOST_READS, MOST_SPARSE, SizeGuess,
@@ -53,8 +54,7 @@ pub(super) struct ReadPlan {
     root: NodePath,
     /// How many bytes the chroot puts in front of each path on the wire.
     chroot: usize,
-    /// A child of the root is left out by rule.
-    hides_child: bool,
+    selection: Selection,
     pace: Pace,
     rng: Rng,
     /// Reading has begun: the root is known, or in `unread`.
@@ -126,12 +126,11 @@ enum AuditStep {
 }
 
 impl ReadPlan {
-    /// A plan for the tree below `root`. On the wire, each path gets `chroot` more bytes in front. `hides_child`: a
-    /// child of the root is left out by rule.
+    /// A plan for what is kept of the tree below `root`. On the wire, each path gets `chroot` more bytes in front.
     pub(super) fn new(
         root: NodePath,
         chroot: usize,
-        hides_child: bool,
+        selection: Selection,
         options: &Options,
         rng: Rng,
         now: Instant,
@@ -139,7 +138,7 @@ impl ReadPlan {
         ReadPlan {
             root,
             chroot,
-            hides_child,
+            selection,
             pace: options.pace,
             rng,
             begun: false,
@@ -208,9 +207,7 @@ impl ReadPlan {
         if begins {
             unread.update(&self.root, |want| {
                 want.verify();
-                // If a child is left out by rule, the list must be read: the known children may all be there, and the
-                // list be another.
-                want.children |= self.hides_child;
+                want.children |= is_list_to_be_read(&self.selection, "");
             });
             self.verification = Verification::Behind(String::new());
         }
@@ -231,7 +228,7 @@ impl ReadPlan {
         if self.left_exact.is_none() || unread.suspects() > 0 || planted::is(Defect::AnchorsLeftOut) {
             return;
         }
-        let Some(anchors) = anchors::of(tree) else { return self.left_exact = None };
+        let Some(anchors) = anchors::of(tree, &self.selection) else { return self.left_exact = None };
         for path in anchors {
             unread.update(&self.root.absolute(&path), Want::verify);
         }
@@ -299,6 +296,15 @@ impl ReadPlan {
     pub(super) fn handle_reset(&mut self) {
         self.left_exact = None;
         self.begun = false;
+    }
+
+    /// The tree is held as it is: nothing is read of it before it is watched again. What was asked for is answered yet.
+    pub(super) fn handle_held(&mut self) {
+        self.hot.clear();
+        self.left_exact = None;
+        self.verification = Verification::Done;
+        self.audit.next = AuditStep::Off;
+        self.renews_watch = false;
     }
 
     /// Nothing will be read any more.
@@ -396,8 +402,14 @@ impl ReadPlan {
                 0 => self.follow(tree, unread, now),
                 _ if self.is_storm(tree, unread, now) => {
                     let flight = Flight::new(self.chroot);
-                    let mut filling =
-                        Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+                    let mut filling = Filling {
+                        root: &self.root,
+                        selection: &self.selection,
+                        growth: self.sizes.get(),
+                        tree,
+                        unread,
+                        flight,
+                    };
                     filling.take_queued();
                     filling.flight
                 }
@@ -406,7 +418,14 @@ impl ReadPlan {
         } else if self.is_of_anchors() {
             // They are most likely what they were; but for a server that has gone on, they are what changed last.
             let flight = Flight::new(self.chroot);
-            let mut filling = Filling { root: &self.root, growth: ANCHOR_GROWTH, tree, unread, flight };
+            let mut filling = Filling {
+                root: &self.root,
+                selection: &self.selection,
+                growth: ANCHOR_GROWTH,
+                tree,
+                unread,
+                flight,
+            };
             filling.take_queued();
             filling.take_unproven(&mut self.rng);
             filling.list_anchors();
@@ -424,7 +443,14 @@ impl ReadPlan {
         let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
         let room = room.min(self.pace.unproven);
         let flight = Flight::into_the_unknown(self.chroot, room, self.load.is_careful());
-        let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+        let mut filling = Filling {
+            root: &self.root,
+            selection: &self.selection,
+            growth: self.sizes.get(),
+            tree,
+            unread,
+            flight,
+        };
         filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
         filling.take_nodes();
         filling.take_proven(self.load.most_reads());
@@ -443,7 +469,14 @@ impl ReadPlan {
             return None;
         }
         let flight = Flight::new(self.chroot);
-        let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+        let mut filling = Filling {
+            root: &self.root,
+            selection: &self.selection,
+            growth: self.sizes.get(),
+            tree,
+            unread,
+            flight,
+        };
         filling.read_again(&self.root);
         let flight = filling.flight;
         self.hand_out(flight, now)
@@ -491,7 +524,14 @@ impl ReadPlan {
                 flight = Flight::for_a_cut(self.chroot, most_hot_reads(starved_for));
             }
         }
-        let mut filling = Filling { root: &self.root, growth: self.sizes.get(), tree, unread, flight };
+        let mut filling = Filling {
+            root: &self.root,
+            selection: &self.selection,
+            growth: self.sizes.get(),
+            tree,
+            unread,
+            flight,
+        };
         filling.take_queued();
         if !filling.flight.is_empty() && filling.flight.takes(&hot) {
             hot.iter().for_each(|path| filling.read_again(path));
@@ -538,6 +578,12 @@ impl ReadPlan {
         }
         paths
     }
+}
+
+/// Whether the list is to be read with the node where all is compared: if a child may be left out, the known ones may all be
+/// there, and as many as the Stat counts, and the list be another all the same.
+fn is_list_to_be_read(selection: &Selection, relative: &str) -> bool {
+    selection.may_leave_out(relative) && !planted::is(Defect::LeftOutListTrusted)
 }
 
 /// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
@@ -594,7 +640,11 @@ impl Verification {
             };
             let path = filling.root.absolute(relative);
             last = Some(relative.to_owned());
-            filling.read_known(path, relative, Want::verify);
+            let list = is_list_to_be_read(filling.selection, relative);
+            filling.read_known(path, relative, |want| {
+                want.verify();
+                want.children |= list;
+            });
         }
         if let Some(last) = last {
             *cursor = last;
@@ -608,7 +658,7 @@ impl Audit {
         // A pass begins with the root, which may have appeared unnoticed. After the last node, the next pass begins.
         let mut behind = std::mem::take(&mut self.behind);
         if behind.is_empty() {
-            filling.read_again(filling.root);
+            filling.audit("");
         }
         let mut walk = filling.tree.preorder_after(&behind);
         let mut read = 0;
@@ -617,7 +667,7 @@ impl Audit {
             let Some((relative, _)) = walk.next() else { return read };
             read += 1;
             behind = relative.to_owned();
-            filling.read_again(&filling.root.absolute(relative));
+            filling.audit(relative);
         }
         self.behind = behind;
         read
@@ -639,6 +689,7 @@ impl Audit {
 /// A flight that is being filled, and what it is filled from.
 struct Filling<'a> {
     root: &'a NodePath,
+    selection: &'a Selection,
     tree: &'a Tree,
     unread: &'a mut Unread,
     /// How much larger than known the data may be.
@@ -697,6 +748,12 @@ impl Filling<'_> {
         self.read_known(path.clone(), relative, |_| {});
     }
 
+    /// Adds a read of a path for the audit.
+    fn audit(&mut self, relative: &str) {
+        let list = is_list_to_be_read(self.selection, relative);
+        self.read_known(self.root.absolute(relative), relative, |want| want.children = list);
+    }
+
     /// Adds a read of a path unless it is to be read anyway.
     fn read_known(&mut self, path: NodePath, relative: &str, change: impl FnOnce(&mut Want)) {
         if !self.unread.contains(path.as_str()) {
@@ -713,7 +770,7 @@ impl Filling<'_> {
         let data = known.map_or(0, |node| node.data().len());
         let stat_only = !want.data && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
-        let children = want.children.then_some(children);
+        let children = (want.children && self.is_open(relative)).then_some(children);
         self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);
     }
 
@@ -723,17 +780,24 @@ impl Filling<'_> {
     fn list_what_is_new(&mut self) {
         if self.flight.is_sparse() {
             for read in &mut self.flight.nodes {
-                let known = self.root.relative(read.path.as_str()).and_then(|path| self.tree.get(path));
-                read.children |= known.is_none();
+                let Some(relative) = self.root.relative(read.path.as_str()) else { continue };
+                read.children |=
+                    self.tree.get(relative).is_none() && self.selection.of(relative) == Kept::Open;
             }
         }
     }
 
+    /// Whether there may be something below that is kept: else the list is of no use.
+    fn is_open(&self, relative: &str) -> bool {
+        self.selection.of(relative) == Kept::Open
+    }
+
     fn list_anchors(&mut self) {
         for read in self.flight.nodes.iter_mut().chain(&mut self.flight.stats) {
-            let known = self.root.relative(read.path.as_str()).and_then(|path| self.tree.get(path));
-            let node = known.and_then(|entry| entry.node());
-            read.children |= node.is_some_and(|node| anchors::is_listed(node.stat()));
+            let Some(relative) = self.root.relative(read.path.as_str()) else { continue };
+            let node = self.tree.get(relative).and_then(|entry| entry.node());
+            read.children |= node.is_some_and(|node| anchors::is_listed(node.stat()))
+                && self.selection.of(relative) == Kept::Open;
         }
     }
 }

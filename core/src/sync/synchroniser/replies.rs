@@ -8,6 +8,7 @@ use crate::error::{Fault, Status};
 use crate::names::Siblings;
 use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
+use crate::selection::Kept;
 use crate::stat::{Stat, Zxid};
 use crate::sync::evidence;
 use crate::sync::flight::{Found, Part};
@@ -155,6 +156,9 @@ impl Synchroniser {
             return;
         }
         let name = |place: u32| siblings.names.get(place as usize);
+        let selection = self.selection.clone();
+        let level = selection.level(parent);
+        let is_open = |name: &str| level.as_ref().is_none_or(|level| level.child(name) == Kept::Open);
         let nodes = due.iter().map(|(place, arrived)| (name(*place), arrived.node()));
         let is_put = self.tree.put_children(parent, nodes);
         let mut buffer = String::new();
@@ -165,7 +169,7 @@ impl Synchroniser {
                 continue;
             }
             self.publisher.count_edit();
-            if arrived.node().stat().num_children != 0 {
+            if arrived.node().stat().num_children != 0 && is_open(name(*place)) {
                 self.unread.update(&{ path }(), |want| {
                     *want = Want { children: true, suspect: true, discovered: true, ..Want::default() };
                 });
@@ -269,10 +273,12 @@ impl Synchroniser {
             }
             self.publisher.count_edit();
         }
+        let is_kept_alone = self.selection.of(relative) == Kept::Alone;
         let is_list_known =
             want.explains(old.as_ref(), &stat) && !self.misses_children(relative, &stat, &want);
         match children {
             Some(names) => self.found_children(path, relative, names),
+            None if is_kept_alone => {}
             // Nothing is below a node that is new.
             None if stat.num_children == 0 && old.is_none() => {}
             None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
@@ -299,15 +305,20 @@ impl Synchroniser {
     /// have been replaced where the session could not see it. This is looked at only if nothing is suspect, and not
     /// each time: a server may list a child that it does not have.
     fn misses_children(&self, relative: &str, stat: &Stat, want: &Want) -> bool {
-        let is_counted = want.history.has_changes() || !want.suspect;
+        // Children that are left out are in the Stat and not in the tree: then the list is read in each verification and
+        // audit instead. But if there are none of them by what was counted since the node was created, the numbers are
+        // equal.
+        let may_leave_out = self.selection.may_leave_out(relative);
+        let is_counted = match may_leave_out {
+            true => want.history.has_changes() && want.history.born,
+            false => want.history.has_changes() || !want.suspect,
+        };
         if !is_counted || self.unread.suspects() > 0 || planted::is(Defect::ChildrenNotCounted) {
             return false;
         }
-        // If the root hides a child, the numbers differ; its list is read in each verification instead.
-        let hides = relative.is_empty() && self.hides_zookeeper;
         let children = self.tree.get(relative).and_then(|entry| entry.children());
         let known = children.map_or(0, |children| children.len());
-        !hides && usize::try_from(stat.num_children).is_ok_and(|count| count != known)
+        usize::try_from(stat.num_children).is_ok_and(|count| count != known)
     }
 
     /// The parent of this node is not in the tree: the node was read while the parent was replaced. It is read again
@@ -323,10 +334,9 @@ impl Synchroniser {
 
     /// A child list, at the zxid of the Stat that came with it.
     fn found_children(&mut self, path: &NodePath, relative: &str, names: Vec<&str>) {
-        let mut names: Vec<&str> = names
-            .into_iter()
-            .filter(|name| is_name(name) && !(relative.is_empty() && self.is_hidden(name)))
-            .collect();
+        let level = self.selection.level(relative);
+        let is_kept = |name: &str| level.as_ref().is_none_or(|level| level.child(name) != Kept::Nothing);
+        let mut names: Vec<&str> = names.into_iter().filter(|name| is_name(name) && is_kept(name)).collect();
         names.sort_unstable();
         names.dedup();
         self.check_limits(names.len(), self.tree.bytes());

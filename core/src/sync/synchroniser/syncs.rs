@@ -69,6 +69,11 @@ impl Syncs {
         })
     }
 
+    /// Whether a call has no answer yet, or a date is needed.
+    pub(super) fn is_called(&self) -> bool {
+        self.last > self.answered || self.undated
+    }
+
     /// Whether a request was sent whose calls wait for their answer.
     pub(super) fn is_asked(&self) -> bool {
         self.round.is_some()

@@ -1,11 +1,13 @@
 //! A small ZooKeeper in memory, and one cache that is connected to it by a stream that can be held up anywhere.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Status;
 use crate::path::NodePath;
+use crate::selection::{Kept, Selection};
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Part, Read};
@@ -263,6 +265,7 @@ pub(super) struct Asked {
 
 /// A server, a cache, and what is on the way between them.
 pub(super) struct World {
+    selection: Selection,
     pub server: Server,
     pub cache: Synchroniser,
     pub now: Instant,
@@ -307,6 +310,8 @@ struct Announced {
 
 pub(super) fn options() -> Options {
     Options {
+        selection: Selection::default(),
+        follow: true,
         create_root: false,
         limit_nodes: 0,
         limit_bytes: 0,
@@ -342,6 +347,7 @@ impl World {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(seed);
         World {
+            selection: options.selection.clone(),
             server: Server::default(),
             cache: Synchroniser::new(path(ROOT), &path(chroot), options, rng, now),
             now,
@@ -625,7 +631,7 @@ impl World {
         if self.strict && self.state == State::InStep && !is_amid {
             let version = self.version();
             assert!(version.is_cut && version.is_complete, "in step with what is no cut");
-            let difference = difference(&version.tree, self.server.at(self.seen));
+            let difference = difference(&version.tree, &self.kept(self.server.at(self.seen)));
             assert_eq!(
                 difference, None,
                 "in step with {:?}, though it has seen {:?}",
@@ -640,7 +646,7 @@ impl World {
             assert!(!last.is_complete || version.is_complete, "less complete than before");
         }
         if self.strict && version.is_cut {
-            let difference = difference(&version.tree, self.server.at(version.zxid));
+            let difference = difference(&version.tree, &self.kept(self.server.at(version.zxid)));
             assert_eq!(difference, None, "a cut at {:?} is not exact", version.zxid);
         }
         self.versions.push(version);
@@ -680,6 +686,19 @@ impl World {
         self.versions.last().cloned().unwrap_or_default()
     }
 
+    /// What the cache is to keep of these.
+    fn kept<'n>(&self, nodes: &'n Nodes) -> Cow<'n, Nodes> {
+        let is_kept =
+            |path: &str| self.selection.of(path[ROOT.len()..].trim_start_matches('/')) != Kept::Nothing;
+        match nodes.keys().all(|path| is_kept(path)) {
+            true => Cow::Borrowed(nodes),
+            false => {
+                let kept = nodes.iter().filter(|(path, _)| is_kept(path));
+                Cow::Owned(kept.map(|(path, node)| (path.clone(), node.clone())).collect())
+            }
+        }
+    }
+
     /// Whether nothing was published yet that has a node in it.
     pub(super) fn told_nothing(&self) -> bool {
         self.versions.last().is_none_or(|version| !version.tree.has_root())
@@ -695,7 +714,7 @@ impl World {
     }
 
     pub(super) fn assert_in_step(&self) {
-        assert_eq!(difference(&self.version().tree, &self.server.nodes), None);
+        assert_eq!(difference(&self.version().tree, &self.kept(&self.server.nodes)), None);
         assert_eq!(self.state, State::InStep);
         assert!(self.told.initialized && self.told.in_step);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache_checks::Access;
+use treecache_checks::{Access, Narrowing};
 
 use super::{CachePlan, Fault, Happening, Level, Plan, ROOT, Refill, Restore, Script, Step, Write};
 
@@ -44,7 +44,12 @@ pub(super) fn caches(rng: &mut Rng, one: bool) -> Vec<CachePlan> {
     (0..count)
         .map(|place| {
             let root = if one || place == 0 && rng.bool() { ROOT } else { ROOTS[rng.usize(..ROOTS.len())] };
-            CachePlan { root, create_root: !one && rng.u8(..3) == 0 }
+            CachePlan {
+                root,
+                create_root: !one && rng.u8(..3) == 0,
+                narrowing: Narrowing::default(),
+                follow: true,
+            }
         })
         .collect()
 }

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use treecache_checks::{Check, Excused, NodeEvent, Observer, Replay, Truth, Violation, difference};
+use treecache_checks::{Check, Excused, NodeEvent, Observer, Replay, Truth, View, Violation, difference};
 use treecache_core::sync::{CacheId, Output, Progress, Ticket};
 use treecache_core::tree::{Change, Differences, Version};
 use treecache_core::{EventKind, State, Status};
 
 use super::Tally;
 use crate::ensemble::{Era, Moment};
-use crate::plan::Plan;
+use crate::plan::{CachePlan, Plan};
 
 /// A call of `sync`, and the last transaction that had been committed when it was made.
 pub struct Call {
@@ -29,8 +29,7 @@ pub struct Known<'a> {
 
 pub struct Watched {
     /// From the server's root.
-    root: String,
-    authenticated: bool,
+    view: View,
     observer: Observer,
     replay: Replay,
     version: Arc<Version>,
@@ -55,19 +54,21 @@ pub struct Watched {
     pub batches: u64,
     /// How many there may be; `None`: any number.
     most_batches: Option<u64>,
+    follow: bool,
 }
 
 impl Watched {
-    pub fn new(prefix: &str, root: &str, most_batches: Option<u64>, plan: &Plan) -> Watched {
-        let root = match (prefix, root) {
+    pub fn new(cache: &CachePlan, most_batches: Option<u64>, plan: &Plan) -> Watched {
+        let root = match (plan.prefix(), cache.root) {
             ("", root) => root.to_owned(),
             (prefix, "/") => prefix.to_owned(),
             (prefix, root) => format!("{prefix}{root}"),
         };
+        let (root, narrowing) = (Arc::from(root), cache.narrowing.clone());
+        let view = View { root, narrowing, authenticated: plan.authenticates };
         Watched {
-            authenticated: plan.authenticates,
-            observer: Observer::new(&root),
-            replay: Replay::new(&root),
+            observer: Observer::new(view.clone()),
+            replay: Replay::new(&view.root),
             version: Arc::default(),
             state: State::Latent,
             suspended_at: None,
@@ -84,22 +85,29 @@ impl Watched {
             era: 0,
             batches: 0,
             most_batches,
-            root,
+            view,
+            follow: cache.follow,
         }
     }
 
     /// From the server's root.
     pub fn root(&self) -> &str {
-        &self.root
+        &self.view.root
     }
 
     pub fn says_in_step(&self) -> bool {
         self.state == State::InStep
     }
 
-    /// In step, and all that belongs to it was told.
-    pub fn is_in_step(&self) -> bool {
-        self.says_in_step() && self.told_initialized && self.told_in_step
+    /// Loaded, and not followed.
+    pub fn is_held(&self) -> bool {
+        self.state == State::Held && !self.follow
+    }
+
+    /// In step, or held, and all that belongs to it was told.
+    pub fn is_settled(&self) -> bool {
+        let is_so = if self.follow { self.says_in_step() } else { self.is_held() && self.version.is_cut };
+        is_so && self.told_initialized && self.told_in_step
     }
 
     /// It has said that no server can serve it.
@@ -110,7 +118,7 @@ impl Watched {
     pub fn describe(&self) -> String {
         format!(
             "{} is {:?} with {} nodes at {}, initialized {}, in step {}, {} calls wait",
-            self.root,
+            self.view.root,
             self.state,
             self.version.tree.len(),
             self.version.zxid,
@@ -120,8 +128,8 @@ impl Watched {
         )
     }
 
-    pub fn difference(&self, truth: &Truth, authenticated: bool, excused: &Excused) -> Option<String> {
-        difference(&*self.version, truth, &self.root, authenticated, excused)
+    pub fn difference(&self, truth: &Truth, excused: &Excused) -> Option<String> {
+        difference(&*self.version, truth, &self.view, excused)
     }
 
     /// Whether the version was compared with this moment of the history already.
@@ -129,17 +137,11 @@ impl Watched {
         self.compared.replace(contact) == Some(contact)
     }
 
-    pub fn check_claim(
-        &self,
-        id: CacheId,
-        truth: &Truth,
-        authenticated: bool,
-        excused: &Excused,
-    ) -> Result<(), Violation> {
+    pub fn check_claim(&self, id: CacheId, truth: &Truth, excused: &Excused) -> Result<(), Violation> {
         Check::Honest.that(self.version.is_cut && self.version.is_complete, || {
             format!("{id:?} is in step with what is no cut")
         })?;
-        let difference = self.difference(truth, authenticated, excused);
+        let difference = self.difference(truth, excused);
         Check::Honest.that(difference.is_none(), || {
             let what = difference.unwrap_or_default();
             format!("{id:?} is in step at {}, has heard of {}: {what}", self.version.zxid, truth.zxid)
@@ -166,8 +168,8 @@ impl Watched {
     }
 
     /// Whether what is published is a cut, and this tree.
-    pub fn is_cut_of(&self, truth: &Truth, authenticated: bool, excused: &Excused) -> bool {
-        self.version.is_cut && self.difference(truth, authenticated, excused).is_none()
+    pub fn is_cut_of(&self, truth: &Truth, excused: &Excused) -> bool {
+        self.version.is_cut && self.difference(truth, excused).is_none()
     }
 
     pub fn check_suspended(&self, id: CacheId, now: u64, timeout: u64) -> Result<(), Violation> {
@@ -178,7 +180,8 @@ impl Watched {
     }
 
     pub fn check_fed(&mut self, id: CacheId, tally: &mut Tally) -> Result<(), Violation> {
-        let Some(most) = self.most_batches.filter(|_| !self.says_in_step() && self.told_in_step) else {
+        let is_behind = self.follow && !self.says_in_step() && self.told_in_step;
+        let Some(most) = self.most_batches.filter(|_| is_behind) else {
             self.batches = 0;
             return Ok(());
         };
@@ -247,7 +250,6 @@ impl Watched {
         self.observer.published(
             &*version,
             is_compared.then(|| history.truth(history.place(version.zxid))),
-            self.authenticated,
             excused,
             history.multis_near(version.zxid).filter(|_| is_compared),
         )?;
@@ -258,9 +260,9 @@ impl Watched {
         let mut differences = Differences::new(&self.version.tree, &version.tree);
         while let Some((relative, change)) = differences.next() {
             path.clear();
-            path.push_str(&self.root);
+            path.push_str(&self.view.root);
             if !relative.is_empty() {
-                if self.root != "/" {
+                if *self.view.root != *"/" {
                     path.push('/');
                 }
                 path.push_str(relative);

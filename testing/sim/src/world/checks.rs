@@ -177,7 +177,7 @@ impl World {
             })?;
             let is_of = |place: usize| {
                 let excused = excused(&self.unnoticed, era, place);
-                cache.is_cut_of(history.truth(place), self.plan.authenticates, &excused)
+                cache.is_cut_of(history.truth(place), &excused)
             };
             Check::Synced.that((moment.place..=heard).rev().any(is_of), || {
                 format!(
@@ -222,7 +222,7 @@ impl World {
             let Moment { era, place } = contact;
             let excused = excused(&self.unnoticed, era, place);
             let truth = self.ensemble.eras[era].truth(place);
-            cache.check_claim(*id, truth, self.plan.authenticates, &excused)?;
+            cache.check_claim(*id, truth, &excused)?;
         }
         Ok(())
     }

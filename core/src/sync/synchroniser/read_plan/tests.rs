@@ -26,6 +26,8 @@ impl Reader {
         }
         let (root, now) = (NodePath::new("/r").unwrap(), Instant::now());
         let options = Options {
+            selection: Selection::default(),
+            follow: true,
             create_root: false,
             limit_nodes: 0,
             limit_bytes: 0,
@@ -33,7 +35,7 @@ impl Reader {
             audit_interval,
             pace: Pace::default(),
         };
-        let plan = ReadPlan::new(root, 0, false, &options, Rng::with_seed(1), now);
+        let plan = ReadPlan::new(root, 0, Selection::default(), &options, Rng::with_seed(1), now);
         let mut reader = Reader { plan, tree, unread: Unread::default(), now };
         reader.watching(Zxid(100));
         assert_eq!(reader.read(), ["/r"]);
