@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::stat::Zxid;
-use crate::tree::{Children, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
+use crate::tree::{Children, Differences, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
 
 /// The tree as it was at one moment, never changed again. Cheap to take and to clone; independent of the cache.
 #[derive(Clone)]
@@ -78,7 +78,8 @@ impl Snapshot {
             let message = format!("snapshots of {} and of {} have no difference", older.root, self.root);
             return Err(Error::InvalidArgument(message));
         }
-        let mut changes = Changes::new(self.root.clone(), &older.version, &self.version);
+        let differences = Differences::new(&older.version.tree, &self.version.tree);
+        let mut changes = Changes::new(self.root.clone(), self.zxid(), differences);
         while let Some(event) = changes.next() {
             if visit(&event.lend()).is_break() {
                 break;

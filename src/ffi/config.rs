@@ -10,7 +10,7 @@ use crate::error::{Error, Fault};
 use crate::escape::Escaped;
 use crate::health::Health;
 
-/// Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
+/// Settings for clients, caches, listeners and queues. Copied by what is made with it, so it may be changed and freed at once.
 pub struct tc_config {
     state: Mutex<State>,
     health: Health,
@@ -90,7 +90,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 
 /// Sets one key of a configuration. `key` and `value` are copied.
 ///
-/// One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
+/// One configuration may carry keys for clients, caches, listeners and queues; each reads its own. The keys:
 ///
 /// - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
 /// - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
@@ -112,6 +112,11 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
 /// - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
 /// - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
+/// - `listen.under` (listener, queue, none): tell what happens at this node and below it only; an absolute path, at or below the cache's root; set again to add another
+/// - `listen.depth` (listener, queue, none): tell so many levels below each listen.under, or below the cache's root where there is none; 0 is that node alone
+/// - `listen.events` (listener, queue, default all): tell these kinds of events only
+/// - `listen.initial` (listener, queue, default true): tell the tree so far first, and INITIALIZED if the cache is initialized; without, only what follows
+/// - `listen.after.initialized` (listener, queue, default false): tell nothing before INITIALIZED, and of the tree only what has changed since
 /// - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
 /// - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
 ///
@@ -143,8 +148,8 @@ pub unsafe extern "C" fn tc_config_set(
     }
 }
 
-/// Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
-/// `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
+/// Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new`,
+/// `tc_listen_with` or `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
 ///
 /// `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
 /// none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
