@@ -211,7 +211,7 @@ const char *tc_status_name(int32_t status);
 /* Settings for what is made with them, by key, and why a call failed. */
 
 /**
- * Settings for clients, caches and queues. Copied by what is made with it, so it may be changed and freed at once.
+ * Settings for clients, caches, listeners and queues. Copied by what is made with it, so it may be changed and freed at once.
  */
 typedef struct tc_config tc_config;
 
@@ -249,7 +249,7 @@ struct tc_config *tc_config_new(void);
 /**
  * Sets one key of a configuration. `key` and `value` are copied.
  *
- * One configuration may carry keys for clients, caches and queues; each reads its own. The keys:
+ * One configuration may carry keys for clients, caches, listeners and queues; each reads its own. The keys:
  *
  * - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
  * - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
@@ -276,6 +276,11 @@ struct tc_config *tc_config_new(void);
  * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
  * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
  * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
+ * - `listen.under` (listener, queue, none): tell what happens at this node and below it only; an absolute path, at or below the cache's root; set again to add another
+ * - `listen.depth` (listener, queue, none): tell so many levels below each listen.under, or below the cache's root where there is none; 0 is that node alone
+ * - `listen.events` (listener, queue, default all): tell these kinds of events only
+ * - `listen.initial` (listener, queue, default true): tell the tree so far first, and INITIALIZED if the cache is initialized; without, only what follows
+ * - `listen.after.initialized` (listener, queue, default false): tell nothing before INITIALIZED, and of the tree only what has changed since
  * - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
  * - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
  *
@@ -289,8 +294,8 @@ int32_t tc_config_set(struct tc_config *config,
                       const char *value);
 
 /**
- * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new` or
- * `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
+ * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new`,
+ * `tc_listen_with` or `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
  *
  * `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
  * none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
@@ -1263,6 +1268,27 @@ int32_t tc_listen(struct tc_cache *cache,
                   uint64_t *listener);
 
 /**
+ * `tc_listen` of some of the cache's events.
+ *
+ * `config`: which, by its keys `listen.under`, `listen.depth`, `listen.events`, `listen.initial` and
+ * `listen.after.initialized`; all others are ignored. NULL for all events, as `tc_listen`. It stays the caller's, and is not
+ * used after the call. The order and all else are those of `tc_listen`, with what is not wanted left out: the last event
+ * that is told of a version has TC_EVENT_LAST_OF_VERSION. What changes elsewhere costs the listener nothing.
+ *
+ * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
+ * first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, and for a `listen.under` outside of the cache's tree (`tc_config_get_error`
+ * tells which); TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.2.0.
+ */
+int32_t tc_listen_with(struct tc_cache *cache,
+                       const struct tc_config *config,
+                       tc_event_fn fn,
+                       void *user,
+                       tc_user_free_fn user_free,
+                       uint64_t *listener);
+
+/**
  * Adds a function that is told what goes wrong in the background and concerns this cache.
  *
  * `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.
@@ -1322,12 +1348,12 @@ const struct tc_fault *tc_item_fault(const struct tc_item *item);
  * `events.capacity` events or `events.bytes` bytes continues with the difference between what was taken out last and the
  * newest version.
  *
- * `config`: its `events.capacity`, `events.bytes` and `queue.faults`; NULL for the defaults, not for what the cache was
- * made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+ * `config`: its `events.capacity`, `events.bytes`, `queue.faults` and what of the events is wanted, by the keys `listen.`…
+ * as for `tc_listen_with`; NULL for the defaults, not for what the cache was made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
  *
  * Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, and for a `listen.under` outside of the cache's tree; TC_ERR_CLOSED. Since 0.1.0.
  */
 int32_t tc_queue_open(struct tc_cache *cache,
                       const struct tc_config *config,

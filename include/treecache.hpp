@@ -1285,7 +1285,78 @@ struct setting {
     string_arg key, value;
 };
 
-/// Settings for clients, caches and queues; docs/configuration.md lists the keys. Copied by what is made with it.
+/// Which events of a cache are told, for `cache::listen`, and as settings for queues: all, without what this leaves out.
+///
+///     cache.listen(event_filter().under("/shop/price").depth(1).kinds({event_kind::node_updated}), tell);
+///
+/// What is no path, or outside of the cache's tree, is refused where it is used.
+class event_filter {
+  public:
+    /// Only the node at this absolute path, and what is below it. Once more adds another.
+    event_filter &under(std::string path) &
+    {
+        settings_.emplace_back("listen.under", std::move(path));
+        return *this;
+    }
+    event_filter &&under(std::string path) && { return std::move(under(std::move(path))); }
+
+    /// Only so many levels below each `under`, or below the cache's root: 0 is that node alone.
+    event_filter &depth(std::size_t levels) &
+    {
+        settings_.emplace_back("listen.depth", std::to_string(levels));
+        return *this;
+    }
+    event_filter &&depth(std::size_t levels) && { return std::move(depth(levels)); }
+
+    /// Only these kinds. The three of the connection come together, whichever of them is named.
+    event_filter &kinds(std::initializer_list<event_kind> kinds) &
+    {
+        std::string words;
+        for (const event_kind kind : kinds)
+            words.append(words.empty() ? "" : ",").append(word(kind));
+        settings_.emplace_back("listen.events", std::move(words));
+        return *this;
+    }
+    event_filter &&kinds(std::initializer_list<event_kind> kinds) && { return std::move(this->kinds(kinds)); }
+
+    /// With false, neither the tree so far, nor initialized when the cache is: only what follows.
+    event_filter &initial(bool initial) &
+    {
+        settings_.emplace_back("listen.initial", initial ? "true" : "false");
+        return *this;
+    }
+    event_filter &&initial(bool initial) && { return std::move(this->initial(initial)); }
+
+    /// Nothing before initialized, and of the tree only what changes after it.
+    event_filter &after_initialized(bool after = true) &
+    {
+        settings_.emplace_back("listen.after.initialized", after ? "true" : "false");
+        return *this;
+    }
+    event_filter &&after_initialized(bool after = true) && { return std::move(after_initialized(after)); }
+
+  private:
+    friend class config;
+
+    static const char *word(event_kind kind) noexcept
+    {
+        switch (kind) {
+        case event_kind::node_added: return "added";
+        case event_kind::node_updated: return "updated";
+        case event_kind::node_removed: return "removed";
+        case event_kind::connection_suspended:
+        case event_kind::connection_reconnected:
+        case event_kind::connection_lost: return "connection";
+        case event_kind::initialized: return "initialized";
+        case event_kind::in_step: return "in_step";
+        }
+        return "unknown"; // which the library refuses
+    }
+
+    std::vector<std::pair<std::string, std::string>> settings_;
+};
+
+/// Settings for clients, caches, listeners and queues; docs/configuration.md lists the keys. Copied by what is made with it.
 /// Why a call with it failed is asked of it after the call: not to be shared by calls at the same time.
 class config {
   public:
@@ -1312,6 +1383,15 @@ class config {
         return detail::failure(status, told);
     }
 
+    /// All that a filter leaves out. Errors: `invalid_argument` for what is no path, and for no kinds at all.
+    result<void> try_set(const event_filter &filter)
+    {
+        for (const auto &[key, value] : filter.settings_)
+            if (result<void> set = try_set(key, value); !set)
+                return set;
+        return {};
+    }
+
 #if TREECACHE_EXCEPTIONS
     /// E.g. `{{"session.timeout.ms", "8000"}, {"auth", "digest:user:password"}}`.
     config(std::initializer_list<setting> settings) : config(try_make(settings).value()) {}
@@ -1322,6 +1402,13 @@ class config {
         return *this;
     }
     config &&set(const string_arg &key, const string_arg &value) && { return std::move(set(key, value)); }
+
+    config &set(const event_filter &filter) &
+    {
+        try_set(filter).value();
+        return *this;
+    }
+    config &&set(const event_filter &filter) && { return std::move(set(filter)); }
 #endif
 
     [[nodiscard]] tc_config *native_handle() const noexcept { return handle_.get(); }
@@ -1464,6 +1551,25 @@ class cache : public detail::readable<cache> {
             [this](auto... arguments) { return tc_listen(native_handle(), arguments...); });
     }
 
+    /// As `listen`, of the events that a filter leaves. Errors: `closed`; `invalid_argument` when a subtree is no path or
+    /// outside of the cache's, or when no kinds are left.
+    template <typename Callable>
+    [[nodiscard]] result<subscription> try_listen(event_filter filter, Callable &&callable)
+    {
+        config config;
+        if (result<void> set = config.try_set(filter); !set)
+            return set.error();
+        result<subscription> made =
+            subscription::make<event, tc_event>(std::forward<Callable>(callable), handle_.get_deleter().link,
+                [this, &config](auto... arguments) {
+                    return tc_listen_with(native_handle(), config.native_handle(), arguments...);
+                });
+        const tc_error *told = nullptr;
+        if (!made && tc_config_get_error(config.native_handle(), &told) == TC_OK && told != nullptr)
+            return detail::failure(static_cast<std::int32_t>(made.status()), told);
+        return made;
+    }
+
     /// Adds a callable that is told, as `fault`, what goes wrong in the background and concerns this cache; else as
     /// `listen`. Faults that nobody listens to are logged.
     template <typename Callable>
@@ -1505,6 +1611,25 @@ class cache : public detail::readable<cache> {
     subscription listen(Callable &&callable, Handler &&handler)
     {
         return try_listen(std::forward<Callable>(callable), std::forward<Handler>(handler)).value();
+    }
+
+    template <typename Callable>
+    subscription listen(event_filter filter, Callable &&callable)
+    {
+        return try_listen(std::move(filter), std::forward<Callable>(callable)).value();
+    }
+
+    template <typename Callable, typename Handler>
+    [[nodiscard]] result<subscription> try_listen(event_filter filter, Callable &&callable, Handler &&handler)
+    {
+        return try_listen(std::move(filter),
+            detail::handle(std::forward<Callable>(callable), std::forward<Handler>(handler)));
+    }
+
+    template <typename Callable, typename Handler>
+    subscription listen(event_filter filter, Callable &&callable, Handler &&handler)
+    {
+        return try_listen(std::move(filter), std::forward<Callable>(callable), std::forward<Handler>(handler)).value();
     }
 
     template <typename Callable>
@@ -1601,7 +1726,7 @@ class queue {
     explicit queue(tc_queue *handle) noexcept : handle_(handle) {}
 
     /// Opens a queue: the tree so far first, then what follows, as for `cache::listen`. Settings: `events.capacity`,
-    /// `queue.faults`. Errors: `invalid_argument`, `closed`.
+    /// `events.bytes`, `queue.faults`, and what an `event_filter` sets. Errors: `invalid_argument`, `closed`.
     [[nodiscard]] static result<queue> try_make(cache &cache, const config &config = {})
     {
         tc_queue *out = nullptr;

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Event, EventQueue, Feed, ListenerId, Listeners, on_dispatcher_thread};
+use crate::events::{Event, EventQueue, Feed, ListenerId, Listeners, Wants, on_dispatcher_thread};
 use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
@@ -290,7 +290,21 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.listeners.listen(listener)
+        self.listeners.listen(Wants::EVENTS, listener)
+    }
+
+    /// As [`listen`](Self::listen), of what the keys `listen.…` of `config` leave: subtrees, levels below them, kinds of
+    /// events, without what was before it was added or before INITIALIZED. All other keys are ignored.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when `listen.under` is outside of the cache's tree; [`Error::Closed`].
+    pub fn listen_with(
+        &self,
+        config: &Config,
+        listener: impl FnMut(&Event<'_>) + Send + 'static,
+    ) -> Result<ListenerId, Error> {
+        self.health.check()?;
+        self.listeners.listen(config.listener(&self.scope.root)?, listener)
     }
 
     /// Calls `listener` with every fault that concerns this cache, on the client's dispatcher thread.
@@ -303,14 +317,15 @@ impl TreeCache {
     }
 
     /// A queue of the cache's events, and of its faults if `queue.faults` is true. The program empties it by itself.
-    /// First comes the tree so far, as for a listener.
+    /// What is in it, and what comes first, is what a listener would be told that is added
+    /// [with](Self::listen_with) this configuration.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Setting`] when `listen.under` is outside of the cache's tree; [`Error::Closed`].
     pub fn queue(&self, config: &Config) -> Result<EventQueue, Error> {
         self.health.check()?;
         let health = Health::on(&self.client.health);
-        EventQueue::open(health, self.shared.feed.clone(), config.queue_faults(), config.capacity())
+        EventQueue::open(health, self.shared.feed.clone(), config.queue(&self.scope.root)?, config.capacity())
     }
 
     /// Removes a listener of either kind. None of its calls starts after this. Never waits; may be called in a

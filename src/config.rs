@@ -1,6 +1,6 @@
 //! Settings by name: one table of keys, from which parsing, ranges and `docs/configuration.md` all follow.
 //!
-//! A [`Config`] may carry keys for clients, caches and queues; each reads its own and ignores the others.
+//! A [`Config`] may carry keys for clients, caches, listeners and queues; each reads its own and ignores the others.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::escape::Escaped;
-use crate::events::Capacity;
+use crate::events::{Capacity, EventKinds, Interest, Wants};
 use crate::net::{Tls, TlsFiles};
+use crate::path::NodePath;
 use crate::random;
 use crate::selection::{Effect, Selection};
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
 use crate::sync::{Options, Pace, SyncMode};
 
-/// Settings of clients, caches and queues. A new one has every key at its default.
+/// Settings of clients, caches, listeners and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
 pub struct Config {
     session_timeout: Duration,
@@ -30,6 +31,7 @@ pub struct Config {
     sync_mode: SyncMode,
     options: Options,
     capacity: Capacity,
+    listen: Interest,
     queue_faults: bool,
 }
 
@@ -64,6 +66,7 @@ enum Scope {
     Cache,
     Queue,
     CacheAndQueue,
+    ListenerAndQueue,
 }
 
 /// What values a key takes, and where they go.
@@ -76,6 +79,8 @@ enum Value {
     SyncMode(fn(&mut Config, SyncMode)),
     /// Names, relative to a cache's root.
     Pattern(Effect),
+    Path(fn(&mut Config, NodePath)),
+    EventKinds(fn(&mut Config, EventKinds)),
     Text(fn(&mut Config, String)),
     /// Never part of a message.
     Secret(fn(&mut Config, Secret)),
@@ -288,6 +293,43 @@ const KEYS: &[Key] = &[
                   cache, or in the queue, before it continues by difference",
     },
     Key {
+        name: "listen.under",
+        default: None,
+        scope: Scope::ListenerAndQueue,
+        value: Value::Path(|config, path| config.listen.under.push(path)),
+        purpose: "tell what happens at this node and below it only; an absolute path, at or below the cache's root; set \
+                  again to add another",
+    },
+    Key {
+        name: "listen.depth",
+        default: None,
+        scope: Scope::ListenerAndQueue,
+        value: Value::Count(0..=usize::MAX as u64, |config, depth| config.listen.depth = Some(depth)),
+        purpose: "tell so many levels below each `listen.under`, or below the cache's root where there is none; 0 is that \
+                  node alone",
+    },
+    Key {
+        name: "listen.events",
+        default: Some("all"),
+        scope: Scope::ListenerAndQueue,
+        value: Value::EventKinds(|config, kinds| config.listen.kinds = kinds),
+        purpose: "tell these kinds of events only",
+    },
+    Key {
+        name: "listen.initial",
+        default: Some("true"),
+        scope: Scope::ListenerAndQueue,
+        value: Value::Flag(|config, initial| config.listen.initial = initial),
+        purpose: "tell the tree so far first, and INITIALIZED if the cache is initialized; without, only what follows",
+    },
+    Key {
+        name: "listen.after.initialized",
+        default: Some("false"),
+        scope: Scope::ListenerAndQueue,
+        value: Value::Flag(|config, after| config.listen.after_initialized = after),
+        purpose: "tell nothing before INITIALIZED, and of the tree only what has changed since",
+    },
+    Key {
         name: "queue.faults",
         default: Some("false"),
         scope: Scope::Queue,
@@ -335,6 +377,11 @@ impl Value {
                 let added = config.options.selection.add(*effect, value);
                 added.map_err(|error| error.reason.to_owned())?;
             }
+            Value::Path(set) => set(config, NodePath::new(value).map_err(|invalid| invalid.reason)?),
+            Value::EventKinds(set) => match EventKinds::named(value) {
+                Some(kinds) => set(config, kinds),
+                None => return Err(format!("expected {}", self.takes())),
+            },
             Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
@@ -363,6 +410,8 @@ impl Value {
             Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
             Value::SyncMode(_) => "barrier or sync".to_owned(),
             Value::Pattern(_) => "a pattern".to_owned(),
+            Value::Path(_) => "an absolute path".to_owned(),
+            Value::EventKinds(_) => EventKinds::WORDS.to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
@@ -406,6 +455,7 @@ impl Config {
                 pace: Pace::default(),
             },
             capacity: Capacity { events: 0, bytes: 0 },
+            listen: Interest::all(),
             queue_faults: false,
         };
         for key in KEYS {
@@ -543,8 +593,26 @@ impl Config {
         self.capacity
     }
 
-    pub(crate) fn queue_faults(&self) -> bool {
-        self.queue_faults
+    /// What a listener of a cache with this root is told.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when a subtree is outside of the cache's.
+    pub(crate) fn listener(&self, root: &NodePath) -> Result<Wants, Error> {
+        let events = self.listen.below(root).map_err(|outside| {
+            let message = format!(
+                "invalid value {outside:?} for \"listen.under\": it is outside of the tree {root:?} of the cache"
+            );
+            Error::setting("listen.under", message)
+        })?;
+        Ok(Wants::events(events))
+    }
+
+    /// What a queue of a cache with this root is told.
+    ///
+    /// # Errors
+    /// As [`listener`](Self::listener).
+    pub(crate) fn queue(&self, root: &NodePath) -> Result<Wants, Error> {
+        Ok(self.listener(root)?.with_faults(self.queue_faults))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
-use crate::tree::{Children, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
+use crate::tree::{Children, Differences, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
 
 /// Which part of the server's tree a cache has.
 #[derive(Clone)]
@@ -87,7 +87,8 @@ impl Snapshot {
             let message = format!("snapshots of {other} and of {root} have no difference");
             return Err(Error::InvalidArgument(message));
         }
-        let mut changes = Changes::new(root.clone(), &older.version, &self.version);
+        let differences = Differences::new(&older.version.tree, &self.version.tree);
+        let mut changes = Changes::new(root.clone(), self.zxid(), differences);
         while let Some(event) = changes.next() {
             if visit(&event.lend()).is_break() {
                 break;

@@ -180,6 +180,7 @@ impl Cache {
                 tc_get_state(self.0, &mut state, &mut age),
                 tc_close(self.0),
                 tc_listen(self.0, Some(on_event), seen.user(), Some(on_free), &mut id),
+                tc_listen_with(self.0, std::ptr::null(), Some(on_event), seen.user(), Some(on_free), &mut id),
                 tc_listen_fault(self.0, Some(on_fault), seen.user(), Some(on_free), &mut id),
                 tc_unlisten(self.0, 1),
                 tc_get_data(self.0, path, &mut node),
@@ -187,8 +188,8 @@ impl Cache {
                 tc_get_snapshot(self.0, &mut snapshot),
             ]
         };
-        assert_eq!(answers, [TC_ERR_PANIC; 12]);
-        assert_eq!((id, state, age, seen.frees()), (77, 77, 77, 2));
+        assert_eq!(answers, [TC_ERR_PANIC; 13]);
+        assert_eq!((id, state, age, seen.frees()), (77, 77, 77, 3));
         assert!(node.is_null() && children.is_null() && snapshot.is_null() && stats.is_null());
         // SAFETY: the cache is not freed yet.
         assert!(!unsafe { tc_is_initialized(self.0) });

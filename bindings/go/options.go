@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -104,6 +105,56 @@ func WithCapacity(events int) QueueOption {
 // see [SetLogger].
 func WithFaults() QueueOption {
 	return queueOption{{"queue.faults", "true"}}
+}
+
+// WithUnder lets the queue tell of these subtrees only: the nodes at these paths, and all below them. The paths are
+// absolute, and at or below the cache's root. What changes elsewhere costs the queue nothing.
+func WithUnder(paths ...string) QueueOption {
+	var settings queueOption
+	for _, path := range paths {
+		settings = append(settings, setting{"listen.under", path})
+	}
+	return settings
+}
+
+// WithDepth lets the queue tell of so many levels below each path of [WithUnder], or below the cache's root: 0 is that
+// node alone, 1 the node and its children.
+func WithDepth(levels int) QueueOption {
+	return queueOption{{"listen.depth", strconv.Itoa(levels)}}
+}
+
+// WithEvents lets the queue tell of events of these types only. The three of the connection come together, whichever
+// of them is named. Faults are not among them; see [WithFaults].
+func WithEvents(types ...EventType) QueueOption {
+	kinds := make([]string, len(types))
+	for i, t := range types {
+		switch t {
+		case NodeAdded:
+			kinds[i] = "added"
+		case NodeUpdated:
+			kinds[i] = "updated"
+		case NodeRemoved:
+			kinds[i] = "removed"
+		case ConnectionSuspended, ConnectionReconnected, ConnectionLost:
+			kinds[i] = "connection"
+		case InStep:
+			kinds[i] = "in_step"
+		default:
+			kinds[i] = t.String() // the library knows it, or says that it does not
+		}
+	}
+	return queueOption{{"listen.events", strings.Join(kinds, ",")}}
+}
+
+// WithoutInitial lets the queue begin with what changes from now on: neither with the tree so far, nor with
+// [Initialized] when the cache is.
+func WithoutInitial() QueueOption {
+	return queueOption{{"listen.initial", "false"}}
+}
+
+// WithAfterInitialized lets the queue tell nothing before [Initialized], and of the tree only what changes after it.
+func WithAfterInitialized() QueueOption {
+	return queueOption{{"listen.after.initialized", "true"}}
 }
 
 func milliseconds(d time.Duration) string {

@@ -29,7 +29,8 @@ type Queue struct {
 }
 
 // Queue opens a queue: the tree so far first, as [NodeAdded] (and [Initialized] when the cache is), then what follows,
-// without gap or duplicate. Before or after [Cache.Start].
+// without gap or duplicate; or what of that the options leave, such as [WithUnder] and [WithEvents]. Before or after
+// [Cache.Start].
 //
 // Errors: [ErrInvalidArgument] for settings; [ErrConnection] when there is no descriptor left; [ErrClosed].
 func (c *Cache) Queue(options ...QueueOption) (*Queue, error) {

@@ -426,3 +426,69 @@ func BenchmarkEvents(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/event")
 }
+
+// inWords returns an event as "+/path", "~/path", "-/path" or the name of its type.
+func inWords(event treecache.Event) string {
+	signs := map[treecache.EventType]string{
+		treecache.NodeAdded: "+", treecache.NodeUpdated: "~", treecache.NodeRemoved: "-",
+	}
+	if sign, isOfNode := signs[event.Type]; isOfNode {
+		return sign + event.Path
+	}
+	return event.Type.String()
+}
+
+func TestAQueueTellsWhatIsWanted(t *testing.T) {
+	path := root(t, "a", "a/x", "b")
+	cache := follow(t, open(t), path)
+	type wanted struct {
+		options []treecache.QueueOption
+		told    []string
+	}
+	nodes := treecache.WithEvents(treecache.NodeAdded, treecache.NodeUpdated, treecache.NodeRemoved)
+	changes := treecache.WithEvents(treecache.NodeUpdated, treecache.Initialized)
+	all := []wanted{
+		{[]treecache.QueueOption{treecache.WithUnder(path + "/a"), nodes}, []string{"+/a", "+/a/x", "-/a/x", "~/a"}},
+		{[]treecache.QueueOption{treecache.WithUnder(path+"/b", path+"/a", path+"/a/x"), nodes},
+			[]string{"+/a", "+/a/x", "+/b", "-/a/x", "~/a", "~/b"}},
+		{[]treecache.QueueOption{treecache.WithUnder(path + "/a"), treecache.WithDepth(0), nodes}, []string{"+/a", "~/a"}},
+		{[]treecache.QueueOption{treecache.WithoutInitial(), nodes}, []string{"-/a/x", "~/a", "~/b"}},
+		{[]treecache.QueueOption{treecache.WithAfterInitialized(), changes}, []string{"initialized", "~/a", "~/b"}},
+		{[]treecache.QueueOption{treecache.WithoutInitial(), changes}, []string{"~/a", "~/b"}},
+	}
+	queues := make([]*treecache.Queue, len(all))
+	for i, want := range all {
+		queues[i] = openQueue(t, cache, want.options...)
+	}
+	zk.delete(path + "/a/x")
+	zk.set(path+"/a", "new")
+	zk.set(path+"/b", "new")
+	for i, want := range all {
+		for _, told := range want.told {
+			if strings.HasPrefix(told[1:], "/") {
+				told = told[:1] + path + told[1:]
+			}
+			if event := inWords(next(t, queues[i])); event != told {
+				t.Fatalf("queue %d tells %s, not %s", i, event, told)
+			}
+		}
+	}
+}
+
+func TestWhatCannotBeWantedIsNamed(t *testing.T) {
+	path := root(t)
+	cache := follow(t, open(t), path)
+	for value, option := range map[string]treecache.QueueOption{
+		"/elsewhere":  treecache.WithUnder(path, "/elsewhere"),
+		"a/b":         treecache.WithUnder("a/b"),
+		"-1":          treecache.WithDepth(-1),
+		"added,fault": treecache.WithEvents(treecache.NodeAdded, treecache.Fault),
+	} {
+		queue, err := cache.Queue(option)
+		var e *treecache.Error
+		if queue != nil || !errors.As(err, &e) || e.Status != treecache.ErrInvalidArgument ||
+			!strings.HasPrefix(e.Key, "listen.") || !strings.Contains(e.Message, strconv.Quote(value)) {
+			t.Fatalf("%s: %+v", value, err)
+		}
+	}
+}

@@ -190,6 +190,10 @@ defects! {
     CopiesNotWeighed = "copies not weighed",
     /// The removal of a node is told before the removals of what is below it.
     EventsUnordered = "events unordered",
+    /// If a subtree that somebody listens to has come or gone with its root, its difference is not looked for.
+    WholeSubtreesUntold = "whole subtrees untold",
+    /// What is in two of the subtrees that somebody listens to is told for each of them.
+    OverlapsToldTwice = "overlaps told twice",
     /// A server that has no recursive watches is not left for the next one.
     RefusalTakenForLast = "refusal taken for last",
     /// The memory of versions that wait for a slow consumer is not counted.

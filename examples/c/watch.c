@@ -1,12 +1,14 @@
 /*
  * watch: prints what happens in a ZooKeeper subtree, as it happens.
  *
- *     watch [--progress] [--dump FILE] HOSTS PATH
+ *     watch [--progress] [--dump FILE] [--listen KEY=VALUE]... HOSTS PATH
  *     watch localhost:2181 /services
+ *     watch --listen under=/services/web --listen depth=1 --listen events=added,removed localhost:2181 /services
  *
  * Every event is one line on standard output. What goes wrong in the background (a server that does not answer,
  * say) is a line on standard error, and nothing to act upon: the cache reconnects, verifies what it has and tells
- * the differences as events. Ctrl-C or SIGTERM ends the program; with --dump, it then writes the tree to FILE.
+ * the differences as events. With --listen, only some of them are told: KEY is what stands behind "listen." in
+ * docs/configuration.md. Ctrl-C or SIGTERM ends the program; with --dump, it then writes the tree to FILE.
  *
  * Exit codes: 0 ended by a signal, 1 failed, 2 wrong usage.
  */
@@ -23,6 +25,12 @@
 #include <unistd.h>
 
 #include "shown.h"
+
+struct options {
+    bool progress;
+    FILE *dump_file;   /* or NULL */
+    tc_config *wanted; /* which events are told */
+};
 
 enum { EXIT_USAGE = 2, SHOWN_BYTES = 48, PROGRESS_MS = 200 };
 
@@ -187,29 +195,57 @@ static int failed(const char *what, int32_t status)
     return EXIT_FAILURE;
 }
 
+/* What was wrong with a setting. */
+static void tell_why(const tc_config *config)
+{
+    const tc_error *error = NULL;
+    if (tc_config_get_error(config, &error) == TC_OK && error != NULL)
+        fprintf(stderr, "watch: %s\n", error->message);
+    tc_error_free(error);
+}
+
+/* Sets what is wanted, from KEY=VALUE. */
+static bool set_wanted(tc_config *config, const char *setting)
+{
+    char key[64];
+    const char *equals = strchr(setting, '=');
+    if (equals == NULL || equals - setting > 40) {
+        fprintf(stderr, "watch: --listen needs KEY=VALUE\n");
+        return false;
+    }
+    snprintf(key, sizeof key, "listen.%.*s", (int)(equals - setting), setting);
+    if (tc_config_set(config, key, equals + 1) == TC_OK)
+        return true;
+    tell_why(config);
+    return false;
+}
+
 /* Follows the tree until a signal comes. */
-static int watch(tc_cache *cache, const char *root, bool progress, FILE *dump_file, const sigset_t *signals)
+static int watch(tc_cache *cache, const char *root, const struct options *options, const sigset_t *signals)
 {
     int32_t status;
     uint64_t listener; /* for tc_unlisten(), which tc_free() makes needless here */
-    if ((status = tc_listen(cache, on_event, NULL, NULL, &listener)) != TC_OK ||
-        (status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK) /* the client's too */
+    if ((status = tc_listen_with(cache, options->wanted, on_event, NULL, NULL, &listener)) != TC_OK) {
+        tell_why(options->wanted);
+        return failed("cannot listen", status);
+    }
+    if ((status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK) /* the client's too */
         return failed("cannot listen", status);
     if ((status = tc_start(cache)) != TC_OK)
         return failed("cannot start", status);
-    if ((status = wait_for_load(cache, progress)) != TC_OK)
+    if ((status = wait_for_load(cache, options->progress)) != TC_OK)
         return failed("cannot load the tree", status);
 
     int signal_number;
     sigwait(signals, &signal_number);
 
-    if (dump_file != NULL && (status = dump(cache, root, dump_file)) != TC_OK)
+    if (options->dump_file != NULL && (status = dump(cache, root, options->dump_file)) != TC_OK)
         return failed("cannot read the tree", status);
     return EXIT_SUCCESS;
 }
 
 /* One client is one session; any number of caches may share it. */
-static int run(const char *hosts, const char *path, bool progress, FILE *dump_file, const sigset_t *signals)
+static int run(const char *hosts, const char *path, const struct options *options, const sigset_t *signals)
 {
     tc_client *client;
     int32_t status = tc_client_new(hosts, NULL, &client);
@@ -221,7 +257,7 @@ static int run(const char *hosts, const char *path, bool progress, FILE *dump_fi
     if ((status = tc_new(client, path, NULL, &cache)) != TC_OK) {
         exit_code = failed(path, status);
     } else {
-        exit_code = watch(cache, path, progress, dump_file, signals);
+        exit_code = watch(cache, path, options, signals);
         tc_free(cache); /* No callback runs after this. */
     }
     tc_client_free(client);
@@ -230,19 +266,23 @@ static int run(const char *hosts, const char *path, bool progress, FILE *dump_fi
 
 int main(int argc, char **argv)
 {
-    bool progress = isatty(STDERR_FILENO);
+    struct options options = {.progress = isatty(STDERR_FILENO), .wanted = tc_config_new()};
     const char *dump_path = NULL;
+    bool is_usable = true;
     int next = 1;
-    for (; next < argc && strncmp(argv[next], "--", 2) == 0; next++) {
+    for (; is_usable && next < argc && strncmp(argv[next], "--", 2) == 0; next++) {
         if (strcmp(argv[next], "--progress") == 0)
-            progress = true;
+            options.progress = true;
         else if (strcmp(argv[next], "--dump") == 0 && next + 1 < argc)
             dump_path = argv[++next];
+        else if (strcmp(argv[next], "--listen") == 0 && next + 1 < argc)
+            is_usable = set_wanted(options.wanted, argv[++next]);
         else
             break;
     }
-    if (argc - next != 2) {
-        fprintf(stderr, "usage: watch [--progress] [--dump FILE] HOSTS PATH\n");
+    if (!is_usable || argc - next != 2) {
+        fprintf(stderr, "usage: watch [--progress] [--dump FILE] [--listen KEY=VALUE]... HOSTS PATH\n");
+        tc_config_free(options.wanted);
         return EXIT_USAGE;
     }
 
@@ -254,13 +294,13 @@ int main(int argc, char **argv)
     sigprocmask(SIG_BLOCK, &signals, NULL);
 
     tc_log_set(3, on_log, NULL);
-    FILE *dump_file = NULL;
-    if (dump_path != NULL && (dump_file = fopen(dump_path, "w")) == NULL) {
+    int exit_code = EXIT_FAILURE;
+    if (dump_path != NULL && (options.dump_file = fopen(dump_path, "w")) == NULL)
         perror(dump_path);
-        return EXIT_FAILURE;
-    }
-    int exit_code = run(argv[next], argv[next + 1], progress, dump_file, &signals);
-    if (dump_file != NULL && fclose(dump_file) != 0) {
+    else
+        exit_code = run(argv[next], argv[next + 1], &options, &signals);
+    tc_config_free(options.wanted);
+    if (options.dump_file != NULL && fclose(options.dump_file) != 0) {
         perror(dump_path);
         exit_code = EXIT_FAILURE;
     }

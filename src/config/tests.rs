@@ -10,6 +10,7 @@ impl Scope {
             Scope::Cache => "cache",
             Scope::Queue => "queue",
             Scope::CacheAndQueue => "cache, queue",
+            Scope::ListenerAndQueue => "listener, queue",
         }
     }
 }
@@ -18,8 +19,8 @@ impl Scope {
 fn reference() -> String {
     let mut text = String::from(
         "# Configuration\n\n\
-         Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients, caches and queues: each\n\
-         reads its own and ignores the others. An unknown key or a value that is not taken is\n\
+         Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients, caches, listeners and\n\
+         queues: each reads its own and ignores the others. An unknown key or a value that is not taken is\n\
          `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
          Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n\n\
          | key | default | for | takes | what it is |\n|---|---|---|---|---|\n",
@@ -149,6 +150,16 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
         ("events.capacity", "0"),
         ("events.bytes", "0"),
         ("root.create", "yes"),
+        ("listen.under", "services"),
+        ("listen.under", "/services/"),
+        ("listen.under", ""),
+        ("listen.depth", "-1"),
+        ("listen.depth", "none"),
+        ("listen.events", ""),
+        ("listen.events", "added,gone"),
+        ("listen.events", "added, removed"),
+        ("listen.initial", "0"),
+        ("listen.after.initialized", "yes"),
         ("sasl.mechanism", "GSSAPI"),
         ("sasl.username", ""),
         ("tls", "yes"),
@@ -170,6 +181,34 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
     }
     let settings = config.settings(Hosts::parse("localhost").unwrap()).unwrap();
     assert_eq!(settings.session_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn what_a_listener_wants_is_set_by_its_keys_and_is_of_the_cache() {
+    let mut config = Config::new();
+    for (key, value) in [
+        ("listen.under", "/app/a"),
+        ("listen.under", "/app/b"),
+        ("listen.depth", "2"),
+        ("listen.events", "added,connection"),
+        ("listen.initial", "false"),
+        ("listen.after.initialized", "true"),
+    ] {
+        config.set(key, value).unwrap();
+    }
+    let Interest { under, depth, kinds, initial, after_initialized } = &config.listen;
+    assert_eq!(under.iter().map(NodePath::as_str).collect::<Vec<_>>(), ["/app/a", "/app/b"]);
+    assert_eq!((*depth, *initial, *after_initialized), (Some(2), false, true));
+    assert_eq!(Some(*kinds), EventKinds::named("added,connection"));
+    assert!(config.listener(&NodePath::new("/app").unwrap()).is_ok());
+    for (root, outside) in [("/app/a", "/app/b"), ("/ap", "/app/a"), ("/app/a/x", "/app/a")] {
+        for refused in [Config::listener, Config::queue] {
+            let error = refused(&config, &NodePath::new(root).unwrap()).unwrap_err();
+            assert_eq!((error.status(), error.key()), (Status::InvalidArgument, Some("listen.under")));
+            let named = [root, outside].map(|path| format!("{path:?}"));
+            assert!(named.iter().all(|path| error.to_string().contains(path)), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -96,6 +96,31 @@ impl Backlog {
 
     pub(super) fn push(&mut self, item: Pending) {
         self.append(item);
+        self.keep_bounds();
+    }
+
+    /// Puts in a version between which and the one before nothing differs that the consumer wants. If a version waits
+    /// last, the new one replaces it. Returns what was replaced.
+    pub(super) fn renew(&mut self, version: Arc<Version>) -> Option<Arc<Version>> {
+        let let_go = version.tree.let_go();
+        let Some(Pending::Version { version: last, .. }) = self.items.back_mut() else {
+            self.push(Pending::Version { version, changes: 0, merged: false });
+            return None;
+        };
+        let replaced = std::mem::replace(last, version);
+        if let Some(last) = self.let_go.back_mut() {
+            *last = let_go;
+        }
+        self.keep_bounds();
+        Some(replaced)
+    }
+
+    /// An event is not told, though what follows it will be.
+    pub(super) fn leave_out(&mut self, kind: EventKind) {
+        self.belief = self.belief.after(kind);
+    }
+
+    fn keep_bounds(&mut self) {
         let is_beyond = self.weight > self.capacity.events || self.held() > self.capacity.bytes as u64;
         if is_beyond || self.let_go.len() > MOST_VERSIONS {
             self.collapse();

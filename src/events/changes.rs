@@ -4,10 +4,10 @@ use super::told::Event;
 use crate::path::NodePath;
 use crate::stat::Zxid;
 use crate::state::EventKind;
-use crate::tree::{Change, Differences, Version};
+use crate::tree::{Change, Differences};
 
-/// The node events of the difference between two versions of one cache, in order. Each is worked out when it is asked
-/// for.
+/// The node events that are made of the differences between two versions of one cache, in order. Each is worked out when
+/// it is asked for.
 pub(crate) struct Changes {
     root: NodePath,
     zxid: Zxid,
@@ -20,10 +20,9 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// From `old` to `new`, below `root`.
-    pub(crate) fn new(root: NodePath, old: &Version, new: &Version) -> Changes {
-        let differences = Differences::new(&old.tree, &new.tree);
-        let mut changes = Changes { root, zxid: new.zxid, differences, ahead: None, spare: String::new() };
+    /// Of versions with this root; the newer one is of `zxid`.
+    pub(crate) fn new(root: NodePath, zxid: Zxid, differences: Differences) -> Changes {
+        let mut changes = Changes { root, zxid, differences, ahead: None, spare: String::new() };
         changes.advance();
         changes
     }

@@ -14,27 +14,20 @@ use super::backlog::{Backlog, Belief, Capacity, Pending};
 use super::changes::Changes;
 use super::descriptor::Descriptor;
 use super::told::{Event, Told};
+use super::wants::{Events, Wants};
 use crate::clock;
 use crate::error::{Error, Fault, Status};
 use crate::path::NodePath;
 use crate::stat::Zxid;
 use crate::state::EventKind;
-use crate::tree::Version;
+use crate::tree::{Differences, Version};
 
 /// The most faults that may wait for a consumer.
 pub(super) const MOST_FAULTS: usize = 128;
 
-/// What a consumer wants to be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wants {
-    pub(super) events: bool,
-    pub(super) faults: bool,
-}
-
-impl Wants {
-    pub(super) const EVENTS: Wants = Wants { events: true, faults: false };
-    pub(super) const FAULTS: Wants = Wants { events: false, faults: true };
-}
+/// At how many nodes the thread that puts a version in looks, to see whether the version holds something for a consumer
+/// that does not want everything. If that does not tell, the thread that takes it out finds out.
+const MOST_LOOKED_AT: usize = 64;
 
 /// Called each time after something was put in, if there is something to take, on the thread that put it in. The caller
 /// may hold the lock of a feed, but holds no lock of the consumer.
@@ -65,6 +58,11 @@ pub(super) struct Consumer {
 
 struct Inbox {
     backlog: Backlog,
+    /// The version from which the backlog goes on, where that is not the one that was told last: what differs between
+    /// these two is not wanted.
+    start: Option<Arc<Version>>,
+    /// Nothing is put in before INITIALIZED.
+    awaits_initialized: bool,
     faults: VecDeque<Fault>,
     /// The version taken out last has not been told to its end.
     amid_version: bool,
@@ -87,7 +85,7 @@ struct Cursor {
 }
 
 impl Consumer {
-    /// A consumer that begins with the tree `so_far`; `belief` is how the cache stands.
+    /// A consumer that begins with the tree `so_far`, or behind it; `belief` is how the cache stands.
     pub(super) fn new(
         root: NodePath,
         wants: Wants,
@@ -97,23 +95,19 @@ impl Consumer {
         counters: Arc<Counters>,
         on_arrival: Option<OnArrival>,
     ) -> Consumer {
-        let mut backlog = Backlog::new(capacity, belief.uninitialized());
-        if wants.events {
-            if let Some(version) = so_far {
-                backlog.push(Pending::Version { version, changes: 0, merged: false });
-            }
-            if belief.initialized {
-                backlog.push(Pending::Event(EventKind::Initialized));
-            }
-        }
-        let inbox = Inbox {
-            backlog,
+        let mut inbox = Inbox {
+            backlog: Backlog::new(capacity, belief),
+            start: None,
+            awaits_initialized: false,
             faults: VecDeque::new(),
             amid_version: false,
             woken: false,
             end: None,
             descriptor: None,
         };
+        if let Some(events) = &wants.events {
+            inbox.begin(events, capacity, belief, so_far);
+        }
         Consumer {
             root,
             wants,
@@ -126,15 +120,60 @@ impl Consumer {
         }
     }
 
-    pub(super) fn wants(&self) -> Wants {
-        self.wants
+    pub(super) fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     // --- In ------------------------------------------------------------------------------------------------------
 
-    pub(super) fn push(&self, item: Pending) {
-        if self.wants.events {
-            self.change(|inbox| inbox.backlog.push(item));
+    /// Puts in the version that follows `before`.
+    pub(super) fn push_version(&self, before: &Version, version: &Arc<Version>, changes: usize) {
+        let Some(events) = &self.wants.events else { return };
+        // Nobody else puts something in meanwhile.
+        if self.lock().awaits_initialized {
+            return;
+        }
+        let has_something = events.nodes().is_none_or(|filter| {
+            Differences::filtered(&before.tree, &version.tree, filter).may_have_any(MOST_LOOKED_AT)
+        });
+        let version = version.clone();
+        match has_something {
+            true => self.change(|inbox| {
+                inbox.backlog.push(Pending::Version { version, changes, merged: false });
+            }),
+            false => self.pass_over(version),
+        }
+    }
+
+    /// As [`push_version`](Self::push_version), of a version that holds nothing for the consumer: nobody is woken for it.
+    fn pass_over(&self, version: Arc<Version>) {
+        let mut inbox = self.lock();
+        if self.is_closed() {
+            return;
+        }
+        let replaced = match inbox.backlog.is_empty() {
+            true => inbox.start.replace(version),
+            false => inbox.backlog.renew(version),
+        };
+        drop(inbox);
+        drop(replaced);
+        // A consumer that was told everything holds no version but the newest. If it is being told something now, that
+        // is made good with the next version, or when it takes something out.
+        if let Ok(mut cursor) = self.cursor.try_lock()
+            && cursor.changes.as_ref().is_none_or(Changes::is_over)
+        {
+            let start = self.lock().start.take();
+            cursor.go_to(start);
+            if self.is_closed() {
+                *cursor = Cursor::default();
+            }
+        }
+    }
+
+    /// Puts an event in; `newest` is the version that it follows.
+    pub(super) fn push_event(&self, kind: EventKind, newest: Option<&Arc<Version>>) {
+        if self.wants.events.is_some() {
+            self.change(|inbox| inbox.push_event(kind, newest));
         }
     }
 
@@ -167,7 +206,7 @@ impl Consumer {
         let mut inbox = self.lock();
         self.closed.store(true, Ordering::SeqCst);
         let nothing = Backlog::new(Capacity { events: 0, bytes: 0 }, Belief::default());
-        let backlog = std::mem::replace(&mut inbox.backlog, nothing);
+        let waiting = (std::mem::replace(&mut inbox.backlog, nothing), inbox.start.take());
         inbox.faults.clear();
         (inbox.amid_version, inbox.woken) = (false, false);
         inbox.end = Some(Status::Closed);
@@ -175,7 +214,7 @@ impl Consumer {
         drop(inbox);
         self.arrived.notify_all();
         // Versions hold trees, and to free these takes time: so not under the lock.
-        drop(backlog);
+        drop(waiting);
         // If another thread holds the cursor now, that thread empties it after what it takes out.
         let cursor = self.cursor.try_lock().map(|mut cursor| std::mem::take(&mut *cursor));
         drop(cursor);
@@ -242,15 +281,14 @@ impl Consumer {
                 drop(inbox);
                 return Some(tell(Told::Fault(&fault)));
             }
-            let Some(item) = inbox.backlog.pop() else {
-                // If a taker panicked in the middle of a version, nobody looks for the rest of that version.
-                inbox.end_version();
-                return None;
-            };
-            inbox.amid_version = matches!(item, Pending::Version { .. });
+            let (start, item) = (inbox.start.take(), inbox.backlog.pop());
+            // If a taker panicked in the middle of a version, nobody looks for the rest of that version.
+            inbox.amid_version = matches!(item, Some(Pending::Version { .. }));
             inbox.signal();
             drop(inbox);
-            match item {
+            cursor.go_to(start);
+            match item? {
+                Pending::Event(kind) if !self.tells(kind) => {}
                 Pending::Event(kind) => {
                     let zxid = match kind {
                         EventKind::Initialized | EventKind::InStep => cursor.version.zxid,
@@ -263,10 +301,23 @@ impl Consumer {
                 Pending::Version { version, merged, .. } => {
                     self.counters.lags.fetch_add(u64::from(merged), Ordering::Relaxed);
                     let old = std::mem::replace(&mut cursor.version, version);
-                    cursor.changes = Some(Changes::new(self.root.clone(), &old, &cursor.version));
+                    cursor.changes = Some(self.changes(&old, &cursor.version));
                 }
             }
         }
+    }
+
+    fn tells(&self, kind: EventKind) -> bool {
+        self.wants.events.as_ref().is_some_and(|events| events.has(kind))
+    }
+
+    /// What it is to be told of two versions.
+    fn changes(&self, old: &Version, new: &Version) -> Changes {
+        let differences = match self.wants.events.as_ref().and_then(Events::nodes) {
+            Some(filter) => Differences::filtered(&old.tree, &new.tree, filter),
+            None => Differences::new(&old.tree, &new.tree),
+        };
+        Changes::new(self.root.clone(), new.zxid, differences)
     }
 
     /// As [`take`](Self::take), and waits for something to take, at most `timeout`.
@@ -362,7 +413,45 @@ impl Consumer {
     }
 }
 
+impl Cursor {
+    /// Goes on from another version, if there is one.
+    fn go_to(&mut self, version: Option<Arc<Version>>) {
+        if let Some(version) = version {
+            self.version = version;
+        }
+    }
+}
+
 impl Inbox {
+    /// Before anything was put in: puts in what was, if it is wanted, or begins behind it.
+    fn begin(&mut self, events: &Events, capacity: Capacity, belief: Belief, so_far: Option<Arc<Version>>) {
+        self.awaits_initialized = events.after_initialized && !belief.initialized;
+        if events.initial {
+            self.backlog = Backlog::new(capacity, belief.uninitialized());
+        }
+        match so_far {
+            Some(version) if events.initial && !events.after_initialized => {
+                self.backlog.push(Pending::Version { version, changes: 0, merged: false });
+            }
+            _ if self.awaits_initialized => {}
+            begin_behind => self.start = begin_behind,
+        }
+        if events.initial && belief.initialized {
+            self.backlog.push(Pending::Event(EventKind::Initialized));
+        }
+    }
+
+    fn push_event(&mut self, kind: EventKind, newest: Option<&Arc<Version>>) {
+        if self.awaits_initialized {
+            if kind != EventKind::Initialized {
+                return self.backlog.leave_out(kind);
+            }
+            self.awaits_initialized = false;
+            self.start = newest.cloned();
+        }
+        self.backlog.push(Pending::Event(kind));
+    }
+
     fn has_something(&self) -> bool {
         self.amid_version || self.woken || !self.backlog.is_empty() || !self.faults.is_empty()
     }
@@ -399,19 +488,24 @@ pub(super) mod tests {
         consumer.lock()
     }
 
+    /// The zxid of the version that was told last, or that nothing was to be told of.
+    pub(in crate::events) fn told_last(consumer: &Consumer) -> Zxid {
+        consumer.cursor.lock().unwrap().version.zxid
+    }
+
     fn consumer(wants: Wants, on_arrival: Option<OnArrival>) -> Consumer {
         let (root, counters) = (NodePath::root(), Arc::default());
         Consumer::new(root, wants, room(1000), Belief::default(), None, counters, on_arrival)
     }
 
-    fn version() -> Pending {
-        Pending::Version { version: Arc::default(), changes: 1, merged: false }
+    fn push_version(consumer: &Consumer) {
+        consumer.push_version(&Version::default(), &Arc::default(), 1);
     }
 
     #[test]
     fn who_takes_behind_a_panic_amid_a_version_does_not_look_for_its_rest() {
         let consumer = consumer(Wants::EVENTS, None);
-        consumer.push(version());
+        push_version(&consumer);
         // As if the taker had panicked between the inbox and the cursor.
         consumer.lock().backlog.pop();
         consumer.lock().amid_version = true;
@@ -424,7 +518,7 @@ pub(super) mod tests {
         let counted = calls.clone();
         let count = move || _ = counted.fetch_add(1, Ordering::SeqCst);
         let faults = consumer(Wants::FAULTS, Some(Box::new(count)));
-        faults.push(version());
+        push_version(&faults);
         faults.end(Status::Limit);
         assert_eq!(calls.load(Ordering::SeqCst), 0, "nothing is there for it");
         for number in 1..=3 {

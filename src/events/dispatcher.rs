@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use crate::events::Event;
     use crate::events::tests::Author;
+    use crate::events::wants::Wants;
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -98,7 +99,7 @@ mod tests {
             let name = std::thread::current().name().map(str::to_owned);
             told.send(format!("{blocked} {name:?} {}", on_dispatcher_thread())).unwrap();
         };
-        author.listeners.listen(listener).unwrap();
+        author.listeners.listen(Wants::EVENTS, listener).unwrap();
         author.publish();
         assert_eq!(
             received.recv_timeout(Duration::from_secs(10)).as_deref(),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backlog::Capacity;
-use super::consumer::{Consumer, Wants};
+use super::consumer::Consumer;
 use super::feed::Feed;
 use super::told::{Event, Told};
+use super::wants::Wants;
 use crate::error::{Error, Fault};
 use crate::health::Health;
 use crate::stat::Zxid;
@@ -15,8 +16,8 @@ use crate::state::EventKind;
 use crate::tree::Node;
 
 /// What a cache has to tell. The program takes it out when it likes to: first the tree so far, as additions (and
-/// INITIALIZED if the cache is initialized), then what follows, without gap or duplicate. Any number of threads may
-/// take from it at once; each item goes to one of them.
+/// INITIALIZED if the cache is initialized), then what follows, without gap or duplicate; or what of that the keys
+/// `listen.…` of its configuration leave. Any number of threads may take from it at once; each item goes to one of them.
 ///
 /// Dropping it closes it. In the child of a fork it may only be dropped.
 pub struct EventQueue {
@@ -84,10 +85,10 @@ impl EventQueue {
     pub(crate) fn open(
         health: Health,
         feed: Arc<Feed>,
-        faults: bool,
+        wants: Wants,
         capacity: Capacity,
     ) -> Result<EventQueue, Error> {
-        let consumer = feed.join(Wants { events: true, faults }, capacity, None)?;
+        let consumer = feed.join(wants, capacity, None)?;
         Ok(EventQueue { health, feed, consumer })
     }
 

@@ -4,8 +4,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
-use super::backlog::{Belief, Capacity, Pending};
-use super::consumer::{Consumer, Counters, OnArrival, Wants};
+use super::backlog::{Belief, Capacity};
+use super::consumer::{Consumer, Counters, OnArrival};
+use super::wants::Wants;
 use crate::error::{Error, Fault, Status};
 use crate::path::NodePath;
 use crate::state::EventKind;
@@ -53,10 +54,10 @@ impl Feed {
         if state.closed {
             return;
         }
+        let before = state.newest.replace(version.clone()).unwrap_or_default();
         for consumer in &state.consumers {
-            consumer.push(Pending::Version { version: version.clone(), changes, merged: false });
+            consumer.push_version(&before, &version, changes);
         }
-        let before = state.newest.replace(version);
         drop(state);
         // To free a tree takes time: so not under the lock.
         drop(before);
@@ -68,7 +69,7 @@ impl Feed {
             return;
         }
         for consumer in &state.consumers {
-            consumer.push(Pending::Event(kind));
+            consumer.push_event(kind, state.newest.as_ref());
         }
         state.belief = state.belief.after(kind);
     }
@@ -100,7 +101,7 @@ impl Feed {
 
     // --- Consumers -----------------------------------------------------------------------------------------------
 
-    /// Adds a consumer, which is told the tree so far first. For that, `on_arrival` is not called.
+    /// Adds a consumer, which is told the tree so far first, if it wants that. For that, `on_arrival` is not called.
     pub(super) fn join(
         &self,
         wants: Wants,

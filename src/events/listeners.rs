@@ -17,11 +17,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::backlog::Capacity;
-use super::consumer::{Consumer, Wants};
+use super::consumer::Consumer;
 use super::feed::Feed;
 use super::mailbox::Mailbox;
 use super::told::{Event, ListenerId, Told};
 use super::turns::Turns;
+use super::wants::Wants;
 use crate::error::{Error, Fault, Status};
 use crate::fork::Origin;
 use crate::panics::catch;
@@ -95,9 +96,10 @@ impl Listeners {
 
     // --- Who comes and goes --------------------------------------------------------------------------------------
 
-    /// Adds a listener, which is told the tree so far first.
+    /// Adds a listener of events, which is told what it wants of them.
     pub(crate) fn listen(
         self: &Arc<Self>,
+        wants: Wants,
         mut callback: impl FnMut(&Event<'_>) + Send + 'static,
     ) -> Result<ListenerId, Error> {
         let callback = move |told: Told<'_>| {
@@ -105,7 +107,7 @@ impl Listeners {
                 callback(event);
             }
         };
-        self.add(Wants::EVENTS, Box::new(callback))
+        self.add(wants, Box::new(callback))
     }
 
     pub(crate) fn listen_fault(
@@ -189,8 +191,8 @@ impl Listeners {
     pub(super) fn recover(self: &Arc<Self>) {
         let mut state = self.lock();
         let all = state.take_all().into_iter();
-        let (gone, left): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            all.partition(|(_, listener): &(ListenerId, Listener)| listener.consumer.wants().events);
+        let (gone, left): (BTreeMap<_, _>, BTreeMap<_, _>) = all
+            .partition(|(_, listener): &(ListenerId, Listener)| listener.consumer.wants().events.is_some());
         state.listeners = left;
         let left: Vec<ListenerId> = state.listeners.keys().copied().collect();
         left.into_iter().for_each(|id| state.give_turn(id));
@@ -341,7 +343,7 @@ impl State {
     /// Gives a turn to a listener, if it is still there.
     fn give_turn(&mut self, id: ListenerId) {
         if let Some(listener) = self.listeners.get(&id) {
-            self.turns.add(id, listener.consumer.wants());
+            self.turns.add(id, listener.consumer.wants().events.is_none());
         }
     }
 

@@ -9,6 +9,7 @@
 //! - `told`: events as they are told, and how listeners are named.
 //! - `descriptor`: what can be polled for.
 //! - `changes`: the events that lead from one version to the next.
+//! - `wants`: which events and faults a consumer is to be told.
 //! - `backlog`: the versions and events that wait for one consumer, kept bounded.
 //! - `consumer`: what one consumer has not been told yet, and its place in the difference that it is being told.
 //! - `feed`: the consumers of one cache (or client), behind one short lock. This is where the I/O thread puts things in;
@@ -30,6 +31,7 @@ mod listeners;
 mod mailbox;
 mod told;
 mod turns;
+mod wants;
 
 #[cfg(test)]
 mod tests;
@@ -41,3 +43,4 @@ pub use event_queue::{EventQueue, Item};
 pub(crate) use feed::Feed;
 pub(crate) use listeners::{Listeners, on_dispatcher_thread};
 pub use told::{Event, ListenerId, Told};
+pub(crate) use wants::{EventKinds, Interest, Wants};

@@ -20,6 +20,7 @@ pub(super) struct Author {
     pub(super) listeners: Arc<Listeners>,
     pub(super) tree: Tree,
     zxid: i64,
+    published: i64,
 }
 
 impl Author {
@@ -28,7 +29,7 @@ impl Author {
         let root = NodePath::new("/r").unwrap();
         let listeners = dispatcher.listeners(root, room(events));
         let feed = listeners.feed().clone();
-        let mut author = Author { feed, listeners, tree: Tree::default(), zxid: 0 };
+        let mut author = Author { feed, listeners, tree: Tree::default(), zxid: 0, published: 0 };
         author.put("");
         author
     }
@@ -39,8 +40,14 @@ impl Author {
         assert!(self.tree.put(path, node(czxid.unwrap_or(self.zxid), self.zxid)));
     }
 
+    /// That of the version that was published last.
+    pub(super) fn published_at(&self) -> Zxid {
+        Zxid(self.published)
+    }
+
     pub(super) fn publish(&mut self) {
         self.zxid += 1;
+        self.published = self.zxid;
         let version =
             Version { tree: self.tree.clone(), zxid: Zxid(self.zxid), is_cut: true, is_complete: true };
         self.feed.publish(Arc::new(version), 1);

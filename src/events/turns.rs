@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use super::consumer::Wants;
 use super::told::ListenerId;
 
 /// The listeners of faults come first. Of the others, everybody has a turn before anybody has two.
@@ -17,11 +16,9 @@ pub(super) struct Turns {
 
 impl Turns {
     /// Gives a turn to a listener that may have something to be told. May be called again.
-    pub(super) fn add(&mut self, id: ListenerId, wants: Wants) {
-        match wants {
-            Wants::FAULTS => self.faults.insert(id),
-            _ => self.others.insert(id),
-        };
+    pub(super) fn add(&mut self, id: ListenerId, is_of_faults: bool) {
+        let listeners = if is_of_faults { &mut self.faults } else { &mut self.others };
+        listeners.insert(id);
     }
 
     pub(super) fn remove(&mut self, id: ListenerId) {
@@ -54,16 +51,16 @@ mod tests {
     fn everybody_has_a_turn_before_anybody_has_two_and_faults_are_first() {
         let (mut turns, mut taken) = (Turns::default(), Vec::new());
         for id in [3, 1, 2, 3] {
-            turns.add(ListenerId(id), Wants::EVENTS);
+            turns.add(ListenerId(id), false);
         }
         for _ in 0..7 {
             let id = turns.next().unwrap();
             taken.push(id.0);
             // As if it always had more.
-            turns.add(id, Wants::EVENTS);
+            turns.add(id, false);
         }
         assert_eq!(taken, [1, 2, 3, 1, 2, 3, 1]);
-        turns.add(ListenerId(4), Wants::FAULTS);
+        turns.add(ListenerId(4), true);
         turns.remove(ListenerId(2));
         let rest: Vec<_> = std::iter::from_fn(|| turns.next()).map(|id| id.0).collect();
         assert_eq!(rest, [4, 3, 1]);

@@ -256,6 +256,40 @@ pub unsafe extern "C" fn tc_listen(
     }
 }
 
+/// `tc_listen` of some of the cache's events.
+///
+/// `config`: which, by its keys `listen.under`, `listen.depth`, `listen.events`, `listen.initial` and
+/// `listen.after.initialized`; all others are ignored. NULL for all events, as `tc_listen`. It stays the caller's, and is not
+/// used after the call. The order and all else are those of `tc_listen`, with what is not wanted left out: the last event
+/// that is told of a version has TC_EVENT_LAST_OF_VERSION. What changes elsewhere costs the listener nothing.
+///
+/// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`; the
+/// first call may come before this returns. Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, and for a `listen.under` outside of the cache's tree (`tc_config_get_error`
+/// tells which); TC_ERR_CLOSED. Then, as always, `user_free` is called. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_listen_with(
+    cache: *mut tc_cache,
+    config: *const tc_config,
+    r#fn: tc_event_fn,
+    user: *mut c_void,
+    user_free: tc_user_free_fn,
+    listener: *mut u64,
+) -> i32 {
+    let user = User::new(user, user_free);
+    // SAFETY: the caller passes a cache that is not freed meanwhile, NULL or a configuration, and a place for the result.
+    unsafe {
+        with("tc_listen_with", cache, |cache| {
+            config::using(config, |config| {
+                let out = Out::new("listener", listener)?;
+                out.write(cache.cache.listen_with(config, event::listener(r#fn, user)?)?.0);
+                Ok(())
+            })
+        })
+    }
+}
+
 /// Adds a function that is told what goes wrong in the background and concerns this cache.
 ///
 /// `fn`, `user`, `user_free`: the callback; `user_free` may be NULL. `listener`: receives its id for `tc_unlisten`.

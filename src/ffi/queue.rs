@@ -36,12 +36,12 @@ impl Handle for tc_queue {
 /// `events.capacity` events or `events.bytes` bytes continues with the difference between what was taken out last and the
 /// newest version.
 ///
-/// `config`: its `events.capacity`, `events.bytes` and `queue.faults`; NULL for the defaults, not for what the cache was
-/// made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
+/// `config`: its `events.capacity`, `events.bytes`, `queue.faults` and what of the events is wanted, by the keys `listen.`…
+/// as for `tc_listen_with`; NULL for the defaults, not for what the cache was made with; stays the caller's, and is not used after the call. `out`: receives the queue; free it with `tc_queue_free`, before or after the cache.
 ///
 /// Before or after `tc_start`. Any thread; never blocks; callbacks may call it.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, and for a `listen.under` outside of the cache's tree; TC_ERR_CLOSED. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_queue_open(
     cache: *mut tc_cache,

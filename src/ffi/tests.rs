@@ -227,6 +227,9 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_listen(null_mut(), Some(on_event), user, Some(count_free), &mut id),
             tc_listen(cache, None, user, Some(count_free), &mut id),
             tc_listen(cache, Some(on_event), user, Some(count_free), null_mut()),
+            tc_listen_with(null_mut(), config, Some(on_event), user, Some(count_free), &mut id),
+            tc_listen_with(cache, config, None, user, Some(count_free), &mut id),
+            tc_listen_with(cache, null(), Some(on_event), user, Some(count_free), null_mut()),
             tc_listen_fault(null_mut(), Some(on_fault), user, Some(count_free), &mut id),
             tc_listen_fault(cache, None, user, Some(count_free), &mut id),
             tc_listen_fault(cache, Some(on_fault), user, Some(count_free), null_mut()),
@@ -271,7 +274,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     assert_eq!((id, state, age, len), (77, 77, 77, 77));
     assert!(new_client.is_null() && new_cache.is_null() && node.is_null() && children.is_null());
     assert!(other.is_null() && stats.is_null() && new_walk.is_null() && visit.is_null());
-    assert_eq!(witness.frees(), 9);
+    assert_eq!(witness.frees(), 12);
     // SAFETY: NULL is allowed, and the rest is freed once.
     unsafe {
         assert_eq!(
@@ -560,8 +563,12 @@ fn a_listener_that_is_refused_is_freed_too() {
         let user = witness.user();
         assert_eq!(tc_close(cache), TC_OK);
         assert_eq!(tc_listen(cache, Some(on_event), user, Some(count_free), &mut id), TC_ERR_CLOSED);
+        assert_eq!(
+            tc_listen_with(cache, null(), Some(on_event), user, Some(count_free), &mut id),
+            TC_ERR_CLOSED
+        );
         assert_eq!(tc_listen_fault(cache, Some(on_fault), user, Some(count_free), &mut id), TC_ERR_CLOSED);
-        assert_eq!((witness.frees(), id), (2, 77));
+        assert_eq!((witness.frees(), id), (3, 77));
         assert_eq!(tc_start(cache), TC_ERR_CLOSED);
         assert_eq!(tc_unlisten(cache, 1), TC_ERR_CLOSED);
         assert_eq!(tc_wait_initialized(cache, -1), TC_ERR_CLOSED);

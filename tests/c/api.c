@@ -542,7 +542,7 @@ static void a_cache_refuses_bad_input(void)
     CHECK(!tc_is_initialized(NULL));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_close(NULL));
 
-    recorder refused[6] = {RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER};
+    recorder refused[9] = {RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER, RECORDER};
     uint64_t listener = 4711;
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen(NULL, on_event, &refused[0], on_free, &listener));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen(cache, NULL, &refused[1], on_free, &listener));
@@ -550,8 +550,11 @@ static void a_cache_refuses_bad_input(void)
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_fault(NULL, on_fault, &refused[3], on_free, &listener));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_fault(cache, NULL, &refused[4], on_free, &listener));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_fault(cache, on_fault, &refused[5], on_free, NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_with(NULL, NULL, on_event, &refused[6], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_with(cache, NULL, NULL, &refused[7], on_free, &listener));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_listen_with(cache, NULL, on_event, &refused[8], on_free, NULL));
     CHECK(listener == 4711);
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 9; i++)
         check_freed_once(&refused[i]);
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_unlisten(NULL, 1));
     CHECK(tc_unlisten(cache, UINT64_MAX) < 0);
@@ -1342,6 +1345,91 @@ static void early_and_late_listeners_are_told_of_the_whole_tree(void)
     tc_client_free(client);
 }
 
+static tc_config *config_of(const char *const (*settings)[2], int count)
+{
+    tc_config *config = tc_config_new();
+    for (int i = 0; i < count; i++)
+        CHECK_OK(tc_config_set(config, settings[i][0], settings[i][1]));
+    return config;
+}
+
+static void a_listener_is_told_what_its_configuration_leaves(void)
+{
+    static const char *const settings[][2] = {
+        {"listen.under", "/c/still/a"}, {"listen.under", "/c/still/a/x"}, {"listen.depth", "0"},
+        {"listen.events", "added,initialized"},
+    };
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    tc_config *config = config_of(settings, 4);
+    recorder some = RECORDER, beat = RECORDER;
+    CHECK_OK(tc_listen_with(cache, config, on_event, &some, on_free, &some.listener));
+    tc_config_free(config);
+    CHECK_OK(tc_start(cache));
+    WAIT_UNTIL(seen(&some, TC_EVENT_INITIALIZED) == 1);
+    CHECK(seen(&some, TC_EVENT_NODE_ADDED) == 2 && seen_in_all(&some) == 3);
+    CHECK(strcmp(some.added[0], "/c/still/a") == 0 && strcmp(some.added[1], "/c/still/a/x") == 0);
+    CHECK_OK(tc_unlisten(cache, some.listener));
+    check_freed_once(&some);
+    tc_free(cache);
+
+    static const char *const updates[][2] = {{"listen.events", "updated"}, {"listen.initial", "false"}};
+    cache = new_loaded_cache(client, "/c/moving");
+    config = config_of(updates, 2);
+    CHECK_OK(tc_listen_with(cache, config, on_event, &beat, on_free, &beat.listener));
+    tc_config_free(config);
+    WAIT_UNTIL(seen(&beat, TC_EVENT_NODE_UPDATED) >= 5);
+    tc_free(cache);
+    check_freed_once(&beat);
+    CHECK(seen_in_all(&beat) == seen(&beat, TC_EVENT_NODE_UPDATED));
+    tc_client_free(client);
+}
+
+static void a_listener_of_what_is_elsewhere_is_refused(void)
+{
+    static const char *const outside[] = {"/c", "/c/stillborn", "/"};
+    tc_client *client = new_client();
+    tc_cache *cache = new_cache(client, "/c/still");
+    for (int i = 0; i < 3; i++) {
+        recorder refused = RECORDER;
+        uint64_t listener = 4711;
+        tc_queue *const untouched = (tc_queue *)&failures, *queue = untouched;
+        tc_config *config = tc_config_new();
+        CHECK_OK(tc_config_set(config, "listen.under", outside[i]));
+        for (int is_queue = 0; is_queue < 2; is_queue++) {
+            const tc_error *error = NULL;
+            CHECK_STATUS(TC_ERR_INVALID_ARGUMENT,
+                is_queue ? tc_queue_open(cache, config, &queue)
+                         : tc_listen_with(cache, config, on_event, &refused, on_free, &listener));
+            CHECK_OK(tc_config_get_error(config, &error));
+            CHECK(error != NULL && strcmp(error->key, "listen.under") == 0);
+            CHECK(strstr(error->message, outside[i]) != NULL && strstr(error->message, "\"/c/still\"") != NULL);
+            tc_error_free(error);
+        }
+        CHECK(listener == 4711 && queue == untouched);
+        check_freed_once(&refused);
+        tc_config_free(config);
+    }
+    static const char *const bad[][2] = {
+        {"listen.under", "c/still"}, {"listen.under", "/c/"}, {"listen.depth", "-1"}, {"listen.depth", "all"},
+        {"listen.events", "added,gone"}, {"listen.events", ""}, {"listen.initial", "no"},
+        {"listen.after.initialized", "1"},
+    };
+    tc_config *config = tc_config_new();
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const tc_error *error = NULL;
+        CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_config_set(config, bad[i][0], bad[i][1]));
+        CHECK_OK(tc_config_get_error(config, &error));
+        char quoted[32];
+        snprintf(quoted, sizeof quoted, "\"%s\"", bad[i][1]);
+        CHECK(strcmp(error->key, bad[i][0]) == 0 && strstr(error->message, quoted) != NULL);
+        tc_error_free(error);
+    }
+    tc_config_free(config);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
 static void changes_come_as_events(void)
 {
     tc_client *client = new_client();
@@ -1539,6 +1627,8 @@ static const test tests[] = {
     TEST(two_snapshots_have_a_difference),
     TEST(many_threads_may_read_at_once),
     TEST(early_and_late_listeners_are_told_of_the_whole_tree),
+    TEST(a_listener_is_told_what_its_configuration_leaves),
+    TEST(a_listener_of_what_is_elsewhere_is_refused),
     TEST(changes_come_as_events),
     TEST(nobody_need_have_a_free_function_or_a_user),
     TEST(a_callback_may_read_but_not_wait),

@@ -200,6 +200,20 @@ static int32_t call_tc_listen(world *w)
     return status;
 }
 
+static int32_t call_tc_listen_with(world *w)
+{
+    uint64_t listener = 0;
+    tc_config *config = tc_config_new();
+    count_registration();
+    int32_t status = tc_config_set(config, "listen.under", "/c/still/a");
+    if (status == TC_OK)
+        status = tc_listen_with(w->cache, config, ignore_event, w, count_user_free, &listener);
+    if (status == TC_OK)
+        (void)tc_unlisten(w->cache, listener);
+    tc_config_free(config);
+    return status;
+}
+
 static int32_t call_tc_listen_fault(world *w)
 {
     uint64_t listener = 0;
@@ -505,6 +519,7 @@ static const tc_call calls[] = {
     CALL(tc_close, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_listen, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_listen_with, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_listen_fault, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_unlisten, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_get_data, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),

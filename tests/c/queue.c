@@ -220,6 +220,43 @@ static void *take_until_closed(void *user)
     }
 }
 
+static void a_descriptor_is_readable_for_what_is_wanted_only(void)
+{
+    tc_client *client = NULL;
+    CHECK_OK(tc_client_new(hosts, NULL, &client));
+    tc_cache *cache = new_cache(client, "/c/moving");
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    tc_config *config = tc_config_new();
+    tc_queue *still = NULL, *moving = NULL;
+    const tc_item *item = NULL;
+    CHECK_OK(tc_config_set(config, "listen.initial", "false"));
+    CHECK_OK(tc_config_set(config, "listen.events", "updated,connection"));
+    CHECK_OK(tc_queue_open(cache, config, &moving));
+    CHECK_OK(tc_config_set(config, "listen.under", "/c/moving/elsewhere"));
+    CHECK_OK(tc_queue_open(cache, config, &still));
+    tc_config_free(config);
+    /* IN_STEP may have been on its way. */
+    CHECK_STATUS(TC_ERR_TIMEOUT, tc_queue_next(still, 200, &item));
+    int readable = 0;
+    for (int updates = 0; updates < 20; updates++) {
+        CHECK_OK(tc_queue_next(moving, LONG_MS, &item));
+        CHECK(tc_item_event(item)->type == TC_EVENT_NODE_UPDATED);
+        tc_item_free(item);
+        readable += is_readable(fd_of(still), 0);
+    }
+    CHECK(readable == 0);
+    CHECK_STATUS(TC_ERR_TIMEOUT, tc_queue_next(still, 0, &item));
+    tc_client_free(client);
+    CHECK(is_readable(fd_of(still), LONG_MS));
+    CHECK_OK(tc_queue_next(still, LONG_MS, &item));
+    CHECK(tc_item_event(item)->type == TC_EVENT_CONNECTION_LOST);
+    tc_item_free(item);
+    tc_free(cache);
+    tc_queue_free(still);
+    tc_queue_free(moving);
+}
+
 static void threads_share_a_queue_and_are_sent_away_by_a_close(void)
 {
     enum { THREADS = 4 };
@@ -324,6 +361,7 @@ static const test tests[] = {
     TEST(changes_come_in_order),
     TEST(faults_are_in_it_where_they_are_wanted),
     TEST(a_descriptor_is_readable_while_there_is_something_to_take),
+    TEST(a_descriptor_is_readable_for_what_is_wanted_only),
     TEST(threads_share_a_queue_and_are_sent_away_by_a_close),
     TEST(a_tree_beyond_the_limit_ends_it),
     TEST(a_queue_refuses_bad_input),

@@ -176,10 +176,20 @@ impl Recorder {
     /// Listens to `cache` from now on.
     #[track_caller]
     pub fn listen(cache: &TreeCache) -> Recorder {
+        Recorder::listen_with(cache, &[])
+    }
+
+    /// Listens to what these settings leave.
+    #[track_caller]
+    pub fn listen_with(cache: &TreeCache, settings: &[(&str, &str)]) -> Recorder {
         let tape = Tape::new();
         let to = tape.clone();
-        let id = cache.listen(move |event| to.push(Recorded::of(event))).expect("a listener");
-        Recorder { id, tape }
+        let listener = move |event: &Event<'_>| to.push(Recorded::of(event));
+        let id = match settings {
+            [] => cache.listen(listener),
+            _ => cache.listen_with(&config(settings), listener),
+        };
+        Recorder { id: id.expect("a listener"), tape }
     }
 
     /// What was told so far.

@@ -65,6 +65,49 @@ void as_a_range(treecache::cache &still)
     CHECK(queue.begin() == queue.end());
 }
 
+void of_some_events(treecache::cache &still, treecache::cache &moving)
+{
+    using treecache::event_filter;
+    const auto paths_of = [&](const event_filter &filter) {
+        treecache::queue queue(still, treecache::config().set(filter));
+        strings paths;
+        for (const treecache::item &item : queue.drain())
+            paths.emplace_back(item.event()->path());
+        return paths;
+    };
+    const auto added = {event_kind::node_added};
+    CHECK((paths_of(event_filter().under("/c/still/a").kinds(added))
+           == strings{"/c/still/a", "/c/still/a/x", "/c/still/a/y"}));
+    CHECK((paths_of(event_filter().under("/c/still/b").under("/c/still/a").depth(0).kinds(added))
+           == strings{"/c/still/a", "/c/still/b"}));
+    CHECK(paths_of(event_filter().initial(false).kinds(added)).empty());
+    CHECK(paths_of(event_filter().after_initialized().kinds({event_kind::initialized, event_kind::node_added}))
+          == strings{""});
+
+    std::atomic<int> updates{0}, others{0};
+    {
+        const auto tell = [&](const treecache::event &event) {
+            (event.kind() == event_kind::node_updated ? updates : others)++;
+        };
+        const event_filter filter = event_filter().initial(false).kinds({event_kind::node_updated});
+        const treecache::subscription subscription = moving.listen(filter, tell);
+        const treecache::subscription handled =
+            moving.listen(event_filter().kinds({event_kind::node_updated}), tell, [](std::exception_ptr) {});
+        wait_until([&] { return updates >= 6; });
+    }
+    CHECK(others == 0);
+
+    try {
+        const auto refused = still.listen(event_filter().under("/c/moving"), [](treecache::event) {});
+        CHECK(false);
+    } catch (const treecache::error &error) {
+        CHECK(error.status() == status::invalid_argument && error.key() == "listen.under");
+        CHECK(error.message().find("/c/moving") != std::string_view::npos);
+    }
+    CHECK_THROWS(status::invalid_argument, still.listen(event_filter().kinds({}), [](treecache::event) {}));
+    CHECK_THROWS(status::invalid_argument, treecache::config().set(event_filter().under("c")));
+}
+
 #if __cplusplus >= 202002L
 void as_a_view(treecache::cache &still)
 {
@@ -217,6 +260,7 @@ int main(int argc, char **argv)
 #if __cplusplus >= 202002L
     as_a_view(still);
 #endif
+    of_some_events(still, moving);
     with_poll(moving);
     woken(still);
     from_several_threads(still);

@@ -34,6 +34,11 @@ status tour(const char *hosts)
     const auto subscription = cache->try_listen([&](const treecache::event &) { told++; });
     const auto faults = cache->try_listen_fault([](const treecache::fault &) {});
     const auto session_faults = client->try_listen_fault([](const treecache::fault &) {});
+    const auto some = cache->try_listen(
+        treecache::event_filter().under("/c/still/a").initial(false), [](const treecache::event &) {});
+    CHECK(some);
+    CHECK(cache->try_listen(treecache::event_filter().under("/c"), [](const treecache::event &) {}).error().key()
+          == "listen.under");
     auto queue = treecache::queue::try_make(*cache, *config);
     if (!subscription || !faults || !session_faults || !queue)
         return status::state;

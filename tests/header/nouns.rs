@@ -92,7 +92,7 @@ pub const NOUNS: [Noun; 14] = [
     Noun {
         title: "Listener",
         about: "Events and faults of a cache, told to a function.",
-        names: &["tc_event_fn", "tc_listen", "tc_listen_fault", "tc_unlisten"],
+        names: &["tc_event_fn", "tc_listen", "tc_listen_with", "tc_listen_fault", "tc_unlisten"],
     },
     Noun {
         title: "Queue",

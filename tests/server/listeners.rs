@@ -92,6 +92,64 @@ fn listeners_that_join_at_any_moment_see_no_gap_and_no_duplicate() {
 }
 
 #[test]
+fn listeners_of_a_subtree_are_told_that_subtree_also_behind_a_reconnect() {
+    let root = unique_root("subtrees");
+    let (witness, mut writer) = (witness(), writer());
+    for name in ["a", "a/x", "b"] {
+        witness.ensure_path(&format!("{root}/{name}"));
+    }
+    let (under, elsewhere) = (format!("{root}/a"), format!("{root}/b"));
+    let proxy = Proxy::start(shared().addr());
+    let client = client(&proxy.hosts());
+    let cache = client.cache(&root, &config(&[("events.capacity", "20")])).unwrap();
+    let of_subtree = |settings: &[(&str, &str)]| {
+        Recorder::listen_with(&cache, &[&[("listen.under", under.as_str())], settings].concat())
+    };
+    let early = of_subtree(&[]);
+    cache.start().unwrap();
+    initialized(&cache);
+    early.wait_for_kind(InStep, 1);
+    let later = of_subtree(&[("listen.initial", "false"), ("listen.events", "added,updated,removed")]);
+    let mut late = Vec::new();
+    for round in 0..20 {
+        for n in 0..20 {
+            let (there, here) = (format!("{elsewhere}/{round}-{n}"), format!("{under}/x/{}", n % 7));
+            writer.send(&Op::Create { path: &there, data: Some(b"x"), flags: 0 }).unwrap();
+            let op = match (round + n) % 3 {
+                0 | 1 => Op::Create { path: &here, data: Some(b"x"), flags: 0 },
+                _ => Op::Delete { path: &here },
+            };
+            writer.send(&op).unwrap();
+        }
+        late.push(of_subtree(&[]));
+        if round % 7 == 3 {
+            proxy.drop_connections();
+        }
+        // Creations of what is there and deletions of what is not fail, as they should.
+        let _ = writer.drain();
+    }
+    assert_same_as_server(&cache, &witness, &root);
+    let essence = |tree: Tree| -> Vec<(String, Vec<u8>, Zxid)> {
+        let below = tree.into_iter().filter(|(path, _)| *path == under || path.starts_with(&format!("{under}/")));
+        below.map(|(path, (data, stat))| (path, data, stat.mzxid)).collect()
+    };
+    let wanted = essence(tree_of(&cache.snapshot().unwrap()));
+    for recorder in late.iter().chain([&early]) {
+        recorder.wait_for(|events| essence(replay(events)) == wanted);
+        assert!(recorder.events().iter().all(|event| !event.path.starts_with(&elsewhere)));
+    }
+    // It began behind what was there: what it was told, put onto that, is the same.
+    let was_there = early.events()[..2].to_vec();
+    later.wait_for(|events| {
+        let told = [&was_there, events].concat();
+        essence(replay(&told)) == wanted
+    });
+    witness.set(&under, b"end");
+    later.wait_for_event(EventKind::NodeUpdated, &under);
+    assert!(later.events().iter().all(Recorded::is_of_a_node));
+}
+
+#[test]
 fn who_has_stopped_listening_is_told_nothing_more() {
     let root = unique_root("unlisten");
     let (client, witness) = (client(&shared().hosts()), witness());

@@ -397,3 +397,63 @@ def test_a_fault_listener_that_fails_is_logged(root, caplog):
         cache.start()
         until(lambda: [record for record in caplog.records if "a fault listener" in record.message])
         cache.close()
+
+
+# Some events
+
+INITIALIZED = (TreeEvent.INITIALIZED,)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "so_far", "later"),
+    [
+        ({"under": "/a", "events": "added,updated,initialized"}, [(ADDED, "/a", b"1"), (ADDED, "/a/x", b""), INITIALIZED], [(UPDATED, "/a", b"new"), (ADDED, "/a/y", b"")]),
+        ({"under": ["/a/x", "/b", "/b"], "events": "added,removed"}, [(ADDED, "/a/x", b""), (ADDED, "/b", b"2")], [(REMOVED, "/b", b"2")]),
+        ({"under": ("/a",), "depth": 0, "events": {"added", "updated"}}, [(ADDED, "/a", b"1")], [(UPDATED, "/a", b"new")]),
+        ({"depth": 1, "events": ["removed"]}, [], [(REMOVED, "/b", b"2")]),
+        ({"initial": False, "events": ["updated", "initialized"]}, [], [(UPDATED, "/a", b"new")]),
+        ({"after_initialized": True, "events": "removed,initialized"}, [INITIALIZED], [(REMOVED, "/b", b"2")]),
+    ],
+)
+def test_only_what_is_wanted_is_told(zk, cache, root, wanted, so_far, later):
+    if isinstance(under := wanted.get("under"), str):
+        wanted = {**wanted, "under": root + under}
+    elif under:
+        wanted = {**wanted, "under": [root + path for path in under]}
+    heard = []
+    with cache.events(timeout=30, **wanted) as stream:
+
+        @cache.listen(**wanted)
+        def hear(event):
+            heard.append(told(event))
+
+        change = zk.transaction()
+        change.delete(f"{root}/b")
+        change.set_data(f"{root}/a", b"new")
+        change.create(f"{root}/a/y", b"")
+        change.commit()
+        cache.sync(timeout=30)
+        expected = [(kind, root + node[0], node[1]) if node else (kind,) for kind, *node in so_far + later]
+        assert [told(next(stream)) for _ in expected] == expected
+        with pytest.raises(TimeoutError):
+            stream.get(timeout=0)
+        until(lambda: heard == expected)
+    cache.unlisten(hear)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "key", "value"),
+    [
+        ({"under": "/elsewhere"}, "listen.under", "/elsewhere"),
+        ({"under": ["a/b"]}, "listen.under", "a/b"),
+        ({"depth": -1}, "listen.depth", "-1"),
+        ({"events": ["added", "gone"]}, "listen.events", "added,gone"),
+        ({"events": []}, "listen.events", '""'),
+    ],
+)
+def test_what_cannot_be_wanted_is_named(cache, wanted, key, value):
+    for call in (cache.events, lambda **wanted: cache.listen(print, **wanted)):
+        with pytest.raises(treecache.InvalidArgumentError) as refused:
+            call(**wanted)
+        assert refused.value.key == key
+        assert value in str(refused.value)

@@ -3,8 +3,12 @@
 use super::*;
 use crate::error::Status;
 use crate::events::Dispatcher;
+use crate::events::consumer::tests::told_last;
 use crate::events::tests::{Author, described, room};
+use crate::events::{EventKinds, Interest};
+use crate::path::NodePath;
 use crate::stat::Stat;
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, mpsc};
 use std::thread;
@@ -12,7 +16,22 @@ use std::thread;
 const BOUND: Duration = Duration::from_secs(10);
 
 fn open(author: &Author, faults: bool, events: usize) -> EventQueue {
-    EventQueue::open(Health::new(), author.feed.clone(), faults, room(events)).unwrap()
+    let wants = Wants::EVENTS.with_faults(faults);
+    EventQueue::open(Health::new(), author.feed.clone(), wants, room(events)).unwrap()
+}
+
+/// A queue of what somebody is interested in.
+fn open_with(author: &Author, interest: Interest, events: usize) -> EventQueue {
+    let wants = Wants::events(interest.below(author.feed.root()).unwrap());
+    EventQueue::open(Health::new(), author.feed.clone(), wants, room(events)).unwrap()
+}
+
+fn under(paths: &[&str]) -> Interest {
+    Interest { under: paths.iter().map(|path| NodePath::new(path).unwrap()).collect(), ..Interest::all() }
+}
+
+fn kinds(words: &str) -> Interest {
+    Interest { kinds: EventKinds::named(words).unwrap(), ..Interest::all() }
 }
 
 fn author(events: usize) -> Author {
@@ -287,4 +306,263 @@ fn a_slow_consumer_keeps_the_order_and_is_counted() {
     assert_eq!(map, expected);
     let lags = author.feed.counters().1;
     assert!((1..=20).contains(&lags), "{lags}: of one consumer, as often as it took a version out");
+}
+
+#[test]
+fn a_queue_of_some_subtrees_has_what_happens_there() {
+    let mut author = author(1000);
+    let early = open_with(&author, under(&["/r/a", "/r/c/x"]), 1000);
+    for path in ["a", "a/1", "a/1/2", "b", "c", "c/x", "c/y"] {
+        author.put(path);
+    }
+    author.publish();
+    author.feed.event(EventKind::Initialized);
+    let told = ["+/r/a", "+/r/a/1", "+/r/a/1/2", "+/r/c/x.", "Initialized"];
+    assert_eq!(drained(&early), told);
+    assert_eq!(drained(&open_with(&author, under(&["/r/a", "/r/c/x"]), 1000)), told);
+    let flat = Interest { depth: Some(1), ..under(&["/r/a"]) };
+    assert_eq!(drained(&open_with(&author, flat, 1000)), ["+/r/a", "+/r/a/1.", "Initialized"]);
+    let children = Interest { depth: Some(1), ..Interest::all() };
+    let told = ["+/r", "+/r/a", "+/r/b", "+/r/c.", "Initialized"];
+    assert_eq!(drained(&open_with(&author, children, 1000)), told);
+    assert!(author.tree.remove("a") && author.tree.remove("c"));
+    author.publish();
+    assert_eq!(drained(&early), ["-/r/a/1/2", "-/r/a/1", "-/r/a", "-/r/c/x."]);
+}
+
+#[test]
+fn a_queue_of_some_kinds_has_these_and_marks_the_last_of_a_version() {
+    let mut author = author(1000);
+    let [added, removed, connection, rest] =
+        ["added", "updated,removed", "connection", "initialized,in_step"]
+            .map(|words| open_with(&author, kinds(words), 1000));
+    author.put("a");
+    author.put("b");
+    author.publish();
+    author.feed.event(EventKind::Initialized);
+    author.feed.event(EventKind::InStep);
+    let zxids: Vec<_> = rest.drain(9).unwrap().iter().map(|item| item.as_event().unwrap().zxid).collect();
+    assert_eq!(zxids, [author.published_at(); 2], "of the version that they speak of, which was not told");
+    author.feed.event(EventKind::ConnectionSuspended);
+    author.put("a");
+    assert!(author.tree.remove("b"));
+    author.put("c");
+    author.publish();
+    assert_eq!(drained(&added), ["+/r", "+/r/a", "+/r/b.", "+/r/c."]);
+    assert_eq!(drained(&removed), ["-/r/b", "~/r/a."]);
+    assert_eq!(drained(&connection), ["ConnectionSuspended"]);
+    assert_eq!(drained(&rest), [""; 0]);
+    assert_eq!(drained(&open_with(&author, kinds("removed,updated"), 1000)), [""; 0]);
+    assert_eq!(drained(&open_with(&author, kinds("added,initialized"), 1000)).len(), 4);
+}
+
+#[test]
+fn what_changes_elsewhere_wakes_nobody_and_does_not_pile_up() {
+    let mut author = author(1000);
+    let queue = open_with(&author, under(&["/r/a"]), 5);
+    author.put("a");
+    author.put("b");
+    author.publish();
+    assert_eq!(drained(&queue), ["+/r/a."]);
+    assert!(!is_readable(&queue));
+    for n in 0..1000 {
+        author.put(&format!("b{}", n % 7));
+        author.publish();
+        assert!(!is_readable(&queue), "version {n} holds nothing for it");
+        assert_eq!(told_last(&queue.consumer), author.published_at(), "it holds no older version");
+    }
+    author.put("a");
+    author.publish();
+    for _ in 0..1000 {
+        author.put("b");
+        author.publish();
+    }
+    assert!(is_readable(&queue));
+    assert_eq!(drained(&queue), ["~/r/a."]);
+    assert!(!is_readable(&queue));
+    assert_eq!(author.feed.counters().1, 0, "nothing of it was left out");
+}
+
+#[test]
+fn who_waits_for_a_subtree_is_not_told_that_nothing_happened_there() {
+    let mut author = author(1000);
+    let interest = Interest { kinds: kinds("added").kinds, ..under(&["/r/a"]) };
+    let queue = open_with(&author, interest, 1000);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| queue.next(Some(BOUND)));
+        for n in 0..200 {
+            author.put(&format!("b{n}"));
+            author.publish();
+            // It is woken for this one, and goes on waiting.
+            author.feed.event(EventKind::InStep);
+        }
+        author.put("a");
+        author.publish();
+        let item = waiting.join().unwrap().unwrap();
+        assert_eq!(described(&item.as_event().unwrap()), "+/r/a.");
+    });
+    assert_eq!(taken(&queue), Err(Error::Timeout));
+}
+
+#[test]
+fn without_the_tree_so_far_the_newest_version_is_the_beginning() {
+    let mut author = author(1000);
+    let without = Interest { initial: false, ..Interest::all() };
+    let earliest = open_with(&author, without.clone(), 1000);
+    author.put("a");
+    author.publish();
+    let amid = open_with(&author, without.clone(), 1000);
+    author.put("b");
+    author.publish();
+    author.feed.event(EventKind::Initialized);
+    let late = open_with(&author, without.clone(), 1);
+    assert!(!is_readable(&late) && drained(&late).is_empty());
+    author.put("a");
+    author.publish();
+    assert!(author.tree.remove("b"));
+    author.publish();
+    author.feed.event(EventKind::InStep);
+    assert_eq!(drained(&earliest), ["+/r", "+/r/a.", "+/r/b.", "Initialized", "~/r/a.", "-/r/b.", "InStep"]);
+    assert_eq!(drained(&amid), ["+/r/b.", "Initialized", "~/r/a.", "-/r/b.", "InStep"]);
+    assert_eq!(drained(&late), ["-/r/b", "~/r/a.", "InStep"], "it fell behind, and goes on by difference");
+    author.feed.event(EventKind::ConnectionLost);
+    author.feed.event(EventKind::Initialized);
+    assert_eq!(drained(&late), ["ConnectionLost", "Initialized"]);
+}
+
+#[test]
+fn after_initialized_nothing_is_told_before_it_nor_of_the_tree_of_then() {
+    let mut author = author(1000);
+    let after = Interest { after_initialized: true, ..Interest::all() };
+    let early = open_with(&author, after.clone(), 1);
+    let updates = Interest { initial: false, ..after.clone() };
+    let (early_update, below) = (
+        open_with(&author, updates.clone(), 1000),
+        open_with(&author, Interest { under: under(&["/r/a"]).under, ..after.clone() }, 1000),
+    );
+    author.feed.event(EventKind::ConnectionSuspended);
+    author.feed.event(EventKind::ConnectionReconnected);
+    author.put("a");
+    author.publish();
+    author.put("b");
+    author.publish();
+    assert!(!is_readable(&early) && drained(&early).is_empty() && drained(&early_update).is_empty());
+    author.feed.event(EventKind::Initialized);
+    let initialized_at = author.published_at();
+    let (late, late_update) = (open_with(&author, after, 1000), open_with(&author, updates, 1000));
+    author.put("a");
+    author.publish();
+    author.feed.event(EventKind::ConnectionSuspended);
+    let first = late.drain(1).unwrap().remove(0);
+    let first = first.as_event().unwrap();
+    assert_eq!((first.kind, first.zxid), (EventKind::Initialized, initialized_at));
+    assert_eq!(drained(&late), ["~/r/a.", "ConnectionSuspended"]);
+    assert_eq!(drained(&late_update), ["~/r/a.", "ConnectionSuspended"], "INITIALIZED was before it");
+    // It fell behind: the difference begins at the version of INITIALIZED still.
+    assert_eq!(drained(&early), ["~/r/a.", "Initialized", "ConnectionSuspended"]);
+    for queue in [early_update, below] {
+        assert_eq!(drained(&queue), ["Initialized", "~/r/a.", "ConnectionSuspended"]);
+    }
+}
+
+#[test]
+fn after_initialized_of_a_session_that_was_lost_means_the_next_one() {
+    let mut author = author(1000);
+    author.publish();
+    author.feed.event(EventKind::Initialized);
+    author.feed.event(EventKind::ConnectionLost);
+    let queue = open_with(&author, Interest { after_initialized: true, ..Interest::all() }, 1000);
+    author.feed.event(EventKind::ConnectionReconnected);
+    author.put("a");
+    author.publish();
+    assert!(drained(&queue).is_empty());
+    author.feed.event(EventKind::Initialized);
+    author.put("b");
+    author.publish();
+    assert_eq!(drained(&queue), ["Initialized", "+/r/b."]);
+}
+
+/// What a test does with a cache and its consumers.
+#[derive(Debug, Clone)]
+enum Act {
+    Put(String),
+    Remove(String),
+    Publish,
+    Event(EventKind),
+    Take(usize),
+}
+
+fn acts() -> impl Strategy<Value = Vec<Act>> {
+    let path = || {
+        prop::collection::vec(0u8..3, 1..4)
+            .prop_map(|names| names.iter().map(u8::to_string).collect::<Vec<_>>().join("/"))
+    };
+    let event = prop::sample::select(vec![
+        EventKind::ConnectionSuspended,
+        EventKind::ConnectionReconnected,
+        EventKind::InStep,
+    ]);
+    let act = prop_oneof![
+        4 => path().prop_map(Act::Put),
+        1 => path().prop_map(Act::Remove),
+        4 => Just(Act::Publish),
+        1 => event.prop_map(Act::Event),
+        2 => (0usize..5).prop_map(Act::Take),
+    ];
+    prop::collection::vec(act, 0..120)
+}
+
+proptest! {
+    #[test]
+    fn whoever_is_told_of_some_subtrees_has_these_in_the_end_however_slow(
+        acts in acts(),
+        tops in prop::collection::vec(prop::sample::select(vec!["/r", "/r/0", "/r/1/1", "/r/1", "/r/2/0/1"]), 1..3),
+        depth in prop::option::of(0usize..3),
+        capacity in 1usize..12,
+    ) {
+        let mut author = author(1000);
+        let queue = open_with(&author, Interest { depth, ..under(&tops) }, capacity);
+        let mut map = BTreeMap::new();
+        let apply = |queue: &EventQueue, most: usize, map: &mut BTreeMap<String, i64>| {
+            for item in queue.drain(most).unwrap() {
+                let event = item.as_event().unwrap();
+                let Some(path) = event.path.map(str::to_owned) else { continue };
+                let mzxid = event.node.unwrap().stat().mzxid.0;
+                let is_known = match event.kind {
+                    EventKind::NodeRemoved => map.remove(&path).is_some(),
+                    EventKind::NodeUpdated => map.insert(path, mzxid).is_some(),
+                    _ => map.insert(path, mzxid).is_none(),
+                };
+                assert!(is_known, "{}", described(&event));
+            }
+        };
+        for act in acts {
+            match act {
+                Act::Put(path) if path.rsplit_once('/').is_none_or(|(parent, _)| author.tree.get(parent).is_some()) => {
+                    author.put(&path);
+                }
+                Act::Put(_) => {}
+                Act::Remove(path) => _ = author.tree.remove(&path),
+                Act::Publish => author.publish(),
+                Act::Event(kind) => author.feed.event(kind),
+                Act::Take(most) => apply(&queue, most, &mut map),
+            }
+        }
+        author.publish();
+        apply(&queue, usize::MAX, &mut map);
+        prop_assert!(!is_readable(&queue));
+        let mut expected = BTreeMap::new();
+        let mut walk = author.tree.preorder();
+        while let Some((path, entry)) = walk.next() {
+            let path = author.feed.root().absolute(path);
+            let is_wanted = tops.iter().any(|top| {
+                let below = NodePath::new(top).unwrap().relative(path.as_str()).map(str::to_owned);
+                below.is_some_and(|below| depth.is_none_or(|depth| below.split('/').filter(|name| !name.is_empty()).count() <= depth))
+            });
+            if is_wanted {
+                expected.insert(path.as_str().to_owned(), entry.node().unwrap().stat().mzxid.0);
+            }
+        }
+        prop_assert_eq!(map, expected);
+    }
 }

@@ -15,7 +15,7 @@ const BOUND: Duration = Duration::from_secs(10);
 /// A listener whose events arrive here in words; the last of a version has a dot.
 fn heard(author: &Author) -> (ListenerId, mpsc::Receiver<String>) {
     let (told, received) = mpsc::channel();
-    let id = author.listeners.listen(move |event| _ = told.send(described(event))).unwrap();
+    let id = author.listeners.listen(Wants::EVENTS, move |event| _ = told.send(described(event))).unwrap();
     (id, received)
 }
 
@@ -97,7 +97,7 @@ fn listeners_that_join_while_versions_are_published_see_no_gap_and_no_duplicate(
                     wrong.lock().unwrap().push(described(event));
                 }
             };
-            author.listeners.listen(replay).unwrap();
+            author.listeners.listen(Wants::EVENTS, replay).unwrap();
             listeners.push((map, in_step));
         }
     }
@@ -125,7 +125,7 @@ fn a_slow_listener_continues_by_difference() {
         told.send(described(event)).unwrap();
         _ = open.recv();
     };
-    author.listeners.listen(slow).unwrap();
+    author.listeners.listen(Wants::EVENTS, slow).unwrap();
     author.publish();
     assert_eq!(next(&received, 1), ["+/r."]);
     author.put("a");
@@ -152,7 +152,7 @@ fn no_call_starts_after_unlisten_or_close_has_returned() {
         let (seen, counted, late) = (over.clone(), calls.clone(), late.clone());
         let id = author
             .listeners
-            .listen(move |_| {
+            .listen(Wants::EVENTS, move |_| {
                 late.fetch_add(seen.load(Ordering::SeqCst), Ordering::SeqCst);
                 counted.fetch_add(1, Ordering::SeqCst);
             })
@@ -192,7 +192,7 @@ fn a_listener_is_dropped_once_and_behind_its_last_call() {
     let token = Token(drops.clone());
     let id = author
         .listeners
-        .listen(move |_| {
+        .listen(Wants::EVENTS, move |_| {
             entered.send(()).unwrap();
             _ = open.recv();
             assert_eq!(token.0.load(Ordering::SeqCst), 0);
@@ -207,7 +207,7 @@ fn a_listener_is_dropped_once_and_behind_its_last_call() {
     assert_eq!(drops.load(Ordering::SeqCst), 1);
     author.listeners.close();
     let token = Token(drops.clone());
-    let refused = author.listeners.listen(move |_| _ = &token);
+    let refused = author.listeners.listen(Wants::EVENTS, move |_| _ = &token);
     assert_eq!((refused, drops.load(Ordering::SeqCst)), (Err(Error::Closed), 2));
 }
 
@@ -225,7 +225,7 @@ fn a_listener_may_remove_itself_and_close_its_feed() {
         listeners.close();
         listeners.wait_idle();
     };
-    *id.lock().unwrap() = Some(author.listeners.listen(listener).unwrap());
+    *id.lock().unwrap() = Some(author.listeners.listen(Wants::EVENTS, listener).unwrap());
     author.put("a");
     author.publish();
     next(&received, 1);
@@ -245,7 +245,7 @@ fn a_panicking_listener_is_a_fault_and_the_others_go_on() {
             told.send(format!("{:?} {:?} {}", fault.status, fault.path, fault.message)).unwrap();
         })
         .unwrap();
-    author.listeners.listen(|_| panic!("on purpose")).unwrap();
+    author.listeners.listen(Wants::EVENTS, |_| panic!("on purpose")).unwrap();
     let (_, received) = heard(&author);
     author.publish();
     assert_eq!(next(&received, 1), ["+/r."]);
@@ -304,7 +304,7 @@ fn what_is_put_in_while_the_dispatcher_looks_is_told() {
     let author = Author::new(&dispatcher, 1000);
     let told = Arc::new(AtomicUsize::new(0));
     let counted = told.clone();
-    author.listeners.listen(move |_| _ = counted.fetch_add(1, Ordering::SeqCst)).unwrap();
+    author.listeners.listen(Wants::EVENTS, move |_| _ = counted.fetch_add(1, Ordering::SeqCst)).unwrap();
     for round in 0..10_000 {
         author.feed.event(EventKind::InStep);
         let asked = Instant::now();
@@ -345,7 +345,7 @@ fn after_a_panic_of_the_dispatcher_those_of_faults_are_told_what_waits() {
     let feed = Arc::new(Feed::new(NodePath::root()));
     let listeners = Arc::new(Listeners::new(feed.clone(), room(1000), mailbox.clone()));
     let (told, received) = mpsc::channel();
-    let events = listeners.listen(|_| {}).unwrap();
+    let events = listeners.listen(Wants::EVENTS, |_| {}).unwrap();
     listeners.listen_fault(move |fault| told.send(fault.message.clone()).unwrap()).unwrap();
     feed.fault(Fault::new(Status::Connection, "refused"));
     // As if it had panicked with the turn in its hands.

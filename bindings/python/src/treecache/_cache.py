@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ctypes import POINTER, byref, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Callable, Literal, Optional, TypeVar, Union, overload
 
 from . import _abi, _reads
-from ._config import Config, Settings, make
+from ._config import Config, Settings, Value, make
 from ._events import EventStream, either_in, event_in, fault_in
 from ._handle import Handle, Owner, interruptible, milliseconds, text
 from ._library import lib
@@ -182,34 +183,106 @@ class TreeCache(Owner):
 
     @overload
     def events(
-        self, *, timeout: Optional[float] = None, faults: Literal[False] = False, capacity: Optional[int] = None
+        self,
+        *,
+        timeout: Optional[float] = None,
+        faults: Literal[False] = False,
+        capacity: Optional[int] = None,
+        under: Union[str, Iterable[str], None] = None,
+        depth: Optional[int] = None,
+        events: Union[str, Iterable[str], None] = None,
+        initial: bool = True,
+        after_initialized: bool = False,
     ) -> EventStream[TreeEvent]: ...
     @overload
     def events(
-        self, *, timeout: Optional[float] = None, faults: Literal[True], capacity: Optional[int] = None
+        self,
+        *,
+        timeout: Optional[float] = None,
+        faults: Literal[True],
+        capacity: Optional[int] = None,
+        under: Union[str, Iterable[str], None] = None,
+        depth: Optional[int] = None,
+        events: Union[str, Iterable[str], None] = None,
+        initial: bool = True,
+        after_initialized: bool = False,
     ) -> EventStream[Union[TreeEvent, TreeCacheError]]: ...
     def events(
-        self, *, timeout: Optional[float] = None, faults: bool = False, capacity: Optional[int] = None
+        self,
+        *,
+        timeout: Optional[float] = None,
+        faults: bool = False,
+        capacity: Optional[int] = None,
+        under: Union[str, Iterable[str], None] = None,
+        depth: Optional[int] = None,
+        events: Union[str, Iterable[str], None] = None,
+        initial: bool = True,
+        after_initialized: bool = False,
     ) -> Union[EventStream[TreeEvent], EventStream[Union[TreeEvent, TreeCacheError]]]:
         """Opens a stream of its events: `for event in cache.events()`, or `async for`. Before or after `start`.
 
         timeout: the longest silence in seconds that iteration puts up with, None for no limit. faults: whether what
         goes wrong in the background is in it too, as exceptions that are not raised. capacity: events that it may lag
         before it goes on by difference; the cache's `events.capacity` unless given.
-        """
-        limits = self._limits if capacity is None else {**self._limits, "events.capacity": capacity}
-        if faults:
-            return EventStream[Union[TreeEvent, TreeCacheError]](self, either_in, timeout, limits)
-        return EventStream[TreeEvent](self, event_in, timeout, limits)
 
-    def listen(self, listener: _EventListener) -> _EventListener:
-        """Has `listener` called with each TreeEvent, the tree so far first. May be used as a decorator.
+        under: the subtrees of which it tells, one absolute path or several; depth: how many levels below each of them, 0
+        for that node alone. events: of which kinds, such as "added,removed" or ["connection", "in_step"]; there are
+        added, updated, removed, connection, initialized and in_step. initial: whether the tree so far comes first.
+        after_initialized: whether nothing comes before INITIALIZED, and of the tree only what changes after it.
+        """
+        settings = {**self._limits, **_interest(under, depth, events, initial, after_initialized)}
+        if capacity is not None:
+            settings["events.capacity"] = capacity
+        if faults:
+            return EventStream[Union[TreeEvent, TreeCacheError]](self, either_in, timeout, settings)
+        return EventStream[TreeEvent](self, event_in, timeout, settings)
+
+    @overload
+    def listen(
+        self,
+        listener: _EventListener,
+        *,
+        under: Union[str, Iterable[str], None] = None,
+        depth: Optional[int] = None,
+        events: Union[str, Iterable[str], None] = None,
+        initial: bool = True,
+        after_initialized: bool = False,
+    ) -> _EventListener: ...
+    @overload
+    def listen(
+        self,
+        listener: None = None,
+        *,
+        under: Union[str, Iterable[str], None] = None,
+        depth: Optional[int] = None,
+        events: Union[str, Iterable[str], None] = None,
+        initial: bool = True,
+        after_initialized: bool = False,
+    ) -> Callable[[_EventListener], _EventListener]: ...
+    def listen(
+        self,
+        listener: Optional[_EventListener] = None,
+        *,
+        under: Union[str, Iterable[str], None] = None,
+        depth: Optional[int] = None,
+        events: Union[str, Iterable[str], None] = None,
+        initial: bool = True,
+        after_initialized: bool = False,
+    ) -> Union[_EventListener, Callable[[_EventListener], _EventListener]]:
+        """Has `listener` called with each TreeEvent, the tree so far first; or with those that are wanted, see `events`.
+
+        May be used as a decorator, `@cache.listen` or `@cache.listen(under="/services/web")`.
 
         The listeners of a cache are called one at a time, on one thread of Python's. What a listener raises is told to
         the fault listeners, or else logged. It is called until `unlisten` or `close`; until then, the cache stays alive.
         """
-        self._listeners.add(listener, self.events(), of_faults=False)
-        return listener
+
+        def add(listener: _EventListener) -> _EventListener:
+            settings = {**self._limits, **_interest(under, depth, events, initial, after_initialized)}
+            self._listeners.add(listener, EventStream(self, event_in, None, settings), of_faults=False)
+            return listener
+
+        return add if listener is None else add(listener)
 
     def listen_fault(self, listener: _FaultListener) -> _FaultListener:
         """Has `listener` called with what goes wrong in the background, and with what listeners of events raise.
@@ -228,3 +301,21 @@ class TreeCache(Owner):
         if self._handle.is_inherited:
             raise StateError(self._why(StateError.status, None), path=self._path)
         self._listeners.remove(listener)
+
+
+def _interest(
+    under: Union[str, Iterable[str], None],
+    depth: Optional[int],
+    events: Union[str, Iterable[str], None],
+    initial: bool,
+    after_initialized: bool,
+) -> dict[str, Value]:
+    """The settings of a stream that tells only some events."""
+    settings: dict[str, Value] = {"listen.initial": initial, "listen.after.initialized": after_initialized}
+    if under is not None:
+        settings["listen.under"] = [under] if isinstance(under, str) else list(under)
+    if depth is not None:
+        settings["listen.depth"] = depth
+    if events is not None:
+        settings["listen.events"] = events if isinstance(events, str) else ",".join(events)
+    return settings
