@@ -266,9 +266,9 @@ struct tc_config *tc_config_new(void);
  * - `root.create` (cache, default true): create the root and its parents on start when they are missing
  * - `follow` (cache, default true): go on following the tree; if false, it is loaded once, no watch is left behind, the state is TC_STATE_HELD, and tc_sync brings it up to date
  * - `depth.max` (cache, none): deepest nodes that are kept: 0 keeps the root alone, 1 its children too; without, all are
- * - `select.exclude` (cache, none): nodes to leave out, with all below them, e.g. */tmp or **/.lock; set again to add another
- * - `select.leaf` (cache, none): nodes to keep without what is below them; set again to add another
- * - `select.include` (cache, none): nodes to keep, and what is above them; where this is set, all others are left out, e.g. services/**; set again to add another
+ * - `select.exclude` (cache, none): pattern of nodes to leave out, with all below them, e.g. tmp*; set again to add another
+ * - `select.leaf` (cache, none): pattern of nodes to keep without what is below them; set again to add another
+ * - `select.include` (cache, none): pattern of nodes to keep, with what is above them; where this is set, all others are left out; set again to add another
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT

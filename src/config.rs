@@ -221,22 +221,22 @@ const KEYS: &[Key] = &[
         default: None,
         scope: Scope::Cache,
         value: Value::Pattern(Effect::Exclude),
-        purpose: "nodes to leave out, with all below them, e.g. `*/tmp` or `**/.lock`; set again to add another",
+        purpose: "pattern of nodes to leave out, with all below them, e.g. `tmp*`; set again to add another",
     },
     Key {
         name: "select.leaf",
         default: None,
         scope: Scope::Cache,
         value: Value::Pattern(Effect::Leaf),
-        purpose: "nodes to keep without what is below them; set again to add another",
+        purpose: "pattern of nodes to keep without what is below them; set again to add another",
     },
     Key {
         name: "select.include",
         default: None,
         scope: Scope::Cache,
         value: Value::Pattern(Effect::Include),
-        purpose: "nodes to keep, and what is above them; where this is set, all others are left out, e.g. \
-                  `services/**`; set again to add another",
+        purpose: "pattern of nodes to keep, with what is above them; where this is set, all others are left out; set again to \
+                  add another",
     },
     Key {
         name: "limit.nodes",
@@ -409,7 +409,7 @@ impl Value {
             Value::File(_) => "a file in PEM".to_owned(),
             Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
             Value::SyncMode(_) => "barrier or sync".to_owned(),
-            Value::Pattern(_) => "a pattern".to_owned(),
+            Value::Pattern(_) => "names relative to the root, with `*` and `**`".to_owned(),
             Value::Path(_) => "an absolute path".to_owned(),
             Value::EventKinds(_) => EventKinds::WORDS.to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),

@@ -50,6 +50,10 @@ fn the_documentation_of_all_keys_is_up_to_date() {
     if std::env::var_os("TREECACHE_BLESS").is_some() {
         std::fs::write(file, reference()).unwrap();
     }
+    assert!(
+        !summary().contains("*/") && !summary().contains("/*"),
+        "this would end the comment in the header"
+    );
     let committed = std::fs::read_to_string(file).unwrap_or_default();
     assert!(committed == reference(), "{file} is stale: run with TREECACHE_BLESS=1");
     assert!(

@@ -92,6 +92,38 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 ///
 /// One configuration may carry keys for clients, caches, listeners and queues; each reads its own. The keys:
 ///
+/// - `session.timeout.ms` (client, default 10000): session timeout to ask for; the server may grant another
+/// - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
+/// - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server, from where there is an address; grows, while attempts fail by it, up to two thirds of session.timeout.ms
+/// - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
+/// - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
+/// - `sasl.username` (client, none): who the session is, for SASL
+/// - `sasl.password` (client, none): the password to sasl.username
+/// - `tls` (client, default false): connect with TLS; needs tls.ca.file
+/// - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
+/// - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
+/// - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
+/// - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
+/// - `root.create` (cache, default true): create the root and its parents on start when they are missing
+/// - `follow` (cache, default true): go on following the tree; if false, it is loaded once, no watch is left behind, the state is TC_STATE_HELD, and tc_sync brings it up to date
+/// - `depth.max` (cache, none): deepest nodes that are kept: 0 keeps the root alone, 1 its children too; without, all are
+/// - `select.exclude` (cache, none): pattern of nodes to leave out, with all below them, e.g. tmp*; set again to add another
+/// - `select.leaf` (cache, none): pattern of nodes to keep without what is below them; set again to add another
+/// - `select.include` (cache, none): pattern of nodes to keep, with what is above them; where this is set, all others are left out; set again to add another
+/// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+/// - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+/// - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
+/// - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
+/// - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
+/// - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
+/// - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
+/// - `listen.under` (listener, queue, none): tell what happens at this node and below it only; an absolute path, at or below the cache's root; set again to add another
+/// - `listen.depth` (listener, queue, none): tell so many levels below each listen.under, or below the cache's root where there is none; 0 is that node alone
+/// - `listen.events` (listener, queue, default all): tell these kinds of events only
+/// - `listen.initial` (listener, queue, default true): tell the tree so far first, and INITIALIZED if the cache is initialized; without, only what follows
+/// - `listen.after.initialized` (listener, queue, default false): tell nothing before INITIALIZED, and of the tree only what has changed since
+/// - `queue.faults` (queue, default false): whether the queue has faults in it too; without, every item is an event
+/// - `audit.interval.ms` (cache, default 600000): one pass of the background audit over the tree takes about this long; it finds what ZooKeeper does not notify of; 0 for no audit
 ///
 /// Ranges and more are in docs/configuration.md. Any thread; never blocks; callbacks may call it.
 ///
