@@ -190,7 +190,9 @@ fn kerberos_takes_a_principal_and_its_keytab_and_nothing_of_a_password() {
         (&[gssapi, keytab, host, ("sasl.service", "zk")], None),
         (&[gssapi, principal, keytab], Some("app@TREE")),
     ] {
-        let Some(Sasl::Gssapi { principal: named }) = settings(keys).unwrap().sasl else { panic!("{keys:?}") };
+        let Some(Sasl::Gssapi { principal: named }) = settings(keys).unwrap().sasl else {
+            panic!("{keys:?}")
+        };
         assert_eq!(named.as_deref(), principal);
     }
     let digest = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "bob"), ("sasl.password", "hunter2")];

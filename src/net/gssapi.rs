@@ -32,8 +32,10 @@ const INTEGRITY: u32 = 32;
 const CONTINUE_NEEDED: u32 = 1;
 /// Where an error of the call or of the routine stands in a major status.
 const ERRORS: u32 = 0xffff_0000;
-/// The routine's error that says nothing: the minor status does.
-const UNSPECIFIED: u32 = 13 << 16;
+/// The routine's errors that say nothing where there is a minor status: that no credentials are there, and any failure.
+const SAY_NOTHING: [u32; 2] = [7 << 16, 13 << 16];
+/// `KRB5_FCC_NOFILE`: there is no ticket cache. Where one was to be filled with a keytab, that has no key for it.
+const NO_CACHE: u32 = -1_765_328_189_i32 as u32;
 const OF_GSSAPI: c_int = 1;
 const OF_MECHANISM: c_int = 2;
 
@@ -127,7 +129,9 @@ fn symbol(library: Handle, name: &str) -> Result<Handle, String> {
     // SAFETY: the library is loaded, and the name ends with a NUL.
     let address = unsafe { libc::dlsym(library, terminated.as_ptr()) };
     match address.is_null() {
-        true => Err(format!("{} has no {name}: MIT Kerberos 1.11 or later is needed", LIBRARY.to_string_lossy())),
+        true => {
+            Err(format!("{} has no {name}: MIT Kerberos 1.11 or later is needed", LIBRARY.to_string_lossy()))
+        }
         false => Ok(address),
     }
 }
@@ -146,8 +150,13 @@ impl Library {
         // linked with it.
         let handle = unsafe { libc::dlopen(LIBRARY.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if handle.is_null() {
-            // SAFETY: after a failure it is a text, which is this thread's until its next call.
-            let reason = unsafe { CStr::from_ptr(libc::dlerror()) }.to_string_lossy();
+            // SAFETY: no arguments.
+            let reason = unsafe { libc::dlerror() };
+            let reason = match reason.is_null() {
+                true => LIBRARY.to_string_lossy(),
+                // SAFETY: a text, which is this thread's until its next call.
+                false => unsafe { CStr::from_ptr(reason) }.to_string_lossy(),
+            };
             return Err(format!(
                 "it needs MIT Kerberos (Debian's package libgssapi-krb5-2, krb5-libs elsewhere): {}",
                 Escaped(&reason)
@@ -169,13 +178,14 @@ impl Library {
     /// KDC has sent.
     fn message(&self, major: u32, minor: u32) -> String {
         let mut texts = Vec::new();
-        if major & ERRORS != UNSPECIFIED || minor == 0 {
+        if minor == 0 || !SAY_NOTHING.contains(&(major & ERRORS)) {
             texts.push(self.text(major, OF_GSSAPI));
         }
         if minor != 0 {
             texts.push(self.text(minor, OF_MECHANISM));
         }
-        texts.retain(|text| !text.is_empty());
+        // The mechanism has words for some of its own failures only.
+        texts.retain(|text| !text.is_empty() && text != "Success" && text != "Unknown error");
         Escaped(&texts.join(": ")).to_string()
     }
 
@@ -200,9 +210,8 @@ impl Library {
         let (mut minor, kind) = (0, oid(kind));
         let mut name = Name { library: self, handle: null_mut() };
         // SAFETY: all pointers are to values that live through the call, which copies what it needs.
-        let major = unsafe {
-            (self.0.gss_import_name)(&mut minor, &lent(text.as_bytes()), &kind, &mut name.handle)
-        };
+        let major =
+            unsafe { (self.0.gss_import_name)(&mut minor, &lent(text.as_bytes()), &kind, &mut name.handle) };
         self.check(major, minor).map(|()| name)
     }
 }
@@ -316,10 +325,9 @@ impl Credentials {
                 KeyValue { key: c"ccache".as_ptr(), value: cache.name.as_ptr() },
             ]
         });
-        let store = elements.as_ref().map(|elements| KeyValueSet {
-            count: elements.len() as u32,
-            elements: elements.as_ptr(),
-        });
+        let store = elements
+            .as_ref()
+            .map(|elements| KeyValueSet { count: elements.len() as u32, elements: elements.as_ptr() });
         let mut minor = 0;
         let mut credentials = Credentials { library, handle: null_mut() };
         // SAFETY: all pointers are to values that live through the call, or NULL where that is allowed.
@@ -336,7 +344,12 @@ impl Credentials {
                 null_mut(),
             )
         };
-        library.check(major, minor).map(|()| credentials)
+        match (keytab, library.check(major, minor)) {
+            (Some(_), Err(_)) if minor == NO_CACHE => {
+                Err("there is no key of that principal in it".to_owned())
+            }
+            (_, checked) => checked.map(|()| credentials),
+        }
     }
 }
 

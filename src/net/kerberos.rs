@@ -56,22 +56,27 @@ impl Kerberos {
 
     /// A context with a server, with tickets that are renewed as need be; with `anew`, in any case.
     fn context(&self, host: &Host, anew: bool) -> Result<gssapi::Context, String> {
-        let KerberosKeys { principal, keytab, .. } = &self.keys;
-        let keytab = keytab.as_ref().map(|keytab| self.keytab(keytab.as_os_str(), anew)).transpose()?;
-        let lent = keytab.as_ref().map(|keytab| (keytab.as_c_str(), &self.tickets));
-        let credentials = Credentials::acquire(self.library, principal.as_deref(), lent)?;
+        let principal = self.keys.principal.as_deref();
+        let credentials = match &self.keys.keytab {
+            None => Credentials::acquire(self.library, principal, None)?,
+            Some(keytab) => {
+                if anew {
+                    self.tickets.forget();
+                }
+                self.credentials_with(keytab.as_os_str(), principal).map_err(|reason| {
+                    format!("\"sasl.keytab\": {}: {reason}", Escaped(&keytab.to_string_lossy()))
+                })?
+            }
+        };
         gssapi::Context::new(credentials, &self.target(host))
     }
 
-    fn keytab(&self, keytab: &OsStr, anew: bool) -> Result<CString, String> {
-        if anew {
-            self.tickets.forget();
-        }
-        let shown = keytab.to_string_lossy();
-        // What the library says of a file that it cannot read does not always name it.
-        File::open(keytab).map_err(|error| format!("\"sasl.keytab\": {}: {error}", Escaped(&shown)))?;
-        CString::new([b"FILE:", keytab.as_bytes()].concat())
-            .map_err(|_| format!("\"sasl.keytab\": {}: a NUL in the name", Escaped(&shown)))
+    fn credentials_with(&self, keytab: &OsStr, principal: Option<&str>) -> Result<Credentials, String> {
+        // The library does not say that it could not read the file.
+        File::open(keytab).map_err(|error| error.to_string())?;
+        let name = CString::new([b"FILE:", keytab.as_bytes()].concat());
+        let name = name.map_err(|_| "a NUL in the name".to_owned())?;
+        Credentials::acquire(self.library, principal, Some((&name, &self.tickets)))
     }
 
     fn target(&self, host: &Host) -> String {
@@ -136,9 +141,12 @@ impl<C: Context> Handshake<C> {
     fn next(&mut self, challenge: Option<&[u8]>) -> Result<Token, String> {
         let Handshake(context) = self;
         if !context.is_established() {
-            let bytes = context.step(challenge)?;
+            let bytes = match (context.step(challenge), challenge) {
+                (Err(reason), Some(word)) => return Err(not_shown(word, &reason)),
+                (bytes, _) => bytes?,
+            };
             if context.is_established() && !context.is_mutual() && !planted::is(Defect::MutualNotDemanded) {
-                return Err("the server has not shown that it could read the ticket".to_owned());
+                return Err(not_shown(challenge.unwrap_or_default(), "it does not say"));
             }
             return Ok(Token { bytes, is_last: false });
         }
@@ -155,6 +163,13 @@ impl<C: Context> Handshake<C> {
         let answer = [&[NO_SECURITY_LAYER, 0, 0, 0][..], &context.own_name()?].concat();
         Ok(Token { bytes: context.wrap(&answer)?, is_last: true })
     }
+}
+
+/// A server's word is no answer to a ticket.
+fn not_shown(word: &[u8], reason: &str) -> String {
+    let is_digest = word.windows(6).any(|part| part == b"nonce=");
+    let reason = if is_digest { "it speaks DIGEST-MD5" } else { reason };
+    format!("the server has not shown that it could read the ticket: {reason}")
 }
 
 /// Whether tickets that are kept may be of no use any more: the keys of a KDC's principals may change long before the
@@ -334,9 +349,17 @@ mod tests {
 
     #[test]
     fn a_server_that_has_not_read_the_ticket_is_not_believed() {
-        assert!(play(handshake(false), &[]).unwrap_err().contains("has not shown that it could read the ticket"));
-        for word in [&b""[..], b"proof?", b"S:\x01\0\0\0"] {
-            assert_eq!(play(handshake(true), &[word]), Err("defective token".to_owned()));
+        assert!(
+            play(handshake(false), &[]).unwrap_err().contains("has not shown that it could read the ticket")
+        );
+        for (word, reason) in [
+            (&b""[..], "defective token"),
+            (b"proof?", "defective token"),
+            (b"S:\x01\0\0\0", "defective token"),
+            (b"realm=\"zk-sasl-md5\",nonce=\"n\"", "it speaks DIGEST-MD5"),
+        ] {
+            let error = play(handshake(true), &[word]).unwrap_err();
+            assert_eq!(error, format!("the server has not shown that it could read the ticket: {reason}"));
         }
     }
 

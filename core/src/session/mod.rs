@@ -323,11 +323,7 @@ enum Step {
     /// The server answers the connect request.
     Answer,
     /// SASL: the server answers what was sent with this xid; `None` while the caller makes a token.
-    Sasl {
-        xid: Option<Xid>,
-        grant: Grant,
-        exchange: Exchange,
-    },
+    Sasl { xid: Option<Xid>, grant: Grant, exchange: Exchange },
 }
 
 /// What a server says about the session. It counts once the server is known to be one of ours: with SASL, once the

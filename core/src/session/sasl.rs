@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::digest_md5::{self, DigestMd5, Proof};
 use super::SaslFailure;
+use super::digest_md5::{self, DigestMd5, Proof};
 use crate::escape::Escaped;
 use crate::planted::{self, Defect};
 use crate::wire::ServerError;
@@ -71,9 +71,7 @@ pub(super) enum Exchange {
     /// DIGEST-MD5: the server accepts the answer, and proves that it knows the password.
     Proof(Proof),
     /// GSSAPI: the server answers a token, perhaps the first one.
-    Token {
-        is_first: bool,
-    },
+    Token { is_first: bool },
     /// GSSAPI: the server has proven itself, and accepts the client.
     Acceptance,
 }

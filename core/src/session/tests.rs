@@ -488,7 +488,8 @@ fn ada() -> Sasl {
 fn proof_for(answer: &[u8]) -> Vec<u8> {
     let answer = std::str::from_utf8(answer).unwrap();
     let cnonce = answer.split_once("cnonce=\"").unwrap().1.split_once('"').unwrap().0;
-    let (same, proof) = digest_md5::respond_with(CHALLENGE, &bobs_password(), digest_md5::DIGEST_URI, cnonce).unwrap();
+    let (same, proof) =
+        digest_md5::respond_with(CHALLENGE, &bobs_password(), digest_md5::DIGEST_URI, cnonce).unwrap();
     assert_eq!(std::str::from_utf8(&same), Ok(answer));
     format!("rspauth={}", proof.0).into_bytes()
 }
@@ -718,6 +719,32 @@ fn a_server_that_accepts_a_ticket_at_once_has_proven_nothing() {
         lab.act();
         assert_eq!(lab.asked.len(), usize::from(!word.is_empty()));
     }
+}
+
+#[test]
+fn what_a_server_with_kerberos_says_counts_when_it_has_proven_itself() {
+    let mut lab = Lab::with_sasl("a", Some(ada()), &[]);
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    let (_, xid) = give_token(&mut lab, b"ticket", false);
+    lab.say(&sasl_reply(xid, b"layers"));
+    let (_, xid) = give_token(&mut lab, b"none", true);
+    lab.say(&sasl_reply(xid, b""));
+    lab.hang_up();
+    lab.drop_events();
+    let suspended = lab.now;
+    // Says that the session is another one, and lasts for ever; and goes no further.
+    while lab.events().iter().all(|event| *event != Event::Lost) {
+        lab.advance(Duration::from_millis(10));
+        if lab.connected_to.is_some() {
+            assert_eq!(lab.dial().session_id, 1);
+            lab.say(&welcome(i32::MAX, 2));
+            give_token(&mut lab, b"ticket", false);
+            lab.hang_up();
+        }
+        assert!(lab.now - suspended < Duration::from_secs(20), "the loss was put off");
+    }
+    assert_eq!((lab.now - suspended).as_secs(), TIMEOUT_MS as u64 / 1000);
 }
 
 #[test]

@@ -229,7 +229,10 @@ impl Stage {
                 Action::Connect(_) => (Socket::Connecting, false),
                 Action::Disconnect => (Socket::None, false),
                 Action::Token { .. } => {
-                    assert!(self.socket == Socket::Connected && !self.wants_token, "a token, when none is due");
+                    assert!(
+                        self.socket == Socket::Connected && !self.wants_token,
+                        "a token, when none is due"
+                    );
                     (self.socket, true)
                 }
             };
