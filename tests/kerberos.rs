@@ -147,6 +147,12 @@ fn logins(principal: &str) -> usize {
     log.lines().filter(line).count()
 }
 
+/// What the C library's allocator has given out, in all threads.
+fn heap_bytes() -> usize {
+    // SAFETY: no arguments.
+    unsafe { libc::mallinfo2() }.uordblks
+}
+
 fn files_named(part: &str) -> BTreeSet<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc/self/maps");
     let files = maps.lines().filter_map(|line| line.split_whitespace().nth(5));
@@ -185,15 +191,17 @@ fn with_a_keytab_the_session_reads_what_is_its_own_and_no_connection_leaves_some
         let cache = reads_as(&client, "app/here@TREE.TEST");
         let recorder = Recorder::listen(&cache);
         let descriptors = || std::fs::read_dir("/proc/self/fd").expect("/proc/self/fd").count();
-        let mut open = 0;
-        for round in 1..=20 {
+        let (mut open, mut held) = (0, 0);
+        for round in 1..=40 {
             proxy.drop_connections();
             reconnected(&recorder, round);
-            if round == 5 {
-                open = descriptors();
+            if round == 10 {
+                (open, held) = (descriptors(), heap_bytes());
             }
         }
         eventually("as many descriptors as before", || descriptors() <= open);
+        // A context has some KiB, a ticket has one; what was recorded above is a little.
+        eventually("as much memory as before", || heap_bytes() < held + (30 << 10));
         assert_eq!(logins("app/here@TREE.TEST"), 1, "its ticket is kept");
         assert!(!Path::new(&given("KRB5CCNAME")).exists(), "where others look for tickets");
         drop(client);
