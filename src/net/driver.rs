@@ -28,6 +28,12 @@ pub(super) const SOCKET: Token = Token(1);
 /// How much is read at a time. Between two reads, commands, errands and timers get their turn.
 const READ_BYTES: usize = 64 << 10;
 
+/// What shows the two ends of a connection who the other is, where that is asked for.
+pub(super) struct Proofs {
+    pub(super) tls: Option<Renewal>,
+    pub(super) tokens: Option<Tokens>,
+}
+
 pub(super) struct Driver {
     poll: Poll,
     commands: Receiver<Command>,
@@ -55,8 +61,7 @@ impl Driver {
         connector: Connector,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
-        tls: Option<Renewal>,
-        tokens: Option<Tokens>,
+        Proofs { tls, tokens }: Proofs,
     ) -> Driver {
         Driver {
             poll,

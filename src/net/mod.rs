@@ -26,7 +26,7 @@ pub use kerberos::{Kerberos, KerberosKeys};
 pub use tls::{InvalidFile, Tls, TlsFiles};
 
 use self::connector::Connector;
-use self::driver::{Driver, SOCKET, WAKER};
+use self::driver::{Driver, Proofs, SOCKET, WAKER};
 use self::inherited::Inherited;
 use self::kerberos::Tokens;
 use self::renewal::Renewal;
@@ -89,8 +89,10 @@ impl IoThread {
             Connector::new(SOCKET, waker.clone(), inherited.clone(), patience),
             Box::new(fault),
             engine,
-            tls.map(|tls| Renewal::new(tls, waker.clone())),
-            kerberos.map(|kerberos| Tokens::new(kerberos, waker.clone())),
+            Proofs {
+                tls: tls.map(|tls| Renewal::new(tls, waker.clone())),
+                tokens: kerberos.map(|kerberos| Tokens::new(kerberos, waker.clone())),
+            },
         );
         let ending = inherited.clone();
         let thread = thread::spawn("treecache-io", move || {

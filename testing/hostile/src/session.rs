@@ -179,7 +179,7 @@ impl Stage {
             213..=220 => {
                 let bytes = input.bytes(8).to_vec();
                 let token = match input.byte() {
-                    ..=220 => Ok(Token { is_last: bytes.len() % 2 > 0, bytes }),
+                    ..=220 => Ok(Token { is_last: !bytes.len().is_multiple_of(2), bytes }),
                     _ => Err("no ticket".to_owned()),
                 };
                 if std::mem::take(&mut self.wants_token) {
