@@ -255,9 +255,13 @@ struct tc_config *tc_config_new(void);
  * - `resolve.timeout.ms` (client, default 15000): time for one look-up of a server's name; where its addresses are known from an earlier one, no longer than connect.timeout.ms, and then these are used
  * - `connect.timeout.ms` (client, default 3000): time for one connection attempt to one server, from where there is an address; grows, while attempts fail by it, up to two thirds of session.timeout.ms
  * - `auth` (client, none): who the session is, e.g. digest:user:password; set again to add another
- * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; needs sasl.username and sasl.password
- * - `sasl.username` (client, none): who the session is, for SASL
+ * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; DIGEST-MD5 needs sasl.username and sasl.password, GSSAPI is Kerberos
+ * - `sasl.username` (client, none): who the session is, for DIGEST-MD5
  * - `sasl.password` (client, none): the password to sasl.username
+ * - `sasl.principal` (client, none): who the session is, for GSSAPI, as in app/host@REALM; without, the first principal in sasl.keytab, or whoever the ticket cache is of
+ * - `sasl.keytab` (client, none): the keys of that principal, for GSSAPI; without, its tickets are those of the ticket cache (KRB5CCNAME)
+ * - `sasl.service` (client, default zookeeper): the first part of the servers' principals, for GSSAPI
+ * - `sasl.host` (client, none): the second part of the servers' principals, for GSSAPI; without, the name that a server has in hosts
  * - `tls` (client, default false): connect with TLS; needs tls.ca.file
  * - `tls.ca.file` (client, none): certificates of the CAs that a server's certificate may be from; and servers' own, self-signed ones
  * - `tls.cert.file` (client, none): the client's own certificate, for mutual TLS, and what leads from it to its CA
@@ -373,11 +377,11 @@ typedef struct tc_client tc_client;
  * ("[fe80::1%eth0]:2181"), the chroot stands once, behind the last server, and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
  * is not used after the call. `out`: receives the client; free it with `tc_client_free`.
  *
- * Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks
- * may call it.
+ * Returns at once, when it has read the files that `tls.*` names, and loaded the system's library for Kerberos if
+ * `sasl.mechanism` is GSSAPI, and connects in the background. Any thread; callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need, and
- * files that cannot be used, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need,
+ * files that cannot be used, and a library that is not there, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
  * file descriptor left, with the reason in the log. Since 0.1.0.
  */
 int32_t tc_client_new(const char *hosts,

@@ -25,18 +25,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Reads the files that `config` names for TLS, then
-    /// returns at once.
+    /// Starts a session with `hosts`, `host[:port],...[/chroot]`. Reads the files that `config` names for TLS, and loads the
+    /// system's library for Kerberos if it asks for that, then returns at once.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when `hosts` is malformed; [`Error::Setting`] when keys of `config` lack others that they
-    /// need, or one of its files cannot be used; [`Error::NoResources`] when the system has no thread or file descriptor left.
+    /// need, or one of its files cannot be used, or there is no library for Kerberos; [`Error::NoResources`] when the system has no thread or file descriptor left.
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts)?;
-        let (tls, sync_mode) = (config.tls()?, config.sync_mode());
+        let (tls, kerberos, sync_mode) = (config.tls()?, config.kerberos()?, config.sync_mode());
         config.warn_of_what_is_exposed();
-        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, sync_mode, tls, fault)?)))
+        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, sync_mode, tls, kerberos, fault)?)))
     }
 
     /// A client on the I/O thread that `spawn` makes. `spawn` is given the function that takes the client's faults.

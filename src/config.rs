@@ -11,11 +11,11 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::escape::Escaped;
 use crate::events::{Capacity, EventKinds, Interest, Wants};
-use crate::net::{Tls, TlsFiles};
+use crate::net::{Kerberos, KerberosKeys, Tls, TlsFiles};
 use crate::path::NodePath;
 use crate::random;
 use crate::selection::{Effect, Selection};
-use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
+use crate::session::{Auth, Backoff, DigestMd5, Hosts, Sasl, Secret, Settings};
 use crate::sync::{Options, Pace, SyncMode};
 
 /// Settings of clients, caches, listeners and queues. A new one has every key at its default.
@@ -41,6 +41,10 @@ struct SaslKeys {
     mechanism: Option<Mechanism>,
     username: Option<String>,
     password: Option<Secret>,
+    service: String,
+    host: Option<String>,
+    principal: Option<String>,
+    keytab: Option<PathBuf>,
 }
 
 /// What was said of TLS so far.
@@ -57,6 +61,7 @@ struct TlsKeys {
 #[derive(Debug, Clone, Copy)]
 enum Mechanism {
     DigestMd5,
+    Gssapi,
 }
 
 /// Who reads a key.
@@ -82,6 +87,9 @@ enum Value {
     Path(fn(&mut Config, NodePath)),
     EventKinds(fn(&mut Config, EventKinds)),
     Text(fn(&mut Config, String)),
+    /// A part of a principal.
+    Part(fn(&mut Config, String)),
+    Keytab(fn(&mut Config, PathBuf)),
     /// Never part of a message.
     Secret(fn(&mut Config, Secret)),
     /// `scheme:credential`. A secret: never part of a message.
@@ -140,14 +148,15 @@ const KEYS: &[Key] = &[
         default: None,
         scope: Scope::Client,
         value: Value::Mechanism(|config, mechanism| config.sasl.mechanism = Some(mechanism)),
-        purpose: "authenticate with SASL, in this way, before all else; needs `sasl.username` and `sasl.password`",
+        purpose: "authenticate with SASL, in this way, before all else; DIGEST-MD5 needs `sasl.username` and \
+                  `sasl.password`, GSSAPI is Kerberos",
     },
     Key {
         name: "sasl.username",
         default: None,
         scope: Scope::Client,
         value: Value::Text(|config, username| config.sasl.username = Some(username)),
-        purpose: "who the session is, for SASL",
+        purpose: "who the session is, for DIGEST-MD5",
     },
     Key {
         name: "sasl.password",
@@ -155,6 +164,36 @@ const KEYS: &[Key] = &[
         scope: Scope::Client,
         value: Value::Secret(|config, password| config.sasl.password = Some(password)),
         purpose: "the password to `sasl.username`",
+    },
+    Key {
+        name: "sasl.principal",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Text(|config, principal| config.sasl.principal = Some(principal)),
+        purpose: "who the session is, for GSSAPI, as in `app/host@REALM`; without, the first principal in `sasl.keytab`, \
+                  or whoever the ticket cache is of",
+    },
+    Key {
+        name: "sasl.keytab",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Keytab(|config, keytab| config.sasl.keytab = Some(keytab)),
+        purpose: "the keys of that principal, for GSSAPI; without, its tickets are those of the ticket cache \
+                  (`KRB5CCNAME`)",
+    },
+    Key {
+        name: "sasl.service",
+        default: Some("zookeeper"),
+        scope: Scope::Client,
+        value: Value::Part(|config, service| config.sasl.service = service),
+        purpose: "the first part of the servers' principals, for GSSAPI",
+    },
+    Key {
+        name: "sasl.host",
+        default: None,
+        scope: Scope::Client,
+        value: Value::Part(|config, host| config.sasl.host = Some(host)),
+        purpose: "the second part of the servers' principals, for GSSAPI; without, the name that a server has in hosts",
     },
     Key {
         name: "tls",
@@ -366,6 +405,7 @@ impl Value {
             },
             Value::Mechanism(set) => match value {
                 "DIGEST-MD5" => set(config, Mechanism::DigestMd5),
+                "GSSAPI" => set(config, Mechanism::Gssapi),
                 _ => return Err(format!("expected {}", self.takes())),
             },
             Value::SyncMode(set) => match value {
@@ -382,11 +422,15 @@ impl Value {
                 Some(kinds) => set(config, kinds),
                 None => return Err(format!("expected {}", self.takes())),
             },
-            Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
+            Value::File(_) | Value::Text(_) | Value::Keytab(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
-            Value::File(set) => set(config, value.into()),
+            Value::File(set) | Value::Keytab(set) => set(config, value.into()),
             Value::Text(set) => set(config, value.to_owned()),
+            Value::Part(_) if value.is_empty() || value.contains(is_no_part) => {
+                return Err(format!("expected {}", self.takes()));
+            }
+            Value::Part(set) => set(config, value.to_owned()),
             Value::Secret(set) => set(config, Secret::new(value)),
             Value::Credential(set) => match value.split_once(':') {
                 Some((scheme, credential)) if !scheme.is_empty() => {
@@ -407,12 +451,14 @@ impl Value {
             Value::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Value::Flag(_) => "true or false".to_owned(),
             Value::File(_) => "a file in PEM".to_owned(),
-            Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
+            Value::Keytab(_) => "a keytab".to_owned(),
+            Value::Mechanism(_) => "DIGEST-MD5 or GSSAPI".to_owned(),
             Value::SyncMode(_) => "barrier or sync".to_owned(),
             Value::Pattern(_) => "names relative to the root, with `*` and `**`".to_owned(),
             Value::Path(_) => "an absolute path".to_owned(),
             Value::EventKinds(_) => EventKinds::WORDS.to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
+            Value::Part(_) => "a name, without '/', '@' and ':'".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
     }
@@ -420,6 +466,11 @@ impl Value {
     fn is_secret(&self) -> bool {
         matches!(self, Value::Credential(_) | Value::Secret(_))
     }
+}
+
+/// What stands in no part of a principal, or would end it.
+fn is_no_part(c: char) -> bool {
+    matches!(c, '/' | '@' | ':') || c.is_whitespace() || c.is_control()
 }
 
 /// Digits only: `u64::from_str` would take a plus sign.
@@ -501,22 +552,31 @@ impl Config {
     }
 
     fn sasl(&self) -> Result<Option<Sasl>, Error> {
-        let SaslKeys { mechanism, username, password } = self.sasl.clone();
-        match (mechanism, username, password) {
+        let keys = &self.sasl;
+        keys.check()?;
+        Ok(match (keys.mechanism, keys.username.clone(), keys.password.clone()) {
             (Some(Mechanism::DigestMd5), Some(username), Some(password)) => {
-                Ok(Some(Sasl { username, password, nonce: random::nonce }))
+                Some(Sasl::DigestMd5(DigestMd5 { username, password, nonce: random::nonce }))
             }
-            (None, None, None) => Ok(None),
-            (mechanism, username, _) => {
-                let missing = match (mechanism, username) {
-                    (None, _) => "sasl.mechanism",
-                    (_, None) => "sasl.username",
-                    _ => "sasl.password",
-                };
-                let message = "\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" need each other";
-                Err(Error::setting(missing, message))
-            }
-        }
+            (Some(Mechanism::Gssapi), ..) => Some(Sasl::Gssapi { principal: keys.principal.clone() }),
+            _ => None,
+        })
+    }
+
+    /// What makes the tokens of GSSAPI, if it is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when the system has no library for it.
+    pub(crate) fn kerberos(&self) -> Result<Option<Kerberos>, Error> {
+        let SaslKeys { mechanism: Some(Mechanism::Gssapi), service, host, principal, keytab, .. } =
+            self.sasl.clone()
+        else {
+            return Ok(None);
+        };
+        let keys = KerberosKeys { service, host, principal, keytab };
+        Kerberos::load(keys).map(Some).map_err(|reason| {
+            Error::setting("sasl.mechanism", format!("\"GSSAPI\" for \"sasl.mechanism\": {reason}"))
+        })
     }
 
     /// What connections are secured with, if they are.
@@ -613,6 +673,43 @@ impl Config {
     /// As [`listener`](Self::listener).
     pub(crate) fn queue(&self, root: &NodePath) -> Result<Wants, Error> {
         Ok(self.listener(root)?.with_faults(self.queue_faults))
+    }
+}
+
+impl SaslKeys {
+    /// Whether all keys are there that need each other, and no others.
+    fn check(&self) -> Result<(), Error> {
+        let keytab = self.keytab.as_ref().map(|keytab| keytab.to_string_lossy().into_owned());
+        let of_digest = [("sasl.username", self.username.as_deref())];
+        let of_kerberos = [
+            ("sasl.principal", self.principal.as_deref()),
+            ("sasl.keytab", keytab.as_deref()),
+            ("sasl.host", self.host.as_deref()),
+        ];
+        let (needed, others) = match self.mechanism {
+            Some(Mechanism::DigestMd5) => ("GSSAPI", &of_kerberos[..]),
+            Some(Mechanism::Gssapi) if self.password.is_some() => {
+                let message = "\"sasl.password\" needs \"sasl.mechanism\" to be DIGEST-MD5: GSSAPI has tickets, or \
+                               \"sasl.keytab\"";
+                return Err(Error::setting("sasl.password", message));
+            }
+            Some(Mechanism::Gssapi) => ("DIGEST-MD5", &of_digest[..]),
+            None => ("GSSAPI", &of_kerberos[..]),
+        };
+        if let Some((key, value)) = others.iter().find_map(|(key, value)| Some((key, (*value)?))) {
+            let message =
+                format!("{key:?}, which is {:?}, needs \"sasl.mechanism\" to be {needed}", Escaped(value));
+            return Err(Error::setting(key, message));
+        }
+        let missing = match (self.mechanism, &self.username, &self.password) {
+            (None, None, None) | (Some(Mechanism::Gssapi), ..) => return Ok(()),
+            (Some(Mechanism::DigestMd5), Some(_), Some(_)) => return Ok(()),
+            (None, ..) => "sasl.mechanism",
+            (_, None, _) => "sasl.username",
+            _ => "sasl.password",
+        };
+        let message = "\"sasl.mechanism\", \"sasl.username\" and \"sasl.password\" need each other";
+        Err(Error::setting(missing, message))
     }
 }
 

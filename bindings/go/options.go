@@ -62,9 +62,20 @@ func WithAuth(scheme, credential string) ClientOption {
 	return clientOption{{"auth", scheme + ":" + credential}}
 }
 
-// WithSASL lets the session authenticate by SASL with DIGEST-MD5.
+// WithSASL lets the session authenticate by SASL with DIGEST-MD5. For Kerberos see [WithKerberos].
 func WithSASL(username, password string) ClientOption {
 	return clientOption{{"sasl.mechanism", "DIGEST-MD5"}, {"sasl.username", username}, {"sasl.password", password}}
+}
+
+// WithKerberos lets the session authenticate by SASL with GSSAPI, with the tickets of the ticket cache unless [WithKeytab]
+// is given, too. What else there is to set about Kerberos is set by [With].
+func WithKerberos() ClientOption {
+	return clientOption{{"sasl.mechanism", "GSSAPI"}}
+}
+
+// WithKeytab is who the session is to Kerberos, and a file with the keys of that principal. It goes with [WithKerberos].
+func WithKeytab(principal, keytab string) ClientOption {
+	return clientOption{{"sasl.principal", principal}, {"sasl.keytab", keytab}}
 }
 
 // WithTLS secures the connections, and trusts the CAs whose certificates are in a file (PEM). It is read again for each

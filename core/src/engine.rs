@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::{Fault, Status};
-use crate::session::{Action, Event, Leg, SaslFailure, Session, SessionError, Settings, TransportError};
+use crate::session::{
+    Action, Event, Leg, SaslFailure, Session, SessionError, Settings, Token, TransportError,
+};
 use crate::sync::{Breach, CacheId, Group, Input, Purpose, SyncMode};
 
 /// If this many bytes wait to be sent, the engine asks for nothing more. With paths of the usual limit, all that may be
@@ -88,6 +90,13 @@ impl Engine {
     /// The transport is gone, or could not be made. Not to be called for a transport that [`Action::Disconnect`] ended.
     pub fn handle_disconnected(&mut self, reason: TransportError, now: Instant) {
         self.session.handle_disconnected(reason, now);
+        self.pump(now);
+    }
+
+    /// The token for SASL that [`Action::Token`] asked for; or why there is none, in words. Not to be called for a transport
+    /// that [`Action::Disconnect`] ended.
+    pub fn handle_token(&mut self, token: Result<Token, String>, now: Instant) {
+        self.session.handle_token(token, now);
         self.pump(now);
     }
 
@@ -247,8 +256,10 @@ fn fault_of(error: &SessionError) -> Fault {
         SessionError::Connection { reason, .. } => (reason.status(), 0),
         SessionError::Protocol { .. } | SessionError::FrameTooLong { .. } => (Status::Protocol, 0),
         SessionError::AuthFailed { error, .. } => (Status::Auth, error.0),
-        SessionError::Sasl { reason: SaslFailure::Rejected(error), .. } => (Status::Auth, error.0),
-        SessionError::Sasl { .. } => (Status::Auth, 0),
+        SessionError::Sasl { reason, .. } => match reason {
+            SaslFailure::Rejected(error) | SaslFailure::TicketRejected(error) => (Status::Auth, error.0),
+            SaslFailure::NotUnderstood(_) | SaslFailure::NoToken(_) => (Status::Auth, 0),
+        },
         SessionError::NoRecursiveWatches { error, .. } => (Status::Unsupported, error.0),
         SessionError::Reset { .. } | SessionError::OtherHistory { .. } => (Status::Reset, 0),
     };

@@ -162,6 +162,12 @@ defects! {
     LossNotReported = "loss not reported",
     /// What a server says of the session is taken over before it has proven itself.
     UnprovenBelieved = "unproven server believed",
+    /// A server that accepts the first token of SASL need not prove itself.
+    SaslCutShort = "SASL cut short",
+    /// A server that accepts a ticket need not show that it could read it.
+    MutualNotDemanded = "mutual authentication not demanded",
+    /// What a server signs last in Kerberos's name may be signed by anybody.
+    LastTokenUnchecked = "last token unchecked",
     /// A server may grant a session as long a timeout as it likes.
     AnyTimeoutTaken = "any timeout taken",
     /// A certificate that is trusted is taken for a CA's.

@@ -27,6 +27,8 @@ zxid, or says that it does not.\n")
 
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_NAME "libtreecache${PROJECT_VERSION_MAJOR}")
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_SECTION libs)
+# Loaded by clients with Kerberos only.
+set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_SUGGESTS libgssapi-krb5-2)
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_PACKAGE_CONTROL_EXTRA "${PROJECT_SOURCE_DIR}/packaging/deb/triggers")
 set(CPACK_DEBIAN_TREECACHE_RUNTIME_DESCRIPTION "${description}\nThis package has the shared library.")
 

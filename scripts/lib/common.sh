@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|curator|kazoo|pyte|venv|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|curator|kazoo|kdc|pyte|venv|pip ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
@@ -24,6 +24,9 @@ install_missing() {
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
             kazoo | pyte) "$python" -c "import $need" 2>/dev/null || missing+=("python3-$need") ;;
             curator) [[ -e $curator_jar ]] || missing+=(libcurator-recipes-java) ;;
+            kdc) [[ -x /usr/sbin/krb5kdc ]] || missing+=(krb5-kdc) ;;
+            kadmin.local) [[ -x /usr/sbin/kadmin.local ]] || missing+=(krb5-admin-server) ;;
+            kinit) command -v kinit >/dev/null || missing+=(krb5-user) ;;
             java) command -v java >/dev/null || missing+=(default-jre-headless) ;;
             javac) command -v javac >/dev/null || missing+=(default-jdk-headless) ;;
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;

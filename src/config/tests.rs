@@ -120,8 +120,8 @@ fn keys_reach_the_settings_they_name() {
     let auth: Vec<_> =
         settings.auth.iter().map(|auth| (auth.scheme.as_str(), auth.credential.expose())).collect();
     assert_eq!(auth, [("digest", "user:pass:word"), ("ip", "")]);
-    let sasl = settings.sasl.map(|sasl| (sasl.username, sasl.password.expose().to_owned()));
-    assert_eq!(sasl, Some(("bob".to_owned(), "hunter2".to_owned())));
+    let Some(Sasl::DigestMd5(sasl)) = settings.sasl else { panic!("no DIGEST-MD5") };
+    assert_eq!((sasl.username.as_str(), sasl.password.expose()), ("bob", "hunter2"));
     let options = config.options();
     assert!(!options.create_root);
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
@@ -164,8 +164,14 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
         ("listen.events", "added, removed"),
         ("listen.initial", "0"),
         ("listen.after.initialized", "yes"),
-        ("sasl.mechanism", "GSSAPI"),
+        ("sasl.mechanism", "PLAIN"),
         ("sasl.username", ""),
+        ("sasl.principal", ""),
+        ("sasl.keytab", ""),
+        ("sasl.service", ""),
+        ("sasl.service", "zookeeper/zk1"),
+        ("sasl.host", "zk1:2181"),
+        ("sasl.host", "zk1@TREE"),
         ("tls", "yes"),
         ("tls.ca.file", ""),
         ("follow", ""),
@@ -226,6 +232,43 @@ fn sasl_needs_all_that_belongs_to_it() {
         let error = config.settings(Hosts::parse("localhost").unwrap()).unwrap_err();
         assert_eq!(error.status(), Status::InvalidArgument);
         assert!(error.to_string().contains(all[missing].0) && !error.to_string().contains("hunter2"));
+    }
+}
+
+#[test]
+fn kerberos_takes_a_principal_and_its_keytab_and_nothing_of_a_password() {
+    let settings = |keys: &[(&str, &str)]| {
+        let mut config = Config::new();
+        keys.iter().for_each(|(key, value)| config.set(key, value).unwrap());
+        config.settings(Hosts::parse("localhost").unwrap())
+    };
+    let gssapi = ("sasl.mechanism", "GSSAPI");
+    let [principal, keytab, host] =
+        [("sasl.principal", "app@TREE"), ("sasl.keytab", "/no/such.keytab"), ("sasl.host", "zk1")];
+    for (keys, principal) in [
+        (&[gssapi][..], None),
+        (&[gssapi, keytab, host, ("sasl.service", "zk")], None),
+        (&[gssapi, principal, keytab], Some("app@TREE")),
+    ] {
+        let Some(Sasl::Gssapi { principal: named }) = settings(keys).unwrap().sasl else {
+            panic!("{keys:?}")
+        };
+        assert_eq!(named.as_deref(), principal);
+    }
+    let digest = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "bob"), ("sasl.password", "hunter2")];
+    for (keys, wrong) in [
+        (&[principal][..], principal),
+        (&[keytab], keytab),
+        (&[host], host),
+        (&[digest[0], digest[1], digest[2], keytab], keytab),
+        (&[gssapi, digest[1]], digest[1]),
+        (&[gssapi, principal, digest[2]], digest[2]),
+    ] {
+        let error = settings(keys).unwrap_err();
+        assert_eq!((error.status(), error.key()), (Status::InvalidArgument, Some(wrong.0)));
+        let message = error.to_string();
+        assert!(message.contains(wrong.0) && message.contains("sasl.mechanism"), "{message}");
+        assert_eq!(message.contains(&format!("{:?}", wrong.1)), wrong.1 != "hunter2", "{message}");
     }
 }
 

@@ -39,11 +39,11 @@ impl Handle for tc_client {
 /// ("[fe80::1%eth0]:2181"), the chroot stands once, behind the last server, and all paths are relative to the chroot when there is one. `config`: NULL for the defaults; stays the caller's, and
 /// is not used after the call. `out`: receives the client; free it with `tc_client_free`.
 ///
-/// Returns at once, when it has read the files that `tls.*` names, and connects in the background. Any thread; callbacks
-/// may call it.
+/// Returns at once, when it has read the files that `tls.*` names, and loaded the system's library for Kerberos if
+/// `sasl.mechanism` is GSSAPI, and connects in the background. Any thread; callbacks may call it.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need, and
-/// files that cannot be used, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, malformed `hosts`, keys of `config` that lack others which they need,
+/// files that cannot be used, and a library that is not there, with the reason in the log; TC_ERR_CONNECTION when the system has no thread or
 /// file descriptor left, with the reason in the log. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_client_new(

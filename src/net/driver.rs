@@ -10,6 +10,7 @@ use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 
 use super::connector::{Connector, Resolved};
+use super::kerberos::Tokens;
 use super::renewal::Renewal;
 use super::socket::{self, Connecting, Socket};
 use super::{CacheSink, Command, Contact};
@@ -27,6 +28,12 @@ pub(super) const SOCKET: Token = Token(1);
 /// How much is read at a time. Between two reads, commands, errands and timers get their turn.
 const READ_BYTES: usize = 64 << 10;
 
+/// What shows the two ends of a connection who the other is, where that is asked for.
+pub(super) struct Proofs {
+    pub(super) tls: Option<Renewal>,
+    pub(super) tokens: Option<Tokens>,
+}
+
 pub(super) struct Driver {
     poll: Poll,
     commands: Receiver<Command>,
@@ -36,6 +43,7 @@ pub(super) struct Driver {
     engine: Engine,
     connector: Connector,
     tls: Option<Renewal>,
+    tokens: Option<Tokens>,
     /// When the clock was last looked at.
     looked: Instant,
     /// The host of the connection, or of the attempt, that is under way.
@@ -53,7 +61,7 @@ impl Driver {
         connector: Connector,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
-        tls: Option<Renewal>,
+        Proofs { tls, tokens }: Proofs,
     ) -> Driver {
         Driver {
             poll,
@@ -64,6 +72,7 @@ impl Driver {
             engine,
             connector,
             tls,
+            tokens,
             looked: clock::now(),
             host: None,
             socket: None,
@@ -158,14 +167,37 @@ impl Driver {
         }
     }
 
-    /// Does what the session wants done with the socket.
+    /// Does what the session wants done with the socket, and for SASL.
     fn act(&mut self) {
         while let Some(action) = self.engine.poll_action() {
-            self.socket = None;
-            self.connector.abandon();
-            if let Action::Connect(host) = action {
-                self.connect(host);
+            match action {
+                Action::Token { host, challenge } => self.make_token(host, challenge),
+                Action::Disconnect => self.abandon(),
+                Action::Connect(host) => {
+                    self.abandon();
+                    self.connect(host);
+                }
             }
+        }
+    }
+
+    /// Lets go of what belongs to a connection or attempt.
+    fn abandon(&mut self) {
+        self.socket = None;
+        self.connector.abandon();
+        if let Some(tokens) = &mut self.tokens {
+            tokens.abandon();
+        }
+    }
+
+    fn make_token(&mut self, host: Host, challenge: Option<Vec<u8>>) {
+        let now = self.now();
+        let failure = match &mut self.tokens {
+            Some(tokens) => tokens.make(host, challenge, now),
+            None => Some("Kerberos was not set up".to_owned()),
+        };
+        if let Some(reason) = failure {
+            self.engine.handle_token(Err(reason), now);
         }
     }
 
@@ -185,11 +217,14 @@ impl Driver {
         }
     }
 
-    /// Takes in what other threads have done for this one: files that were read, names that were resolved.
+    /// Takes in what other threads have done for this one: files that were read, names that were resolved, tokens.
     fn take_errands(&mut self) {
         let now = self.now();
         if let Some(Err(error)) = self.tls.as_mut().map(|tls| tls.poll(now)) {
             self.engine.handle_transport_fault(&error);
+        }
+        if let Some(token) = self.tokens.as_mut().and_then(|tokens| tokens.poll(now)) {
+            self.engine.handle_token(token, now);
         }
         self.take_resolved(now);
     }

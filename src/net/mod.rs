@@ -5,7 +5,9 @@ mod connector;
 mod contact;
 mod driver;
 mod errand;
+mod gssapi;
 mod inherited;
+mod kerberos;
 mod renewal;
 mod socket;
 mod tls;
@@ -20,11 +22,13 @@ use crossbeam_channel::{Sender, unbounded};
 use mio::Poll;
 
 pub use contact::{Connection, Contact};
+pub use kerberos::{Kerberos, KerberosKeys};
 pub use tls::{InvalidFile, Tls, TlsFiles};
 
 use self::connector::Connector;
-use self::driver::{Driver, SOCKET, WAKER};
+use self::driver::{Driver, Proofs, SOCKET, WAKER};
 use self::inherited::Inherited;
+use self::kerberos::Tokens;
 use self::renewal::Renewal;
 use self::waker::Waker;
 use crate::clock;
@@ -60,12 +64,13 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// Starts the thread; it connects at once, in the background, with TLS where that is given. `fault` is called on the
+    /// Starts the thread; it connects at once, in the background, with TLS and Kerberos where these are given. `fault` is called on the
     /// I/O thread with what concerns the whole client (such faults go to every cache's sink too).
     pub fn spawn(
         settings: Settings,
         sync_mode: SyncMode,
         tls: Option<Tls>,
+        kerberos: Option<Kerberos>,
         fault: impl Fn(Fault) + Send + 'static,
     ) -> std::io::Result<IoThread> {
         let poll = Poll::new()?;
@@ -84,7 +89,10 @@ impl IoThread {
             Connector::new(SOCKET, waker.clone(), inherited.clone(), patience),
             Box::new(fault),
             engine,
-            tls.map(|tls| Renewal::new(tls, waker.clone())),
+            Proofs {
+                tls: tls.map(|tls| Renewal::new(tls, waker.clone())),
+                tokens: kerberos.map(|kerberos| Tokens::new(kerberos, waker.clone())),
+            },
         );
         let ending = inherited.clone();
         let thread = thread::spawn("treecache-io", move || {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::path::NodePath;
 use crate::selection::Selection;
-use crate::session::{Backoff, Hosts, Sasl, Secret};
+use crate::session::{Backoff, DigestMd5, Hosts, Sasl, Secret};
 use crate::state::State;
 use crate::sync::{Options, Pace};
 use crate::wire::ServerError;
@@ -138,8 +138,8 @@ fn no_cache_is_in_step_by_what_waited_in_a_pause() {
 
 #[test]
 fn a_server_that_has_not_proven_itself_is_not_heard() {
-    let sasl =
-        Some(Sasl { username: "bob".to_owned(), password: Secret::new("hunter2"), nonce: || Some([7; 16]) });
+    let (username, password) = ("bob".to_owned(), Secret::new("hunter2"));
+    let sasl = Some(Sasl::DigestMd5(DigestMd5 { username, password, nonce: || Some([7; 16]) }));
     let (start, bytes) = (Instant::now(), [&16i32.to_be_bytes()[..], &1i32.to_be_bytes(), &[0; 12]].concat());
     for (sasl, heard) in [(sasl, false), (None, true)] {
         let mut engine = engine_with(sasl, start);

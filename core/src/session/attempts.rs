@@ -49,7 +49,8 @@ impl Attempts {
                 Step::Transport(Leg::Connecting) => "no connection (TCP)",
                 Step::Transport(Leg::Securing) => "the TLS handshake did not end",
                 Step::Answer => "no answer to ZooKeeper's handshake",
-                Step::Challenge(..) | Step::Proof(..) => "SASL did not end",
+                Step::Sasl { xid: Some(_), .. } => "SASL did not end",
+                Step::Sasl { xid: None, .. } => "no ticket from the KDC",
             },
         );
         self.slow += 1;

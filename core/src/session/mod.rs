@@ -6,6 +6,7 @@
 //! until nothing is left. It knows wire formats and servers; it does not know what requests are for.
 
 mod attempts;
+mod digest_md5;
 mod hosts;
 mod pings;
 mod sasl;
@@ -19,16 +20,16 @@ use std::time::{Duration, Instant};
 
 use zeroize::{Zeroize, Zeroizing};
 
+pub use digest_md5::DigestMd5;
 pub use hosts::{DEFAULT_PORT, Host, Hosts, InvalidHosts};
-pub use sasl::{Sasl, SaslError};
+pub use sasl::{Sasl, SaslError, Token};
 pub use secret::Secret;
 pub use servers::Backoff;
 
 use self::attempts::Attempts;
 use self::pings::{Answer, Pings};
-use self::sasl::Proof;
+use self::sasl::{Exchange, Next};
 use self::servers::Servers;
-use crate::escape::Escaped;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::wire::{
@@ -104,8 +105,15 @@ pub enum Action {
     /// Connect; answer with `handle_connected` or `handle_disconnected`, and say on the way what takes time, with
     /// `handle_leg`.
     Connect(Host),
-    /// Close the socket, or stop connecting; no answer.
+    /// Close the socket, or stop connecting; no answer. No token is wanted any more either.
     Disconnect,
+    /// Make a token for SASL, and answer with `handle_token`. Comes only with [`Sasl::Gssapi`].
+    Token {
+        /// The server of the connection.
+        host: Host,
+        /// What the server has answered to the token before; `None` asks for the first one of a new exchange.
+        challenge: Option<Vec<u8>>,
+    },
 }
 
 /// How far the caller is on the way to a connection. If it says nothing, it has an address and connects.
@@ -231,12 +239,12 @@ pub enum SessionError {
         error: ServerError,
     },
     /// The two ends did not come to trust each other by SASL.
-    #[error("{host}: SASL DIGEST-MD5 as {:?} failed: {reason}", Escaped(username))]
+    #[error("{host}: SASL {identity} failed: {reason}")]
     Sasl {
         /// `host:port`, as it was named.
         host: String,
-        /// [`Sasl::username`].
-        username: String,
+        /// [`Settings::sasl`], in words.
+        identity: String,
         /// On which side, and why.
         reason: SaslFailure,
     },
@@ -272,6 +280,15 @@ pub enum SaslFailure {
     /// A step was answered with this code: as a rule `AUTHFAILED` (-115).
     #[error("the server rejected it: {0}")]
     Rejected(ServerError),
+    /// The same for a step with a token of the caller's. A server never says why.
+    #[error(
+        "the server rejected the ticket: {0} (it may have another key than the KDC, a clock that is minutes off, or \
+         no Kerberos login; its log says more)"
+    )]
+    TicketRejected(ServerError),
+    /// The caller could make no token; says why.
+    #[error("{0}")]
+    NoToken(String),
     /// The server went on, but what it sent cannot be answered, or does not prove that the server is one of ours.
     #[error(transparent)]
     NotUnderstood(#[from] SaslError),
@@ -305,10 +322,8 @@ enum Step {
     Transport(Leg),
     /// The server answers the connect request.
     Answer,
-    /// The server sends its challenge.
-    Challenge(Xid, Grant),
-    /// The server accepts the answer to it.
-    Proof(Xid, Grant, Proof),
+    /// SASL: the server answers what was sent with this xid; `None` while the caller makes a token.
+    Sasl { xid: Option<Xid>, grant: Grant, exchange: Exchange },
 }
 
 /// What a server says about the session. It counts once the server is known to be one of ours: with SASL, once the
@@ -630,17 +645,16 @@ impl<T> Session<T> {
             password: response.password.to_vec().into(),
             timeout: self.granted(Duration::from_millis(response.timeout_ms.unsigned_abs().into())),
         };
-        match self.settings.sasl {
-            None => self.begin(grant, now),
-            // With SASL the server speaks first: the client begins with an empty message.
-            Some(_) => {
-                if planted::is(Defect::UnprovenBelieved) {
-                    self.timeout = grant.timeout;
-                }
-                let xid = self.send_sasl(&[]);
-                self.next_step(Step::Challenge(xid, grant));
-            }
+        let Some(sasl) = &self.settings.sasl else {
+            self.begin(grant, now);
+            return Ok(());
+        };
+        if planted::is(Defect::UnprovenBelieved) {
+            self.timeout = grant.timeout;
         }
+        let (exchange, next) = Exchange::begin(sasl);
+        self.next_step(Step::Sasl { xid: None, grant, exchange });
+        self.go_on_with_sasl(next, now);
         Ok(())
     }
 
@@ -666,48 +680,72 @@ impl<T> Session<T> {
         }
     }
 
-    fn send_sasl(&mut self, token: &[u8]) -> Xid {
-        let xid = self.new_xid();
-        wire::sasl(xid, token, &mut self.transmit);
-        xid
+    fn send_sasl(&mut self, token: &[u8]) {
+        let sent = self.new_xid();
+        wire::sasl(sent, token, &mut self.transmit);
+        if let Phase::Connecting { step: Step::Sasl { xid, .. }, .. } = &mut self.phase {
+            *xid = Some(sent);
+        }
     }
 
     fn handle_sasl_reply(&mut self, frame: &[u8], now: Instant) -> Result<(), Malformed> {
-        let Phase::Connecting {
-            step: step @ (Step::Challenge(xid, grant) | Step::Proof(xid, grant, _)), ..
-        } = &self.phase
+        let (Phase::Connecting { step: Step::Sasl { xid, exchange, .. }, .. }, Some(sasl)) =
+            (&mut self.phase, &self.settings.sasl)
         else {
             return Ok(());
         };
-        let Some(sasl) = &self.settings.sasl else { return Ok(()) };
         let header = ReplyHeader::decode(frame)?;
-        if header.xid != *xid {
+        if xid.take_if(|due| *due == header.xid).is_none() {
             return Err(Malformed { what: "xid, it is not that of the step of SASL" });
         }
         let answered = match header.error.is_ok() {
-            false => Err(SaslFailure::Rejected(header.error)),
+            false => Err(exchange.rejected(header.error)),
             true => {
-                let token = wire::sasl_reply(&frame[ReplyHeader::LEN..])?;
-                match step {
-                    Step::Proof(.., proof) => proof.check(token).map(|()| None),
-                    _ => sasl::respond(token, sasl).map(Some),
-                }
-                .map_err(SaslFailure::from)
+                let word = wire::sasl_reply(&frame[ReplyHeader::LEN..])?;
+                exchange.handle_word(sasl, word).map_err(SaslFailure::from)
             }
         };
-        let grant = grant.clone();
         match answered {
-            Ok(Some((answer, proof))) => {
-                let xid = self.send_sasl(&answer);
-                self.next_step(Step::Proof(xid, grant, proof));
-            }
-            Ok(None) => self.begin(grant, now),
-            Err(reason) => {
-                let (host, username) = (self.host.to_string(), sasl.username.clone());
-                self.fail(SessionError::Sasl { host, username, reason }, now);
-            }
+            Ok(next) => self.go_on_with_sasl(next, now),
+            Err(reason) => self.sasl_failed(reason, now),
         }
         Ok(())
+    }
+
+    /// The token that [`Action::Token`] asked for; or why there is none, in words. Not to be called for a connection that
+    /// [`Action::Disconnect`] ended.
+    pub fn handle_token(&mut self, token: Result<Token, String>, now: Instant) {
+        let Phase::Connecting { step: Step::Sasl { xid: None, exchange, .. }, .. } = &mut self.phase else {
+            return;
+        };
+        match token {
+            Ok(token) => {
+                let bytes = exchange.handle_token(token);
+                self.send_sasl(&bytes);
+            }
+            Err(reason) => self.sasl_failed(SaslFailure::NoToken(reason), now),
+        }
+    }
+
+    fn go_on_with_sasl(&mut self, next: Next, now: Instant) {
+        match next {
+            Next::Send(token) => self.send_sasl(&token),
+            Next::Ask(challenge) => {
+                self.actions.push_back(Action::Token { host: self.host.clone(), challenge });
+            }
+            Next::Done => {
+                if let Phase::Connecting { step: Step::Sasl { grant, .. }, .. } = &self.phase {
+                    let grant = grant.clone();
+                    self.begin(grant, now);
+                }
+            }
+        }
+    }
+
+    fn sasl_failed(&mut self, reason: SaslFailure, now: Instant) {
+        let (host, sasl) = (self.host.to_string(), self.settings.sasl.as_ref());
+        let identity = sasl.map(Sasl::to_string).unwrap_or_default();
+        self.fail(SessionError::Sasl { host, identity, reason }, now);
     }
 
     /// What begins once the server has let us in, and is known to be one of ours.
@@ -869,8 +907,12 @@ impl<T> Session<T> {
         match &mut self.phase {
             Phase::Waiting { until } if now >= *until => self.connect(now),
             Phase::Connecting { deadline, step } if now >= *deadline => {
+                let is_token_late = matches!(step, Step::Sasl { xid: None, .. });
                 let reason = self.attempts.timed_out(step);
-                self.lose(reason, now);
+                match is_token_late {
+                    true => self.sasl_failed(SaslFailure::NoToken(reason), now),
+                    false => self.lose(reason, now),
+                }
             }
             Phase::Connected { last_received, last_sent, .. } => {
                 let (silent, quiet) = (now - *last_received, now - *last_sent);

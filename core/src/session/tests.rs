@@ -11,6 +11,8 @@ struct Lab {
     session: Session<()>,
     now: Instant,
     connected_to: Option<Host>,
+    /// The challenges for which the session wants a token of the caller's.
+    asked: Vec<Option<Vec<u8>>>,
 }
 
 /// What a client says first.
@@ -73,7 +75,8 @@ impl Lab {
             backoff: Backoff::default(),
         };
         let now = Instant::now();
-        Lab { session: Session::new(settings, fastrand::Rng::with_seed(7), now), now, connected_to: None }
+        let session = Session::new(settings, fastrand::Rng::with_seed(7), now);
+        Lab { session, now, connected_to: None, asked: Vec::new() }
     }
 
     /// One that is connected with session 1.
@@ -107,10 +110,14 @@ impl Lab {
 
     fn act(&mut self) {
         while let Some(action) = self.session.poll_action() {
-            self.connected_to = match action {
-                Action::Connect(host) => Some(host),
-                Action::Disconnect => None,
-            };
+            match action {
+                Action::Connect(host) => self.connected_to = Some(host),
+                Action::Disconnect => self.connected_to = None,
+                Action::Token { host, challenge } => {
+                    assert_eq!(self.connected_to, Some(host));
+                    self.asked.push(challenge);
+                }
+            }
         }
     }
 
@@ -464,15 +471,25 @@ fn sasl_step(lab: &mut Lab) -> (i32, Vec<u8>) {
 
 const CHALLENGE: &[u8] = b"realm=\"zk-sasl-md5\",nonce=\"n\",qop=\"auth\",charset=utf-8,algorithm=md5-sess";
 
+fn bobs_password() -> DigestMd5 {
+    DigestMd5 { username: "bob".to_owned(), password: Secret::new("hunter2"), nonce: || Some([7; 16]) }
+}
+
 fn bob() -> Sasl {
-    Sasl { username: "bob".to_owned(), password: Secret::new("hunter2"), nonce: || Some([7; 16]) }
+    Sasl::DigestMd5(bobs_password())
+}
+
+/// Has tickets, where bob has a password.
+fn ada() -> Sasl {
+    Sasl::Gssapi { principal: Some("ada@TREE".to_owned()) }
 }
 
 /// What a server says that knows the password too.
 fn proof_for(answer: &[u8]) -> Vec<u8> {
     let answer = std::str::from_utf8(answer).unwrap();
     let cnonce = answer.split_once("cnonce=\"").unwrap().1.split_once('"').unwrap().0;
-    let (same, proof) = sasl::respond_with(CHALLENGE, &bob(), sasl::DIGEST_URI, cnonce).unwrap();
+    let (same, proof) =
+        digest_md5::respond_with(CHALLENGE, &bobs_password(), digest_md5::DIGEST_URI, cnonce).unwrap();
     assert_eq!(std::str::from_utf8(&same), Ok(answer));
     format!("rspauth={}", proof.0).into_bytes()
 }
@@ -624,8 +641,8 @@ fn where_sasl_fails_a_fault_says_why_and_the_next_attempt_follows() {
             }
             _ => {}
         }
-        let (host, username) = ("a:2181".to_owned(), "bob".to_owned());
-        assert_eq!(lab.events(), [Event::Fault(SessionError::Sasl { host, username, reason })]);
+        let (host, identity) = ("a:2181".to_owned(), "DIGEST-MD5 as \"bob\"".to_owned());
+        assert_eq!(lab.events(), [Event::Fault(SessionError::Sasl { host, identity, reason })]);
         assert_eq!(lab.dial().session_id, 0, "no session is taken from a server that has proven nothing");
     }
 }
@@ -649,6 +666,132 @@ fn a_step_of_sasl_that_is_none_ends_the_connection_in_time() {
         assert!(lab.heard().is_empty(), "nothing is said to a server that has to answer");
     }
     assert_eq!((lab.now - since).as_secs(), 3);
+}
+
+/// Gives the session the token that it asks for; returns the challenge that it is for, and the xid of what is sent.
+fn give_token(lab: &mut Lab, bytes: &[u8], is_last: bool) -> (Option<Vec<u8>>, i32) {
+    lab.act();
+    let asked = lab.asked.pop().expect("asked for a token");
+    assert!(lab.asked.is_empty() && lab.heard().is_empty(), "nothing is said before there is a token");
+    lab.session.handle_token(Ok(Token { bytes: bytes.to_vec(), is_last }), lab.now);
+    let (xid, sent) = sasl_step(lab);
+    assert_eq!(sent, bytes);
+    (asked, xid)
+}
+
+#[test]
+fn the_caller_makes_the_tokens_of_kerberos_and_the_server_has_the_last_word() {
+    let mut lab = Lab::with_sasl("a", Some(ada()), &[("digest", "me:secret")]);
+    for resumed in [false, true, true] {
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        let (challenge, xid) = give_token(&mut lab, b"ticket", false);
+        assert_eq!(challenge, None);
+        for byte in sasl_reply(xid, b"proof") {
+            lab.say(&[byte]);
+        }
+        // The token may be empty, the server's word behind it is not.
+        let (challenge, xid) = give_token(&mut lab, b"", false);
+        assert_eq!(challenge.as_deref(), Some(&b"proof"[..]));
+        lab.say(&sasl_reply(xid, b"layers"));
+        let (challenge, xid) = give_token(&mut lab, b"none", true);
+        assert_eq!(challenge.as_deref(), Some(&b"layers"[..]));
+        assert_eq!((lab.events(), lab.session.is_proven()), (vec![], false));
+        lab.say(&sasl_reply(xid, b""));
+        assert_eq!(lab.events(), [Event::Connected { resumed }]);
+        assert_eq!(number(&lab.heard()[0][4..]), 100, "the credentials follow");
+        lab.hang_up();
+        lab.drop_events();
+    }
+}
+
+#[test]
+fn a_server_that_accepts_a_ticket_at_once_has_proven_nothing() {
+    for word in [&b""[..], b"welcome"] {
+        let mut lab = Lab::with_sasl("a", Some(ada()), &[]);
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        let (_, xid) = give_token(&mut lab, b"ticket", false);
+        lab.say(&sasl_reply(xid, word));
+        assert!(!lab.session.is_proven() && !lab.session.is_ready());
+        let events = lab.events();
+        assert!(!events.contains(&Event::Connected { resumed: false }), "{events:?}");
+        lab.act();
+        assert_eq!(lab.asked.len(), usize::from(!word.is_empty()));
+    }
+}
+
+#[test]
+fn what_a_server_with_kerberos_says_counts_when_it_has_proven_itself() {
+    let mut lab = Lab::with_sasl("a", Some(ada()), &[]);
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    let (_, xid) = give_token(&mut lab, b"ticket", false);
+    lab.say(&sasl_reply(xid, b"layers"));
+    let (_, xid) = give_token(&mut lab, b"none", true);
+    lab.say(&sasl_reply(xid, b""));
+    lab.hang_up();
+    lab.drop_events();
+    let suspended = lab.now;
+    // Says that the session is another one, and lasts for ever; and goes no further.
+    while lab.events().iter().all(|event| *event != Event::Lost) {
+        lab.advance(Duration::from_millis(10));
+        if lab.connected_to.is_some() {
+            assert_eq!(lab.dial().session_id, 1);
+            lab.say(&welcome(i32::MAX, 2));
+            give_token(&mut lab, b"ticket", false);
+            lab.hang_up();
+        }
+        assert!(lab.now - suspended < Duration::from_secs(20), "the loss was put off");
+    }
+    assert_eq!((lab.now - suspended).as_secs(), TIMEOUT_MS as u64 / 1000);
+}
+
+#[test]
+fn where_kerberos_fails_a_fault_says_why_and_the_next_attempt_follows() {
+    let no_token = SaslFailure::NoToken("no ticket cache".to_owned());
+    let rejected = SaslFailure::TicketRejected(ServerError::AUTH_FAILED);
+    let behind = SaslFailure::NotUnderstood(SaslError::Malformed("it comes behind the last token"));
+    let late = SaslFailure::NoToken("no ticket from the KDC within 3000 ms (connect.timeout.ms)".to_owned());
+    for reason in [no_token, SaslFailure::NotUnderstood(SaslError::NotOffered), rejected, behind, late] {
+        let mut lab = Lab::with_sasl("a", Some(ada()), &[]);
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        match &reason {
+            SaslFailure::NoToken(reason) if reason.contains("3000 ms") => {
+                lab.advance(Duration::from_secs(3));
+                lab.session.handle_token(Err("too late".to_owned()), lab.now);
+            }
+            SaslFailure::NoToken(reason) => lab.session.handle_token(Err(reason.clone()), lab.now),
+            SaslFailure::TicketRejected(error) => {
+                let (_, xid) = give_token(&mut lab, b"ticket", false);
+                lab.say(&reply(xid, 0, error.0));
+            }
+            SaslFailure::NotUnderstood(SaslError::NotOffered) => {
+                let (_, xid) = give_token(&mut lab, b"ticket", false);
+                lab.say(&sasl_reply(xid, b""));
+            }
+            _ => {
+                let (_, xid) = give_token(&mut lab, b"ticket", true);
+                lab.say(&sasl_reply(xid, b"and so on"));
+            }
+        }
+        let (host, identity) = ("a:2181".to_owned(), "GSSAPI as \"ada@TREE\"".to_owned());
+        assert_eq!(lab.events(), [Event::Fault(SessionError::Sasl { host, identity, reason })]);
+        lab.asked.clear();
+        assert_eq!(lab.dial().session_id, 0, "no session is taken from a server that has proven nothing");
+    }
+}
+
+#[test]
+fn what_a_server_says_while_a_token_is_made_ends_the_connection() {
+    let mut lab = Lab::with_sasl("a", Some(ada()), &[]);
+    lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    lab.say(&sasl_reply(1, b"proof"));
+    assert!(matches!(lab.events()[..], [Event::Fault(SessionError::Protocol { .. })]));
+    lab.session.handle_token(Ok(Token { bytes: Vec::new(), is_last: true }), lab.now);
+    assert!(lab.heard().is_empty(), "a token of a connection that is gone");
 }
 
 #[test]

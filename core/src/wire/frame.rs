@@ -6,7 +6,8 @@ use crate::planted::{self, Defect};
 /// ZooKeeper at all is noticed at once.
 pub const MAX_CONNECT_RESPONSE: usize = 1 << 10;
 
-/// The longest reply to a step of SASL: RFC 2831 allows 2,048 bytes in it.
+/// The longest reply to a step of SASL: RFC 2831 allows 2,048 bytes in it, and a server's tokens of Kerberos have a few
+/// hundred.
 pub const MAX_SASL_REPLY: usize = 4 << 10;
 
 /// How much is reserved on the word of a length prefix alone. More is allocated only as bytes arrive.

@@ -366,6 +366,7 @@ impl World {
             match action {
                 Action::Connect(host) => self.dial(client, usize::from(host.port) - 1),
                 Action::Disconnect => self.leave(client),
+                Action::Token { .. } => panic!("the herd has no Kerberos"),
             }
         }
         let mut said = std::mem::take(engine.transmit());

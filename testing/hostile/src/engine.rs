@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
-use treecache_core::session::Action;
+use treecache_core::session::{Action, Token};
 use treecache_core::sync::{self, CacheId, Options, Pace, SyncMode};
 use treecache_test_protocol as protocol;
 
@@ -203,6 +203,11 @@ impl Stage {
                     Connection::Connecting
                 }
                 Action::Disconnect => Connection::None,
+                Action::Token { challenge, .. } => {
+                    let token = Token { bytes: vec![1], is_last: challenge.is_some() };
+                    self.engine.handle_token(Ok(token), self.now);
+                    continue;
+                }
             };
         }
         let unsent = std::mem::take(self.engine.transmit());

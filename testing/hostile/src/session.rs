@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use treecache_core::path::NodePath;
 use treecache_core::session::{
-    Action, Auth, Backoff, Event, Hosts, Leg, Sasl, Secret, Session, Settings, TransportError, Xid,
+    Action, Auth, Backoff, DigestMd5, Event, Hosts, Leg, Sasl, Secret, Session, Settings, Token,
+    TransportError, Xid,
 };
 use treecache_core::wire::Request;
 
@@ -19,6 +20,8 @@ struct Stage {
     now: Instant,
     /// What the session wants of the socket: nothing, an attempt, or a connection that is there.
     socket: Socket,
+    /// A token was asked for, and not given yet.
+    wants_token: bool,
     is_ready: bool,
     /// Between `Paused` and `Heard`, or the end of the connection.
     is_paused: bool,
@@ -46,6 +49,7 @@ pub fn session(data: &[u8]) -> usize {
         session: Session::new(settings, fastrand::Rng::with_seed(1), now),
         now,
         socket: Socket::None,
+        wants_token: false,
         is_ready: false,
         is_paused: false,
         is_lost: None,
@@ -65,12 +69,15 @@ pub fn session(data: &[u8]) -> usize {
     stage.fed
 }
 
-/// One or three servers, with or without credentials.
+/// One or three servers, with or without credentials, with a password or Kerberos.
 pub fn settings(input: &mut Input<'_>) -> Settings {
     let flags = input.byte();
     let auth = Auth { scheme: "digest".to_owned(), credential: Secret::new("user:password") };
-    let sasl =
-        Sasl { username: "user".to_owned(), password: Secret::new("password"), nonce: || Some([7; 16]) };
+    let (username, password) = ("user".to_owned(), Secret::new("password"));
+    let sasl = match flags & 8 > 0 {
+        true => Sasl::Gssapi { principal: Some(username) },
+        false => Sasl::DigestMd5(DigestMd5 { username, password, nonce: || Some([7; 16]) }),
+    };
     Settings {
         hosts: Hosts::parse(if flags & 1 > 0 { "a,b,c/c" } else { "a" }).expect("valid hosts"),
         session_timeout: Duration::from_secs(10),
@@ -154,7 +161,7 @@ impl Stage {
             151..=180 => self.advance(Duration::from_millis(input.below(256) as u64 * 10)),
             181..=200 => {
                 if self.socket != Socket::None {
-                    self.socket = Socket::None;
+                    (self.socket, self.wants_token) = (Socket::None, false);
                     self.session.handle_disconnected(gone(), self.now);
                 }
             }
@@ -168,6 +175,16 @@ impl Stage {
             209..=212 => {
                 let leg = input.choose(&[Leg::Resolving, Leg::Connecting, Leg::Securing]);
                 self.session.handle_leg(leg, self.now);
+            }
+            213..=220 => {
+                let bytes = input.bytes(8).to_vec();
+                let token = match input.byte() {
+                    ..=220 => Ok(Token { is_last: !bytes.len().is_multiple_of(2), bytes }),
+                    _ => Err("no ticket".to_owned()),
+                };
+                if std::mem::take(&mut self.wants_token) {
+                    self.session.handle_token(token, self.now);
+                }
             }
             _ => {
                 if let Some(at) = self.session.poll_timeout() {
@@ -208,7 +225,17 @@ impl Stage {
         let mut actions = 0;
         while let Some(action) = self.session.poll_action() {
             assert!(!self.is_closed || action == Action::Disconnect, "{action:?} behind the end");
-            self.socket = if action == Action::Disconnect { Socket::None } else { Socket::Connecting };
+            (self.socket, self.wants_token) = match action {
+                Action::Connect(_) => (Socket::Connecting, false),
+                Action::Disconnect => (Socket::None, false),
+                Action::Token { .. } => {
+                    assert!(
+                        self.socket == Socket::Connected && !self.wants_token,
+                        "a token, when none is due"
+                    );
+                    (self.socket, true)
+                }
+            };
             actions += 1;
         }
         assert!(actions <= 2, "{actions} actions at once");

@@ -8,6 +8,7 @@
 //! - [`Proxy`]: stands between a client and a server, delays, cuts and swallows, frame by frame if need be;
 //! - [`Witness`]: writes and truth reads through the `zookeeper` crate;
 //! - [`Writer`]: transactions, pipelined writes and sessions over a protocol encoder of its own;
+//! - [`Kdc`]: a Kerberos realm, with keytabs, tickets and clocks that are wrong;
 //! - [`Ca`]: certificates for servers and clients, good ones and others;
 //! - [`Bank`]: money that moves in transactions, and is never lost.
 //!
@@ -17,6 +18,7 @@ mod acl;
 mod bank;
 mod ensemble;
 mod jute;
+mod kdc;
 mod port;
 mod proxy;
 mod server;
@@ -28,6 +30,7 @@ mod writer;
 pub use acl::{Acl, digest_id};
 pub use bank::{Bank, OPENING_BALANCE, Trade};
 pub use ensemble::{Ensemble, Partition};
+pub use kdc::Kdc;
 pub use proxy::{Proxy, ReplyFrame, RequestFrame, Verdict};
 pub use server::{Backup, Server, ServerBuilder, Version, shared};
 pub use tls::{Ca, Identity};

@@ -1,5 +1,6 @@
 //! A real ZooKeeper server in a process of its own.
 
+use crate::kdc::Kdc;
 use crate::port::Port;
 use crate::tls::{Ca, Identity};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -75,7 +76,10 @@ pub struct ServerBuilder {
     properties: Vec<(String, String)>,
     config: Vec<String>,
     tls: Option<(Identity, Option<String>)>,
-    sasl: Vec<(String, String)>,
+    /// Who the server itself is to SASL.
+    jaas: Option<String>,
+    /// How wrong its clock is.
+    clock: Option<String>,
     /// `myid`, of a member of an ensemble.
     id: Option<usize>,
     commanded: bool,
@@ -91,8 +95,28 @@ impl ServerBuilder {
 
     /// Lets these users authenticate with SASL DIGEST-MD5.
     pub fn sasl(mut self, users: &[(&str, &str)]) -> Self {
-        self.sasl = users.iter().map(|&(user, password)| (user.to_owned(), password.to_owned())).collect();
+        let users: String = users.iter().map(|&(user, password)| jaas_user(user, password)).collect();
+        let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+        self.jaas = Some(format!("Server {{ {module} required {users}; }};\n"));
         self.config("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider")
+    }
+
+    /// Lets whoever has a ticket of the realm authenticate with SASL GSSAPI. The server is `principal`, and has the keys
+    /// that are in its keytab now.
+    pub fn kerberos(mut self, kdc: &Kdc, principal: &str) -> Self {
+        let keytab = kdc.keytab(principal);
+        self.jaas = Some(format!(
+            "Server {{ com.sun.security.auth.module.Krb5LoginModule required useKeyTab=true keyTab=\"{keytab}\" \
+             storeKey=true useTicketCache=false isInitiator=false principal=\"{principal}\"; }};\n"
+        ));
+        self.property("java.security.krb5.conf", &kdc.config())
+            .config("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider")
+    }
+
+    /// Makes its clock wrong, by `+1h`, say.
+    pub fn clock(mut self, offset: &str) -> Self {
+        self.clock = Some(offset.to_owned());
+        self
     }
 
     /// Sets a Java system property, say `zookeeper.watchManagerName`.
@@ -181,7 +205,7 @@ struct Process {
 /// Runs the JVM and ends it when standard input closes, which it does however the test process ends. (A parent
 /// death signal would be tied to the thread that called, which in tests is a short-lived one.) Nobody is left to
 /// remove the folder then, so the shell does, unless it was told to keep it.
-const WATCH: &str = r#"
+pub(crate) const WATCH: &str = r#"
 folder=$1; shift
 "$@" </dev/null >>"$folder/log" 2>&1 &
 pid=$!
@@ -193,6 +217,21 @@ kill -9 $pid
 wait $pid
 [ "$word" = keep ] || rm -rf "$folder"
 "#;
+
+/// The environment in which a process and its children have a wrong time of day. How fast time goes by stays as it is.
+///
+/// # Panics
+/// When Debian's package faketime is missing.
+pub(crate) fn wrong_clock(offset: &str) -> [(&'static str, String); 3] {
+    let folders = fs::read_dir("/usr/lib").expect("/usr/lib");
+    let mut libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let library = libraries.find(|library| library.exists()).expect("Debian's package faketime");
+    [
+        ("LD_PRELOAD", library.to_str().expect("a path in UTF-8").to_owned()),
+        ("FAKETIME", offset.to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
+}
 
 impl Server {
     /// Starts a server with the defaults.
@@ -209,7 +248,8 @@ impl Server {
             properties: Vec::new(),
             config: Vec::new(),
             tls: None,
-            sasl: Vec::new(),
+            jaas: None,
+            clock: None,
             id: None,
             commanded: false,
         }
@@ -419,11 +459,8 @@ impl Server {
                 lines.push("ssl.trustStore.type=PEM".into());
             }
         }
-        if !self.builder.sasl.is_empty() {
-            let users: String =
-                self.builder.sasl.iter().map(|(user, password)| jaas_user(user, password)).collect();
-            let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
-            self.write_file(JAAS, &format!("Server {{ {module} required {users}; }};\n"));
+        if let Some(jaas) = &self.builder.jaas {
+            self.write_file(JAAS, jaas);
         }
         lines.extend(self.builder.config.iter().cloned());
         fs::write(self.folder.join("zoo.cfg"), lines.join("\n") + "\n").expect("the configuration written");
@@ -441,12 +478,15 @@ impl Server {
             fs::write(self.data().join("myid"), id.to_string()).expect("the id written");
         }
         let mut command = Command::new("sh");
+        if let Some(offset) = &self.builder.clock {
+            command.envs(wrong_clock(offset));
+        }
         command.args(["-c", WATCH, "zookeeper"]).arg(&self.folder);
         command.arg("java").arg(format!("-Xmx{}m", self.builder.heap));
         command.args(["-XX:+UseSerialGC", "-Xshare:auto"]);
         command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dlog4j2.level=WARN"]);
         command.arg(format!("-Dlog4j.configuration=file:{}", self.folder.join("log4j.properties").display()));
-        if !self.builder.sasl.is_empty() {
+        if self.builder.jaas.is_some() {
             let jaas = self.folder.join(JAAS);
             command.arg(format!("-Djava.security.auth.login.config={}", jaas.display()));
         }
