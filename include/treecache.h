@@ -264,6 +264,7 @@ struct tc_config *tc_config_new(void);
  * - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
  * - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
  * - `root.create` (cache, default true): create the root and its parents on start when they are missing
+ * - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
@@ -518,7 +519,8 @@ int32_t tc_sync(struct tc_cache *cache,
 
 /**
  * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
- * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+ * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid. With
+ * `close.keep=true` reads go on from the last version until `tc_free`.
  *
  * Never waits. Any thread; callbacks may call it. A second call does nothing.
  *
@@ -667,7 +669,7 @@ int32_t tc_get_state(const struct tc_cache *cache,
  * Tells how the cache stands, and what it and its client have done, in numbers.
  *
  * `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
- * the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
+ * the same. Of a closed cache nothing is read any more, unless `close.keep` is true. Any thread; never blocks; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
  */
@@ -761,7 +763,7 @@ typedef struct tc_node {
  * Any thread, at the same time; takes no lock; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
- * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
+ * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED, unless `close.keep` is true. Since 0.1.0.
  */
 int32_t tc_get_data(const struct tc_cache *cache,
                     const char *path,
@@ -1021,7 +1023,7 @@ typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct t
  *
  * Any thread, at the same time; takes no lock; callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED, unless `close.keep` is true. Since 0.1.0.
  */
 int32_t tc_get_snapshot(const struct tc_cache *cache,
                         const struct tc_snapshot **out);

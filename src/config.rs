@@ -28,6 +28,7 @@ pub struct Config {
     tls: TlsKeys,
     sync_mode: SyncMode,
     options: Options,
+    close_keep: bool,
     capacity: Capacity,
     queue_faults: bool,
 }
@@ -190,6 +191,13 @@ const KEYS: &[Key] = &[
         scope: Scope::Cache,
         value: Value::Flag(|config, create| config.options.create_root = create),
         purpose: "create the root and its parents on start when they are missing",
+    },
+    Key {
+        name: "close.keep",
+        default: Some("false"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, keep| config.close_keep = keep),
+        purpose: "whether reads go on from the last version after `tc_close`, until `tc_free`",
     },
     Key {
         name: "limit.nodes",
@@ -356,6 +364,7 @@ impl Config {
                 audit_interval: Duration::ZERO,
                 pace: Pace::default(),
             },
+            close_keep: false,
             capacity: Capacity { events: 0, bytes: 0 },
             queue_faults: false,
         };
@@ -488,6 +497,11 @@ impl Config {
     /// What a cache's synchroniser is made with.
     pub(crate) fn options(&self) -> Options {
         self.options.clone()
+    }
+
+    /// Whether reads of a cache go on after it was closed.
+    pub(crate) fn close_keep(&self) -> bool {
+        self.close_keep
     }
 
     pub(crate) fn capacity(&self) -> Capacity {

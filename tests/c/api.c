@@ -173,6 +173,18 @@ static tc_cache *new_loaded_cache(tc_client *client, const char *path)
     return cache;
 }
 
+static tc_cache *new_loaded_cache_with(tc_client *client, const char *path, const char *key, const char *value)
+{
+    tc_config *config = tc_config_new();
+    tc_cache *cache = NULL;
+    CHECK_OK(tc_config_set(config, key, value));
+    CHECK_OK(tc_new(client, path, config, &cache));
+    tc_config_free(config);
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    return cache;
+}
+
 static int32_t state_of(const tc_cache *cache)
 {
     int32_t state = -1;
@@ -706,6 +718,29 @@ static void a_closed_cache_serves_nothing_but_what_was_handed_out(void)
     tc_node_free(from_snapshot);
     tc_children_free(children);
     tc_node_free(node);
+}
+
+static void with_close_keep_reads_go_on_until_the_cache_is_freed(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache_with(client, "/c/still", "close.keep", "true");
+    CHECK_OK(tc_close(cache));
+    tc_client_free(client);
+    CHECK(state_of(cache) == TC_STATE_CLOSED);
+    CHECK_OK(status_of_data(cache, "/c/still/a"));
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_data(cache, "/c/still/c"));
+    CHECK_OK(status_of_children(cache, "/c/still"));
+    uint8_t byte = 0;
+    size_t data_len = 0;
+    CHECK_OK(tc_copy_data(cache, "/c/still/b", &byte, 1, &data_len, NULL));
+    CHECK(data_len == 1 && byte == '2');
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    CHECK(tc_snapshot_is_cut(snapshot) && tc_snapshot_len(snapshot) == 6);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_sync(cache, LONG_MS));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_wait_initialized(cache, LONG_MS));
+    tc_free(cache);
+    tc_snapshot_free(snapshot);
 }
 
 static void a_cache_closed_before_its_start_stays_closed(void)
@@ -1519,6 +1554,7 @@ static const test tests[] = {
     TEST(a_cache_that_was_not_started_is_empty_and_not_ready),
     TEST(a_cache_is_started_once),
     TEST(a_closed_cache_serves_nothing_but_what_was_handed_out),
+    TEST(with_close_keep_reads_go_on_until_the_cache_is_freed),
     TEST(a_cache_closed_before_its_start_stays_closed),
     TEST(caches_outlive_their_client_and_say_that_it_is_gone),
     TEST(waiting_ends_in_time),
