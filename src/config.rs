@@ -193,6 +193,14 @@ const KEYS: &[Key] = &[
         purpose: "create the root and its parents on start when they are missing",
     },
     Key {
+        name: "root.container",
+        default: Some("false"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, container| config.options.container_parents = container),
+        purpose: "whether parents that are created with the root are containers, which the server removes when they \
+                  have become empty; needs ZooKeeper 3.5.1",
+    },
+    Key {
         name: "close.keep",
         default: Some("false"),
         scope: Scope::Cache,
@@ -358,6 +366,7 @@ impl Config {
             sync_mode: SyncMode::default(),
             options: Options {
                 create_root: false,
+                container_parents: false,
                 limit_nodes: 0,
                 limit_bytes: 0,
                 limit_path: 0,

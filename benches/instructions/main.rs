@@ -122,6 +122,7 @@ impl Player {
         };
         let options = Options {
             create_root: false,
+            container_parents: false,
             limit_nodes: 0,
             limit_bytes: 0,
             limit_path: 4096,

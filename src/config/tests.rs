@@ -73,7 +73,7 @@ fn defaults_are_those_of_the_table() {
     assert!(options.create_root);
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
     assert_eq!(options.audit_interval, Duration::from_secs(600));
-    assert!(!config.close_keep());
+    assert!(!options.container_parents && !config.close_keep());
     assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
 }
 
@@ -90,6 +90,7 @@ fn keys_reach_the_settings_they_name() {
         ("sasl.username", "bob"),
         ("sasl.password", "hunter2"),
         ("root.create", "false"),
+        ("root.container", "true"),
         ("close.keep", "true"),
         ("limit.nodes", "7"),
         ("limit.bytes", "8"),
@@ -112,7 +113,7 @@ fn keys_reach_the_settings_they_name() {
     let sasl = settings.sasl.map(|sasl| (sasl.username, sasl.password.expose().to_owned()));
     assert_eq!(sasl, Some(("bob".to_owned(), "hunter2".to_owned())));
     let options = config.options();
-    assert!(!options.create_root && config.close_keep());
+    assert!(!options.create_root && options.container_parents && config.close_keep());
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
     assert_eq!(settings.limit_frame, i32::MAX as usize);
     assert_eq!(options.audit_interval, Duration::ZERO);

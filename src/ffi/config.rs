@@ -105,6 +105,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `tls.key.file` (client, none): the private key to tls.cert.file (PKCS#8, PKCS#1 or SEC1, without a password)
 /// - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
 /// - `root.create` (cache, default true): create the root and its parents on start when they are missing
+/// - `root.container` (cache, default false): whether parents that are created with the root are containers, which the server removes when they have become empty; needs ZooKeeper 3.5.1
 /// - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
 /// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit

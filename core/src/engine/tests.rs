@@ -32,6 +32,7 @@ fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
 fn options() -> Options {
     Options {
         create_root: false,
+        container_parents: false,
         limit_nodes: 0,
         limit_bytes: 0,
         limit_path: 4096,

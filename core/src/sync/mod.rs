@@ -49,6 +49,8 @@ use crate::wire::{Malformed, ServerError};
 pub struct Options {
     /// Create the root and its parents when they are missing at the start.
     pub create_root: bool,
+    /// The parents that are created with it are containers.
+    pub container_parents: bool,
     /// Most nodes; 0 for no limit.
     pub limit_nodes: usize,
     /// Most bytes of data; 0 for no limit.

@@ -158,6 +158,7 @@ impl Stage {
             let flags = input.byte();
             let options = Options {
                 create_root: flags & 1 > 0,
+                container_parents: false,
                 limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
                 limit_bytes: 0,
                 limit_path: 300,

@@ -72,6 +72,7 @@ fn options(input: &mut Input<'_>) -> Options {
     let flags = input.byte();
     Options {
         create_root: flags & 1 > 0,
+        container_parents: false,
         limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },
         limit_path: if flags & 32 > 0 { 40 } else { 300 },
@@ -255,9 +256,10 @@ fn nothing_there(request: &Request) -> (ServerError, Vec<u8>) {
             let end = [&(-1i32).to_be_bytes()[..], &[1], &[0xff; 4]].concat();
             (ServerError::OK, [result.repeat(reads.iter().map(Read::operations).sum()), end].concat())
         }
-        Request::Exists(_) | Request::ChildrenWithStat(_) | Request::CreateFromServerRoot(_) => {
-            (ServerError::NO_NODE, Vec::new())
-        }
+        Request::Exists(_)
+        | Request::ChildrenWithStat(_)
+        | Request::CreateFromServerRoot(_)
+        | Request::CreateContainerFromServerRoot(_) => (ServerError::NO_NODE, Vec::new()),
         _ => (ServerError::OK, Vec::new()),
     }
 }

@@ -162,6 +162,8 @@ pub struct CachePlan {
     /// Relative to the chroot.
     pub root: &'static str,
     pub create_root: bool,
+    /// Its parents, if they are created with it, are containers.
+    pub container_parents: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -278,6 +280,7 @@ impl Plan {
         planner.disturb(faults, end, &plan);
         planner.sync(end, &plan);
         planner.write_out_of_sight(end);
+        plan.choose_modes();
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
         if plan.loses_watches() {
@@ -285,6 +288,15 @@ impl Plan {
             plan.audit_ms = 300;
         }
         plan
+    }
+
+    /// What caches are told to do otherwise than by default. It is chosen apart from all else, so that a seed means the
+    /// same schedule as before these were.
+    fn choose_modes(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6d_6f_64_65);
+        for cache in &mut self.caches {
+            cache.container_parents = rng.bool();
+        }
     }
 
     fn loses_watches(&self) -> bool {

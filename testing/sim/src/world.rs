@@ -480,6 +480,7 @@ impl World {
         let id = CacheId(self.next_cache);
         let options = Options {
             create_root: plan.create_root,
+            container_parents: plan.container_parents,
             limit_nodes: 0,
             limit_bytes: 0,
             limit_path: self.plan.limit_path,

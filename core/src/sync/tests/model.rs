@@ -308,6 +308,7 @@ struct Announced {
 pub(super) fn options() -> Options {
     Options {
         create_root: false,
+        container_parents: false,
         limit_nodes: 0,
         limit_bytes: 0,
         limit_path: 4096,

@@ -44,7 +44,11 @@ pub(super) fn caches(rng: &mut Rng, one: bool) -> Vec<CachePlan> {
     (0..count)
         .map(|place| {
             let root = if one || place == 0 && rng.bool() { ROOT } else { ROOTS[rng.usize(..ROOTS.len())] };
-            CachePlan { root, create_root: !one && rng.u8(..3) == 0 }
+            CachePlan {
+                root,
+                create_root: !one && rng.u8(..3) == 0,
+                container_parents: false,
+            }
         })
         .collect()
 }

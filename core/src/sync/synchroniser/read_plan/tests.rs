@@ -27,6 +27,7 @@ impl Reader {
         let (root, now) = (NodePath::new("/r").unwrap(), Instant::now());
         let options = Options {
             create_root: false,
+            container_parents: false,
             limit_nodes: 0,
             limit_bytes: 0,
             limit_path: 1000,
