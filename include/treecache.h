@@ -265,9 +265,12 @@ struct tc_config *tc_config_new(void);
  * - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
  * - `root.create` (cache, default true): create the root and its parents on start when they are missing
  * - `root.container` (cache, default false): whether parents that are created with the root are containers, which the server removes when they have become empty; needs ZooKeeper 3.5.1
+ * - `data` (cache, default all): what is kept of the nodes' data: all, or none, for names and Stats only
+ * - `data.compressed` (cache, default none): with gzip, data is kept and told uncompressed; what is no gzip is kept as it came, with a fault
+ * - `limit.node.bytes` (cache, default 16777216): most bytes of a node's data once it is uncompressed (data.compressed); of a node beyond it, the data is kept as it came, with a fault, TC_ERR_LIMIT, and the cache goes on
  * - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
- * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+ * - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
  * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
@@ -742,11 +745,12 @@ typedef struct tc_stat {
  */
 typedef struct tc_node {
     /**
-     * The data; not NUL-terminated. Valid until the node is freed.
+     * The data; not NUL-terminated. Valid until the node is freed. NULL with `data=none`.
      */
     const uint8_t *data;
     /**
-     * Length of the data in bytes; 0 also where ZooKeeper has no data.
+     * Length of the data in bytes; 0 also where ZooKeeper has no data, and with `data=none`. How long it is at the server
+     * is the Stat's `data_length`.
      */
     size_t data_len;
     /**
@@ -951,7 +955,7 @@ typedef struct tc_event {
      */
     size_t path_len;
     /**
-     * The node's data; not NUL-terminated.
+     * The node's data; not NUL-terminated. NULL with `data=none`.
      */
     const uint8_t *data;
     /**

@@ -14,7 +14,7 @@ use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
 use crate::random;
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
-use crate::sync::{Options, Pace, SyncMode};
+use crate::sync::{Data, Options, Pace, SyncMode};
 
 /// Settings of clients, caches and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub struct Config {
     tls: TlsKeys,
     sync_mode: SyncMode,
     options: Options,
+    data: DataKeys,
     close_keep: bool,
     capacity: Capacity,
     queue_faults: bool,
@@ -51,6 +52,14 @@ struct TlsKeys {
     verify_hostname: bool,
 }
 
+/// What was said of nodes' data so far.
+#[derive(Debug, Clone, Default)]
+struct DataKeys {
+    is_left_out: bool,
+    is_compressed: bool,
+    limit_node: usize,
+}
+
 /// How to authenticate with SASL.
 #[derive(Debug, Clone, Copy)]
 enum Mechanism {
@@ -66,6 +75,9 @@ enum Scope {
     CacheAndQueue,
 }
 
+/// Words, each with what it does.
+type Words = &'static [(&'static str, fn(&mut Config))];
+
 /// What values a key takes, and where they go.
 enum Value {
     Milliseconds(RangeInclusive<u64>, fn(&mut Config, Duration)),
@@ -74,6 +86,8 @@ enum Value {
     File(fn(&mut Config, PathBuf)),
     Mechanism(fn(&mut Config, Mechanism)),
     SyncMode(fn(&mut Config, SyncMode)),
+    /// One of these words.
+    Word(Words),
     Text(fn(&mut Config, String)),
     /// Never part of a message.
     Secret(fn(&mut Config, Secret)),
@@ -201,6 +215,34 @@ const KEYS: &[Key] = &[
                   have become empty; needs ZooKeeper 3.5.1",
     },
     Key {
+        name: "data",
+        default: Some("all"),
+        scope: Scope::Cache,
+        value: Value::Word(&[
+            ("all", |config| config.data.is_left_out = false),
+            ("none", |config| config.data.is_left_out = true),
+        ]),
+        purpose: "what is kept of the nodes' data: `all`, or `none`, for names and Stats only",
+    },
+    Key {
+        name: "data.compressed",
+        default: Some("none"),
+        scope: Scope::Cache,
+        value: Value::Word(&[
+            ("none", |config| config.data.is_compressed = false),
+            ("gzip", |config| config.data.is_compressed = true),
+        ]),
+        purpose: "with `gzip`, data is kept and told uncompressed; what is no gzip is kept as it came, with a fault",
+    },
+    Key {
+        name: "limit.node.bytes",
+        default: Some("16777216"),
+        scope: Scope::Cache,
+        value: Value::Count(1..=i32::MAX as u64, |config, bytes| config.data.limit_node = bytes),
+        purpose: "most bytes of a node's data once it is uncompressed (`data.compressed`); of a node beyond it, the data \
+                  is kept as it came, with a fault, `TC_ERR_LIMIT`, and the cache goes on",
+    },
+    Key {
         name: "close.keep",
         default: Some("false"),
         scope: Scope::Cache,
@@ -219,7 +261,7 @@ const KEYS: &[Key] = &[
         default: Some("0"),
         scope: Scope::Cache,
         value: Value::Count(0..=usize::MAX as u64, |config, bytes| config.options.limit_bytes = bytes),
-        purpose: "most bytes of data; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
+        purpose: "most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
     },
     Key {
         name: "limit.path.bytes",
@@ -305,6 +347,10 @@ impl Value {
                 "sync" => set(config, SyncMode::Sync),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::Word(words) => match words.iter().find(|(word, _)| *word == value) {
+                Some((_, set)) => set(config),
+                None => return Err(format!("expected {}", self.takes())),
+            },
             Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
@@ -332,6 +378,7 @@ impl Value {
             Value::File(_) => "a file in PEM".to_owned(),
             Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
             Value::SyncMode(_) => "barrier or sync".to_owned(),
+            Value::Word(words) => words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or "),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
@@ -369,10 +416,12 @@ impl Config {
                 container_parents: false,
                 limit_nodes: 0,
                 limit_bytes: 0,
+                data: Data::All,
                 limit_path: 0,
                 audit_interval: Duration::ZERO,
                 pace: Pace::default(),
             },
+            data: DataKeys::default(),
             close_keep: false,
             capacity: Capacity { events: 0, bytes: 0 },
             queue_faults: false,
@@ -505,7 +554,12 @@ impl Config {
 
     /// What a cache's synchroniser is made with.
     pub(crate) fn options(&self) -> Options {
-        self.options.clone()
+        let data = match self.data {
+            DataKeys { is_left_out: true, .. } => Data::None,
+            DataKeys { is_compressed: true, limit_node: most, .. } => Data::Gzip { most },
+            _ => Data::All,
+        };
+        Options { data, ..self.options.clone() }
     }
 
     /// Whether reads of a cache go on after it was closed.

@@ -73,7 +73,7 @@ fn defaults_are_those_of_the_table() {
     assert!(options.create_root);
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
     assert_eq!(options.audit_interval, Duration::from_secs(600));
-    assert!(!options.container_parents && !config.close_keep());
+    assert!(options.data == Data::All && !options.container_parents && !config.close_keep());
     assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
 }
 
@@ -121,6 +121,23 @@ fn keys_reach_the_settings_they_name() {
 }
 
 #[test]
+fn what_is_kept_of_data_is_said_by_three_keys_in_whatever_order() {
+    let data = |keys: &[(&str, &str)]| {
+        let mut config = Config::new();
+        keys.iter().for_each(|(key, value)| config.set(key, value).unwrap());
+        config.options().data
+    };
+    let (none, gzip, limit) = (("data", "none"), ("data.compressed", "gzip"), ("limit.node.bytes", "7"));
+    assert_eq!(data(&[gzip]), Data::Gzip { most: 16 << 20 });
+    assert_eq!(
+        (data(&[limit, gzip]), data(&[gzip, limit])),
+        (Data::Gzip { most: 7 }, Data::Gzip { most: 7 })
+    );
+    assert_eq!((data(&[none, gzip]), data(&[gzip, none])), (Data::None, Data::None));
+    assert_eq!(data(&[none, gzip, ("data", "all"), ("data.compressed", "none"), limit]), Data::All);
+}
+
+#[test]
 fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
     let mut config = Config::new();
     for (key, value) in [
@@ -140,6 +157,10 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
         ("events.capacity", "0"),
         ("events.bytes", "0"),
         ("root.create", "yes"),
+        ("data", "some"),
+        ("data.compressed", "zip"),
+        ("limit.node.bytes", "0"),
+        ("limit.node.bytes", "2147483648"),
         ("sasl.mechanism", "GSSAPI"),
         ("sasl.username", ""),
         ("tls", "yes"),

@@ -297,7 +297,8 @@ static void a_setting_is_checked_when_it_is_set(void)
         {"session.timeout.ms", "4000"}, {"connect.timeout.ms", "1000"}, {"auth", "digest:user:password"},
         {"auth", "digest:other:password"}, {"root.create", "true"}, {"root.create", "false"},
         {"limit.nodes", "0"}, {"limit.nodes", "1000000"}, {"limit.bytes", "1000000"}, {"events.capacity", "10"},
-        {"events.bytes", "1"},
+        {"events.bytes", "1"}, {"data", "none"}, {"data.compressed", "gzip"}, {"limit.node.bytes", "1000"},
+        {"close.keep", "true"}, {"root.container", "true"},
     },
       bad[] = {
         {"", "1"}, {"Session.Timeout.Ms", "1000"}, {"session.timeout.ms", ""}, {"session.timeout.ms", "soon"},
@@ -971,6 +972,51 @@ static void data_and_children_are_the_servers(void)
     tc_client_free(client);
 }
 
+static void check_no_data(const tc_node *node, int32_t data_length)
+{
+    CHECK(node != NULL && node->data == NULL && node->data_len == 0);
+    CHECK(node != NULL && node->stat.data_length == data_length);
+}
+
+static int32_t check_visited(const char *path, size_t path_len, const tc_node *node, void *user)
+{
+    (void)path_len;
+    check_no_data(node, strcmp(path, "/c/still/a/y") == 0 ? 3 : node->stat.data_length);
+    ++*(int *)user;
+    return TC_WALK_CONTINUE;
+}
+
+static void without_data_there_are_names_and_stats(void)
+{
+    static const struct {
+        const char *path;
+        int32_t data_length;
+    } nodes[] = {{"/c/still", 4}, {"/c/still/a/x", 0}, {"/c/still/a/y", 3}};
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache_with(client, "/c/still", "data", "none");
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+        const tc_node *node = NULL;
+        CHECK_OK(tc_get_data(cache, nodes[i].path, &node));
+        check_no_data(node, nodes[i].data_length);
+        tc_node_free(node);
+        CHECK_OK(tc_snapshot_get_data(snapshot, nodes[i].path, &node));
+        check_no_data(node, nodes[i].data_length);
+        tc_node_free(node);
+        size_t data_len = 4711;
+        tc_stat stat = {.data_length = -1};
+        CHECK_OK(tc_copy_data(cache, nodes[i].path, NULL, 0, &data_len, &stat));
+        CHECK(data_len == 0 && stat.data_length == nodes[i].data_length);
+    }
+    int visited = 0;
+    CHECK_OK(tc_snapshot_walk(snapshot, "/c/still", check_visited, &visited));
+    CHECK(visited == 6);
+    tc_snapshot_free(snapshot);
+    tc_free(cache);
+    tc_client_free(client);
+}
+
 /* What both functions do, as both do it. */
 static int32_t copy(const tc_cache *cache, const tc_snapshot *snapshot, const char *path, uint8_t *buffer,
                     size_t capacity, size_t *data_len, tc_stat *stat)
@@ -1564,6 +1610,7 @@ static const test tests[] = {
     TEST(a_missing_root_is_created_or_waited_for),
     TEST(a_tree_beyond_the_limit_is_a_fault),
     TEST(data_and_children_are_the_servers),
+    TEST(without_data_there_are_names_and_stats),
     TEST(data_is_copied_into_the_callers_buffer),
     TEST(large_data_is_copied_when_there_is_room),
     TEST(a_chroot_is_the_clients_root),

@@ -4,7 +4,7 @@ use super::*;
 use crate::path::NodePath;
 use crate::session::{Backoff, Hosts, Sasl, Secret};
 use crate::state::State;
-use crate::sync::{Options, Pace};
+use crate::sync::{Data, Options, Pace};
 use crate::wire::ServerError;
 
 fn engine(now: Instant) -> Engine {
@@ -35,6 +35,7 @@ fn options() -> Options {
         container_parents: false,
         limit_nodes: 0,
         limit_bytes: 0,
+        data: Data::All,
         limit_path: 4096,
         audit_interval: Duration::ZERO,
         pace: Pace::default(),

@@ -1,6 +1,7 @@
 //! The synchroniser and the group against a small ZooKeeper in memory, in simulated time: what is asked for, and
 //! moments that matter. Schedules by the hundred thousand, of the whole path from the bytes up, are `testing/sim`'s.
 
+mod data;
 mod history;
 mod model;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::Action;
-use treecache_core::sync::{self, CacheId, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Data, Options, Pace, SyncMode};
 use treecache_test_protocol as protocol;
 
 use crate::input::Input;
@@ -161,6 +161,7 @@ impl Stage {
                 container_parents: false,
                 limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
                 limit_bytes: 0,
+                data: Data::All,
                 limit_path: 300,
                 audit_interval: if flags & 8 > 0 { Duration::from_secs(60) } else { Duration::ZERO },
                 pace: Pace { unproven: if flags & 16 > 0 { 2 } else { 120 }, ..Pace::default() },

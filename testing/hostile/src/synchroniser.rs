@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache_core::path::NodePath;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
-use treecache_core::sync::{self, Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
+use treecache_core::sync::{self, Breach, CacheId, Data, Group, Options, Pace, Purpose, SyncMode};
 use treecache_core::wire::{Notification, Read, Request, ServerError};
 
 use crate::input::Input;
@@ -75,6 +75,7 @@ fn options(input: &mut Input<'_>) -> Options {
         container_parents: false,
         limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },
+        data: Data::All,
         limit_path: if flags & 32 > 0 { 40 } else { 300 },
         audit_interval: if flags & 64 > 0 { Duration::from_secs(1) } else { Duration::ZERO },
         pace: Pace { unproven: if flags & 128 > 0 { 2 } else { 120 }, ..Pace::default() },

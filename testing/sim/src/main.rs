@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 39] = [
+const NOTICEABLE: [Defect; 41] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
@@ -57,6 +57,8 @@ const NOTICEABLE: [Defect; 39] = [
     Defect::SyncTakenForBarrier,
     Defect::NoNudge,
     Defect::LargeDataKept,
+    Defect::StatTakenForLeave,
+    Defect::UncompressedDataKept,
     Defect::ResetIgnored,
     Defect::LossNotReported,
     Defect::SilenceUnnoticed,

@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use treecache_checks::{Access, Change};
-use treecache_core::sync::{Pace, SyncMode};
+use treecache_core::sync::{Data, Pace, SyncMode};
 
 pub use self::timetable::OUT_OF_SIGHT;
 use self::timetable::{Planner, caches, magnitude};
+use crate::gzip;
 
 /// The subtree that the writes are about; with a chroot, `/app` stands in front of it.
 pub const ROOT: &str = "/r";
@@ -164,6 +165,7 @@ pub struct CachePlan {
     pub create_root: bool,
     /// Its parents, if they are created with it, are containers.
     pub container_parents: bool,
+    pub data: Data,
 }
 
 #[derive(Debug, Clone)]
@@ -190,6 +192,8 @@ pub struct Plan {
     pub authenticates: bool,
     pub chroot: bool,
     pub caches: Vec<CachePlan>,
+    /// Most data is written as gzip compresses it.
+    pub gzips: bool,
     pub session_timeout_ms: u64,
     /// What the servers grant at most.
     pub granted_timeout_ms: u64,
@@ -249,6 +253,7 @@ impl Plan {
             authenticates: restricted && rng.bool(),
             chroot,
             caches,
+            gzips: false,
             session_timeout_ms,
             granted_timeout_ms: if rng.u8(..4) == 0 { session_timeout_ms / 2 } else { session_timeout_ms },
             connect_timeout_ms: magnitude(&mut rng, 50, 3000).max(slow / 200),
@@ -296,7 +301,14 @@ impl Plan {
         let mut rng = Rng::with_seed(self.seed ^ 0x6d_6f_64_65);
         for cache in &mut self.caches {
             cache.container_parents = rng.bool();
+            cache.data = match rng.u8(..8) {
+                0 | 1 => Data::None,
+                // Less than some nodes have.
+                2 => Data::Gzip { most: 4096 },
+                _ => Data::All,
+            };
         }
+        self.gzips = self.caches.iter().any(|cache| matches!(cache.data, Data::Gzip { .. }));
     }
 
     fn loses_watches(&self) -> bool {
@@ -385,14 +397,21 @@ impl Write {
         write
     }
 
-    /// The changes that this is, as things stand. `data` is to be different each time.
-    pub fn changes(&self, truth: &treecache_checks::Truth, writer: i64, data: u64) -> Vec<Change> {
+    /// The changes that this is, as things stand. `data` is to be different each time; `gzips`: most of it is compressed.
+    pub fn changes(
+        &self,
+        truth: &treecache_checks::Truth,
+        writer: i64,
+        data: u64,
+        gzips: bool,
+    ) -> Vec<Change> {
         let bytes = |len: usize| -> Arc<[u8]> {
             let mut bytes = vec![b'x'; len];
-            let data = data.to_be_bytes();
+            let number = data.to_be_bytes();
             let copied = len.min(8);
-            bytes[..copied].copy_from_slice(&data[8 - copied..]);
-            bytes.into()
+            bytes[..copied].copy_from_slice(&number[8 - copied..]);
+            let compressed = if gzips && !data.is_multiple_of(8) { gzip::stored(&bytes) } else { None };
+            compressed.unwrap_or(bytes).into()
         };
         match self {
             Write::Create { path, len, access, ephemeral } => vec![Change::Create {

@@ -426,8 +426,10 @@ impl World {
             Happening::Write(writes) => {
                 self.writes += 1;
                 let truth = self.ensemble.era().newest();
-                let changes =
-                    writes.iter().flat_map(|write| write.changes(truth, WRITER, self.writes)).collect();
+                let changes = writes
+                    .iter()
+                    .flat_map(|write| write.changes(truth, WRITER, self.writes, self.plan.gzips))
+                    .collect();
                 if let Some(at) = self.ensemble.commit_possible(changes, self.now) {
                     self.committed(at);
                 }
@@ -483,12 +485,13 @@ impl World {
             container_parents: plan.container_parents,
             limit_nodes: 0,
             limit_bytes: 0,
+            data: plan.data,
             limit_path: self.plan.limit_path,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
             pace: self.plan.pace(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
-        let watched = Watched::new(self.plan.prefix(), plan.root, self.most_batches, &self.plan);
+        let watched = Watched::new(self.plan.prefix(), plan, self.most_batches, &self.plan);
         self.caches.insert(id, watched);
         self.open[at] = Some(id);
         trace!(self, "{id:?} is opened at {root}");

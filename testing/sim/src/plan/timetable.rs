@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use treecache_checks::Access;
+use treecache_core::sync::Data;
 
 use super::{CachePlan, Fault, Happening, Level, Plan, ROOT, Refill, Restore, Script, Step, Write};
 
@@ -48,6 +49,7 @@ pub(super) fn caches(rng: &mut Rng, one: bool) -> Vec<CachePlan> {
                 root,
                 create_root: !one && rng.u8(..3) == 0,
                 container_parents: false,
+                data: Data::All,
             }
         })
         .collect()
