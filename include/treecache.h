@@ -274,7 +274,7 @@ struct tc_config *tc_config_new(void);
  * - `select.leaf` (cache, none): pattern of nodes to keep without what is below them; set again to add another
  * - `select.include` (cache, none): pattern of nodes to keep, with what is above them; where this is set, all others are left out; set again to add another
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
- * - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+ * - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
  * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
@@ -532,7 +532,8 @@ int32_t tc_sync(struct tc_cache *cache,
 
 /**
  * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
- * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+ * running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid. With
+ * `close.keep=true` reads go on from the last version until `tc_free`.
  *
  * Never waits. Any thread; callbacks may call it. A second call does nothing.
  *
@@ -687,7 +688,7 @@ int32_t tc_get_state(const struct tc_cache *cache,
  * Tells how the cache stands, and what it and its client have done, in numbers.
  *
  * `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
- * the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
+ * the same. Of a closed cache nothing is read any more, unless `close.keep` is true. Any thread; never blocks; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
  */
@@ -759,11 +760,12 @@ typedef struct tc_stat {
  */
 typedef struct tc_node {
     /**
-     * The data; not NUL-terminated. Valid until the node is freed.
+     * The data; not NUL-terminated. Valid until the node is freed. NULL with `data=none`.
      */
     const uint8_t *data;
     /**
-     * Length of the data in bytes; 0 also where ZooKeeper has no data.
+     * Length of the data in bytes; 0 also where ZooKeeper has no data, and with `data=none`. How long it is at the server
+     * is the Stat's `data_length`.
      */
     size_t data_len;
     /**
@@ -781,7 +783,7 @@ typedef struct tc_node {
  * Any thread, at the same time; takes no lock; callbacks may call it.
  *
  * Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
- * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
+ * TC_ERR_NO_PERMISSION; TC_ERR_CLOSED, unless `close.keep` is true. Since 0.1.0.
  */
 int32_t tc_get_data(const struct tc_cache *cache,
                     const char *path,
@@ -968,7 +970,7 @@ typedef struct tc_event {
      */
     size_t path_len;
     /**
-     * The node's data; not NUL-terminated.
+     * The node's data; not NUL-terminated. NULL with `data=none`.
      */
     const uint8_t *data;
     /**
@@ -1041,7 +1043,7 @@ typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct t
  *
  * Any thread, at the same time; takes no lock; callbacks may call it.
  *
- * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED, unless `close.keep` is true. Since 0.1.0.
  */
 int32_t tc_get_snapshot(const struct tc_cache *cache,
                         const struct tc_snapshot **out);

@@ -44,8 +44,11 @@ pub struct TreeCache {
 
 /// What a cache shares with the I/O thread.
 struct CacheShared {
-    /// The version that reads look into. A close empties it, so a read checks `closed` only if it found nothing.
+    /// The version that reads look into. A close empties it, unless it `keeps` it, so a read checks `closed` only if it
+    /// found nothing.
     current: ArcSwap<Version>,
+    /// Reads go on after a close (`close.keep`).
+    keeps: bool,
     feed: Arc<Feed>,
     /// Set under the lock of `life`.
     closed: AtomicBool,
@@ -77,6 +80,7 @@ impl TreeCache {
         let listeners = client.dispatcher.listeners(root.clone(), config.capacity());
         let shared = CacheShared {
             current: ArcSwap::default(),
+            keeps: config.close_keep(),
             feed: listeners.feed().clone(),
             closed: AtomicBool::new(false),
             life: Mutex::new(Life {
@@ -229,7 +233,8 @@ impl TreeCache {
         (state, heard.map(ago))
     }
 
-    /// How the cache stands, and what it has done so far. A closed cache has no tree: its zxid, nodes and bytes are 0.
+    /// How the cache stands, and what it has done so far. A closed cache has no tree (unless `close.keep` is true): its
+    /// zxid, nodes and bytes are 0.
     pub fn stats(&self) -> Stats {
         // Before the state, as in `state`.
         let heard = self.client.io.heard();
@@ -261,7 +266,8 @@ impl TreeCache {
     }
 
     /// Detaches the cache and lets its listeners go; none of their calls starts after this. Snapshots and nodes that
-    /// were handed out stay. Never waits; may be called twice, and in a listener.
+    /// were handed out stay; with `close.keep=true` reads go on from the last version, too. Never waits; may be called
+    /// twice, and in a listener.
     pub fn close(&self) {
         if self.health.is_forked() {
             // The threads that share the rest do not exist here, and may have left it half changed.
@@ -274,7 +280,7 @@ impl TreeCache {
             return;
         }
         life.state = State::Closed;
-        let last = self.shared.current.swap(Arc::default());
+        let last = (!self.shared.keeps).then(|| self.shared.current.swap(Arc::default()));
         drop(life);
         self.client.io.input(self.id, Input::Close);
         drop(telling);
@@ -343,7 +349,7 @@ impl TreeCache {
     /// # Errors
     /// [`Error::InvalidPath`]; [`Error::OutOfTree`]; [`Error::NotReady`] when the first load is not complete and the
     /// node has not been seen yet; [`Error::NoNode`]; [`Error::NoPermission`] when the session may not read the node,
-    /// or one above it; [`Error::Closed`].
+    /// or one above it; [`Error::Closed`], unless `close.keep` is true.
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
         snapshot::get_data(&self.shared.current.load(), &self.scope, path.as_ref())
             .map(|node| node.to_node())
@@ -375,10 +381,10 @@ impl TreeCache {
     /// The tree as it is now.
     ///
     /// # Errors
-    /// [`Error::Closed`].
+    /// [`Error::Closed`], unless `close.keep` is true.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
         let version = self.shared.current.load_full();
-        match self.shared.is_closed() {
+        match self.shared.refuses_reads() {
             true => Err(Error::Closed),
             false => Ok(Snapshot::new(version, self.scope.clone())),
         }
@@ -400,7 +406,7 @@ impl TreeCache {
 
     #[cold]
     fn unless_closed(&self, error: Error) -> Error {
-        if self.shared.is_closed() { Error::Closed } else { error }
+        if self.shared.refuses_reads() { Error::Closed } else { error }
     }
 }
 
@@ -422,6 +428,11 @@ impl CacheShared {
         self.closed.load(Ordering::SeqCst)
     }
 
+    /// Whether nothing can be read any more.
+    fn refuses_reads(&self) -> bool {
+        self.is_closed() && !self.keeps
+    }
+
     fn lock(&self) -> MutexGuard<'_, Life> {
         // No foreign code runs under the lock, so what it guards is whole even if a thread died holding it.
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
@@ -432,7 +443,7 @@ impl CacheShared {
         if self.is_closed() {
             return;
         }
-        // Readable before its events go out, and never after a close has emptied `current`.
+        // Readable before its events go out, and never after a close.
         let before = self.current.swap(version.clone());
         drop(life);
         self.feed.publish(version, changes);

@@ -16,7 +16,7 @@ use crate::path::NodePath;
 use crate::random;
 use crate::selection::{Effect, Selection};
 use crate::session::{Auth, Backoff, DigestMd5, Hosts, Sasl, Secret, Settings};
-use crate::sync::{Options, Pace, SyncMode};
+use crate::sync::{Data, Options, Pace, SyncMode};
 
 /// Settings of clients, caches, listeners and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct Config {
     tls: TlsKeys,
     sync_mode: SyncMode,
     options: Options,
+    data: DataKeys,
+    close_keep: bool,
     capacity: Capacity,
     listen: Interest,
     queue_faults: bool,
@@ -57,6 +59,14 @@ struct TlsKeys {
     verify_hostname: bool,
 }
 
+/// What was said of nodes' data so far.
+#[derive(Debug, Clone, Default)]
+struct DataKeys {
+    is_left_out: bool,
+    is_compressed: bool,
+    limit_node: usize,
+}
+
 /// How to authenticate with SASL.
 #[derive(Debug, Clone, Copy)]
 enum Mechanism {
@@ -74,6 +84,9 @@ enum Scope {
     ListenerAndQueue,
 }
 
+/// Words, each with what it does.
+type Words = &'static [(&'static str, fn(&mut Config))];
+
 /// What values a key takes, and where they go.
 enum Value {
     Milliseconds(RangeInclusive<u64>, fn(&mut Config, Duration)),
@@ -86,6 +99,8 @@ enum Value {
     Pattern(Effect),
     Path(fn(&mut Config, NodePath)),
     EventKinds(fn(&mut Config, EventKinds)),
+    /// One of these words.
+    Word(Words),
     Text(fn(&mut Config, String)),
     /// A part of a principal.
     Part(fn(&mut Config, String)),
@@ -278,6 +293,49 @@ const KEYS: &[Key] = &[
                   add another",
     },
     Key {
+        name: "root.container",
+        default: Some("false"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, container| config.options.container_parents = container),
+        purpose: "whether parents that are created with the root are containers, which the server removes when they \
+                  have become empty; needs ZooKeeper 3.5.1",
+    },
+    Key {
+        name: "data",
+        default: Some("all"),
+        scope: Scope::Cache,
+        value: Value::Word(&[
+            ("all", |config| config.data.is_left_out = false),
+            ("none", |config| config.data.is_left_out = true),
+        ]),
+        purpose: "what is kept of the nodes' data: `all`, or `none`, for names and Stats only",
+    },
+    Key {
+        name: "data.compressed",
+        default: Some("none"),
+        scope: Scope::Cache,
+        value: Value::Word(&[
+            ("none", |config| config.data.is_compressed = false),
+            ("gzip", |config| config.data.is_compressed = true),
+        ]),
+        purpose: "with `gzip`, data is kept and told uncompressed; what is no gzip is kept as it came, with a fault",
+    },
+    Key {
+        name: "limit.node.bytes",
+        default: Some("16777216"),
+        scope: Scope::Cache,
+        value: Value::Count(1..=i32::MAX as u64, |config, bytes| config.data.limit_node = bytes),
+        purpose: "most bytes of a node's data once it is uncompressed (`data.compressed`); of a node beyond it, the data \
+                  is kept as it came, with a fault, `TC_ERR_LIMIT`, and the cache goes on",
+    },
+    Key {
+        name: "close.keep",
+        default: Some("false"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, keep| config.close_keep = keep),
+        purpose: "whether reads go on from the last version after `tc_close`, until `tc_free`",
+    },
+    Key {
         name: "limit.nodes",
         default: Some("0"),
         scope: Scope::Cache,
@@ -289,7 +347,7 @@ const KEYS: &[Key] = &[
         default: Some("0"),
         scope: Scope::Cache,
         value: Value::Count(0..=usize::MAX as u64, |config, bytes| config.options.limit_bytes = bytes),
-        purpose: "most bytes of data; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
+        purpose: "most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, `TC_ERR_LIMIT`; 0 for no limit",
     },
     Key {
         name: "limit.path.bytes",
@@ -422,6 +480,10 @@ impl Value {
                 Some(kinds) => set(config, kinds),
                 None => return Err(format!("expected {}", self.takes())),
             },
+            Value::Word(words) => match words.iter().find(|(word, _)| *word == value) {
+                Some((_, set)) => set(config),
+                None => return Err(format!("expected {}", self.takes())),
+            },
             Value::File(_) | Value::Text(_) | Value::Keytab(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
@@ -457,6 +519,7 @@ impl Value {
             Value::Pattern(_) => "names relative to the root, with `*` and `**`".to_owned(),
             Value::Path(_) => "an absolute path".to_owned(),
             Value::EventKinds(_) => EventKinds::WORDS.to_owned(),
+            Value::Word(words) => words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or "),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Part(_) => "a name, without '/', '@' and ':'".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
@@ -499,12 +562,16 @@ impl Config {
                 create_root: false,
                 selection: Selection::default(),
                 follow: true,
+                container_parents: false,
                 limit_nodes: 0,
                 limit_bytes: 0,
+                data: Data::All,
                 limit_path: 0,
                 audit_interval: Duration::ZERO,
                 pace: Pace::default(),
             },
+            data: DataKeys::default(),
+            close_keep: false,
             capacity: Capacity { events: 0, bytes: 0 },
             listen: Interest::all(),
             queue_faults: false,
@@ -646,7 +713,17 @@ impl Config {
 
     /// What a cache's synchroniser is made with.
     pub(crate) fn options(&self) -> Options {
-        self.options.clone()
+        let data = match self.data {
+            DataKeys { is_left_out: true, .. } => Data::None,
+            DataKeys { is_compressed: true, limit_node: most, .. } => Data::Gzip { most },
+            _ => Data::All,
+        };
+        Options { data, ..self.options.clone() }
+    }
+
+    /// Whether reads of a cache go on after it was closed.
+    pub(crate) fn close_keep(&self) -> bool {
+        self.close_keep
     }
 
     pub(crate) fn capacity(&self) -> Capacity {

@@ -1,6 +1,6 @@
 //! Fixed workloads of the core without I/O, to count the instructions that they take: `scripts/instructions` runs this
 //! under callgrind, which counts in the functions named `counted_*` alone, and compares with what was recorded. `memory`
-//! counts itself: the bytes that a loaded tree takes.
+//! and `names` count themselves: the bytes that a loaded tree takes, with and without data.
 //!
 //! A server in memory is played to an engine twice: the first time its words are recorded, the second time an engine
 //! of the same seed hears the recording, and only that engine's work counts.
@@ -17,7 +17,7 @@ use treecache::NodePath;
 use treecache::engine::{Engine, Output};
 use treecache::selection::Selection;
 use treecache::session::{Backoff, Hosts, Settings};
-use treecache::sync::{self, CacheId, Input, Options, Pace, SyncMode};
+use treecache::sync::{self, CacheId, Data, Input, Options, Pace, SyncMode};
 use treecache::tree::{Differences, Version};
 
 /// A tree of 1 + 20 + 20 * 20 + 20 * 20 * 50 nodes.
@@ -32,7 +32,7 @@ fn main() {
     // `cargo bench` adds --bench.
     let workload = std::env::args().skip(1).find(|argument| argument != "--bench").unwrap_or_default();
     let recording = record();
-    let mut player = Player::new();
+    let mut player = Player::new(if workload == "names" { Data::None } else { Data::All });
     match workload.as_str() {
         "load" => counted_hear(&mut player, &recording.load),
         "follow" => {
@@ -50,12 +50,12 @@ fn main() {
             player.hear(&recording.load);
             assert_eq!(counted_read(&player.version, &paths()), READS * DATA.len());
         }
-        "memory" => {
+        "memory" | "names" => {
             let before = heap();
             player.hear(&recording.load);
             println!("{}", heap() - before);
         }
-        other => panic!("usage: instructions load|follow|diff|read|memory, and not {other:?}"),
+        other => panic!("usage: instructions load|follow|diff|read|memory|names, and not {other:?}"),
     }
     assert!(player.version.is_cut && player.version.tree.len() > 20_000, "the tree is whole");
     eprintln!("{workload}: {} nodes", player.version.tree.len());
@@ -109,7 +109,8 @@ struct Player {
 }
 
 impl Player {
-    fn new() -> Player {
+    /// `data`: what the cache keeps of it.
+    fn new(data: Data) -> Player {
         let now = Instant::now();
         let settings = Settings {
             hosts: Hosts::parse("server").expect("hosts"),
@@ -125,8 +126,10 @@ impl Player {
             selection: Selection::default(),
             follow: true,
             create_root: false,
+            container_parents: false,
             limit_nodes: 0,
             limit_bytes: 0,
+            data,
             limit_path: 4096,
             audit_interval: Duration::ZERO,
             pace: Pace::default(),
@@ -164,7 +167,7 @@ struct Recording {
 fn record() -> Recording {
     let mut server = Server::new();
     fill(&mut server, "", &WIDTHS);
-    let mut player = Player::new();
+    let mut player = Player::new(Data::All);
     let load = exchange(&mut player, &mut server);
     let mut rng = fastrand::Rng::with_seed(2);
     let mut writes = Vec::new();

@@ -146,6 +146,10 @@ defects! {
     EarlierParentTakenForEvidence = "a parent read earlier taken for evidence",
     /// A server that has gone back in time goes on being followed.
     RestoreUnnoticed = "a restored server followed",
+    /// A Stat that was read without its data is taken to say that the node may be read.
+    StatTakenForLeave = "Stat taken for leave to read",
+    /// What was uncompressed is kept, though the data has changed since.
+    UncompressedDataKept = "uncompressed data kept",
     /// A watch is set once for each connection.
     WatchNotRenewed = "watch not renewed by the audit",
     /// If a change is found that a watch did not tell of, the watch is not doubted.

@@ -1572,7 +1572,7 @@ static void print_item(FILE *file, const struct look *look, struct text *line, c
             pad_to(&pen, 13);
             put(&pen, event->path);
             put_number(&pen, "version", label("%" PRId32, event->stat->version).text);
-            put_number(&pen, "size", size_label(event->data_len).text);
+            put_number(&pen, "size", size_label((uint64_t)event->stat->data_length).text);
             if (event->data_len > 0)
                 put(&pen, "  ");
             put_part(&pen, (const char *)event->data, event->data_len, DEFAULT_WIDTH / 2);

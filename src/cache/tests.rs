@@ -74,6 +74,43 @@ fn reads_say_why_there_is_nothing() {
 }
 
 #[test]
+fn with_close_keep_reads_go_on_from_the_last_version() {
+    let (client, hand) = client();
+    let mut config = Config::new();
+    config.set("close.keep", "true").unwrap();
+    let cache = client.cache("/foo", &config).unwrap();
+    cache.start().unwrap();
+    let sink = hand.sink();
+    sink.tell(Output::Publish(version(&["", "a"], true), 2));
+    sink.tell(Output::State(State::InStep));
+    cache.close();
+    sink.tell(Output::Publish(version(&["", "a", "b"], true), 1));
+    assert_eq!(cache.get_data("/foo/a").unwrap().data(), b"1");
+    assert_eq!(cache.get_data("/foo/b").unwrap_err().status(), Status::NoNode);
+    assert_eq!(cache.get_children("/foo").unwrap().names().collect::<Vec<_>>(), ["a"]);
+    let snapshot = cache.snapshot().unwrap();
+    assert_eq!((snapshot.zxid(), snapshot.is_cut(), snapshot.len()), (Zxid(9), true, 2));
+    let stats = cache.stats();
+    assert_eq!((stats.state, stats.zxid, stats.nodes), (State::Closed, Zxid(9), 2));
+    // All else is as closed as ever.
+    assert!(cache.state().0 == State::Closed && !cache.is_initialized());
+    assert_eq!(cache.start(), Err(Error::Closed));
+    assert_eq!(cache.sync(None), Err(Error::Closed));
+    assert_eq!(cache.wait_initialized(None), Err(Error::Closed));
+    assert_eq!(cache.listen(|_| {}), Err(Error::Closed));
+    assert_eq!(cache.queue(&config).err(), Some(Error::Closed));
+    drop(client);
+    assert_eq!(cache.get_data("/foo/a").unwrap().data(), b"1");
+
+    // Nothing was known of that one, and never will be.
+    let (client, _hand) = self::client();
+    let early = client.cache("/foo", &config).unwrap();
+    early.close();
+    assert_eq!(early.get_data("/foo").unwrap_err().status(), Status::NotReady);
+    assert_eq!(early.snapshot().unwrap().zxid(), Zxid(0));
+}
+
+#[test]
 fn the_state_is_what_the_synchroniser_says_until_the_cache_is_closed() {
     let (client, _hand, cache, sink) = started();
     assert_eq!(client.cache("/x", &Config::new()).unwrap().state().0, State::Latent);

@@ -79,6 +79,7 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(options.selection.of("a/b/c"), crate::selection::Kept::Open);
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (0, 0, 4096));
     assert_eq!(options.audit_interval, Duration::from_secs(600));
+    assert!(options.data == Data::All && !options.container_parents && !config.close_keep());
     assert_eq!(config.capacity(), Capacity { events: 100_000, bytes: 64 << 20 });
 }
 
@@ -95,6 +96,8 @@ fn keys_reach_the_settings_they_name() {
         ("sasl.username", "bob"),
         ("sasl.password", "hunter2"),
         ("root.create", "false"),
+        ("root.container", "true"),
+        ("close.keep", "true"),
         ("limit.nodes", "7"),
         ("limit.bytes", "8"),
         ("limit.path.bytes", "9"),
@@ -123,7 +126,7 @@ fn keys_reach_the_settings_they_name() {
     let Some(Sasl::DigestMd5(sasl)) = settings.sasl else { panic!("no DIGEST-MD5") };
     assert_eq!((sasl.username.as_str(), sasl.password.expose()), ("bob", "hunter2"));
     let options = config.options();
-    assert!(!options.create_root);
+    assert!(!options.create_root && options.container_parents && config.close_keep());
     assert_eq!((options.limit_nodes, options.limit_bytes, options.limit_path), (7, 8, 9));
     assert_eq!(settings.limit_frame, i32::MAX as usize);
     assert_eq!(options.audit_interval, Duration::ZERO);
@@ -132,6 +135,23 @@ fn keys_reach_the_settings_they_name() {
     use crate::selection::Kept::{Alone, Nothing, Open};
     assert_eq!(kept, [Open, Alone, Alone, Nothing, Nothing, Nothing, Nothing]);
     assert_eq!(config.capacity(), Capacity { events: 1, bytes: 2 });
+}
+
+#[test]
+fn what_is_kept_of_data_is_said_by_three_keys_in_whatever_order() {
+    let data = |keys: &[(&str, &str)]| {
+        let mut config = Config::new();
+        keys.iter().for_each(|(key, value)| config.set(key, value).unwrap());
+        config.options().data
+    };
+    let (none, gzip, limit) = (("data", "none"), ("data.compressed", "gzip"), ("limit.node.bytes", "7"));
+    assert_eq!(data(&[gzip]), Data::Gzip { most: 16 << 20 });
+    assert_eq!(
+        (data(&[limit, gzip]), data(&[gzip, limit])),
+        (Data::Gzip { most: 7 }, Data::Gzip { most: 7 })
+    );
+    assert_eq!((data(&[none, gzip]), data(&[gzip, none])), (Data::None, Data::None));
+    assert_eq!(data(&[none, gzip, ("data", "all"), ("data.compressed", "none"), limit]), Data::All);
 }
 
 #[test]
@@ -165,6 +185,10 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
         ("listen.initial", "0"),
         ("listen.after.initialized", "yes"),
         ("sasl.mechanism", "PLAIN"),
+        ("data", "some"),
+        ("data.compressed", "zip"),
+        ("limit.node.bytes", "0"),
+        ("limit.node.bytes", "2147483648"),
         ("sasl.username", ""),
         ("sasl.principal", ""),
         ("sasl.keytab", ""),

@@ -183,7 +183,7 @@ pub unsafe extern "C" fn tc_get_state(cache: *const tc_cache, state: *mut tc_sta
 /// Tells how the cache stands, and what it and its client have done, in numbers.
 ///
 /// `out`: receives the stats; free them with `tc_stats_free`. Each number is of about the same moment, not of exactly
-/// the same. Of a closed cache nothing is read any more. Any thread; never blocks; callbacks may call it.
+/// the same. Of a closed cache nothing is read any more, unless `close.keep` is true. Any thread; never blocks; callbacks may call it.
 ///
 /// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -199,7 +199,8 @@ pub unsafe extern "C" fn tc_get_stats(cache: *const tc_cache, out: *mut *const t
 }
 
 /// Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
-/// running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid.
+/// running. It cannot be started again. Nodes, children and snapshots that were handed out stay valid. With
+/// `close.keep=true` reads go on from the last version until `tc_free`.
 ///
 /// Never waits. Any thread; callbacks may call it. A second call does nothing.
 ///
@@ -336,7 +337,7 @@ pub unsafe extern "C" fn tc_unlisten(cache: *mut tc_cache, listener: u64) -> i32
 /// Any thread, at the same time; takes no lock; callbacks may call it.
 ///
 /// Errors: TC_ERR_INVALID_ARGUMENT for NULL or a malformed path; TC_ERR_OUT_OF_TREE; TC_ERR_NOT_READY; TC_ERR_NO_NODE;
-/// TC_ERR_NO_PERMISSION; TC_ERR_CLOSED. Since 0.1.0.
+/// TC_ERR_NO_PERMISSION; TC_ERR_CLOSED, unless `close.keep` is true. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_get_data(
     cache: *const tc_cache,
@@ -438,7 +439,7 @@ pub unsafe extern "C" fn tc_get_children_data(
 ///
 /// Any thread, at the same time; takes no lock; callbacks may call it.
 ///
-/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED. Since 0.1.0.
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL; TC_ERR_CLOSED, unless `close.keep` is true. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_get_snapshot(cache: *const tc_cache, out: *mut *const tc_snapshot) -> i32 {
     // SAFETY: the caller passes a cache that is not freed meanwhile, and a place for the result.

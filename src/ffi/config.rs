@@ -115,7 +115,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `select.leaf` (cache, none): pattern of nodes to keep without what is below them; set again to add another
 /// - `select.include` (cache, none): pattern of nodes to keep, with what is above them; where this is set, all others are left out; set again to add another
 /// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
-/// - `limit.bytes` (cache, default 0): most bytes of data; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
+/// - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
 /// - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
 /// - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet

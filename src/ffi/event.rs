@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::events::Event;
 use crate::stat::Stat;
 use crate::state::EventKind;
+use crate::tree::NodeRef;
 
 /// A node appeared. `data` and `stat` are the node's.
 pub const TC_EVENT_NODE_ADDED: i32 = 0;
@@ -43,7 +44,7 @@ pub struct tc_event {
     pub path: *const c_char,
     /// Length of the path in bytes, without its NUL.
     pub path_len: usize,
-    /// The node's data; not NUL-terminated.
+    /// The node's data; not NUL-terminated. NULL with `data=none`.
     pub data: *const u8,
     /// Length of the data in bytes.
     pub data_len: usize,
@@ -88,15 +89,19 @@ pub(super) fn lend_with(
     old: Option<(&[u8], &Stat)>,
 ) -> tc_event {
     write_path(event.path.unwrap_or_default(), path);
+    let is_kept = |node: &Option<NodeRef<'_>>| node.as_ref().is_some_and(NodeRef::is_data_kept);
+    let lend_data = |is_kept, node: Option<(&[u8], &Stat)>| {
+        node.filter(|_| is_kept).map_or(ptr::null(), |(data, _)| data.as_ptr())
+    };
     tc_event {
         r#type: event.kind as i32,
         flags: if event.last_of_version { TC_EVENT_LAST_OF_VERSION } else { 0 },
         path: event.path.map_or(ptr::null(), |_| path.as_ptr().cast()),
         path_len: event.path.map_or(0, str::len),
-        data: node.map_or(ptr::null(), |(data, _)| data.as_ptr()),
+        data: lend_data(is_kept(&event.node), node),
         data_len: node.map_or(0, |(data, _)| data.len()),
         stat: node.map_or(ptr::null(), |(_, stat)| lend_stat(stat)),
-        old_data: old.map_or(ptr::null(), |(data, _)| data.as_ptr()),
+        old_data: lend_data(is_kept(&event.old), old),
         old_data_len: old.map_or(0, |(data, _)| data.len()),
         old_stat: old.map_or(ptr::null(), |(_, stat)| lend_stat(stat)),
         zxid: event.zxid.0,

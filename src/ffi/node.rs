@@ -40,9 +40,10 @@ pub struct tc_stat {
 /// Later versions may add fields at its end.
 #[repr(C)]
 pub struct tc_node {
-    /// The data; not NUL-terminated. Valid until the node is freed.
+    /// The data; not NUL-terminated. Valid until the node is freed. NULL with `data=none`.
     pub data: *const u8,
-    /// Length of the data in bytes; 0 also where ZooKeeper has no data.
+    /// Length of the data in bytes; 0 also where ZooKeeper has no data, and with `data=none`. How long it is at the server
+    /// is the Stat's `data_length`.
     pub data_len: usize,
     /// The node's Stat.
     pub stat: tc_stat,
@@ -67,7 +68,8 @@ const _: () = {
 /// The C view of a node that is lent; its data is the tree's.
 pub(super) fn lend(node: NodeRef<'_>) -> tc_node {
     let (data, stat) = (node.data(), stat_of(node.stat()));
-    tc_node { data: data.as_ptr(), data_len: data.len(), stat }
+    let lent = if node.is_data_kept() { data.as_ptr() } else { ptr::null() };
+    tc_node { data: lent, data_len: data.len(), stat }
 }
 
 /// The C view of a Stat that is lent.
@@ -128,7 +130,7 @@ pub(super) fn into_raw(node: NodeRef<'_>) -> *const tc_node {
     }
     // SAFETY: the allocation is new, has room for an owner, and behind it for the data that is copied.
     unsafe {
-        if is_copied {
+        if is_copied && !view.data.is_null() {
             let behind = owner.add(1).cast::<u8>();
             ptr::copy_nonoverlapping(view.data, behind, view.data_len);
             view.data = behind;

@@ -25,6 +25,7 @@ use super::status::*;
 use super::walk::*;
 use crate::client::tests::{Hand, client};
 use crate::error::{Fault, Status};
+use crate::events::Event;
 use crate::net::CacheSink;
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
@@ -426,6 +427,47 @@ fn a_small_node_is_copied_when_it_is_given_and_a_large_one_is_shared() {
             tc_node_free(again);
         }
         assert_eq!(Arc::strong_count(kept), shares);
+    }
+    // SAFETY: freed once.
+    unsafe {
+        tc_free(cache);
+        tc_client_free(client);
+    }
+}
+
+#[test]
+fn data_that_is_not_kept_is_null_and_empty_data_is_not() {
+    let (client, _hand, cache, sink) = started();
+    let mut tree = version(&[""]).tree.clone();
+    assert!(tree.put("kept", Some(Node::new(Arc::default(), STAT))));
+    assert!(tree.put("not", Some(Node::without_data(STAT))));
+    sink.tell(Output::Publish(
+        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+        3,
+    ));
+    for (path, is_kept) in [(c"/r/kept", true), (c"/r/not", false)] {
+        let (mut node, mut len, mut stat) = (null(), 77, stat_of(&Stat::default()));
+        // SAFETY: the arguments are valid, and freed once.
+        unsafe {
+            assert_eq!(tc_get_data(cache, path.as_ptr(), &mut node), TC_OK);
+            assert_eq!(((*node).data.is_null(), (*node).data_len), (!is_kept, 0));
+            assert_eq!((*node).stat.data_length, STAT.data_length);
+            tc_node_free(node);
+            assert_eq!(tc_copy_data(cache, path.as_ptr(), null_mut(), 0, &mut len, &mut stat), TC_OK);
+        }
+        assert_eq!((len, stat.data_length), (0, STAT.data_length));
+        let node = if is_kept { Node::new(Arc::default(), STAT) } else { Node::without_data(STAT) };
+        let event = Event {
+            kind: EventKind::NodeUpdated,
+            last_of_version: false,
+            path: Some("/r"),
+            node: Some(node.lend()),
+            old: Some(node.lend()),
+            zxid: Zxid(12),
+        };
+        let lent = super::event::lend(&event, &mut Vec::new());
+        assert_eq!((lent.data.is_null(), lent.old_data.is_null()), (!is_kept, !is_kept));
+        assert!(!lent.stat.is_null() && !lent.old_stat.is_null());
     }
     // SAFETY: freed once.
     unsafe {

@@ -173,6 +173,18 @@ static tc_cache *new_loaded_cache(tc_client *client, const char *path)
     return cache;
 }
 
+static tc_cache *new_loaded_cache_with(tc_client *client, const char *path, const char *key, const char *value)
+{
+    tc_config *config = tc_config_new();
+    tc_cache *cache = NULL;
+    CHECK_OK(tc_config_set(config, key, value));
+    CHECK_OK(tc_new(client, path, config, &cache));
+    tc_config_free(config);
+    CHECK_OK(tc_start(cache));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    return cache;
+}
+
 static int32_t state_of(const tc_cache *cache)
 {
     int32_t state = -1;
@@ -286,7 +298,8 @@ static void a_setting_is_checked_when_it_is_set(void)
         {"session.timeout.ms", "4000"}, {"connect.timeout.ms", "1000"}, {"auth", "digest:user:password"},
         {"auth", "digest:other:password"}, {"root.create", "true"}, {"root.create", "false"},
         {"limit.nodes", "0"}, {"limit.nodes", "1000000"}, {"limit.bytes", "1000000"}, {"events.capacity", "10"},
-        {"events.bytes", "1"},
+        {"events.bytes", "1"}, {"data", "none"}, {"data.compressed", "gzip"}, {"limit.node.bytes", "1000"},
+        {"close.keep", "true"}, {"root.container", "true"},
     },
       bad[] = {
         {"", "1"}, {"Session.Timeout.Ms", "1000"}, {"session.timeout.ms", ""}, {"session.timeout.ms", "soon"},
@@ -712,6 +725,29 @@ static void a_closed_cache_serves_nothing_but_what_was_handed_out(void)
     tc_node_free(node);
 }
 
+static void with_close_keep_reads_go_on_until_the_cache_is_freed(void)
+{
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache_with(client, "/c/still", "close.keep", "true");
+    CHECK_OK(tc_close(cache));
+    tc_client_free(client);
+    CHECK(state_of(cache) == TC_STATE_CLOSED);
+    CHECK_OK(status_of_data(cache, "/c/still/a"));
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_data(cache, "/c/still/c"));
+    CHECK_OK(status_of_children(cache, "/c/still"));
+    uint8_t byte = 0;
+    size_t data_len = 0;
+    CHECK_OK(tc_copy_data(cache, "/c/still/b", &byte, 1, &data_len, NULL));
+    CHECK(data_len == 1 && byte == '2');
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    CHECK(tc_snapshot_is_cut(snapshot) && tc_snapshot_len(snapshot) == 6);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_sync(cache, LONG_MS));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_wait_initialized(cache, LONG_MS));
+    tc_free(cache);
+    tc_snapshot_free(snapshot);
+}
+
 static void a_cache_closed_before_its_start_stays_closed(void)
 {
     tc_client *client = new_client();
@@ -936,6 +972,51 @@ static void data_and_children_are_the_servers(void)
         CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_data(cache, outside[i]));
         CHECK_STATUS(TC_ERR_OUT_OF_TREE, status_of_children(cache, outside[i]));
     }
+    tc_free(cache);
+    tc_client_free(client);
+}
+
+static void check_no_data(const tc_node *node, int32_t data_length)
+{
+    CHECK(node != NULL && node->data == NULL && node->data_len == 0);
+    CHECK(node != NULL && node->stat.data_length == data_length);
+}
+
+static int32_t check_visited(const char *path, size_t path_len, const tc_node *node, void *user)
+{
+    (void)path_len;
+    check_no_data(node, strcmp(path, "/c/still/a/y") == 0 ? 3 : node->stat.data_length);
+    ++*(int *)user;
+    return TC_WALK_CONTINUE;
+}
+
+static void without_data_there_are_names_and_stats(void)
+{
+    static const struct {
+        const char *path;
+        int32_t data_length;
+    } nodes[] = {{"/c/still", 4}, {"/c/still/a/x", 0}, {"/c/still/a/y", 3}};
+    tc_client *client = new_client();
+    tc_cache *cache = new_loaded_cache_with(client, "/c/still", "data", "none");
+    const tc_snapshot *snapshot = NULL;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
+        const tc_node *node = NULL;
+        CHECK_OK(tc_get_data(cache, nodes[i].path, &node));
+        check_no_data(node, nodes[i].data_length);
+        tc_node_free(node);
+        CHECK_OK(tc_snapshot_get_data(snapshot, nodes[i].path, &node));
+        check_no_data(node, nodes[i].data_length);
+        tc_node_free(node);
+        size_t data_len = 4711;
+        tc_stat stat = {.data_length = -1};
+        CHECK_OK(tc_copy_data(cache, nodes[i].path, NULL, 0, &data_len, &stat));
+        CHECK(data_len == 0 && stat.data_length == nodes[i].data_length);
+    }
+    int visited = 0;
+    CHECK_OK(tc_snapshot_walk(snapshot, "/c/still", check_visited, &visited));
+    CHECK(visited == 6);
+    tc_snapshot_free(snapshot);
     tc_free(cache);
     tc_client_free(client);
 }
@@ -1608,6 +1689,7 @@ static const test tests[] = {
     TEST(a_cache_that_was_not_started_is_empty_and_not_ready),
     TEST(a_cache_is_started_once),
     TEST(a_closed_cache_serves_nothing_but_what_was_handed_out),
+    TEST(with_close_keep_reads_go_on_until_the_cache_is_freed),
     TEST(a_cache_closed_before_its_start_stays_closed),
     TEST(caches_outlive_their_client_and_say_that_it_is_gone),
     TEST(waiting_ends_in_time),
@@ -1617,6 +1699,7 @@ static const test tests[] = {
     TEST(a_missing_root_is_created_or_waited_for),
     TEST(a_tree_beyond_the_limit_is_a_fault),
     TEST(data_and_children_are_the_servers),
+    TEST(without_data_there_are_names_and_stats),
     TEST(data_is_copied_into_the_callers_buffer),
     TEST(large_data_is_copied_when_there_is_room),
     TEST(a_chroot_is_the_clients_root),

@@ -374,13 +374,18 @@ fn root_of(snapshot: &Snapshot) -> Option<String> {
 /// (aversion aside) and every child list. Only while nobody writes.
 #[track_caller]
 pub fn assert_same_as_server(cache: &TreeCache, witness: &Witness, root: &str) {
-    let truth = witness.truth(root);
+    assert_becomes(cache, &witness.truth(root));
+}
+
+/// Waits until the cache says that it is in step and is this tree.
+#[track_caller]
+pub fn assert_becomes(cache: &TreeCache, truth: &BTreeMap<String, TruthNode>) {
     let deadline = Instant::now() + BOUND;
     loop {
         // The state first: in step is what the cache was before the snapshot that is looked at.
         let state = cache.state().0;
         let snapshot = cache.snapshot().expect("a snapshot");
-        let mut differences = differences(&snapshot, &truth);
+        let mut differences = differences(&snapshot, truth);
         if state != State::InStep {
             differences.insert(0, format!("the state is {state:?}"));
         }
@@ -393,7 +398,7 @@ pub fn assert_same_as_server(cache: &TreeCache, witness: &Witness, root: &str) {
         if Instant::now() > deadline {
             let count = differences.len();
             differences.truncate(20);
-            panic!("{root} is not as at the server, {count} differences:\n{}", differences.join("\n"));
+            panic!("the tree is not as at the server, {count} differences:\n{}", differences.join("\n"));
         }
         thread::sleep(Duration::from_millis(5));
     }

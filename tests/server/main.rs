@@ -7,6 +7,7 @@ mod common;
 mod subject;
 
 mod connection;
+mod data;
 mod ensemble;
 mod exactness;
 mod following;

@@ -1,6 +1,6 @@
 //! The root of a tree, and the chroot above it: absent, created, deleted, replaced, and all that is not below it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use treecache::EventKind::{InStep, Initialized, NodeAdded, NodeRemoved, NodeUpdated};
 use treecache::{Error, EventKind, State, Status};
@@ -29,6 +29,38 @@ fn a_missing_root_is_created_with_its_parents() {
     witness.create(&format!("{root}/a"), b"");
     witness.delete_recursive(&base);
     recorder.wait_for_event(EventKind::NodeRemoved, &root);
+}
+
+#[test]
+fn with_root_container_what_is_above_the_root_is_made_as_containers() {
+    let server = Server::builder().property("znode.container.checkIntervalMs", "100").start();
+    let (chroot, witness) = ("/base/app", Witness::connect(&server.hosts()));
+    witness.create("/base", b"");
+    let client = client(&format!("{}{chroot}", server.hosts()));
+    let cache = client.cache("/parent/root", &config(&[("root.container", "true")])).unwrap();
+    let (recorder, faults) = (Recorder::listen(&cache), Faults::of(&cache));
+    cache.start().unwrap();
+    initialized(&cache);
+    recorder.wait_for_kind(EventKind::InStep, 1);
+    assert_eq!(faults.told(), []);
+    // Nothing in a Stat tells a container. The root is none: it is there without children, and keeps its parents there.
+    let watching = self::client(&server.hosts());
+    let whole = started(&watching, "/base", &[]);
+    assert_same_as_server(&whole, &witness, "/base");
+    let child = format!("{chroot}/parent/root/child");
+    witness.create(&child, b"");
+    witness.delete(&child);
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(witness.exists(&format!("{chroot}/parent/root")));
+    // With it, the server removes its parents, one after the other, and not what was there before.
+    witness.delete(&format!("{chroot}/parent/root"));
+    let deadline = Instant::now() + BOUND;
+    while witness.exists(chroot) {
+        assert!(Instant::now() < deadline, "its parents are no containers");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(witness.exists("/base"));
+    assert_same_as_server(&whole, &witness, "/base");
 }
 
 #[test]

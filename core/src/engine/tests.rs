@@ -5,7 +5,7 @@ use crate::path::NodePath;
 use crate::selection::Selection;
 use crate::session::{Backoff, DigestMd5, Hosts, Sasl, Secret};
 use crate::state::State;
-use crate::sync::{Options, Pace};
+use crate::sync::{Data, Options, Pace};
 use crate::wire::ServerError;
 
 fn engine(now: Instant) -> Engine {
@@ -35,8 +35,10 @@ fn options() -> Options {
         selection: Selection::default(),
         follow: true,
         create_root: false,
+        container_parents: false,
         limit_nodes: 0,
         limit_bytes: 0,
+        data: Data::All,
         limit_path: 4096,
         audit_interval: Duration::ZERO,
         pace: Pace::default(),

@@ -510,8 +510,12 @@ impl Group {
             let names = path.as_str().char_indices().skip(1).filter(|(_, c)| *c == '/').map(|(at, _)| at);
             for end in names.chain([path.as_str().len()]) {
                 let Some(ancestor) = NodePath::of_server(&path.as_str()[..end]) else { continue };
-                let purpose = Purpose::Create { cache: id, last: end == path.as_str().len() };
-                self.requests.push_back((Request::CreateFromServerRoot(ancestor), purpose));
+                let last = end == path.as_str().len();
+                let request = match cache.makes_containers() && !last {
+                    true => Request::CreateContainerFromServerRoot(ancestor),
+                    false => Request::CreateFromServerRoot(ancestor),
+                };
+                self.requests.push_back((request, Purpose::Create { cache: id, last }));
             }
         }
         let stopped = cache.is_stopped().then(|| cache.root().clone());

@@ -15,6 +15,7 @@
 //! | `anchors` | the few nodes that show whether a server still has the history that a tree was read in |
 //! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
 //! | `evidence` | what shows that an ensemble has another history than the one that a node was read in |
+//! | `data` | what is kept of nodes' data: all, nothing, or what gzip has compressed, uncompressed |
 //! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
 //! | `group` | all caches of a session: watches, requests, budget |
 //!
@@ -23,6 +24,7 @@
 
 mod anchors;
 mod candidate;
+mod data;
 mod evidence;
 mod flight;
 mod group;
@@ -35,6 +37,7 @@ mod unread;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use data::Data;
 pub use group::{CacheId, Group, Purpose};
 pub use synchroniser::Ticket;
 
@@ -54,10 +57,14 @@ pub struct Options {
     pub selection: Selection,
     /// Go on following the tree once it is loaded. If not, it is held as it is until a call of `sync`.
     pub follow: bool,
+    /// The parents that are created with it are containers.
+    pub container_parents: bool,
     /// Most nodes; 0 for no limit.
     pub limit_nodes: usize,
-    /// Most bytes of data; 0 for no limit.
+    /// Most bytes of data, as it is kept; 0 for no limit.
     pub limit_bytes: usize,
+    /// What is kept of nodes' data.
+    pub data: Data,
     /// Longest path of a node, in bytes.
     pub limit_path: usize,
     /// One pass of the audit over the tree takes about this long; zero switches it off.

@@ -279,12 +279,10 @@ impl Run {
             self.of = answer.of;
         }
         let read = &answer.read;
-        for (place, node) in read {
+        for (place, _) in read {
             self.places[*place as usize] = Place::Kept;
-            if answer.is_proof {
-                self.mean.add(node.data().len(), usize::MAX);
-            }
         }
+        answer.proof.iter().for_each(|bytes| self.mean.add(*bytes, usize::MAX));
         self.asked -= read.len();
         self.sizes.learn(answer.answered, answer.largest);
         self.proven += if answer.is_proof { answer.answered } else { answer.answered.div_ceil(4) };
@@ -324,6 +322,8 @@ pub(super) struct Answer<'r> {
     pub largest: usize,
     /// Nothing was known of what their siblings are like.
     pub is_proof: bool,
+    /// If so, how much data the server has sent of each that was read.
+    pub proof: Vec<usize>,
 }
 
 /// A node of a list whose turn has come.
@@ -528,11 +528,7 @@ impl Runs {
         siblings: &Siblings,
         answer: &Answer<'r>,
     ) -> Vec<(u32, Arrived<'r>)> {
-        if answer.is_proof {
-            for (_, node) in &answer.read {
-                self.mean.add(node.data().len(), REMEMBERED);
-            }
-        }
+        answer.proof.iter().for_each(|bytes| self.mean.add(*bytes, REMEMBERED));
         let mut due = Vec::new();
         self.change(siblings.parent.as_str(), |run| {
             if Arc::ptr_eq(&run.names, &siblings.names) {
@@ -629,8 +625,9 @@ mod tests {
         let is_asked = runs.asked_of(siblings);
         let asked: Vec<u32> = siblings.places.iter().copied().filter(|place| is_asked(*place)).collect();
         drop(is_asked);
+        let proof = if is_proof { vec![largest; asked.len()] } else { Vec::new() };
         let read = asked.into_iter().map(|place| (place, NodeRef::new(&data, Stat::default()))).collect();
-        let answer = Answer { of, read, answered: siblings.places.len(), largest, is_proof };
+        let answer = Answer { of, read, answered: siblings.places.len(), largest, is_proof, proof };
         runs.arrived(siblings, &answer).into_iter().map(|(place, _)| place).collect()
     }
 

@@ -1,6 +1,7 @@
 //! The synchroniser and the group against a small ZooKeeper in memory, in simulated time: what is asked for, and
 //! moments that matter. Schedules by the hundred thousand, of the whole path from the bytes up, are `testing/sim`'s.
 
+mod data;
 mod history;
 mod model;
 mod narrowing;
@@ -966,6 +967,45 @@ fn caches_with_one_root_share_a_watch_and_the_last_one_removes_it() {
     line.group.handle_notification(&notification, line.now);
     line.answer_all();
     assert_eq!(line.states().get(&4), Some(&State::InStep));
+}
+
+#[test]
+fn the_parents_of_a_root_are_made_as_containers_where_a_server_has_them() {
+    let mut line = Line::below("/app");
+    let options = Options { create_root: true, container_parents: true, ..options() };
+    line.open_with(1, "/a/b", options);
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    line.answer(ServerError::OK);
+    let container = |at: &str| Request::CreateContainerFromServerRoot(path(at));
+    let root = Request::CreateFromServerRoot(path("/app/a/b"));
+    assert_eq!(line.asks(), [container("/app"), container("/app/a"), root]);
+    line.answer(ServerError::NODE_EXISTS);
+    line.answer(ServerError::UNIMPLEMENTED);
+    // It closes the connection. The next one is no better, and is not asked again.
+    line.asked.clear();
+    line.group.handle_suspended(None, line.now);
+    line.group.handle_connected(true);
+    for _ in 0..5 {
+        let asks = line.asks();
+        assert!(!asks.contains(&container("/app")), "{asks:?}");
+        while !line.asked.is_empty() {
+            line.answer(ServerError::OK);
+        }
+        line.group.handle_timeout(line.now);
+    }
+    let (mut faults, mut state) = (Vec::new(), None);
+    while let Some((_, output)) = line.group.poll_output() {
+        match output {
+            Output::Fault(fault) => faults.push(fault),
+            Output::State(told) => state = Some(told),
+            _ => {}
+        }
+    }
+    assert_eq!(faults.iter().map(|fault| fault.status).collect::<Vec<_>>(), [Status::Unsupported]);
+    assert!(faults[0].message.contains("root.container"), "{}", faults[0].message);
+    assert_eq!(state, Some(State::InStep));
 }
 
 #[test]

@@ -402,7 +402,8 @@ mod tests {
             || unread.runs().take_unproven(room, 0, 10, &mut fastrand::Rng::with_seed(1)).unwrap();
         let (kept, asked) = (proof(), proof());
         let read = kept.places.iter().map(|place| (*place, NodeRef::new(&[], Stat::default()))).collect();
-        let answer = Answer { of: Zxid(1), read, answered: 10, largest: 0, is_proof: true };
+        let proof = vec![0; 10];
+        let answer = Answer { of: Zxid(1), read, answered: 10, largest: 0, is_proof: true, proof };
         assert!(unread.runs().arrived(&kept, &answer).is_empty());
         let place = |of: &Siblings| of.names().next().unwrap().to_owned();
         let waiting =

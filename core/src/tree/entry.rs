@@ -61,6 +61,7 @@ impl<'t> Entry<'t> {
     fn bytes(&self) -> Bytes<'t> {
         let record = self.record;
         match record.data_place() {
+            None if record.keeps_no_data() => Bytes::NotKept,
             None => Bytes::Lent(record.data()),
             Some(place) => Bytes::Shared(self.block.large(place)),
         }

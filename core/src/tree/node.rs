@@ -11,6 +11,8 @@ use crate::stat::Stat;
 pub(super) enum Bytes<'t> {
     Lent(&'t [u8]),
     Shared(&'t Arc<[u8]>),
+    /// None, whatever there may have been.
+    NotKept,
 }
 
 impl<'t> Bytes<'t> {
@@ -19,6 +21,7 @@ impl<'t> Bytes<'t> {
         match self {
             Bytes::Lent(bytes) => bytes,
             Bytes::Shared(bytes) => bytes,
+            Bytes::NotKept => &[],
         }
     }
 
@@ -27,6 +30,7 @@ impl<'t> Bytes<'t> {
         match self {
             Bytes::Lent(bytes) => Arc::from(bytes),
             Bytes::Shared(bytes) => bytes.clone(),
+            Bytes::NotKept => Arc::default(),
         }
     }
 }
@@ -51,6 +55,11 @@ impl<'t> NodeRef<'t> {
         NodeRef { stat, data: Bytes::Lent(data) }
     }
 
+    /// One whose data is not kept.
+    pub fn without_data(stat: Stat) -> NodeRef<'t> {
+        NodeRef { stat, data: Bytes::NotKept }
+    }
+
     pub(super) fn of_bytes(data: Bytes<'t>, stat: Stat) -> NodeRef<'t> {
         NodeRef { stat, data }
     }
@@ -67,15 +76,21 @@ impl<'t> NodeRef<'t> {
     /// How many bytes its data takes that do not stand in a block.
     pub(super) fn footprint_beside(&self) -> usize {
         match self.data {
-            Bytes::Lent(_) => 0,
+            Bytes::Lent(_) | Bytes::NotKept => 0,
             Bytes::Shared(data) => data.footprint(),
         }
     }
 
-    /// Empty also where ZooKeeper has no data (NULL).
+    /// Empty also where ZooKeeper has no data (NULL), and where it is not kept.
     #[inline]
     pub fn data(&self) -> &'t [u8] {
         self.data.as_slice()
+    }
+
+    /// Whether the data is kept, be it empty.
+    #[inline]
+    pub fn is_data_kept(&self) -> bool {
+        !matches!(self.data, Bytes::NotKept)
     }
 
     /// As the server gave it.
@@ -91,7 +106,10 @@ impl<'t> NodeRef<'t> {
 
     /// As [`to_node`](Self::to_node), with another Stat.
     pub fn with_stat(&self, stat: Stat) -> Node {
-        Node::new(self.data.to_shared(), stat)
+        match self.data {
+            Bytes::NotKept => Node::without_data(stat),
+            data => Node::new(data.to_shared(), stat),
+        }
     }
 
     /// Whether `other` is the same node in ZooKeeper's sense: a node that was deleted and created again is not.
@@ -115,24 +133,29 @@ impl fmt::Debug for NodeRef<'_> {
 #[derive(Debug, Clone)]
 pub struct Node {
     stat: Stat,
-    /// Shared, so that large data is not copied.
-    data: Arc<[u8]>,
+    /// Shared, so that large data is not copied; `None`: it is not kept.
+    data: Option<Arc<[u8]>>,
 }
 
 impl Node {
     /// One with this data, which is not copied, and this Stat.
     pub fn new(data: Arc<[u8]>, stat: Stat) -> Node {
-        Node { stat, data }
+        Node { stat, data: Some(data) }
+    }
+
+    /// One whose data is not kept.
+    pub fn without_data(stat: Stat) -> Node {
+        Node { stat, data: None }
     }
 
     /// Lends it.
     pub fn lend(&self) -> NodeRef<'_> {
-        NodeRef { stat: self.stat, data: Bytes::Shared(&self.data) }
+        NodeRef { stat: self.stat, data: self.data.as_ref().map_or(Bytes::NotKept, Bytes::Shared) }
     }
 
-    /// Empty also where ZooKeeper has no data (NULL).
+    /// Empty also where ZooKeeper has no data (NULL), and where it is not kept.
     pub fn data(&self) -> &[u8] {
-        &self.data
+        self.data.as_deref().unwrap_or_default()
     }
 
     /// As the server gave it.

@@ -42,6 +42,8 @@ const LARGE: u16 = 1 << 10;
 const LONG_NAME: u16 = 1 << 11;
 /// The session may not read the node.
 const OPAQUE: u16 = 1 << 12;
+/// The data is not kept.
+const NOT_KEPT: u16 = 1 << 13;
 
 const BESIDE: u16 = ROOM | LARGE | LONG_NAME;
 
@@ -105,6 +107,7 @@ impl<'a> Draft<'a> {
         let has_children = node.is_some_and(|node| node.stat().num_children > 0);
         draft.set(ROOM, with_room || has_children);
         draft.set(LARGE, data.as_slice().len() > LONGEST);
+        draft.set(NOT_KEPT, matches!(data, Bytes::NotKept));
         draft.set(LONG_NAME, name.bytes().len() > LONGEST);
         draft
     }
@@ -302,6 +305,12 @@ impl<'b> Record<'b> {
         let end = self.data_at();
         let len = self.name_len() + usize::from(self.flags() & LONG_NAME == 0);
         &self.bytes[end - len..end]
+    }
+
+    /// Whether there is no data because it is not kept.
+    #[inline]
+    pub(super) fn keeps_no_data(&self) -> bool {
+        self.flags() & NOT_KEPT != 0
     }
 
     /// Empty if the data stands beside the block.

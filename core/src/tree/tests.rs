@@ -59,6 +59,27 @@ fn nothing_is_put_below_what_is_missing_or_opaque() {
 }
 
 #[test]
+fn a_tree_knows_data_that_is_not_kept_from_no_data() {
+    let mut tree = Tree::default();
+    let of = |n: i64| match n % 2 {
+        0 => Node::without_data(stat(n, n)),
+        _ => Node::new(Arc::default(), stat(n, n)),
+    };
+    assert!(tree.put("", Some(of(0))));
+    for n in 1..500 {
+        assert!(tree.put(&format!("{n:03}"), Some(of(n))));
+    }
+    for n in 1..500 {
+        let node = tree.get(format!("{n:03}")).and_then(|entry| entry.node()).unwrap();
+        assert_eq!((node.is_data_kept(), node.data()), (n % 2 == 1, &b""[..]));
+        let moved = node.with_stat(Stat { data_length: 7, ..stat(n, n) });
+        assert_eq!(moved.lend().is_data_kept(), node.is_data_kept());
+        assert_eq!(*node.stat(), stat(n, n));
+    }
+    assert_eq!(tree.bytes(), 0);
+}
+
+#[test]
 fn a_change_in_a_long_list_copies_little() {
     let mut list = ListBuilder::default();
     for n in 0..100_000 {

@@ -10,6 +10,7 @@ pub(super) const GET_CHILDREN_2: i32 = 12;
 pub(super) const CHECK: i32 = 13;
 pub(super) const MULTI: i32 = 14;
 pub(super) const REMOVE_WATCHES: i32 = 18;
+pub(super) const CREATE_CONTAINER: i32 = 19;
 pub(super) const MULTI_READ: i32 = 22;
 pub(super) const AUTH: i32 = 100;
 pub(super) const SASL: i32 = 102;

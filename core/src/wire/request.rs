@@ -12,6 +12,9 @@ const PERSISTENT_RECURSIVE: i32 = 1;
 const WATCHER_TYPE_ANY: i32 = 3;
 /// `ZooDefs.Perms.ALL`
 const PERMS_ALL: i32 = 31;
+/// `CreateMode.PERSISTENT`, and `CONTAINER`, as flags.
+const PERSISTENT: i32 = 0;
+const CONTAINER: i32 = 4;
 
 /// A read within a multiRead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,9 @@ pub enum Request {
     /// Creates an empty persistent node, open to the world. The path is from the server's root, as the chroot
     /// itself may have to be created.
     CreateFromServerRoot(NodePath),
+    /// The same for a container: a node that the server removes some time after its last child has gone. Servers have
+    /// them from 3.5.1 on; an older one answers `UNIMPLEMENTED` and closes the connection.
+    CreateContainerFromServerRoot(NodePath),
     /// ZooKeeper's `sync`, about the server's root: makes a server that follows catch up with its leader. A leader
     /// answers it like a read (ZOOKEEPER-1675), so on a leader it promises nothing.
     Sync,
@@ -89,15 +95,9 @@ impl Request {
                 frame.path(chroot, path.as_str());
                 frame.i32(WATCHER_TYPE_ANY);
             }
-            Request::CreateFromServerRoot(path) => {
-                frame.i32(CREATE);
-                frame.string(path.as_str());
-                frame.buffer(b"");
-                frame.i32(1); // one entry in the ACL
-                frame.i32(PERMS_ALL);
-                frame.string("world");
-                frame.string("anyone");
-                frame.i32(0); // flags: persistent
+            Request::CreateFromServerRoot(path) => create(&mut frame, CREATE, path, PERSISTENT),
+            Request::CreateContainerFromServerRoot(path) => {
+                create(&mut frame, CREATE_CONTAINER, path, CONTAINER);
             }
             Request::Sync => {
                 frame.i32(SYNC);
@@ -129,6 +129,17 @@ fn operation(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePa
     multi_header(frame, operation, false);
     frame.path(chroot, path.as_str());
     frame.bool(false); // watch
+}
+
+fn create(frame: &mut Writer<'_>, operation: i32, path: &NodePath, flags: i32) {
+    frame.i32(operation);
+    frame.string(path.as_str());
+    frame.buffer(b"");
+    frame.i32(1); // one entry in the ACL
+    frame.i32(PERMS_ALL);
+    frame.string("world");
+    frame.string("anyone");
+    frame.i32(flags);
 }
 
 fn data_of_each(frame: &mut Writer<'_>, chroot: &str, siblings: &Siblings) {

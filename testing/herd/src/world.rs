@@ -11,7 +11,7 @@ use fastrand::Rng;
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
-use treecache_core::sync::{self, CacheId, Input, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Data, Input, Options, Pace, SyncMode};
 use treecache_core::{NodePath, State};
 use treecache_test_protocol as protocol;
 
@@ -343,8 +343,10 @@ impl World {
             selection: Selection::default(),
             follow: true,
             create_root: false,
+            container_parents: false,
             limit_nodes: 0,
             limit_bytes: 0,
+            data: Data::All,
             limit_path: 4096,
             audit_interval: self.scenario.audit,
             pace: self.scenario.pace,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Token};
-use treecache_core::sync::{self, CacheId, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Data, Options, Pace, SyncMode};
 use treecache_test_protocol as protocol;
 
 use crate::input::Input;
@@ -161,8 +161,10 @@ impl Stage {
                 selection: Selection::default(),
                 follow: true,
                 create_root: flags & 1 > 0,
+                container_parents: false,
                 limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
                 limit_bytes: 0,
+                data: Data::All,
                 limit_path: 300,
                 audit_interval: if flags & 8 > 0 { Duration::from_secs(60) } else { Duration::ZERO },
                 pace: Pace { unproven: if flags & 16 > 0 { 2 } else { 120 }, ..Pace::default() },

@@ -7,7 +7,7 @@ use treecache_core::path::NodePath;
 use treecache_core::selection::Selection;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
-use treecache_core::sync::{self, Breach, CacheId, Group, Options, Pace, Purpose, SyncMode};
+use treecache_core::sync::{self, Breach, CacheId, Data, Group, Options, Pace, Purpose, SyncMode};
 use treecache_core::wire::{Notification, Read, Request, ServerError};
 
 use crate::input::Input;
@@ -75,8 +75,10 @@ fn options(input: &mut Input<'_>) -> Options {
         selection: Selection::default(),
         follow: true,
         create_root: flags & 1 > 0,
+        container_parents: false,
         limit_nodes: if flags & 6 == 6 { 20 } else { 0 },
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },
+        data: Data::All,
         limit_path: if flags & 32 > 0 { 40 } else { 300 },
         audit_interval: if flags & 64 > 0 { Duration::from_secs(1) } else { Duration::ZERO },
         pace: Pace { unproven: if flags & 128 > 0 { 2 } else { 120 }, ..Pace::default() },
@@ -258,9 +260,10 @@ fn nothing_there(request: &Request) -> (ServerError, Vec<u8>) {
             let end = [&(-1i32).to_be_bytes()[..], &[1], &[0xff; 4]].concat();
             (ServerError::OK, [result.repeat(reads.iter().map(Read::operations).sum()), end].concat())
         }
-        Request::Exists(_) | Request::ChildrenWithStat(_) | Request::CreateFromServerRoot(_) => {
-            (ServerError::NO_NODE, Vec::new())
-        }
+        Request::Exists(_)
+        | Request::ChildrenWithStat(_)
+        | Request::CreateFromServerRoot(_)
+        | Request::CreateContainerFromServerRoot(_) => (ServerError::NO_NODE, Vec::new()),
         _ => (ServerError::OK, Vec::new()),
     }
 }

@@ -46,6 +46,8 @@ pub struct Checked {
 pub enum Operation {
     Create {
         path: String,
+        /// It is to be a container.
+        container: bool,
     },
     Exists {
         path: String,
@@ -141,7 +143,7 @@ pub fn request(frame: &[u8]) -> Option<Request> {
     let mut decoder = Decoder(frame);
     let (xid, opcode) = (decoder.int()?, decoder.int()?);
     let operation = match opcode {
-        1 => Operation::Create { path: decoder.string()? },
+        1 => Operation::Create { path: decoder.string()?, container: false },
         3 => Operation::Exists { path: decoder.string()? },
         9 => Operation::Sync,
         11 => Operation::Ping,
@@ -158,6 +160,7 @@ pub fn request(frame: &[u8]) -> Option<Request> {
             }
         }
         18 => Operation::RemoveWatches { path: decoder.string()? },
+        19 => Operation::Create { path: decoder.string()?, container: true },
         22 => {
             let mut reads = Vec::new();
             loop {

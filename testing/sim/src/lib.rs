@@ -7,11 +7,13 @@
 //! | `plan` | what a seed means: an ensemble, a client, a timetable of writes and faults |
 //! | `ensemble` | the transactions, the tree after each of them, sessions |
 //! | `world` | time, the network, servers, the engine, and the checks after every step |
+//! | `gzip` | data as gzip compresses it |
 //! | `shrink` | the shortest timetable that still fails |
 //!
 //! The checks are those of `testing/checks`, the server's side of the protocol is `testing/protocol`.
 
 mod ensemble;
+mod gzip;
 pub mod plan;
 mod shrink;
 pub mod world;

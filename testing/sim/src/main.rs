@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 40] = [
+const NOTICEABLE: [Defect; 42] = [
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,
@@ -58,6 +58,8 @@ const NOTICEABLE: [Defect; 40] = [
     Defect::SyncTakenForBarrier,
     Defect::NoNudge,
     Defect::LargeDataKept,
+    Defect::StatTakenForLeave,
+    Defect::UncompressedDataKept,
     Defect::ResetIgnored,
     Defect::LossNotReported,
     Defect::SilenceUnnoticed,

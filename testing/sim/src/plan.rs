@@ -17,10 +17,11 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache_checks::{Access, Change, Narrowing};
 use treecache_core::selection::{Effect, Selection};
-use treecache_core::sync::{Pace, SyncMode};
+use treecache_core::sync::{Data, Pace, SyncMode};
 
 pub use self::timetable::OUT_OF_SIGHT;
 use self::timetable::{Planner, caches, magnitude};
+use crate::gzip;
 
 /// The subtree that the writes are about; with a chroot, `/app` stands in front of it.
 pub const ROOT: &str = "/r";
@@ -166,6 +167,9 @@ pub struct CachePlan {
     pub narrowing: Narrowing,
     /// False: it is loaded once, and again at each call of `sync`.
     pub follow: bool,
+    /// Its parents, if they are created with it, are containers.
+    pub container_parents: bool,
+    pub data: Data,
 }
 
 impl CachePlan {
@@ -211,6 +215,8 @@ pub struct Plan {
     pub authenticates: bool,
     pub chroot: bool,
     pub caches: Vec<CachePlan>,
+    /// Most data is written as gzip compresses it.
+    pub gzips: bool,
     pub session_timeout_ms: u64,
     /// What the servers grant at most.
     pub granted_timeout_ms: u64,
@@ -270,6 +276,7 @@ impl Plan {
             authenticates: restricted && rng.bool(),
             chroot,
             caches,
+            gzips: false,
             session_timeout_ms,
             granted_timeout_ms: if rng.u8(..4) == 0 { session_timeout_ms / 2 } else { session_timeout_ms },
             connect_timeout_ms: magnitude(&mut rng, 50, 3000).max(slow / 200),
@@ -302,6 +309,7 @@ impl Plan {
         planner.disturb(faults, end, &plan);
         planner.sync(end, &plan);
         planner.write_out_of_sight(end);
+        plan.choose_modes();
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
         if plan.loses_watches() {
@@ -325,6 +333,22 @@ impl Plan {
             cache.narrowing = narrowing(&mut rng, if cache.root == "/" { "r/" } else { "" });
             cache.follow = rng.u8(..4) > 0;
         }
+    }
+
+    /// What caches are told to do otherwise than by default. It is chosen apart from all else, so that a seed means the
+    /// same schedule as before these were.
+    fn choose_modes(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6d_6f_64_65);
+        for cache in &mut self.caches {
+            cache.container_parents = rng.bool();
+            cache.data = match rng.u8(..8) {
+                0 | 1 => Data::None,
+                // Less than some nodes have.
+                2 => Data::Gzip { most: 4096 },
+                _ => Data::All,
+            };
+        }
+        self.gzips = self.caches.iter().any(|cache| matches!(cache.data, Data::Gzip { .. }));
     }
 
     fn loses_watches(&self) -> bool {
@@ -434,14 +458,21 @@ impl Write {
         write
     }
 
-    /// The changes that this is, as things stand. `data` is to be different each time.
-    pub fn changes(&self, truth: &treecache_checks::Truth, writer: i64, data: u64) -> Vec<Change> {
+    /// The changes that this is, as things stand. `data` is to be different each time; `gzips`: most of it is compressed.
+    pub fn changes(
+        &self,
+        truth: &treecache_checks::Truth,
+        writer: i64,
+        data: u64,
+        gzips: bool,
+    ) -> Vec<Change> {
         let bytes = |len: usize| -> Arc<[u8]> {
             let mut bytes = vec![b'x'; len];
-            let data = data.to_be_bytes();
+            let number = data.to_be_bytes();
             let copied = len.min(8);
-            bytes[..copied].copy_from_slice(&data[8 - copied..]);
-            bytes.into()
+            bytes[..copied].copy_from_slice(&number[8 - copied..]);
+            let compressed = if gzips && !data.is_multiple_of(8) { gzip::stored(&bytes) } else { None };
+            compressed.unwrap_or(bytes).into()
         };
         match self {
             Write::Create { path, len, access, ephemeral } => vec![Change::Create {

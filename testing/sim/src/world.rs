@@ -427,8 +427,10 @@ impl World {
             Happening::Write(writes) => {
                 self.writes += 1;
                 let truth = self.ensemble.era().newest();
-                let changes =
-                    writes.iter().flat_map(|write| write.changes(truth, WRITER, self.writes)).collect();
+                let changes = writes
+                    .iter()
+                    .flat_map(|write| write.changes(truth, WRITER, self.writes, self.plan.gzips))
+                    .collect();
                 if let Some(at) = self.ensemble.commit_possible(changes, self.now) {
                     self.committed(at);
                 }
@@ -483,8 +485,10 @@ impl World {
             create_root: plan.create_root,
             selection: plan.selection(),
             follow: plan.follow,
+            container_parents: plan.container_parents,
             limit_nodes: 0,
             limit_bytes: 0,
+            data: plan.data,
             limit_path: self.plan.limit_path,
             audit_interval: Duration::from_millis(self.plan.audit_ms),
             pace: self.plan.pace(),

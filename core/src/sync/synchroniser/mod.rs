@@ -55,6 +55,10 @@ use crate::state::EventKind;
 use crate::tree::Tree;
 use crate::wire::{Malformed, ServerError};
 
+/// What is wrong with a server that cannot create the parents of a root.
+const NO_CONTAINERS: &str =
+    "the server has no containers, which root.container asks for; ZooKeeper has them from 3.5.1 on";
+
 /// How the cache stands to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Link {
@@ -171,6 +175,11 @@ impl Synchroniser {
         self.root_creation.take_due()
     }
 
+    /// Whether parents that are created with the root are to be containers.
+    pub(super) fn makes_containers(&self) -> bool {
+        self.options.container_parents
+    }
+
     /// A reply to one of the requests that were to create the root; `last` for the root itself.
     pub(crate) fn handle_created(&mut self, error: ServerError, last: bool, now: Instant) {
         let Some(created) = self.root_creation.answered(error, last) else { return };
@@ -179,9 +188,14 @@ impl Synchroniser {
             Created::Throttled => self.plan.retry_later(now),
             Created::Failed(error) => {
                 let root = self.root.clone();
-                let status =
-                    if error == ServerError::NO_AUTH { Status::NoPermission } else { Status::Protocol };
-                let message = format!("the root {root} could not be created: {error}");
+                let (status, reason) = match error {
+                    ServerError::NO_AUTH => (Status::NoPermission, error.to_string()),
+                    ServerError::UNIMPLEMENTED if self.makes_containers() => {
+                        (Status::Unsupported, NO_CONTAINERS.to_owned())
+                    }
+                    _ => (Status::Protocol, error.to_string()),
+                };
+                let message = format!("the root {root} could not be created: {reason}");
                 self.fault(Fault::new(status, message).at(&root).server_error(error.0));
             }
         }

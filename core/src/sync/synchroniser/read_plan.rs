@@ -13,7 +13,7 @@ use crate::sync::flight::{
     Flight, LARGE_DATA, MOST_HOT_READS, MOST_PROVEN_READS, MOST_READS, MOST_SPARSE, SizeGuess,
 };
 use crate::sync::unread::{Unread, Want};
-use crate::sync::{Options, Pace, anchors};
+use crate::sync::{Data, Options, Pace, anchors};
 use crate::tree::{Entry, Tree};
 
 /// If the tree has not been exact for this long, the hot paths are read too.
@@ -55,6 +55,7 @@ pub(super) struct ReadPlan {
     /// How many bytes the chroot puts in front of each path on the wire.
     chroot: usize,
     selection: Selection,
+    data: Data,
     pace: Pace,
     rng: Rng,
     /// Reading has begun: the root is known, or in `unread`.
@@ -139,6 +140,7 @@ impl ReadPlan {
             root,
             chroot,
             selection,
+            data: options.data,
             pace: options.pace,
             rng,
             begun: false,
@@ -402,10 +404,13 @@ impl ReadPlan {
                 0 => self.follow(tree, unread, now),
                 _ if self.is_storm(tree, unread, now) => {
                     let flight = Flight::new(self.chroot);
+                    let growth = self.sizes.get();
+                    let large = Large::of(self.data, false);
                     let mut filling = Filling {
                         root: &self.root,
                         selection: &self.selection,
-                        growth: self.sizes.get(),
+                        growth,
+                        large,
                         tree,
                         unread,
                         flight,
@@ -418,14 +423,9 @@ impl ReadPlan {
         } else if self.is_of_anchors() {
             // They are most likely what they were; but for a server that has gone on, they are what changed last.
             let flight = Flight::new(self.chroot);
-            let mut filling = Filling {
-                root: &self.root,
-                selection: &self.selection,
-                growth: ANCHOR_GROWTH,
-                tree,
-                unread,
-                flight,
-            };
+            let (growth, large) = (ANCHOR_GROWTH, Large::of(self.data, false));
+            let mut filling =
+                Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
             filling.take_queued();
             filling.take_unproven(&mut self.rng);
             filling.list_anchors();
@@ -443,14 +443,9 @@ impl ReadPlan {
         let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
         let room = room.min(self.pace.unproven);
         let flight = Flight::into_the_unknown(self.chroot, room, self.load.is_careful());
-        let mut filling = Filling {
-            root: &self.root,
-            selection: &self.selection,
-            growth: self.sizes.get(),
-            tree,
-            unread,
-            flight,
-        };
+        let (growth, large) = (self.sizes.get(), Large::of(self.data, false));
+        let mut filling =
+            Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
         filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
         filling.take_nodes();
         filling.take_proven(self.load.most_reads());
@@ -469,14 +464,9 @@ impl ReadPlan {
             return None;
         }
         let flight = Flight::new(self.chroot);
-        let mut filling = Filling {
-            root: &self.root,
-            selection: &self.selection,
-            growth: self.sizes.get(),
-            tree,
-            unread,
-            flight,
-        };
+        let (growth, large) = (self.sizes.get(), Large::of(self.data, false));
+        let mut filling =
+            Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
         filling.read_again(&self.root);
         let flight = filling.flight;
         self.hand_out(flight, now)
@@ -506,7 +496,7 @@ impl ReadPlan {
     /// Whether all of the tree is read for a cut that has not come for so long, if there is room for it.
     fn is_read_whole(&self, tree: &Tree, room: usize, starved_for: Duration) -> bool {
         let is_worth_it = starved_for >= WHOLE_AFTER || self.hot.len() >= tree.len() / 2;
-        is_worth_it && tree.len() <= room && tree.bytes() <= MOST_WHOLE_BYTES
+        is_worth_it && tree.len() <= room && self.data.sent_of_all(tree) <= MOST_WHOLE_BYTES
     }
 
     /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
@@ -524,14 +514,9 @@ impl ReadPlan {
                 flight = Flight::for_a_cut(self.chroot, most_hot_reads(starved_for));
             }
         }
-        let mut filling = Filling {
-            root: &self.root,
-            selection: &self.selection,
-            growth: self.sizes.get(),
-            tree,
-            unread,
-            flight,
-        };
+        let (growth, large) = (self.sizes.get(), Large::of(self.data, starved_for >= HOT_AFTER));
+        let mut filling =
+            Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
         filling.take_queued();
         if !filling.flight.is_empty() && filling.flight.takes(&hot) {
             hot.iter().for_each(|path| filling.read_again(path));
@@ -554,7 +539,7 @@ impl ReadPlan {
         }
         let is_wanted = |path: &NodePath| {
             let known = self.root.relative(path.as_str()).and_then(|relative| tree.get(relative));
-            !unread.contains(path.as_str()) && known.is_some_and(is_small)
+            !unread.contains(path.as_str()) && known.is_some_and(|entry| self.is_small(entry))
         };
         let known = self.hot.keys().filter(|path| is_wanted(path));
         let mut hot: Vec<NodePath> = known.take(room + 1).cloned().collect();
@@ -572,11 +557,16 @@ impl ReadPlan {
         let mut walk = tree.preorder();
         while let Some((relative, entry)) = walk.next() {
             let path = self.root.absolute(relative);
-            if is_small(entry) && !unread.contains(path.as_str()) {
+            if self.is_small(entry) && !unread.contains(path.as_str()) {
                 paths.push(path);
             }
         }
         paths
+    }
+
+    /// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
+    fn is_small(&self, entry: Entry<'_>) -> bool {
+        self.data.sent_of(entry).is_some_and(|bytes| bytes <= LARGE_DATA)
     }
 }
 
@@ -584,11 +574,6 @@ impl ReadPlan {
 /// there, and as many as the Stat counts, and the list be another all the same.
 fn is_list_to_be_read(selection: &Selection, relative: &str) -> bool {
     selection.may_leave_out(relative) && !planted::is(Defect::LeftOutListTrusted)
-}
-
-/// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
-fn is_small(entry: Entry<'_>) -> bool {
-    entry.data().is_some_and(|data| data.len() <= LARGE_DATA)
 }
 
 /// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
@@ -694,7 +679,24 @@ struct Filling<'a> {
     unread: &'a mut Unread,
     /// How much larger than known the data may be.
     growth: usize,
+    large: Large,
     flight: Flight,
+}
+
+/// How large nodes are read.
+#[derive(Clone, Copy)]
+struct Large {
+    data: Data,
+    /// By their Stats, though the data has changed.
+    by_stat: bool,
+}
+
+impl Large {
+    /// If no data is kept, a Stat tells all, and a node of 1 MiB need not be sent to be thrown away. But each Stat is a
+    /// request of its own, and the replies have other zxids: if no cut has come for long, all is read in one batch.
+    fn of(data: Data, waits_for_a_cut: bool) -> Large {
+        Large { data, by_stat: !data.is_kept() && !waits_for_a_cut }
+    }
 }
 
 impl Filling<'_> {
@@ -767,8 +769,8 @@ impl Filling<'_> {
     /// Adds the read of a path that is now marked as in flight.
     fn add(&mut self, path: NodePath, relative: &str, want: &Want) {
         let known = self.tree.get(relative).and_then(|entry| entry.node());
-        let data = known.map_or(0, |node| node.data().len());
-        let stat_only = !want.data && data > LARGE_DATA;
+        let data = known.map_or(0, |node| self.large.data.sent(&node));
+        let stat_only = (!want.data || self.large.by_stat) && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
         let children = (want.children && self.is_open(relative)).then_some(children);
         self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);

@@ -1,5 +1,7 @@
 //! What reads find.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,6 +12,8 @@ use crate::path::{NodePath, is_name};
 use crate::planted::{self, Defect};
 use crate::selection::Kept;
 use crate::stat::{Stat, Zxid};
+use crate::sync::Data;
+use crate::sync::data::Refusal;
 use crate::sync::evidence;
 use crate::sync::flight::{Found, Part};
 use crate::sync::runs::{Answer, Arrived};
@@ -56,25 +60,17 @@ impl Synchroniser {
             self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
         }
         let (node, children) = match found {
-            Found::Node { data, stat, children } => {
-                let known = self.tree.get(relative).and_then(|entry| entry.node());
-                let old_len = known.map_or(0, |known| known.data().len());
-                self.plan.note_growth(data.len().saturating_sub(old_len));
-                let node = match known {
-                    Some(known) if known.data() == data => known.with_stat(stat),
-                    _ => Node::new(Arc::from(data), stat),
-                };
-                (node, children)
-            }
-            Found::Stat { stat, children } => match self.tree.get(relative).and_then(|entry| entry.node()) {
-                Some(known) if Self::says_the_same_of_data(known.stat(), &stat) => {
-                    (known.with_stat(stat), children)
-                }
-                _ => {
+            Found::Node { data, stat, children } => (self.node_of(path, relative, data, stat), children),
+            Found::Stat { stat, children } => match self.node_without_data(relative, stat, &children) {
+                Some(node) => (node, children),
+                None => {
                     self.candidates.read(path, relative, None);
-                    return self
-                        .unread
-                        .update(path, |again| *again = Want { data: true, suspect: true, ..want });
+                    // Who may read the child list may read the data, too.
+                    let again = match self.options.data.is_kept() {
+                        true => Want { data: true, suspect: true, ..want },
+                        false => Want { children: true, suspect: true, ..want },
+                    };
+                    return self.unread.update(path, |new| *new = again);
                 }
             },
             Found::Missing => return self.found_missing(path, relative, want, now),
@@ -83,6 +79,54 @@ impl Synchroniser {
         };
         self.candidates.read(path, relative, Some(&node));
         self.put(path, relative, node, old, children, want);
+    }
+
+    /// The node that a read has found, with what is kept of its data.
+    fn node_of(&mut self, path: &NodePath, relative: &str, data: &[u8], stat: Stat) -> Node {
+        let keeps = self.options.data;
+        let known = self.tree.get(relative).and_then(|entry| entry.node());
+        let old_len = known.map_or(0, |known| keeps.sent(&known));
+        self.plan.note_growth(data.len().saturating_sub(old_len));
+        match known {
+            _ if !keeps.is_kept() => Node::without_data(stat),
+            Some(known) if is_uncompressed_already(keeps, known.stat(), &stat) => known.with_stat(stat),
+            _ => {
+                let kept = keeps.keep(data);
+                let refusal = kept.as_ref().err().copied();
+                let kept = kept.unwrap_or(Cow::Borrowed(data));
+                let node = match known {
+                    Some(known) if known.data() == &*kept => known.with_stat(stat),
+                    _ => Node::new(Arc::from(&*kept), stat),
+                };
+                refusal.into_iter().for_each(|refusal| self.kept_as_it_came(path, refusal));
+                node
+            }
+        }
+    }
+
+    /// The node whose Stat was read without its data, if that is enough: the data that is kept is the node's still, and
+    /// may still be read.
+    fn node_without_data(&self, relative: &str, stat: Stat, children: &Option<Vec<&str>>) -> Option<Node> {
+        let known = self.tree.get(relative).and_then(|entry| entry.node());
+        if self.options.data.is_kept() {
+            return known
+                .filter(|known| Self::says_the_same_of_data(known.stat(), &stat))
+                .map(|known| known.with_stat(stat));
+        }
+        // A server tells the Stat of a node to those, too, who may not read it; not its child list.
+        let may_read = |known: &NodeRef<'_>| {
+            let is_same_acl =
+                known.stat().aversion == stat.aversion || planted::is(Defect::StatTakenForLeave);
+            known.stat().is_same_node(&stat) && is_same_acl
+        };
+        let is_enough = children.is_some() || known.is_some_and(|known| may_read(&known));
+        is_enough.then(|| Node::without_data(stat))
+    }
+
+    /// Data that was to be uncompressed could not be.
+    fn kept_as_it_came(&mut self, path: &NodePath, refusal: Refusal) {
+        let message = format!("the data of {path} {}; it is kept as it came", refusal.reason());
+        self.fault(Fault::new(refusal.status(), message).at(path));
     }
 
     /// The results of reading some nodes of a list, of which nothing else was known when they were asked for. `found`
@@ -99,7 +143,13 @@ impl Synchroniser {
     ) -> Result<(), Malformed> {
         let siblings = &part.siblings;
         let Some(parent) = self.root.relative(siblings.parent.as_str()) else { return Ok(()) };
-        let (answer, others) = self.sort_found(part, parent, found, zxid)?;
+        let room = match self.options.data {
+            Data::Gzip { .. } => vec![OnceCell::new(); siblings.places.len()],
+            Data::All | Data::None => Vec::new(),
+        };
+        let mut keeping = self.keeping(&room);
+        let (answer, others) = self.sort_found(part, parent, found, &mut keeping, zxid)?;
+        self.look_at_what_is_kept(siblings, keeping);
         let due = self.unread.runs().arrived(siblings, &answer);
         self.put_siblings(siblings, parent, &due);
         for (place, found) in others {
@@ -110,17 +160,18 @@ impl Synchroniser {
     }
 
     /// The nodes that are no more than was expected, and what else was found, by their places in the list.
-    fn sort_found<'r>(
+    fn sort_found<'k, 'r: 'k>(
         &mut self,
         part: &Part,
         parent: &str,
         mut found: impl FnMut() -> Result<Found<'r>, Malformed>,
+        keeping: &mut Keeping<'k>,
         zxid: Zxid,
-    ) -> Result<(Answer<'r>, Vec<(u32, Found<'r>)>), Malformed> {
+    ) -> Result<(Answer<'k>, Vec<(u32, Found<'r>)>), Malformed> {
         let siblings = &part.siblings;
         let (of, is_proof) = (self.czxid(parent), part.is_proof);
         let read = Vec::with_capacity(siblings.places.len());
-        let mut answer = Answer { of, read, answered: 0, largest: 0, is_proof };
+        let mut answer = Answer { of, read, answered: 0, largest: 0, is_proof, proof: Vec::new() };
         let mut others = Vec::new();
         // Where more is known than that the list has named them, each is looked at by itself.
         let is_plain = !self.plan.is_of_anchors() && self.candidates.is_empty() && !self.stopped;
@@ -141,13 +192,34 @@ impl Synchroniser {
                     }
                     if part.is_proof {
                         self.plan.note_growth(data.len());
+                        answer.proof.push(data.len());
                     }
-                    answer.read.push((*place, NodeRef::new(data, stat)));
+                    answer.read.push((*place, keeping.node(*place, data, stat)));
                 }
                 other => others.push((*place, other)),
             }
         }
         Ok((answer, others))
+    }
+
+    fn keeping<'k>(&self, room: &'k [OnceCell<Vec<u8>>]) -> Keeping<'k> {
+        let left = match self.options.limit_bytes {
+            0 => usize::MAX,
+            limit => limit.saturating_sub(self.tree.bytes()),
+        };
+        let room = room.iter();
+        Keeping { data: self.options.data, room, left, uncompressed: 0, refused: Vec::new() }
+    }
+
+    /// What could not be uncompressed is told, and what could be counts before it is in the tree.
+    fn look_at_what_is_kept(&mut self, siblings: &Siblings, keeping: Keeping<'_>) {
+        let Keeping { uncompressed, refused, .. } = keeping;
+        for (place, refusal) in refused {
+            self.kept_as_it_came(&siblings.parent.absolute(siblings.names.get(place as usize)), refusal);
+        }
+        if uncompressed > 0 {
+            self.check_limits(self.tree.len(), self.tree.bytes().saturating_add(uncompressed));
+        }
     }
 
     /// Puts nodes of a list into the tree, which has none of them.
@@ -439,6 +511,51 @@ impl Synchroniser {
         }
         self.tell_state();
     }
+}
+
+/// What is kept of the data of some nodes of a list.
+struct Keeping<'k> {
+    data: Data,
+    /// For what is uncompressed, until it is in the tree.
+    room: std::slice::Iter<'k, OnceCell<Vec<u8>>>,
+    /// How many bytes there may be of that; if there are more, the tree is beyond its limit, whatever else comes.
+    left: usize,
+    uncompressed: usize,
+    /// What could not be uncompressed, by place in the list.
+    refused: Vec<(u32, Refusal)>,
+}
+
+impl<'k> Keeping<'k> {
+    fn node(&mut self, place: u32, data: &'k [u8], stat: Stat) -> NodeRef<'k> {
+        match self.data.is_kept() {
+            true => NodeRef::new(self.keep(place, data), stat),
+            false => NodeRef::without_data(stat),
+        }
+    }
+
+    fn keep(&mut self, place: u32, data: &'k [u8]) -> &'k [u8] {
+        if self.uncompressed > self.left {
+            return data;
+        }
+        match self.data.keep(data) {
+            Ok(Cow::Borrowed(kept)) => kept,
+            Ok(Cow::Owned(kept)) => {
+                self.uncompressed = self.uncompressed.saturating_add(kept.len());
+                self.room.next().map_or(data, |room| room.get_or_init(|| kept))
+            }
+            Err(refusal) => {
+                self.refused.push((place, refusal));
+                data
+            }
+        }
+    }
+}
+
+/// Whether what is known was uncompressed from the data that a read has found again.
+fn is_uncompressed_already(keeps: Data, known: &Stat, stat: &Stat) -> bool {
+    let is_same =
+        known.has_same_data(stat) || known.is_same_node(stat) && planted::is(Defect::UncompressedDataKept);
+    matches!(keeps, Data::Gzip { .. }) && is_same
 }
 
 /// Whether a read found what is in the tree already; aversion aside.

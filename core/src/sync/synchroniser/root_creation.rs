@@ -72,7 +72,9 @@ impl RootCreation {
         let Step::Asked(first_error) = self.step else { return None };
         let is_there = error.is_ok() || error == ServerError::NODE_EXISTS;
         let first_error = if first_error.is_ok() && !is_there { error } else { first_error };
-        if !last {
+        // A server that does not know what it was asked for closes the connection, and answers nothing else.
+        let is_the_end = last || error == ServerError::UNIMPLEMENTED;
+        if !is_the_end {
             self.step = Step::Asked(first_error);
             return None;
         }
@@ -150,6 +152,18 @@ mod tests {
         assert_eq!(creation.answered(ServerError::NO_AUTH, false), None);
         assert_eq!(creation.answered(ServerError::NODE_EXISTS, true), Some(Created::Done));
         assert_eq!(creation.answered(ServerError::OK, true), None, "nothing was asked for");
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_containers_is_not_asked_again() {
+        let mut creation = asked();
+        assert_eq!(creation.answered(ServerError::OK, false), None);
+        let failed = Some(Created::Failed(ServerError::UNIMPLEMENTED));
+        assert_eq!(creation.answered(ServerError::UNIMPLEMENTED, false), failed);
+        // It closes the connection.
+        assert!(!creation.connection_lost());
+        creation.root_missing();
+        assert!(!creation.take_due() && !creation.is_under_way());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Part, Read};
 use crate::sync::synchroniser::Synchroniser;
-use crate::sync::{Breach, Options, Output, Pace, Progress, SyncMode, Ticket};
+use crate::sync::{Breach, Data, Options, Output, Pace, Progress, SyncMode, Ticket};
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
 
@@ -313,8 +313,10 @@ pub(super) fn options() -> Options {
         selection: Selection::default(),
         follow: true,
         create_root: false,
+        container_parents: false,
         limit_nodes: 0,
         limit_bytes: 0,
+        data: Data::All,
         limit_path: 4096,
         audit_interval: Duration::ZERO,
         pace: Pace::default(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use treecache_checks::{Access, Narrowing};
+use treecache_core::sync::Data;
 
 use super::{CachePlan, Fault, Happening, Level, Plan, ROOT, Refill, Restore, Script, Step, Write};
 
@@ -49,6 +50,8 @@ pub(super) fn caches(rng: &mut Rng, one: bool) -> Vec<CachePlan> {
                 create_root: !one && rng.u8(..3) == 0,
                 narrowing: Narrowing::default(),
                 follow: true,
+                container_parents: false,
+                data: Data::All,
             }
         })
         .collect()

@@ -1,15 +1,19 @@
 //! One cache, as the world sees it: what it published, what it told, what it says of itself.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use treecache_checks::{Check, Excused, NodeEvent, Observer, Replay, Truth, View, Violation, difference};
-use treecache_core::sync::{CacheId, Output, Progress, Ticket};
+use treecache_checks::{
+    Check, Excused, NodeEvent, Observer, Published, Replay, Truth, View, Violation, difference,
+};
+use treecache_core::sync::{CacheId, Data, Output, Progress, Ticket};
 use treecache_core::tree::{Change, Differences, Version};
-use treecache_core::{EventKind, State, Status};
+use treecache_core::{EventKind, NodeRef, State, Status, Zxid};
 
 use super::Tally;
 use crate::ensemble::{Era, Moment};
+use crate::gzip;
 use crate::plan::{CachePlan, Plan};
 
 /// A call of `sync`, and the last transaction that had been committed when it was made.
@@ -27,9 +31,38 @@ pub struct Known<'a> {
     pub is_blind: bool,
 }
 
+/// A version, and what it keeps of the nodes' data.
+struct Kept<'v> {
+    version: &'v Version,
+    data: Data,
+}
+
+impl Published for Kept<'_> {
+    fn zxid(&self) -> Zxid {
+        self.version.zxid
+    }
+
+    fn is_cut(&self) -> bool {
+        self.version.is_cut
+    }
+
+    fn visit(&self, root: &str, visit: &mut dyn FnMut(&str, Option<NodeRef<'_>>)) {
+        self.version.visit(root, visit);
+    }
+
+    fn kept<'d>(&self, data: &'d [u8]) -> Cow<'d, [u8]> {
+        match self.data {
+            Data::All => Cow::Borrowed(data),
+            Data::None => Cow::Borrowed(&[]),
+            Data::Gzip { most } => gzip::kept(data, most),
+        }
+    }
+}
+
 pub struct Watched {
     /// From the server's root.
     view: View,
+    data: Data,
     observer: Observer,
     replay: Replay,
     version: Arc<Version>,
@@ -69,6 +102,7 @@ impl Watched {
         Watched {
             observer: Observer::new(view.clone()),
             replay: Replay::new(&view.root),
+            data: cache.data,
             version: Arc::default(),
             state: State::Latent,
             suspended_at: None,
@@ -129,7 +163,8 @@ impl Watched {
     }
 
     pub fn difference(&self, truth: &Truth, excused: &Excused) -> Option<String> {
-        difference(&*self.version, truth, &self.view, excused)
+        let kept = Kept { version: &self.version, data: self.data };
+        difference(&kept, truth, &self.view, excused)
     }
 
     /// Whether the version was compared with this moment of the history already.
@@ -248,7 +283,7 @@ impl Watched {
         }
         let is_compared = version.is_cut && !is_blind;
         self.observer.published(
-            &*version,
+            &Kept { version: &version, data: self.data },
             is_compared.then(|| history.truth(history.place(version.zxid))),
             excused,
             history.multis_near(version.zxid).filter(|_| is_compared),

@@ -81,8 +81,10 @@ impl World {
                 let root = format!("{}{ROOT}", self.plan.prefix());
                 let truth = self.ensemble.era().newest();
                 let changes = writes.iter().flat_map(|write| match script {
-                    Script::Same => write.changes(truth, WRITER, self.writes),
-                    Script::Renamed(depth) => write.renamed(&root, depth).changes(truth, WRITER, self.writes),
+                    Script::Same => write.changes(truth, WRITER, self.writes, self.plan.gzips),
+                    Script::Renamed(depth) => {
+                        write.renamed(&root, depth).changes(truth, WRITER, self.writes, self.plan.gzips)
+                    }
                 });
                 self.ensemble.commit_possible(changes.collect(), self.now)
             }

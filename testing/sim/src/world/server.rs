@@ -387,7 +387,14 @@ impl World {
                 self.connections[id].awaited = Some((place, Awaited::Checked { xid, errors }));
                 Ok(())
             }
-            Operation::Create { path } => {
+            // `ZooKeeperServer.submitRequest`: what it does not know, `UnimplementedRequestProcessor` answers.
+            Operation::Create { container: true, .. } if make == Make::Old => {
+                self.reply(id, xid, protocol::UNIMPLEMENTED)?;
+                self.close(id);
+                Ok(())
+            }
+            // (A container is a node like others: its Stat has no owner, `DataNode.getClientEphemeralOwner`.)
+            Operation::Create { path, .. } => {
                 self.connections[id].creates_since.get_or_insert(self.now);
                 let create = Change::Create {
                     path: path.as_str().into(),

@@ -29,8 +29,10 @@ impl Reader {
             selection: Selection::default(),
             follow: true,
             create_root: false,
+            container_parents: false,
             limit_nodes: 0,
             limit_bytes: 0,
+            data: Data::All,
             limit_path: 1000,
             audit_interval,
             pace: Pace::default(),
@@ -85,7 +87,8 @@ impl Reader {
             let node = NodeRef::new(&[], Stat::default());
             let read: Vec<_> = part.siblings.places.iter().map(|place| (*place, node)).collect();
             let (answered, is_proof) = (read.len(), part.is_proof);
-            let answer = Answer { of: Zxid(1), read, answered, largest: 0, is_proof };
+            let proof = if is_proof { vec![0; answered] } else { Vec::new() };
+            let answer = Answer { of: Zxid(1), read, answered, largest: 0, is_proof, proof };
             self.unread.runs().arrived(&part.siblings, &answer);
             part.siblings.places.iter().for_each(|_| self.plan.note_growth(0));
         }
