@@ -221,7 +221,7 @@ fn find<'v>(version: &'v Version, scope: &Scope, path: &[u8]) -> Result<Entry<'v
         // "/foo/" is not a valid path, but relative to "/foo" it is "", as "/foo" itself is.
         Some(b"") if path.len() != scope.root.as_str().len() => {}
         Some(relative) => {
-            if let Some(entry) = version.tree.get(relative) {
+            if let Some(entry) = version.tree.look_up(relative) {
                 return Ok(entry);
             }
         }

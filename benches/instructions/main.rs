@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use server::Server;
-use treecache::NodePath;
 use treecache::engine::{Engine, Output};
 use treecache::selection::Selection;
 use treecache::session::{Backoff, Hosts, Settings};
 use treecache::sync::{self, CacheId, Data, Input, Options, Pace, SyncMode};
-use treecache::tree::{Differences, Version};
+use treecache::tree::{Differences, Node, Version};
+use treecache::{NodePath, Stat};
 
 /// A tree of 1 + 20 + 20 * 20 + 20 * 20 * 50 nodes.
 const WIDTHS: [usize; 3] = [20, 20, 50];
@@ -27,6 +27,7 @@ const DATA: [u8; 128] = [b'x'; 128];
 const WRITES: usize = 2_000;
 const BURST: usize = 20;
 const READS: usize = 100_000;
+const DEPTH: usize = 100;
 
 fn main() {
     // `cargo bench` adds --bench.
@@ -50,12 +51,17 @@ fn main() {
             player.hear(&recording.load);
             assert_eq!(counted_read(&player.version, &paths()), READS * DATA.len());
         }
+        "deep" => {
+            player.hear(&recording.load);
+            let (version, path) = chain();
+            assert_eq!(counted_read(&version, &vec![path; READS]), READS * DATA.len());
+        }
         "memory" | "names" => {
             let before = heap();
             player.hear(&recording.load);
             println!("{}", heap() - before);
         }
-        other => panic!("usage: instructions load|follow|diff|read|memory|names, and not {other:?}"),
+        other => panic!("usage: instructions load|follow|diff|read|deep|memory|names, and not {other:?}"),
     }
     assert!(player.version.is_cut && player.version.tree.len() > 20_000, "the tree is whole");
     eprintln!("{workload}: {} nodes", player.version.tree.len());
@@ -91,7 +97,7 @@ fn counted_read(version: &Version, paths: &[String]) -> usize {
     let root = NodePath::root();
     let (mut buffer, mut bytes) = ([0; DATA.len()], 0);
     for path in paths {
-        let entry = root.relative(path).and_then(|relative| version.tree.get(relative));
+        let entry = root.relative(path).and_then(|relative| version.tree.look_up(relative));
         let node = entry.and_then(|entry| entry.node()).expect("a node");
         buffer.copy_from_slice(node.data());
         bytes += black_box((&buffer, *node.stat())).0.len();
@@ -214,6 +220,19 @@ fn fill(server: &mut Server, parent: &str, widths: &[usize]) {
         server.create(&path, &DATA);
         fill(server, &path, below);
     }
+}
+
+/// One node below the other, and the path of the last one.
+fn chain() -> (Version, String) {
+    let (mut version, mut path) = (Version::default(), String::new());
+    for depth in 0..=DEPTH {
+        if depth > 0 {
+            _ = write!(path, "/level-{depth:03}");
+        }
+        let node = Node::new(DATA.into(), Stat::default());
+        assert!(version.tree.put(path.strip_prefix('/').unwrap_or_default(), Some(node)));
+    }
+    (version, path)
 }
 
 /// Paths of depth 3, in an order that follows no pattern.

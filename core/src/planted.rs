@@ -196,6 +196,10 @@ defects! {
     EqualNodePutAnew = "equal node put anew",
     /// What is below nodes that two trees share is thought to be shared, too.
     BelowSharedSkipped = "below shared nodes skipped",
+    /// A list keeps the way that it knows when something on it is changed.
+    WayKept = "way kept over an edit",
+    /// A path is taken to go the way that is known, whatever its names are.
+    WayNotCompared = "way not compared",
     /// If an edit copies what trees share, what it lets go is not counted.
     CopiesNotWeighed = "copies not weighed",
     /// The removal of a node is told before the removals of what is below it.

@@ -11,6 +11,7 @@ use super::footprint::{COUNTED, Footprint, count_if_shared, make_mut};
 use super::keys::Keys;
 use super::node::NodeRef;
 use super::record::{Draft, Name};
+use super::way::KnownWay;
 use crate::planted::{self, Defect};
 
 /// The most blocks of a group.
@@ -20,6 +21,7 @@ const MOST_BLOCKS: usize = 32;
 #[derive(Clone, Default)]
 pub struct Children {
     blocks: Blocks,
+    way: KnownWay,
 }
 
 #[derive(Clone)]
@@ -85,7 +87,7 @@ impl Footprint for Children {
             Blocks::One(_) => 0,
             Blocks::Many(groups, keys) => groups.capacity() * size_of::<Arc<Group>>() + keys.footprint(),
         };
-        COUNTED + size_of::<Children>() + groups
+        COUNTED + size_of::<Children>() + groups + self.way.footprint()
     }
 }
 
@@ -161,7 +163,8 @@ impl Children {
     /// A list of blocks in their order, none of them empty.
     fn of_blocks(mut blocks: Vec<Block>) -> Children {
         if blocks.len() == 1 {
-            return Children { blocks: blocks.pop().map(Blocks::One).unwrap_or_default() };
+            let one = blocks.pop().map(Blocks::One);
+            return Children { blocks: one.unwrap_or_default(), way: KnownWay::default() };
         }
         let of_each = blocks.len().div_ceil(blocks.len().div_ceil(MOST_BLOCKS).max(1)).max(1);
         let groups = blocks.chunks(of_each).map(|blocks| Arc::new(Group::new(blocks.to_vec())));
@@ -170,11 +173,17 @@ impl Children {
 
     fn of_groups(groups: Vec<Arc<Group>>) -> Children {
         let keys = Children::keys(&groups);
-        Children { blocks: Blocks::Many(groups, keys) }
+        Children { blocks: Blocks::Many(groups, keys), way: KnownWay::default() }
     }
 
     fn keys(groups: &[Arc<Group>]) -> Keys {
         Keys::new(groups.iter().map(|group| group.last_name()))
+    }
+
+    /// The way that readers have found down from here.
+    #[inline]
+    pub(super) fn known_way(&self) -> &KnownWay {
+        &self.way
     }
 
     /// How many there are, those included that the session may not read.
@@ -226,7 +235,7 @@ impl Children {
     }
 
     /// Where a name is, if it is anywhere.
-    #[inline]
+    #[inline(always)]
     fn find(&self, name: &[u8]) -> Option<Entry<'_>> {
         let block = match &self.blocks {
             Blocks::One(block) => block,
@@ -261,6 +270,7 @@ impl Children {
 
     /// Puts a node at `name`, over what is there, and keeps its children. `None`: one that the session may not read.
     pub(super) fn put(&mut self, name: &str, node: Option<NodeRef<'_>>, let_go: &mut u64) {
+        self.way.forget();
         let at = self.place(name.as_bytes());
         let Some(block) = self.block_mut(at, let_go) else {
             self.blocks = Blocks::One(Block::of_one(name, node));
@@ -287,6 +297,7 @@ impl Children {
         nodes: impl Iterator<Item = (&'n str, NodeRef<'n>)>,
         let_go: &mut u64,
     ) {
+        self.way.forget();
         let mut nodes = nodes.peekable();
         // A list that is loaded grows at its end.
         let is_behind = |name: &str| self.last_block().is_none_or(|last| last.last_name() < name.as_bytes());
@@ -345,6 +356,7 @@ impl Children {
 
     /// Removes what is at `name`. Returns whether it was there.
     pub(super) fn remove(&mut self, name: &str, let_go: &mut u64) -> bool {
+        self.way.forget();
         let at = self.place(name.as_bytes());
         let found = self.block(at).and_then(|block| block.find(name.as_bytes()));
         let Some((index, _)) = found else { return false };
@@ -358,8 +370,9 @@ impl Children {
         true
     }
 
-    /// The block and the index of `name`, to be changed.
+    /// The block and the index of `name`, to be changed, or what is below.
     pub(super) fn find_mut(&mut self, name: &[u8], let_go: &mut u64) -> Option<(&mut Block, usize)> {
+        self.way.forget();
         let at = self.place(name);
         let (index, _) = self.block(at)?.find(name)?;
         Some((self.block_mut(at, let_go)?, index))
@@ -651,10 +664,13 @@ fn behind_shared(
 /// A tree may be as deep as a path is long, so the last reference frees it in a loop, without recursion.
 impl Drop for Children {
     fn drop(&mut self) {
+        // First, while nothing goes with it: the blocks still hold all that it leads to.
+        self.way.forget();
         let mut blocks = Vec::new();
         self.take_blocks(&mut blocks);
         while let Some(block) = blocks.pop() {
             for mut list in block.into_lists() {
+                list.way.forget();
                 list.take_blocks(&mut blocks);
             }
         }

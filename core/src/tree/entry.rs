@@ -27,7 +27,7 @@ impl<'t> Entry<'t> {
         self.record
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn name_bytes(&self) -> &'t [u8] {
         let record = self.record;
         match record.name_place() {

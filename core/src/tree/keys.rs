@@ -11,7 +11,7 @@ const KEY_LEN: usize = 8;
 pub(super) struct Keys {
     /// What all names begin with.
     prefix: Box<[u8]>,
-    keys: Vec<u64>,
+    keys: Box<[u64]>,
 }
 
 impl Keys {
@@ -23,7 +23,7 @@ impl Keys {
 
     /// Bytes beside the struct itself.
     pub(super) fn footprint(&self) -> usize {
-        self.prefix.len() + self.keys.capacity() * size_of::<u64>()
+        self.prefix.len() + size_of_val(&*self.keys)
     }
 
     /// Which name is the first that is not below `name`.

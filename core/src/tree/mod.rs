@@ -15,6 +15,7 @@ mod node;
 mod record;
 mod version;
 mod walk;
+mod way;
 
 use std::sync::Arc;
 
@@ -77,6 +78,17 @@ impl Tree {
             entry = entry.children()?.get(name)?;
         }
         Some(entry)
+    }
+
+    /// As [`get`](Self::get), for readers: what is deep is found faster from the third time on. (A writer has nothing of
+    /// that, since its edits make readers forget what they know of the way there.)
+    #[inline]
+    pub fn look_up(&self, path: impl AsRef<[u8]>) -> Option<Entry<'_>> {
+        let path = path.as_ref();
+        match path.len() < way::SHORTEST {
+            true => self.get(path),
+            false => way::find(self.root()?, path),
+        }
     }
 
     fn root(&self) -> Option<Entry<'_>> {

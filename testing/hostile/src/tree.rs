@@ -139,6 +139,11 @@ impl Scene {
             assert_eq!(at, path(names));
             assert_eq!(entry.node(), node.as_ref().map(Node::lend), "{at:?}");
             assert!(self.tree.get(at).is_some_and(|found| found.is(&entry)), "{at:?} cannot be found");
+            // The first readers find the way that others go.
+            for _ in 0..3 {
+                let found = self.tree.look_up(at);
+                assert!(found.is_some_and(|found| found.is(&entry)), "{at:?} cannot be looked up");
+            }
             assert!(entry.children().is_none_or(|children| !children.is_empty()), "an empty list");
         }
         assert_eq!(expected.next().map(|(names, _)| names), None);
