@@ -527,9 +527,10 @@ struct Keeping<'k> {
 
 impl<'k> Keeping<'k> {
     fn node(&mut self, place: u32, data: &'k [u8], stat: Stat) -> NodeRef<'k> {
-        match self.data.is_kept() {
-            true => NodeRef::new(self.keep(place, data), stat),
-            false => NodeRef::without_data(stat),
+        match self.data {
+            Data::All => NodeRef::new(data, stat),
+            Data::None => NodeRef::without_data(stat),
+            Data::Gzip { .. } => NodeRef::new(self.keep(place, data), stat),
         }
     }
 
