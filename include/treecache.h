@@ -273,6 +273,11 @@ struct tc_config *tc_config_new(void);
  * - `select.exclude` (cache, none): pattern of nodes to leave out, with all below them, e.g. tmp*; set again to add another
  * - `select.leaf` (cache, none): pattern of nodes to keep without what is below them; set again to add another
  * - `select.include` (cache, none): pattern of nodes to keep, with what is above them; where this is set, all others are left out; set again to add another
+ * - `root.container` (cache, default false): whether parents that are created with the root are containers, which the server removes when they have become empty; needs ZooKeeper 3.5.1
+ * - `data` (cache, default all): what is kept of the nodes' data: all, or none, for names and Stats only
+ * - `data.compressed` (cache, default none): with gzip, data is kept and told uncompressed; what is no gzip is kept as it came, with a fault
+ * - `limit.node.bytes` (cache, default 16777216): most bytes of a node's data once it is uncompressed (data.compressed); of a node beyond it, the data is kept as it came, with a fault, TC_ERR_LIMIT, and the cache goes on
+ * - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
