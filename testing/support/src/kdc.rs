@@ -1,7 +1,7 @@
 //! A real Kerberos KDC, of MIT's, in a process of its own.
 
 use crate::port::Port;
-use crate::server::{WATCH, wrong_clock};
+use crate::server::WATCH;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -169,4 +169,19 @@ impl Drop for Kdc {
         }
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The environment in which a process and its children have a wrong time of day. How fast time goes by stays as it is.
+///
+/// # Panics
+/// When Debian's package faketime is missing.
+fn wrong_clock(offset: &str) -> [(&'static str, String); 3] {
+    let folders = fs::read_dir("/usr/lib").expect("/usr/lib");
+    let mut libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let library = libraries.find(|library| library.exists()).expect("Debian's package faketime");
+    [
+        ("LD_PRELOAD", library.to_str().expect("a path in UTF-8").to_owned()),
+        ("FAKETIME", offset.to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
 }

@@ -78,8 +78,6 @@ pub struct ServerBuilder {
     tls: Option<(Identity, Option<String>)>,
     /// Who the server itself is to SASL.
     jaas: Option<String>,
-    /// How wrong its clock is.
-    clock: Option<String>,
     /// `myid`, of a member of an ensemble.
     id: Option<usize>,
     commanded: bool,
@@ -111,12 +109,6 @@ impl ServerBuilder {
         ));
         self.property("java.security.krb5.conf", &kdc.config())
             .config("authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider")
-    }
-
-    /// Makes its clock wrong, by `+1h`, say.
-    pub fn clock(mut self, offset: &str) -> Self {
-        self.clock = Some(offset.to_owned());
-        self
     }
 
     /// Sets a Java system property, say `zookeeper.watchManagerName`.
@@ -218,21 +210,6 @@ wait $pid
 [ "$word" = keep ] || rm -rf "$folder"
 "#;
 
-/// The environment in which a process and its children have a wrong time of day. How fast time goes by stays as it is.
-///
-/// # Panics
-/// When Debian's package faketime is missing.
-pub(crate) fn wrong_clock(offset: &str) -> [(&'static str, String); 3] {
-    let folders = fs::read_dir("/usr/lib").expect("/usr/lib");
-    let mut libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    let library = libraries.find(|library| library.exists()).expect("Debian's package faketime");
-    [
-        ("LD_PRELOAD", library.to_str().expect("a path in UTF-8").to_owned()),
-        ("FAKETIME", offset.to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ]
-}
-
 impl Server {
     /// Starts a server with the defaults.
     pub fn start() -> Server {
@@ -249,7 +226,6 @@ impl Server {
             config: Vec::new(),
             tls: None,
             jaas: None,
-            clock: None,
             id: None,
             commanded: false,
         }
@@ -478,9 +454,6 @@ impl Server {
             fs::write(self.data().join("myid"), id.to_string()).expect("the id written");
         }
         let mut command = Command::new("sh");
-        if let Some(offset) = &self.builder.clock {
-            command.envs(wrong_clock(offset));
-        }
         command.args(["-c", WATCH, "zookeeper"]).arg(&self.folder);
         command.arg("java").arg(format!("-Xmx{}m", self.builder.heap));
         command.args(["-XX:+UseSerialGC", "-Xshare:auto"]);
