@@ -130,7 +130,8 @@ fn listeners_of_a_subtree_are_told_that_subtree_also_behind_a_reconnect() {
     }
     assert_same_as_server(&cache, &witness, &root);
     let essence = |tree: Tree| -> Vec<(String, Vec<u8>, Zxid)> {
-        let below = tree.into_iter().filter(|(path, _)| *path == under || path.starts_with(&format!("{under}/")));
+        let below =
+            tree.into_iter().filter(|(path, _)| *path == under || path.starts_with(&format!("{under}/")));
         below.map(|(path, (data, stat))| (path, data, stat.mzxid)).collect()
     };
     let wanted = essence(tree_of(&cache.snapshot().unwrap()));
