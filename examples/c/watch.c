@@ -195,15 +195,6 @@ static int failed(const char *what, int32_t status)
     return EXIT_FAILURE;
 }
 
-/* What was wrong with a setting. */
-static void tell_why(const tc_config *config)
-{
-    const tc_error *error = NULL;
-    if (tc_config_get_error(config, &error) == TC_OK && error != NULL)
-        fprintf(stderr, "watch: %s\n", error->message);
-    tc_error_free(error);
-}
-
 /* Sets what is wanted, from KEY=VALUE. */
 static bool set_wanted(tc_config *config, const char *setting)
 {
@@ -216,7 +207,10 @@ static bool set_wanted(tc_config *config, const char *setting)
     snprintf(key, sizeof key, "listen.%.*s", (int)(equals - setting), setting);
     if (tc_config_set(config, key, equals + 1) == TC_OK)
         return true;
-    tell_why(config);
+    const tc_error *error = NULL;
+    if (tc_config_get_error(config, &error) == TC_OK && error != NULL)
+        fprintf(stderr, "watch: %s\n", error->message);
+    tc_error_free(error);
     return false;
 }
 
@@ -225,11 +219,8 @@ static int watch(tc_cache *cache, const char *root, const struct options *option
 {
     int32_t status;
     uint64_t listener; /* for tc_unlisten(), which tc_free() makes needless here */
-    if ((status = tc_listen_with(cache, options->wanted, on_event, NULL, NULL, &listener)) != TC_OK) {
-        tell_why(options->wanted);
-        return failed("cannot listen", status);
-    }
-    if ((status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK) /* the client's too */
+    if ((status = tc_listen_with(cache, options->wanted, on_event, NULL, NULL, &listener)) != TC_OK ||
+        (status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK) /* the client's too */
         return failed("cannot listen", status);
     if ((status = tc_start(cache)) != TC_OK)
         return failed("cannot start", status);

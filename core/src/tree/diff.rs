@@ -276,13 +276,12 @@ impl Comparison {
 
     /// The visit to an entry, if the entry itself is wanted.
     fn enter(&mut self, entry: Share, counterpart: Option<Share>, reach: Reach) -> Option<Visit> {
-        let below = self.below(&entry, counterpart.as_ref(), reach);
-        let step = if below.is_some() { Step::Enter } else { Step::Leaf };
-        let visit =
-            reach.is_wanted().then(|| Visit { step, entry: entry.clone(), counterpart: counterpart.clone() });
-        if let Some(below) = below {
-            self.stack.push(Frame { entry, counterpart, below, reach, path_len: self.path.len() });
-        }
+        let Some(below) = self.below(&entry, counterpart.as_ref(), reach) else {
+            return reach.is_wanted().then_some(Visit { step: Step::Leaf, entry, counterpart });
+        };
+        let enter = || Visit { step: Step::Enter, entry: entry.clone(), counterpart: counterpart.clone() };
+        let visit = reach.is_wanted().then(enter);
+        self.stack.push(Frame { entry, counterpart, below, reach, path_len: self.path.len() });
         visit
     }
 
