@@ -14,7 +14,7 @@ use crate::events::Capacity;
 use crate::net::{Tls, TlsFiles};
 use crate::random;
 use crate::session::{Auth, Backoff, Hosts, Sasl, Secret, Settings};
-use crate::sync::{Options, Pace, SyncMode};
+use crate::sync::{Modes, Options, Pace, SyncMode, WatchMode};
 
 /// Settings of clients, caches and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct Config {
     auth: Vec<Auth>,
     sasl: SaslKeys,
     tls: TlsKeys,
-    sync_mode: SyncMode,
+    modes: Modes,
     options: Options,
     capacity: Capacity,
     queue_faults: bool,
@@ -224,7 +224,7 @@ const KEYS: &[Key] = &[
         name: "sync.mode",
         default: Some("barrier"),
         scope: Scope::Client,
-        value: Value::SyncMode(|config, mode| config.sync_mode = mode),
+        value: Value::SyncMode(|config, mode| config.modes.sync = mode),
         purpose: "how `tc_sync` has the server catch up: `barrier` with a transaction that changes nothing, which holds \
                   on every server; `sync` with ZooKeeper's `sync`, which costs no transaction, and on a leader does \
                   not promise what it has not applied yet",
@@ -347,7 +347,7 @@ impl Config {
             auth: Vec::new(),
             sasl: SaslKeys::default(),
             tls: TlsKeys::default(),
-            sync_mode: SyncMode::default(),
+            modes: Modes { watch: WatchMode::Recursive, ..Modes::default() },
             options: Options {
                 create_root: false,
                 limit_nodes: 0,
@@ -480,9 +480,9 @@ impl Config {
         }
     }
 
-    /// How a session's servers are made to catch up.
-    pub(crate) fn sync_mode(&self) -> SyncMode {
-        self.sync_mode
+    /// Which of several ways the client has with its servers.
+    pub(crate) fn modes(&self) -> Modes {
+        self.modes
     }
 
     /// What a cache's synchroniser is made with.

@@ -16,7 +16,7 @@ use server::Server;
 use treecache::NodePath;
 use treecache::engine::{Engine, Output};
 use treecache::session::{Backoff, Hosts, Settings};
-use treecache::sync::{self, CacheId, Input, Options, Pace, SyncMode};
+use treecache::sync::{self, CacheId, Input, Modes, Options, Pace};
 use treecache::tree::{Differences, Version};
 
 /// A tree of 1 + 20 + 20 * 20 + 20 * 20 * 50 nodes.
@@ -128,7 +128,7 @@ impl Player {
             audit_interval: Duration::ZERO,
             pace: Pace::default(),
         };
-        let mut engine = Engine::new(settings, SyncMode::Barrier, fastrand::Rng::with_seed(1), now);
+        let mut engine = Engine::new(settings, Modes::default(), fastrand::Rng::with_seed(1), now);
         engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options), now);
         engine.handle_connected(now);
         Player { engine, now, version: Arc::default() }

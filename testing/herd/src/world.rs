@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
-use treecache_core::sync::{self, CacheId, Input, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Input, Modes, Options, Pace};
 use treecache_core::{NodePath, State};
 use treecache_test_protocol as protocol;
 
@@ -346,7 +346,7 @@ impl World {
             audit_interval: self.scenario.audit,
             pace: self.scenario.pace,
         };
-        let mut engine = Engine::new(settings, SyncMode::Barrier, self.rng.fork(), self.instant());
+        let mut engine = Engine::new(settings, Modes::default(), self.rng.fork(), self.instant());
         let root = NodePath::new(ROOT).expect("a path");
         engine.handle_input(CacheId(1), Input::Open(root, options), self.instant());
         self.clients[client].engine = Some(engine);

@@ -7,6 +7,7 @@
 //! | `connection` | the streams of bytes, and how far the client has come |
 //! | `faults`, `history` | what goes wrong; what becomes of the data |
 //! | `cache` | what one cache publishes and tells |
+//! | `watches` | what a connection is told |
 //! | `checks` | what caches say of themselves, against the truth |
 
 mod cache;
@@ -15,6 +16,7 @@ mod connection;
 mod faults;
 mod history;
 mod server;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -58,6 +60,8 @@ enum Event {
     Apply(usize),
     /// A server goes on.
     Resume(usize),
+    /// A server goes on with the requests of a connection.
+    Serve(usize),
     /// A session may have expired.
     Expiry(i64),
     /// The client's process goes on, after so long.
@@ -183,7 +187,7 @@ impl World {
             limit_frame: 1 << 20,
             backoff: Backoff::default(),
         };
-        let engine = Engine::new(settings, plan.sync_mode, Rng::with_seed(!plan.seed), base);
+        let engine = Engine::new(settings, plan.modes(), Rng::with_seed(!plan.seed), base);
         let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
         let mut world = World {
             most_batches: plan.most_batches(),
@@ -403,6 +407,7 @@ impl World {
             }
             Event::Apply(server) => self.apply(server, false)?,
             Event::Resume(server) => self.resume(server)?,
+            Event::Serve(id) => self.serve(id)?,
             Event::Expiry(session) => self.expire_if_due(session),
             Event::Wake(slept) => self.wake(slept),
             Event::Look => {}

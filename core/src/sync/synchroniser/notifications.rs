@@ -17,6 +17,7 @@ impl Synchroniser {
         }
         self.publisher.note_current(now);
         match kind {
+            _ if self.unread.is_one_shot() => self.told_once(kind, path, relative, now),
             NotificationKind::Created => self.created(path, relative, now),
             NotificationKind::Deleted => self.deleted(path, relative, now),
             NotificationKind::DataChanged => {
@@ -26,12 +27,39 @@ impl Synchroniser {
                     self.look_for_hidden_ancestor(path.as_str());
                 }
             }
-            NotificationKind::Other(_) => {}
+            NotificationKind::ChildrenChanged | NotificationKind::Other(_) => {}
         }
         // If a server notifies and never answers, the tree stays small, but what is unread fills the memory.
         self.check_limits(self.unread.suspects(), self.tree.bytes());
         self.publisher.note_edits(now);
         self.tell_state();
+    }
+
+    /// A watch was used up. What it told of is read again, and that sets it anew.
+    fn told_once(&mut self, kind: NotificationKind, path: &NodePath, relative: &str, now: Instant) {
+        let is_in_tree = self.tree.get(relative).is_some();
+        let is_known = is_in_tree || self.unread.contains(path.as_str());
+        match kind {
+            NotificationKind::DataChanged if is_known => self.suspect(path, now, |want| want.data = true),
+            NotificationKind::ChildrenChanged if is_known && !planted::is(Defect::ListsForgotten) => {
+                self.suspect(path, now, |want| want.children = true);
+            }
+            NotificationKind::Deleted if is_in_tree => {
+                self.unread.note_deleted(path);
+                self.deleted(path, relative, now);
+                if relative.is_empty() {
+                    // It may be created again, and that is told only if it is asked for.
+                    self.suspect(path, now, |want| want.data = true);
+                }
+            }
+            // If it is in a list, its parent has changed too, and was watched.
+            NotificationKind::Deleted => self.unread.note_deleted(path),
+            // Of all that is missing, only the root is watched.
+            NotificationKind::Created if relative.is_empty() => {
+                self.suspect(path, now, |want| want.data = true);
+            }
+            _ => {}
+        }
     }
 
     fn created(&mut self, path: &NodePath, relative: &str, now: Instant) {
@@ -68,7 +96,12 @@ impl Synchroniser {
         self.unread.forget(path);
         self.candidates.read(path, relative, None);
         self.plan.note_gone(path);
-        self.child_changed(path, now, |parent| parent.history.deleted += 1);
+        let is_one_shot = self.unread.is_one_shot();
+        self.child_changed(path, now, |parent| match is_one_shot {
+            // Of what was created beside it, nothing tells.
+            true => parent.children = true,
+            false => parent.history.deleted += 1,
+        });
     }
 
     /// The parent's path, where the parent is in this tree too.
@@ -119,7 +152,9 @@ impl Synchroniser {
             self.plan.note_exact(now);
         }
         let unverified = self.plan.is_unverified(path);
+        let armed = self.unread.armed();
         self.unread.update(path, |want| {
+            want.used_up(armed);
             want.suspect = true;
             want.unverified |= unverified;
             change(want);

@@ -24,7 +24,30 @@ impl Synchroniser {
             return;
         }
         let Some(mut want) = self.unread.remove(path.as_str()) else { return };
+        let (is_used_up, is_unset) = (std::mem::take(&mut want.again), std::mem::take(&mut want.unset));
         want.in_flight = false;
+        self.found(path, relative, found, want, zxid, now);
+        // What is not there needs no watch: its parent's list tells of it. Of the root nothing else tells, and its creation
+        // is watched.
+        let is_there = self.tree.get(relative).is_some();
+        if is_there && (is_used_up || is_unset) || is_used_up && relative.is_empty() {
+            self.unread.update(path, |again| {
+                (again.suspect, again.data) = (true, true);
+                again.children |= want.children;
+            });
+        }
+    }
+
+    /// What was `found` of a path of which that was wanted.
+    fn found(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        found: Found<'_>,
+        want: Want,
+        zxid: Zxid,
+        now: Instant,
+    ) {
         let is_there = !matches!(found, Found::Missing | Found::Failed(_));
         if relative.is_empty() && is_there {
             self.root_creation.root_found();
@@ -335,9 +358,15 @@ impl Synchroniser {
         }
         self.unread.relisted(path, &names);
         let known = self.tree.get(relative).and_then(|entry| entry.children().cloned());
+        let is_one_shot = self.unread.is_one_shot();
         if let Some(known) = &known {
-            for (name, _) in known.iter() {
-                if names.binary_search(&name).is_err() {
+            for (name, entry) in known.iter() {
+                if names.binary_search(&name).is_ok() {
+                    // Nothing may have told that there is another one in its place.
+                    if is_one_shot && entry.is_opaque() {
+                        self.unread.update(&path.absolute(name), |want| want.suspect = true);
+                    }
+                } else {
                     let child = path.absolute(name);
                     self.tree.remove(self.root.relative(child.as_str()).unwrap_or_default());
                     self.unread.forget(&child);

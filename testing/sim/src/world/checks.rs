@@ -93,7 +93,7 @@ impl World {
         };
         // What a watch that was set since tells of is not untold.
         let Some(connection) = self.current.map(|id| &self.connections[id]) else { return false };
-        let is_told = |path: &str| connection.watches.iter().any(|root| is_below(path, root));
+        let is_told = |path: &str| connection.watches.tells_of_data(path);
         // Nor is there anybody to notice it if the cache that asked is closed.
         let is_closed =
             |path: &str, (root, said): &(Arc<str>, u64)| mark.asked <= *said && is_below(path, root);
