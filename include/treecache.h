@@ -649,6 +649,11 @@ typedef struct tc_stats {
      * Of the client: "host:port" of the server it is connected to, as it was named; NULL while it is not connected.
      */
     const char *server;
+    /**
+     * By which watches the cache hears of changes: "recursive" or "one-shot", as the key "watch" has them; NULL while it is not
+     * connected, or that is not known yet. Since 0.2.0.
+     */
+    const char *watch;
 } tc_stats;
 
 /**

@@ -73,6 +73,7 @@ enum Value {
     File(fn(&mut Config, PathBuf)),
     Mechanism(fn(&mut Config, Mechanism)),
     SyncMode(fn(&mut Config, SyncMode)),
+    WatchMode(fn(&mut Config, WatchMode)),
     Text(fn(&mut Config, String)),
     /// Never part of a message.
     Secret(fn(&mut Config, Secret)),
@@ -230,6 +231,15 @@ const KEYS: &[Key] = &[
                   not promise what it has not applied yet",
     },
     Key {
+        name: "watch",
+        default: Some("auto"),
+        scope: Scope::Client,
+        value: Value::WatchMode(|config, mode| config.modes.watch = mode),
+        purpose: "how changes are heard of: `recursive` by one watch for a whole tree, which takes ZooKeeper 3.6; `one-shot` by \
+                  watches of each node, which tell of one change each, and older servers have; `auto` the former, and the \
+                  latter on a server that refuses it",
+    },
+    Key {
         name: "events.capacity",
         default: Some("100000"),
         scope: Scope::CacheAndQueue,
@@ -289,6 +299,12 @@ impl Value {
                 "sync" => set(config, SyncMode::Sync),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::WatchMode(set) => match value {
+                "auto" => set(config, WatchMode::Auto),
+                "recursive" => set(config, WatchMode::Recursive),
+                "one-shot" => set(config, WatchMode::OneShot),
+                _ => return Err(format!("expected {}", self.takes())),
+            },
             Value::File(_) | Value::Text(_) | Value::Secret(_) if value.is_empty() => {
                 return Err(format!("expected {}", self.takes()));
             }
@@ -316,6 +332,7 @@ impl Value {
             Value::File(_) => "a file in PEM".to_owned(),
             Value::Mechanism(_) => "DIGEST-MD5".to_owned(),
             Value::SyncMode(_) => "barrier or sync".to_owned(),
+            Value::WatchMode(_) => "auto, recursive or one-shot".to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
         }
@@ -347,7 +364,7 @@ impl Config {
             auth: Vec::new(),
             sasl: SaslKeys::default(),
             tls: TlsKeys::default(),
-            modes: Modes { watch: WatchMode::Recursive, ..Modes::default() },
+            modes: Modes::default(),
             options: Options {
                 create_root: false,
                 limit_nodes: 0,

@@ -200,6 +200,8 @@ defects! {
     UnarmedTakenForArmed = "unarmed node taken for armed",
     /// One-shot watches are asked for with a zxid that is older than the nodes, so that they are not set.
     WatchesCompared = "watches set by comparing",
+    /// A candidate is confirmed by a node alone, though its child list is not known.
+    CandidateWithoutList = "candidate without its list",
     /// A notification of a changed child list says nothing.
     ListsForgotten = "child lists forgotten",
     /// If a server could not answer, the cache does not ask it again.

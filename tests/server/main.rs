@@ -15,6 +15,7 @@ mod limits;
 mod listeners;
 mod lives;
 mod money;
+mod one_shot;
 mod overload;
 mod paused;
 mod permissions;

@@ -128,6 +128,8 @@ pub struct Progress {
     pub batches: u64,
     /// Verifications of the tree after a connection was gone.
     pub resyncs: u64,
+    /// How changes are heard of on this connection: never [`WatchMode::Auto`]. `None` where that is not known yet.
+    pub watch: Option<WatchMode>,
     /// When the cut that was published last was last known to be the server's tree, by a reply or a notification.
     /// While the cache is in step, it is so at each word of the server's.
     pub current_at: Option<Instant>,

@@ -3,6 +3,7 @@
 
 mod history;
 mod model;
+mod one_shot;
 
 use std::time::Duration;
 

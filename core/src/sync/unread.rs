@@ -61,6 +61,8 @@ pub(super) struct Want {
     pub children: bool,
     /// The data too: a Stat would not do, even if the data is large.
     pub data: bool,
+    /// A list has named it that was read for what was told of it, and nothing else is known.
+    pub listed: bool,
     /// A load or verification found this path, and is not complete before it is read.
     pub discovered: bool,
     /// The value in the tree may be wrong. False if the path is only read again, for an audit or a cut.

@@ -28,7 +28,8 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 44] = [
+const NOTICEABLE: [Defect; 45] = [
+    Defect::CandidateWithoutList,
     Defect::MissingTakenForWatched,
     Defect::UsedUpForgotten,
     Defect::UnarmedTakenForArmed,

@@ -35,6 +35,17 @@ pub enum Make {
     Old,
 }
 
+impl Make {
+    /// What a server is after an upgrade, or a downgrade.
+    pub fn next(self) -> Make {
+        match self {
+            Make::Modern => Make::Optimized,
+            Make::Optimized => Make::Old,
+            Make::Old => Make::Modern,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     Create {
@@ -174,6 +185,8 @@ pub struct Plan {
     pub leads: bool,
     /// What is committed may lie unprocessed on a server until any request comes there (ZOOKEEPER-4537).
     pub dozes: bool,
+    /// A server that was down comes back as one of another kind.
+    pub rolls: bool,
     /// One name stands in front of all servers.
     pub one_name: bool,
     /// Nobody is told about nodes that he may not read (as since CVE-2024-23944).
@@ -258,6 +271,7 @@ impl Plan {
             shuts_down: rng.u8(..10) == 0,
             audit_ms: if restricted { 2000 } else { 0 },
             limit_path: 4096,
+            rolls: false,
             watch_mode: WatchMode::Recursive,
             sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
             steps: Vec::new(),
@@ -293,13 +307,14 @@ impl Plan {
     /// In one of four schedules, other servers are there, and one-shot watches. Nothing else is another for that.
     fn watch_otherwise(&mut self) {
         let mut rng = Rng::with_seed(self.seed ^ 0x6f_6e_63_65);
-        if self.restricted || rng.u8(..4) > 0 {
+        if rng.u8(..4) > 0 {
             return;
         }
         self.watch_mode = [WatchMode::Auto, WatchMode::OneShot][rng.usize(..2)];
         let makes = [Make::Modern, Make::Optimized, Make::Old];
         let of_all = makes[rng.usize(..3)];
         let is_mixed = rng.u8(..3) == 0;
+        self.rolls = rng.u8(..4) == 0;
         for make in &mut self.servers {
             *make = if is_mixed { makes[rng.usize(..3)] } else { of_all };
         }

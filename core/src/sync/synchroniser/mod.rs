@@ -45,7 +45,7 @@ use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::Flight;
 use super::unread::Unread;
-use super::{Breach, Options, Output, SyncMode};
+use super::{Breach, Options, Output, SyncMode, WatchMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -297,6 +297,8 @@ impl Synchroniser {
     pub(super) fn handle_watching(&mut self, zxid: Option<Zxid>, is_one_shot: bool, now: Instant) {
         self.link = Link::Watching;
         self.unread.watch(is_one_shot);
+        let watch = if is_one_shot { WatchMode::OneShot } else { WatchMode::Recursive };
+        self.publisher.note_watch(Some(watch));
         self.set_failure(None);
         if self.plan.handle_watching(zxid, &self.tree, &mut self.unread, now) {
             self.settle(zxid.unwrap_or_default(), now);

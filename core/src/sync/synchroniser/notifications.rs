@@ -94,7 +94,7 @@ impl Synchroniser {
             self.publisher.count_edit();
         }
         self.unread.forget(path);
-        self.candidates.read(path, relative, None);
+        self.candidates.read(path, relative, None, None);
         self.plan.note_gone(path);
         let is_one_shot = self.unread.is_one_shot();
         self.child_changed(path, now, |parent| match is_one_shot {

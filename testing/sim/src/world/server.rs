@@ -10,13 +10,14 @@ use treecache_core::sync::WatchMode;
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
 use super::connection::Awaited;
-use super::{Event, SECRET, World, trace};
-use crate::plan::Make;
+use super::{Event, SECRET, Unnoticed, World, trace};
+use crate::plan::{Make, ROOT};
 
 /// How long a client waits at most before it asks a server again that could not answer.
 const ASKED_AGAIN_WITHIN: u64 = 750_000;
 
 pub struct Server {
+    pub make: Make,
     /// How much of the history it has applied.
     pub applied: usize,
     /// Names this zxid until it has applied a newer one.
@@ -35,8 +36,9 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(seed: u64) -> Server {
+    pub fn new(make: Make, seed: u64) -> Server {
         Server {
+            make,
             applied: 0,
             own: Zxid(0),
             due: VecDeque::new(),
@@ -149,11 +151,17 @@ impl World {
         let era = &self.ensemble.eras[connection.era];
         let zxid = if self.plan.dated_notifications { era.truth(place).zxid } else { Zxid(-1) };
         let before = connection.end();
+        let is_one_shot = connection.watches.recursive.is_empty();
+        let root = format!("{}{ROOT}", self.plan.prefix());
         for happened in era.happened(place) {
-            for (kind, path, access) in connection.watches.trigger(happened, era.truth(place)) {
-                if !self.plan.hides || access.allows(connection.authenticated) {
-                    protocol::notification(connection.outbox(), zxid, kind, &path);
-                }
+            let mut told = connection.watches.trigger(happened, era.truth(place));
+            told.retain(|(.., access)| !self.plan.hides || access.allows(connection.authenticated));
+            if told.is_empty() && is_one_shot && self.plan.restricted {
+                // The watch may be used up by what was hidden.
+                self.unnoticed.push(Unnoticed::of(happened, &root, connection.era, place));
+            }
+            for (kind, path, _) in told {
+                protocol::notification(connection.outbox(), zxid, kind, &path);
             }
         }
         if connection.end() > before {
@@ -220,7 +228,7 @@ impl World {
             } else {
                 let request = protocol::request(&frame)
                     .ok_or_else(|| Check::Sound.violated(format!("no request: {frame:?}")))?;
-                self.check_requests()?;
+                self.check_requests(matches!(request.operation, Operation::Data { .. }))?;
                 self.request(id, request)?;
                 self.turn_to_others(id);
             }
@@ -335,7 +343,7 @@ impl World {
             connection.last_xid = xid;
         }
         let applied = self.servers[server].applied;
-        let make = self.plan.servers[server];
+        let make = self.servers[server].make;
         let is_blind = self.now < self.blind_until;
         let is_bounded = !matches!(operation, Operation::Ping | Operation::Auth { .. } | Operation::Close);
         if is_bounded && let Some(error) = self.servers[server].takes_error() {
@@ -484,7 +492,9 @@ impl World {
                     reply.stat(&node.stat);
                 }
                 reply.finish();
-                connection.mark(applied, Some(zxid), false, vec![path]);
+                // Where it sets a watch, what it says is not looked at: the read stands behind it.
+                let paths = if watch { Vec::new() } else { vec![path] };
+                connection.mark(applied, Some(zxid), false, paths);
                 self.send(id);
                 Ok(())
             }
