@@ -9,7 +9,6 @@ use treecache::EventKind::ConnectionReconnected;
 use treecache::WatchMode;
 use treecache_test_support::{Ensemble, Proxy, Server, Witness, shared, unique_root};
 
-use crate::common::*;
 use crate::subject::{Subject, plant, while_disconnected};
 
 const OPTIMIZED: &str = "org.apache.zookeeper.server.watch.WatchManagerOptimized";
