@@ -259,6 +259,7 @@ impl TreeCache {
             reads: progress.reads,
             batches: progress.batches,
             resyncs: progress.resyncs,
+            watch: progress.watch,
             connections: connection.count,
             session_id: connection.session_id,
             server: connection.server,

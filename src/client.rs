@@ -34,9 +34,9 @@ impl Client {
     pub fn new(hosts: &str, config: &Config) -> Result<Client, Error> {
         let hosts = Hosts::parse(hosts).map_err(|error| Error::InvalidArgument(error.to_string()))?;
         let settings = config.settings(hosts)?;
-        let (tls, kerberos, sync_mode) = (config.tls()?, config.kerberos()?, config.sync_mode());
+        let (tls, kerberos, modes) = (config.tls()?, config.kerberos()?, config.modes());
         config.warn_of_what_is_exposed();
-        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, sync_mode, tls, kerberos, fault)?)))
+        Client::with_io(|fault| Ok(Arc::new(IoThread::spawn(settings, modes, tls, kerberos, fault)?)))
     }
 
     /// A client on the I/O thread that `spawn` makes. `spawn` is given the function that takes the client's faults.

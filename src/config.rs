@@ -16,7 +16,7 @@ use crate::path::NodePath;
 use crate::random;
 use crate::selection::{Effect, Selection};
 use crate::session::{Auth, Backoff, DigestMd5, Hosts, Sasl, Secret, Settings};
-use crate::sync::{Data, Options, Pace, SyncMode};
+use crate::sync::{Data, Modes, Options, Pace, SyncMode, WatchMode};
 
 /// Settings of clients, caches, listeners and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct Config {
     auth: Vec<Auth>,
     sasl: SaslKeys,
     tls: TlsKeys,
-    sync_mode: SyncMode,
+    modes: Modes,
     options: Options,
     data: DataKeys,
     close_keep: bool,
@@ -101,6 +101,7 @@ enum Value {
     EventKinds(fn(&mut Config, EventKinds)),
     /// One of these words.
     Word(Words),
+    WatchMode(fn(&mut Config, WatchMode)),
     Text(fn(&mut Config, String)),
     /// A part of a principal.
     Part(fn(&mut Config, String)),
@@ -368,10 +369,19 @@ const KEYS: &[Key] = &[
         name: "sync.mode",
         default: Some("barrier"),
         scope: Scope::Client,
-        value: Value::SyncMode(|config, mode| config.sync_mode = mode),
+        value: Value::SyncMode(|config, mode| config.modes.sync = mode),
         purpose: "how `tc_sync` has the server catch up: `barrier` with a transaction that changes nothing, which holds \
                   on every server; `sync` with ZooKeeper's `sync`, which costs no transaction, and on a leader does \
                   not promise what it has not applied yet",
+    },
+    Key {
+        name: "watch",
+        default: Some("auto"),
+        scope: Scope::Client,
+        value: Value::WatchMode(|config, mode| config.modes.watch = mode),
+        purpose: "how changes are heard of: `recursive` by one watch for a whole tree, which takes ZooKeeper 3.6; `one-shot` by \
+                  watches of each node, which tell of one change each, and older servers have; `auto` the former, and the \
+                  latter on a server that refuses it",
     },
     Key {
         name: "events.capacity",
@@ -471,6 +481,12 @@ impl Value {
                 "sync" => set(config, SyncMode::Sync),
                 _ => return Err(format!("expected {}", self.takes())),
             },
+            Value::WatchMode(set) => match value {
+                "auto" => set(config, WatchMode::Auto),
+                "recursive" => set(config, WatchMode::Recursive),
+                "one-shot" => set(config, WatchMode::OneShot),
+                _ => return Err(format!("expected {}", self.takes())),
+            },
             Value::Pattern(effect) => {
                 let added = config.options.selection.add(*effect, value);
                 added.map_err(|error| error.reason.to_owned())?;
@@ -520,6 +536,7 @@ impl Value {
             Value::Path(_) => "an absolute path".to_owned(),
             Value::EventKinds(_) => EventKinds::WORDS.to_owned(),
             Value::Word(words) => words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or "),
+            Value::WatchMode(_) => "auto, recursive or one-shot".to_owned(),
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Part(_) => "a name, without '/', '@' and ':'".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
@@ -557,7 +574,7 @@ impl Config {
             auth: Vec::new(),
             sasl: SaslKeys::default(),
             tls: TlsKeys::default(),
-            sync_mode: SyncMode::default(),
+            modes: Modes::default(),
             options: Options {
                 create_root: false,
                 selection: Selection::default(),
@@ -706,9 +723,9 @@ impl Config {
         }
     }
 
-    /// How a session's servers are made to catch up.
-    pub(crate) fn sync_mode(&self) -> SyncMode {
-        self.sync_mode
+    /// Which of several ways the client has with its servers.
+    pub(crate) fn modes(&self) -> Modes {
+        self.modes
     }
 
     /// What a cache's synchroniser is made with.

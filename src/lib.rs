@@ -82,5 +82,5 @@ pub use path::NodePath;
 pub use snapshot::{ChildList, Cursor, Snapshot};
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};
-pub use stats::Stats;
+pub use stats::{Stats, WatchMode};
 pub use tree::{Node, NodeRef, Walk};

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::stat::Zxid;
 use crate::state::State;
 
+pub use crate::sync::WatchMode;
+
 /// How a cache stands, and what it has done since it was made. Later versions may add fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,6 +38,9 @@ pub struct Stats {
     pub batches: u64,
     /// Verifications of the tree after a connection was gone.
     pub resyncs: u64,
+    /// By which watches the cache hears of changes on the present connection; never [`WatchMode::Auto`]. `None` while it is not
+    /// connected, or that is not known yet.
+    pub watch: Option<WatchMode>,
     /// How often the client has connected.
     pub connections: u64,
     /// The id of the client's session; 0 before the first session.

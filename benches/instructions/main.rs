@@ -16,7 +16,7 @@ use server::Server;
 use treecache::engine::{Engine, Output};
 use treecache::selection::Selection;
 use treecache::session::{Backoff, Hosts, Settings};
-use treecache::sync::{self, CacheId, Data, Input, Options, Pace, SyncMode};
+use treecache::sync::{self, CacheId, Data, Input, Modes, Options, Pace};
 use treecache::tree::{Differences, Node, Version};
 use treecache::{NodePath, Stat};
 
@@ -140,7 +140,7 @@ impl Player {
             audit_interval: Duration::ZERO,
             pace: Pace::default(),
         };
-        let mut engine = Engine::new(settings, SyncMode::Barrier, fastrand::Rng::with_seed(1), now);
+        let mut engine = Engine::new(settings, Modes::default(), fastrand::Rng::with_seed(1), now);
         engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options), now);
         engine.handle_connected(now);
         Player { engine, now, version: Arc::default() }

@@ -82,6 +82,7 @@ type Stats struct {
 	Connections uint64        // how often the client has connected
 	SessionID   int64         // of the client's session; 0 before the first
 	Server      string        // "host:port" that the client is connected to, or ""
+	Watch       string        // by which watches the cache hears of changes, "recursive" or "one-shot"; "" if not known yet
 }
 
 // Stats returns figures of the cache and its client.
@@ -115,6 +116,7 @@ func (c *Cache) Stats() (Stats, error) {
 		Connections: uint64(s.connections),
 		SessionID:   int64(s.session_id),
 		Server:      C.GoString(s.server),
+		Watch:       C.GoString(s.watch),
 	}, nil
 }
 

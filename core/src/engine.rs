@@ -10,7 +10,7 @@ use crate::error::{Fault, Status};
 use crate::session::{
     Action, Event, Leg, SaslFailure, Session, SessionError, Settings, Token, TransportError,
 };
-use crate::sync::{Breach, CacheId, Group, Input, Purpose, SyncMode};
+use crate::sync::{Breach, CacheId, Group, Input, Modes, Purpose};
 
 /// If this many bytes wait to be sent, the engine asks for nothing more. With paths of the usual limit, all that may be
 /// in flight is less; more piles up only if a server answers what it has not read.
@@ -50,8 +50,8 @@ pub struct Engine {
 
 impl Engine {
     /// Begins with the first attempt at a connection, and without caches. What is left to chance comes from `rng`.
-    pub fn new(settings: Settings, sync_mode: SyncMode, mut rng: fastrand::Rng, now: Instant) -> Engine {
-        let group = Group::new(settings.hosts.chroot.clone(), sync_mode, rng.fork());
+    pub fn new(settings: Settings, modes: Modes, mut rng: fastrand::Rng, now: Instant) -> Engine {
+        let group = Group::new(settings.hosts.chroot.clone(), modes, rng.fork());
         Engine {
             servers: settings.hosts.servers.len(),
             session: Session::new(settings, rng, now),
@@ -181,8 +181,8 @@ impl Engine {
         match event {
             Event::Connected { resumed } => {
                 let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
+                self.group.handle_connected(resumed, &server, now);
                 self.outputs.push_back(Output::Connected { server, session_id });
-                self.group.handle_connected(resumed);
             }
             Event::Suspended { last_zxid } => {
                 self.is_news = false;
@@ -207,7 +207,8 @@ impl Engine {
                     Ok(()) => self.session.saw_transaction(self.group.undated_newest()),
                     Err(Breach::Malformed(malformed)) => self.session.handle_malformed(malformed, now),
                     Err(Breach::OtherHistory(evidence)) => self.session.handle_other_history(evidence, now),
-                    Err(Breach::NoRecursiveWatches(error)) => self.session.handle_no_watches(error, now),
+                    Err(Breach::NoWatches(error)) => self.session.handle_no_watches(error, now),
+                    Err(Breach::UnknownRequest) => self.session.handle_unknown_request(now),
                 }
             }
             Event::Fault(error) => self.tell_fault(fault_of(&error)),
@@ -260,7 +261,7 @@ fn fault_of(error: &SessionError) -> Fault {
             SaslFailure::Rejected(error) | SaslFailure::TicketRejected(error) => (Status::Auth, error.0),
             SaslFailure::NotUnderstood(_) | SaslFailure::NoToken(_) => (Status::Auth, 0),
         },
-        SessionError::NoRecursiveWatches { error, .. } => (Status::Unsupported, error.0),
+        SessionError::NoWatches { error, .. } => (Status::Unsupported, error.0),
         SessionError::Reset { .. } | SessionError::OtherHistory { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)

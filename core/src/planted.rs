@@ -218,6 +218,18 @@ defects! {
     ReserveWhatIsClaimed = "memory on the word of a length",
     /// A reply is taken for the one that is due, whatever its xid is.
     TakeRepliesOutOfTurn = "replies out of turn",
+    /// A one-shot watch that is used up before its node is read is taken for set.
+    UsedUpForgotten = "watch used up amid a read",
+    /// A node that was not there when its watch was to be set, and was there when it was read, is taken for watched.
+    MissingTakenForWatched = "missing node taken for watched",
+    /// What was asked for before it was known that each watch tells of one change is taken for watched.
+    UnarmedTakenForArmed = "unarmed node taken for armed",
+    /// One-shot watches are asked for with a zxid that is older than the nodes, so that they are not set.
+    WatchesCompared = "watches set by comparing",
+    /// A candidate is confirmed by a node alone, though its child list is not known.
+    CandidateWithoutList = "candidate without its list",
+    /// A notification of a changed child list says nothing.
+    ListsForgotten = "child lists forgotten",
     /// If a server could not answer, the cache does not ask it again.
     RetryForEver = "a timeout that is never over",
     /// The resolver thread panics when it is asked for a name.

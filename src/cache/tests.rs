@@ -5,6 +5,7 @@ use crate::client::Client;
 use crate::client::tests::{HEARD_AGO, Hand, client};
 use crate::snapshot::tests::node;
 use crate::stat::Zxid;
+use crate::stats::WatchMode;
 use crate::tree::Tree;
 use std::sync::mpsc;
 
@@ -259,12 +260,13 @@ fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
     assert_eq!((cache.stats().cut_age, cache.stats().state), (None, State::Loading));
     sink.tell(Output::Publish(version(&["", "a"], true), 2));
     let current_at = clock::now().checked_sub(Duration::from_secs(1000));
-    let progress = Progress { versions: 3, cuts: 1, reads: 5, batches: 4, resyncs: 2, current_at };
+    let watch = Some(WatchMode::OneShot);
+    let progress = Progress { versions: 3, cuts: 1, reads: 5, batches: 4, resyncs: 2, watch, current_at };
     sink.tell(Output::Progress(progress));
     let stats = cache.stats();
     assert_eq!((stats.zxid, stats.nodes, stats.bytes), (Zxid(9), 2, 2));
     assert_eq!((stats.versions, stats.cuts, stats.reads), (3, 1, 5));
-    assert_eq!((stats.batches, stats.resyncs), (4, 2));
+    assert_eq!((stats.batches, stats.resyncs, stats.watch), (4, 2, watch));
     assert_eq!((stats.connections, stats.session_id), (2, 7));
     assert_eq!(stats.server.as_deref(), Some("zk1:2181"));
     assert!(stats.cut_age >= Some(Duration::from_secs(1000)));

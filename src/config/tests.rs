@@ -71,7 +71,7 @@ fn defaults_are_those_of_the_table() {
     assert_eq!(settings.resolve_timeout, Duration::from_secs(15));
     assert_eq!(settings.connect_timeout, Duration::from_secs(3));
     assert_eq!(settings.limit_frame, 128 << 20);
-    assert_eq!(config.sync_mode(), SyncMode::Barrier);
+    assert_eq!(config.modes().sync, SyncMode::Barrier);
     assert!(settings.auth.is_empty() && settings.sasl.is_none());
     assert!(config.tls().unwrap().is_none());
     let options = config.options();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::boundary::{Boxed, c_string};
 use super::state::tc_state;
-use crate::stats::Stats;
+use crate::stats::{Stats, WatchMode};
 
 /// How a cache stands, and what it and its client have done since they were made. Independent of the cache. Freed with
 /// `tc_stats_free`, together with all it points to. Later versions may add fields at its end.
@@ -44,6 +44,9 @@ pub struct tc_stats {
     pub session_id: i64,
     /// Of the client: "host:port" of the server it is connected to, as it was named; NULL while it is not connected.
     pub server: *const c_char,
+    /// By which watches the cache hears of changes: "recursive" or "one-shot", as the key "watch" has them; NULL while it is not
+    /// connected, or that is not known yet. Since 0.2.0.
+    pub watch: *const c_char,
 }
 
 /// What `tc_stats` points to, behind it.
@@ -83,6 +86,11 @@ pub(super) fn into_raw(stats: Stats) -> *const tc_stats {
         connections: stats.connections,
         session_id: stats.session_id,
         server: server.as_ref().map_or(std::ptr::null(), |server| server.as_ptr()),
+        watch: match stats.watch {
+            Some(WatchMode::Recursive) => c"recursive".as_ptr(),
+            Some(WatchMode::OneShot) => c"one-shot".as_ptr(),
+            Some(WatchMode::Auto) | None => std::ptr::null(),
+        },
     };
     tc_stats::into_raw(Owner { view, server })
 }

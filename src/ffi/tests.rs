@@ -29,6 +29,7 @@ use crate::events::Event;
 use crate::net::CacheSink;
 use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
+use crate::stats::WatchMode;
 use crate::sync::Output;
 use crate::sync::Progress;
 use crate::tree::{Node, Tree, Version};
@@ -313,6 +314,7 @@ fn stats_are_those_of_the_cache_and_stay_valid_when_it_is_freed() {
             reads: 3,
             batches: 4,
             resyncs: 5,
+            watch: Some(WatchMode::OneShot),
             current_at: None,
         }));
         sink.tell(Output::State(State::InStep));
@@ -328,6 +330,7 @@ fn stats_are_those_of_the_cache_and_stay_valid_when_it_is_freed() {
         let tc_stats { versions, cuts, reads, batches, resyncs, connections, session_id, .. } = *stats;
         assert_eq!((versions, cuts, reads, batches, resyncs), (1, 2, 3, 4, 5));
         assert_eq!((connections, session_id, string((*stats).server).as_str()), (2, 7, "zk1:2181"));
+        assert_eq!(((*before).watch, string((*stats).watch).as_str()), (null(), "one-shot"));
         tc_stats_free(before);
         tc_stats_free(stats);
     }

@@ -36,7 +36,7 @@ use crate::engine::Engine;
 use crate::error::Fault;
 use crate::panics::catch;
 use crate::session::Settings;
-use crate::sync::{CacheId, Input, Output, SyncMode};
+use crate::sync::{CacheId, Input, Modes, Output};
 use crate::thread;
 
 /// Where the I/O thread tells what one cache has to tell. It is called on the I/O thread, in the order in which things
@@ -68,7 +68,7 @@ impl IoThread {
     /// I/O thread with what concerns the whole client (such faults go to every cache's sink too).
     pub fn spawn(
         settings: Settings,
-        sync_mode: SyncMode,
+        modes: Modes,
         tls: Option<Tls>,
         kerberos: Option<Kerberos>,
         fault: impl Fn(Fault) + Send + 'static,
@@ -80,7 +80,7 @@ impl IoThread {
         let contact = Arc::new(Contact::new(now));
         // If the resolver takes longer, the addresses that it found before are used.
         let patience = settings.connect_timeout.min(settings.resolve_timeout);
-        let engine = Engine::new(settings, sync_mode, fastrand::Rng::with_seed(seed()), now);
+        let engine = Engine::new(settings, modes, fastrand::Rng::with_seed(seed()), now);
         let inherited = Arc::new(Inherited::new(&poll));
         let mut driver = Driver::new(
             poll,

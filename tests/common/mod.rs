@@ -23,6 +23,9 @@ pub const BOUND: Duration = Duration::from_secs(20);
 #[track_caller]
 pub fn config(settings: &[(&str, &str)]) -> Config {
     let mut config = Config::new();
+    if let Ok(mode) = std::env::var("TREECACHE_TEST_WATCH") {
+        config.set("watch", &mode).unwrap_or_else(|error| panic!("TREECACHE_TEST_WATCH={mode}: {error}"));
+    }
     for (key, value) in settings {
         config.set(key, value).unwrap_or_else(|error| panic!("{key}={value}: {error}"));
     }

@@ -17,6 +17,7 @@ mod listeners;
 mod lives;
 mod money;
 mod narrowing;
+mod one_shot;
 mod overload;
 mod paused;
 mod permissions;

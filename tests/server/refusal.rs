@@ -1,5 +1,5 @@
-//! Servers without recursive watches: older than 3.6, or with a watch manager that has none. A cache says so and
-//! neither hangs nor spins, and asks the next server. Run with `TREECACHE_TEST_ZOOKEEPER` set to a 3.4 to test the old
+//! Servers without recursive watches: older than 3.6, or with a watch manager that has none. If nothing else will do, a
+//! cache says so and neither hangs nor spins, and asks the next server. Run with `TREECACHE_TEST_ZOOKEEPER` set to a 3.4 to test the old
 //! servers; each test does nothing but say so where it does not apply.
 
 use std::cell::Cell;
@@ -11,6 +11,8 @@ use treecache_test_support::{Ensemble, Server, Witness, shared, unique_root};
 
 /// The first version that knows `addWatch`.
 const FIRST: (u32, u32, u32) = (3, 6, 0);
+
+const RECURSIVE: [(&str, &str); 1] = [("watch", "recursive")];
 
 const OPTIMIZED: &str = "org.apache.zookeeper.server.watch.WatchManagerOptimized";
 
@@ -59,7 +61,7 @@ fn a_server_older_than_3_6_is_refused_without_a_hang_or_a_busy_loop() {
             "not tested: the server's version is {version:?}, and it must be older than {FIRST:?}"
         );
     }
-    in_a_process_of_its_own(|| is_refused(shared(), &client(&shared().hosts())));
+    in_a_process_of_its_own(|| is_refused(shared(), &client_with(&shared().hosts(), &RECURSIVE)));
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn a_server_whose_watch_manager_has_no_recursive_watches_is_refused_without_a_ha
     }
     in_a_process_of_its_own(|| {
         let server = Server::builder().property("zookeeper.watchManagerName", OPTIMIZED).start();
-        is_refused(&server, &client(&server.hosts()));
+        is_refused(&server, &client_with(&server.hosts(), &RECURSIVE));
     });
 }
 
@@ -95,7 +97,7 @@ fn where_one_server_has_no_recursive_watches_the_next_one_is_asked() {
     // Which server comes first is chance.
     let mut was_asked = false;
     while !was_asked {
-        let client = client(&format!("{refusing},{other}"));
+        let client = client_with(&format!("{refusing},{other}"), &RECURSIVE);
         let faults = Faults::of_client(&client);
         for _ in 0..2 {
             // One from the start, and one that may be opened while the connection is on its way to the other server.

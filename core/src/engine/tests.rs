@@ -23,7 +23,7 @@ fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
         limit_frame: 1 << 20,
         backoff: Backoff::default(),
     };
-    let mut engine = Engine::new(settings, SyncMode::default(), fastrand::Rng::with_seed(1), now);
+    let mut engine = Engine::new(settings, Modes::default(), fastrand::Rng::with_seed(1), now);
     engine.handle_connected(now);
     let welcome = [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();
     engine.handle_bytes(&[&welcome[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat(), now);

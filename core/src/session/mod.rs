@@ -250,7 +250,7 @@ pub enum SessionError {
     },
     /// The server cannot do what caches need. Another one of the ensemble may.
     #[error("{host} has no persistent recursive watches ({error}): ZooKeeper 3.6 or later is needed")]
-    NoRecursiveWatches {
+    NoWatches {
         /// `host:port`, as it was named.
         host: String,
         /// What it answered to `addWatch`: `UNIMPLEMENTED` (-6) or `MARSHALLINGERROR` (-5).
@@ -1044,10 +1044,20 @@ impl<T> Session<T> {
         self.events.push_back(Event::Reset);
     }
 
-    /// The server has no recursive watches, and answered with `error`. The next one may have.
+    /// The server has no watches of the kind that is wanted, and answered with `error`. The next one may have.
     pub fn handle_no_watches(&mut self, error: ServerError, now: Instant) {
         if self.is_ready() && !planted::is(Defect::RefusalTakenForLast) {
-            self.fail(SessionError::NoRecursiveWatches { host: self.host.to_string(), error }, now);
+            self.fail(SessionError::NoWatches { host: self.host.to_string(), error }, now);
+        }
+    }
+
+    /// The server does not know a request that was only tried, and closes the connection. That is no fault: the next attempt is
+    /// made at the same server.
+    pub fn handle_unknown_request(&mut self, now: Instant) {
+        if self.is_ready() {
+            log::info!("{} does not know all that was asked of it, and is asked in another way", self.host);
+            self.servers.again();
+            self.leave(false, false, now);
         }
     }
 
@@ -1077,25 +1087,31 @@ impl<T> Session<T> {
 
     /// Gives the connection up, or the attempt, and goes on to the next server after a while.
     fn fail(&mut self, error: SessionError, now: Instant) {
+        let is_broken = matches!(error, SessionError::Protocol { .. } | SessionError::OtherHistory { .. });
+        // A server without the watches that are wanted says nothing of what the others refuse.
+        let is_of_use = !matches!(error, SessionError::NoWatches { .. });
+        self.leave(is_broken, is_of_use, now);
+        self.events.push_back(Event::Fault(error));
+    }
+
+    /// Ends the connection, or the attempt, and waits for a while. `is_broken`: what was said on it may not be compared with
+    /// anything. `is_of_use`: it was, if it was there at all.
+    fn leave(&mut self, is_broken: bool, is_of_use: bool, now: Instant) {
         let was_ready = self.is_ready();
         if let Phase::Connected { since, .. } = self.phase
             && now - since >= OF_USE_AFTER
         {
             self.servers.reset_backoff();
         }
-        let is_broken = matches!(error, SessionError::Protocol { .. } | SessionError::OtherHistory { .. });
         let is_dated = self.named.is_transaction() && self.named == self.last_zxid && !is_broken;
         self.disconnect();
         if was_ready {
-            if !matches!(error, SessionError::NoRecursiveWatches { .. }) {
-                // The connection was of use. (A server without recursive watches says nothing of what the others
-                // refuse.)
+            if is_of_use {
                 self.refusals = 0;
             }
             self.suspended = Some((now, false));
             self.events.push_back(Event::Suspended { last_zxid: is_dated.then_some(self.last_zxid) });
         }
-        self.events.push_back(Event::Fault(error));
         self.phase = Phase::Waiting { until: now + self.servers.backoff() };
     }
 

@@ -46,6 +46,11 @@ impl Servers {
         host
     }
 
+    /// The server that was next last is next once more.
+    pub(super) fn again(&mut self) {
+        self.next = (self.next + self.hosts.len() - 1) % self.hosts.len();
+    }
+
     /// How long to wait before the next attempt: anything between nothing and a bound that doubles each time, so
     /// that clients that lost their server together do not come back together.
     pub(super) fn backoff(&mut self) -> Duration {

@@ -58,6 +58,8 @@ pub(super) struct Flight {
     pub stats: Vec<Read>,
     /// About how many bytes of reply will come.
     pub expected: usize,
+    /// Counts the flights of a cache.
+    pub number: u64,
     request_bytes: usize,
     reads: usize,
     most_reads: usize,
@@ -78,6 +80,7 @@ impl Flight {
             parts: Vec::new(),
             stats: Vec::new(),
             expected: 0,
+            number: 0,
             request_bytes: 0,
             reads: 0,
             most_reads: MOST_READS,

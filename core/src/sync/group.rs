@@ -4,13 +4,13 @@
 //! The caller tells of the session through `handle_*`, sends what [`Group::poll_request`] hands out, and keeps the
 //! [`Purpose`] of each request until its reply.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::flight::{self, Flight, Found, Part, Read};
 use super::synchroniser::Synchroniser;
-use super::{Breach, Input, Options, Output, SyncMode};
+use super::{Breach, Input, Modes, Options, Output, SyncMode, WatchMode, arming};
 use crate::error::{Fault, Status};
 use crate::escape::Escaped;
 use crate::path::NodePath;
@@ -47,7 +47,16 @@ pub enum Purpose {
     },
     /// Removes a watch that no cache needs any more.
     Unwatch,
-    /// One multiRead of a cache.
+    /// Sets watches that tell of one change each, for what is read right behind that.
+    Arming {
+        /// The cache that reads.
+        cache: CacheId,
+        /// Which of its flights.
+        flight: u64,
+    },
+    /// One of the single reads that stand for a multiRead, and not the last of them.
+    Single,
+    /// One multiRead of a cache, or the last of the single reads that stand for one.
     Nodes {
         /// The cache that reads.
         cache: CacheId,
@@ -84,7 +93,7 @@ pub enum Purpose {
 /// A watch on this connection, shared by the caches with this root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Watch {
-    /// To be asked for, from this moment on (`None`: at once).
+    /// To be asked for, from this moment on (`None`: at once). With one-shot watches it never is.
     Wanted(Option<Instant>),
     Asked {
         serial: u64,
@@ -92,6 +101,15 @@ enum Watch {
     Set,
     /// The server has no such watches; the next one may have, and is to be asked.
     Refused,
+}
+
+/// How the caches of a connection hear of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By a recursive watch for each root.
+    Recursive,
+    /// By watches of each node, each of which tells of one change. `batches`: the server has multiRead.
+    OneShot { batches: bool },
 }
 
 /// What is known of the connection.
@@ -106,12 +124,23 @@ enum Link {
 /// All caches of one session, with what they share: the connection, watches, and the budget of what is in flight.
 pub struct Group {
     chroot: NodePath,
-    sync_mode: SyncMode,
+    modes: Modes,
+    way: Way,
+    /// Servers that did not know a request that was tried on the last connection, by how they were named.
+    unable: BTreeSet<String>,
+    /// What came of single reads whose last is still to come.
+    singles: Vec<(ServerError, Vec<u8>)>,
+    /// Why the watches could not be set for what is read right behind them.
+    unarmed: Option<ServerError>,
     /// The session may not read the server's root, so barriers are about the roots of caches: a server may write each
     /// refusal to its log.
     spares_root: bool,
     rng: fastrand::Rng,
     link: Link,
+    /// The server that is connected, or was, as it was named.
+    server: String,
+    /// The flight for which watches were set last.
+    arming: (CacheId, u64),
     /// From a pause until the server is heard again: when it was heard before the pause.
     paused: Option<Instant>,
     caches: BTreeMap<CacheId, Synchroniser>,
@@ -130,13 +159,19 @@ pub struct Group {
 
 impl Group {
     /// Without caches, and without a connection. `rng` spreads verifications, audits and retries.
-    pub fn new(chroot: NodePath, sync_mode: SyncMode, rng: fastrand::Rng) -> Group {
+    pub fn new(chroot: NodePath, modes: Modes, rng: fastrand::Rng) -> Group {
         Group {
             chroot,
-            sync_mode,
+            modes,
+            way: Way::Recursive,
+            unable: BTreeSet::new(),
+            singles: Vec::new(),
+            unarmed: None,
             spares_root: false,
             rng,
             link: Link::Down,
+            server: String::new(),
+            arming: (CacheId(0), 0),
             paused: None,
             caches: BTreeMap::new(),
             watches: BTreeMap::new(),
@@ -177,16 +212,15 @@ impl Group {
         self.collect(id);
     }
 
-    /// If a cache needs a watch and has none: that of another cache with its root serves, or one is set.
+    /// If a cache needs a watch and has none: that of another cache with its root serves, or one is set, or each node is
+    /// watched by itself.
     fn watch_for(&mut self, id: CacheId, now: Instant) {
         let Some(cache) = self.caches.get(&id).filter(|cache| cache.lacks_watch()) else { return };
-        match self.watches.get(cache.root()) {
-            None => _ = self.watches.insert(cache.root().clone(), Watch::Wanted(None)),
-            // If the connection is gone, its watch says nothing.
-            Some(Watch::Set) if self.link == Link::Up => {
-                self.with(id, |cache| cache.handle_watching(None, now));
-            }
-            Some(Watch::Wanted(_) | Watch::Asked { .. } | Watch::Set | Watch::Refused) => {}
+        let watch = *self.watches.entry(cache.root().clone()).or_insert(Watch::Wanted(None));
+        // If the connection is gone, its watch says nothing.
+        if self.link == Link::Up && (watch == Watch::Set || self.is_one_shot()) {
+            let is_one_shot = self.is_one_shot();
+            self.with(id, |cache| cache.handle_watching(None, is_one_shot, now));
         }
     }
 
@@ -213,6 +247,11 @@ impl Group {
         let held =
             self.caches.values_mut().filter_map(|cache| cache.take_held().then(|| cache.root().clone()));
         held.collect()
+    }
+
+    /// Whether each watch of the connection tells of one change.
+    fn is_one_shot(&self) -> bool {
+        matches!(self.way, Way::OneShot { .. })
     }
 
     /// What the caches have to tell. The outputs of one cache come in their order.
@@ -262,8 +301,9 @@ impl Group {
             return Some(next);
         }
         let watches = self.watches.len() as u64;
+        let is_one_shot = self.is_one_shot();
         for (root, watch) in &mut self.watches {
-            if *watch == Watch::Wanted(None) {
+            if *watch == Watch::Wanted(None) && !is_one_shot {
                 self.watch_serial += 1;
                 let serial = self.watch_serial;
                 *watch = Watch::Asked { serial };
@@ -278,10 +318,10 @@ impl Group {
             }
         }
         for (id, cache) in &mut self.caches {
-            if cache.takes_renewal() {
+            if cache.takes_renewal() && !is_one_shot {
                 return Some((Request::AddWatch(cache.root().clone()), Purpose::WatchAgain { cache: *id }));
             }
-            if let Some(mode) = cache.take_sync(self.sync_mode) {
+            if let Some(mode) = cache.take_sync(self.modes.sync) {
                 let request = match mode {
                     SyncMode::Sync => Request::Sync,
                     SyncMode::Barrier => Request::Barrier(self.spares_root.then(|| cache.root().clone())),
@@ -305,10 +345,23 @@ impl Group {
         self.requests.pop_front()
     }
 
-    /// Makes requests of a flight.
+    /// Makes requests of a flight. They go out one behind the other.
     fn take_off(&mut self, cache: CacheId, flight: Flight) {
+        if self.is_one_shot()
+            && let Some(root) = self.caches.get(&cache).map(Synchroniser::root)
+        {
+            self.requests.extend(arming::watches(cache, &flight, root));
+        }
         let nodes = flight::multi_read_len(&flight.nodes, &flight.parts);
-        if nodes > 0 {
+        if nodes > 0 && self.way == (Way::OneShot { batches: false }) {
+            let mut singles = arming::single_reads(&flight);
+            let last = singles.pop();
+            self.requests.extend(singles.into_iter().map(|request| (request, Purpose::Single)));
+            self.reads += nodes;
+            self.bytes += flight.expected;
+            let (reads, parts, expected) = (flight.nodes, flight.parts, flight.expected);
+            self.requests.extend(last.map(|last| (last, Purpose::Nodes { cache, reads, parts, expected })));
+        } else if nodes > 0 {
             let mut reads = Vec::with_capacity(flight.nodes.len() + flight.parts.len());
             for read in &flight.nodes {
                 reads.push(wire::Read::Data(read.path.clone()));
@@ -333,11 +386,43 @@ impl Group {
         }
     }
 
-    /// The connection is there; `resumed`: with the session that there was before.
-    pub fn handle_connected(&mut self, resumed: bool) {
+    /// The connection to this server, as it was named, is there; `resumed`: with the session that there was before.
+    pub fn handle_connected(&mut self, resumed: bool, server: &str, now: Instant) {
         self.link = Link::Up;
         self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
+        // Only for this connection: on the next one it may be another server behind that name.
+        let is_able = !self.unable.remove(server);
+        self.way = match self.modes.watch {
+            WatchMode::Auto if is_able => Way::Recursive,
+            WatchMode::Recursive => Way::Recursive,
+            WatchMode::Auto | WatchMode::OneShot => Way::OneShot { batches: is_able },
+        };
+        self.server = server.to_owned();
         self.each(|cache| cache.handle_connected(resumed));
+        if self.is_one_shot() {
+            self.watch_each_node(now);
+        }
+    }
+
+    /// There is no recursive watch on this connection, and each node is watched by itself.
+    fn fall_back(&mut self, now: Instant) {
+        self.way = Way::OneShot { batches: true };
+        self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
+        self.watch_each_node(now);
+    }
+
+    fn watch_each_node(&mut self, now: Instant) {
+        self.each(|cache| {
+            if cache.needs_watch() {
+                cache.handle_watching(None, true, now);
+            }
+        });
+    }
+
+    /// The server does not know a request that was only tried.
+    fn give_way(&mut self) -> Breach {
+        self.unable.insert(self.server.clone());
+        Breach::UnknownRequest
     }
 
     /// The connection is gone, and with it all requests. `last_zxid` is the transaction that the server had named last
@@ -345,6 +430,8 @@ impl Group {
     pub fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         (self.link, self.paused) = (Link::Down, None);
         self.requests.clear();
+        self.singles.clear();
+        (self.arming, self.unarmed) = ((CacheId(0), 0), None);
         (self.reads, self.bytes) = (0, 0);
         self.each(|cache| cache.handle_suspended(last_zxid, heard));
     }
@@ -457,11 +544,26 @@ impl Group {
                     log::debug!("a watch could not be removed: {error}");
                 }
             }
+            Purpose::Arming { cache: id, flight } => self.armed(id, flight, error)?,
+            Purpose::Single => self.singles.push((error, body.to_vec())),
             Purpose::Nodes { cache: id, ref reads, ref parts, expected } => {
                 self.reads = self.reads.saturating_sub(flight::multi_read_len(reads, parts));
                 self.bytes = self.bytes.saturating_sub(expected);
+                if error == ServerError::UNIMPLEMENTED && self.way == (Way::OneShot { batches: true }) {
+                    return Err(self.give_way());
+                }
+                let mut singles = std::mem::take(&mut self.singles);
+                if self.way == (Way::OneShot { batches: false }) {
+                    singles.push((error, body.to_vec()));
+                }
                 if let Some(cache) = self.caches.get_mut(&id) {
-                    let handled = nodes_answered(cache, reads, parts, zxid, error, body, now);
+                    let answers = match self.unarmed {
+                        Some(error) => Answers::None(error),
+                        None if !singles.is_empty() => Answers::Singles(singles.iter()),
+                        None if error.is_ok() => Answers::Batch(MultiReadResults::new(body)),
+                        None => Answers::None(error),
+                    };
+                    let handled = nodes_answered(cache, reads, parts, zxid, answers, now);
                     if handled.is_ok() {
                         cache.handle_reply(zxid, now);
                     }
@@ -471,6 +573,7 @@ impl Group {
             }
             Purpose::Stat { cache: id, ref read } => {
                 self.reads = self.reads.saturating_sub(1);
+                let error = self.unarmed.unwrap_or(error);
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let found = match (error.is_ok(), read.children) {
                         (false, _) => Found::error(error),
@@ -526,6 +629,25 @@ impl Group {
         breach.map_or(Ok(()), Err)
     }
 
+    /// Watches were set for what is read right behind that, or could not be.
+    fn armed(&mut self, id: CacheId, flight: u64, error: ServerError) -> Result<(), Breach> {
+        if self.arming != (id, flight) {
+            (self.arming, self.unarmed) = ((id, flight), None);
+            self.with(id, |cache| cache.handle_armed(flight));
+        }
+        match error {
+            // A missing root, or one that the session may not read. Then it is there, and has its watch.
+            ServerError::OK | ServerError::NO_NODE | ServerError::NO_AUTH => {}
+            ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
+                self.refusals += 1;
+                return Err(Breach::NoWatches(error));
+            }
+            error => self.unarmed = Some(error),
+        }
+        self.refusals = 0;
+        Ok(())
+    }
+
     fn watch_answered(
         &mut self,
         root: &NodePath,
@@ -542,17 +664,23 @@ impl Group {
         let watch = match error {
             ServerError::OK => {
                 for id in ids {
-                    self.with(id, |cache| cache.handle_watching(Some(zxid), now));
+                    self.with(id, |cache| cache.handle_watching(Some(zxid), false, now));
                 }
                 self.refusals = 0;
                 Watch::Set
             }
-            // Older than 3.6, or with a watch manager that has no recursive watches.
+            // The server has a watch manager that has no recursive watches, and goes on.
+            ServerError::MARSHALLING if self.modes.watch == WatchMode::Auto => {
+                self.fall_back(now);
+                return Ok(());
+            }
+            // It is older than 3.6, and closes the connection.
+            ServerError::UNIMPLEMENTED if self.modes.watch == WatchMode::Auto => return Err(self.give_way()),
             ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
                 // No cache can have a watch on this connection, whether it was asked for or not.
                 self.watches.values_mut().for_each(|watch| *watch = Watch::Refused);
                 self.refusals += 1;
-                return Err(Breach::NoRecursiveWatches(error));
+                return Err(Breach::NoWatches(error));
             }
             error => {
                 if error != ServerError::THROTTLED {
@@ -605,17 +733,46 @@ fn drain(id: CacheId, cache: &mut Synchroniser, outputs: &mut VecDeque<(CacheId,
     }
 }
 
-/// Hands the results of a multiRead to the cache, one for each read.
+/// The results of reads that went out together.
+enum Answers<'r> {
+    /// There are none, for this reason.
+    None(ServerError),
+    Batch(MultiReadResults<'r>),
+    /// Of single reads, with the error in the header of each.
+    Singles(std::slice::Iter<'r, (ServerError, Vec<u8>)>),
+}
+
+impl<'r> Answers<'r> {
+    /// What the next read gave; it was of data, or of a child list.
+    fn next(&mut self, is_list: bool) -> Result<Option<ReadResult<'r>>, Malformed> {
+        match self {
+            Answers::None(_) => Ok(None),
+            Answers::Batch(results) => results.next(),
+            Answers::Singles(results) => {
+                let Some((error, body)) = results.next() else { return Ok(None) };
+                Ok(Some(match (error.is_ok(), is_list) {
+                    (false, _) => ReadResult::Error(*error),
+                    (true, false) => {
+                        let (data, stat) = wire::data_reply(body)?;
+                        ReadResult::Data(data, stat)
+                    }
+                    (true, true) => ReadResult::Children(wire::children_with_stat(body)?.0),
+                }))
+            }
+        }
+    }
+}
+
+/// Hands results to the cache, one for each read.
 fn nodes_answered(
     cache: &mut Synchroniser,
     reads: &[Read],
     parts: &[Part],
     zxid: Zxid,
-    error: ServerError,
-    body: &[u8],
+    mut answers: Answers<'_>,
     now: Instant,
 ) -> Result<(), Malformed> {
-    if !error.is_ok() {
+    if let Answers::None(error) = answers {
         let siblings = parts.iter().flat_map(|part| part.siblings.paths());
         for path in reads.iter().map(|read| read.path.clone()).chain(siblings) {
             let found = match planted::is(Defect::RefusalTakenForAbsence) {
@@ -626,15 +783,14 @@ fn nodes_answered(
         }
         return Ok(());
     }
-    let mut results = MultiReadResults::new(body);
     for read in reads {
-        let found = next_found(&mut results, read.children)?;
+        let found = next_found(&mut answers, read.children)?;
         cache.handle_found(&read.path, found, zxid, now);
     }
     for part in parts {
-        cache.handle_part(part, || next_found(&mut results, false), zxid, now)?;
+        cache.handle_part(part, || next_found(&mut answers, false), zxid, now)?;
     }
-    match results.next()? {
+    match answers.next(false)? {
         None => Ok(()),
         Some(_) => Err(OTHER_RESULTS),
     }
@@ -643,9 +799,9 @@ fn nodes_answered(
 const OTHER_RESULTS: Malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
 
 /// What the next result says of a node, or the next two if its child list was read too.
-fn next_found<'r>(results: &mut MultiReadResults<'r>, children: bool) -> Result<Found<'r>, Malformed> {
-    let node = results.next()?.ok_or(OTHER_RESULTS)?;
-    let children = if children { Some(results.next()?.ok_or(OTHER_RESULTS)?) } else { None };
+fn next_found<'r>(answers: &mut Answers<'r>, children: bool) -> Result<Found<'r>, Malformed> {
+    let node = answers.next(false)?.ok_or(OTHER_RESULTS)?;
+    let children = if children { Some(answers.next(true)?.ok_or(OTHER_RESULTS)?) } else { None };
     match (node, children) {
         (ReadResult::Data(data, stat), None) => Ok(Found::Node { data, stat, children: None }),
         (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {

@@ -17,12 +17,15 @@
 //! | `evidence` | what shows that an ensemble has another history than the one that a node was read in |
 //! | `data` | what is kept of nodes' data: all, nothing, or what gzip has compressed, uncompressed |
 //! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
+//! | `arming` | what a flight takes to send: watches where each tells of one change, reads one by one for old servers |
 //! | `group` | all caches of a session: watches, requests, budget |
 //!
-//! The way described here needs persistent recursive watches and multiRead (ZooKeeper 3.6). Another way, for older
-//! servers, would be a sibling of `synchroniser`, chosen by `group` when `addWatch` is refused.
+//! A persistent recursive watch covers a tree (ZooKeeper 3.6). Where a server has none, each node has one-shot watches,
+//! which are set again by whatever reads the node: why no change is missed is in
+//! `docs/decisions/0005-one-shot-watches.md`.
 
 mod anchors;
+mod arming;
 mod candidate;
 mod data;
 mod evidence;
@@ -83,6 +86,27 @@ pub enum SyncMode {
     Sync,
 }
 
+/// How a client hears of changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WatchMode {
+    /// By recursive watches, and where a server has none, by one-shot watches. It is found out on each connection.
+    #[default]
+    Auto,
+    /// By a persistent recursive watch for each root. A server that has none is left for the next one.
+    Recursive,
+    /// By watches of each node, each of which tells of one change.
+    OneShot,
+}
+
+/// Which of several ways a client has with its servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Modes {
+    /// How a server is made to catch up.
+    pub sync: SyncMode,
+    /// How changes are heard of.
+    pub watch: WatchMode,
+}
+
 /// How fast a tree is read as a whole. Users cannot set this: what is right depends on all clients of an ensemble
 /// together, and was found by simulation (`docs/scaling.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +140,8 @@ pub struct Progress {
     pub batches: u64,
     /// Verifications of the tree after a connection was gone.
     pub resyncs: u64,
+    /// How changes are heard of on this connection: never [`WatchMode::Auto`]. `None` where that is not known yet.
+    pub watch: Option<WatchMode>,
     /// When the cut that was published last was last known to be the server's tree, by a reply or a notification.
     /// While the cache is in step, it is so at each word of the server's.
     pub current_at: Option<Instant>,
@@ -128,8 +154,11 @@ pub enum Breach {
     Malformed(Malformed),
     /// The ensemble has lost what was seen of it; what shows that. All that is known is to be forgotten.
     OtherHistory(String),
-    /// The server has no recursive watches, and answered with this. The next one may have.
-    NoRecursiveWatches(ServerError),
+    /// The server has no watches of the kind that is wanted, and answered with this. The next one may have.
+    NoWatches(ServerError),
+    /// The server does not know a request that was only tried, and closes the connection. On the next one to the same server
+    /// there is another way.
+    UnknownRequest,
 }
 
 impl From<Malformed> for Breach {

@@ -5,6 +5,7 @@ mod data;
 mod history;
 mod model;
 mod narrowing;
+mod one_shot;
 
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use self::model::{Asked, ROOT, World, Write, options, path};
 use crate::error::Status;
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
-use crate::sync::{Breach, CacheId, Group, Input, Options, Output, Progress, Purpose, SyncMode, Ticket};
+use crate::sync::{
+    Breach, CacheId, Group, Input, Modes, Options, Output, Progress, Purpose, Ticket, WatchMode,
+};
 use crate::wire::{self, Notification, NotificationKind, Request, ServerError};
 
 fn create(path: &str) -> Write {
@@ -885,9 +888,15 @@ impl Line {
     }
 
     fn below(chroot: &str) -> Line {
-        let mut group = Group::new(path(chroot), SyncMode::Barrier, Rng::with_seed(1));
-        group.handle_connected(true);
-        Line { group, now: std::time::Instant::now(), asked: Default::default() }
+        Line::with(chroot, WatchMode::Recursive)
+    }
+
+    fn with(chroot: &str, watch: WatchMode) -> Line {
+        let modes = Modes { watch, ..Modes::default() };
+        let (mut group, now) =
+            (Group::new(path(chroot), modes, Rng::with_seed(1)), std::time::Instant::now());
+        group.handle_connected(true, "s:1", now);
+        Line { group, now, asked: Default::default() }
     }
 
     fn open(&mut self, id: u64, root: &str) {
@@ -986,7 +995,7 @@ fn the_parents_of_a_root_are_made_as_containers_where_a_server_has_them() {
     // It closes the connection. The next one is no better, and is not asked again.
     line.asked.clear();
     line.group.handle_suspended(None, line.now);
-    line.group.handle_connected(true);
+    line.group.handle_connected(true, "server", line.now);
     for _ in 0..5 {
         let asks = line.asks();
         assert!(!asks.contains(&container("/app")), "{asks:?}");
@@ -1033,14 +1042,14 @@ fn a_watch_that_is_refused_is_asked_of_the_next_server_and_one_that_is_throttled
     line.group.handle_timeout(line.now);
     assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
     let refused = line.try_answer(ServerError::UNIMPLEMENTED, &[]);
-    assert_eq!(refused, Err(Breach::NoRecursiveWatches(ServerError::UNIMPLEMENTED)));
+    assert_eq!(refused, Err(Breach::NoWatches(ServerError::UNIMPLEMENTED)));
     line.open(2, "/a");
     assert_eq!(line.asks(), []);
     assert_eq!(line.group.poll_timeout(), None);
     assert_eq!(line.group.refusals(), 1);
     line.group.handle_suspended(None, line.now);
     line.open(3, "/b");
-    line.group.handle_connected(true);
+    line.group.handle_connected(true, "s:1", line.now);
     assert_eq!(line.asks(), [Request::AddWatch(path("/a")), Request::AddWatch(path("/b"))]);
     line.answer_all();
     assert_eq!(line.group.refusals(), 0);
@@ -1208,7 +1217,7 @@ fn a_chain_of_five_thousand_levels_is_loaded_verified_and_dropped_on_a_small_sta
             .last();
         assert_eq!(version.expect("a version").tree.len(), LEVELS);
         line.group.handle_suspended(Some(Zxid(9)), line.now);
-        line.group.handle_connected(true);
+        line.group.handle_connected(true, "s:1", line.now);
         line.answer_all();
         line.now += Duration::from_secs(1);
         line.group.handle_timeout(line.now);

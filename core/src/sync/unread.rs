@@ -58,10 +58,18 @@ impl History {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Want {
     pub in_flight: bool,
+    /// The number of the flight that it is in; 0 where that is not known.
+    pub flight: u64,
+    /// Its watch was used up behind what set it, and before the read: it is to be read once more.
+    pub again: bool,
+    /// There may have been no node when its watch was to be set. If the read finds one, it is to be read once more.
+    pub unset: bool,
     /// The child list too.
     pub children: bool,
     /// The data too: a Stat would not do, even if the data is large.
     pub data: bool,
+    /// A list has named it that was read for what was told of it, and nothing else is known.
+    pub listed: bool,
     /// A load or verification found this path, and is not complete before it is read.
     pub discovered: bool,
     /// The value in the tree may be wrong. False if the path is only read again, for an audit or a cut.
@@ -85,6 +93,18 @@ impl Want {
         self.data || self.discovered || self.unverified
     }
 
+    /// A notification has told of it: if the watch that did so was set for the read that is under way, there is none any more.
+    pub(super) fn used_up(&mut self, armed: Armed) {
+        let is_used_up = self.in_flight && armed.0.is_some_and(|armed| self.flight <= armed);
+        self.again |= is_used_up && !planted::is(Defect::UsedUpForgotten);
+    }
+
+    /// What is left of it where there is nothing to be learnt, and a reply is still to come.
+    fn awaited(self) -> Want {
+        let Want { flight, again, unset, .. } = self;
+        Want { in_flight: true, flight, again, unset, ..Want::default() }
+    }
+
     /// Whether the child list that is known is the one that `new` speaks of; `old` is the node's Stat as it is known.
     pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
         // Notifications count on top of what the same server has shown. In another history the numbers may fit by
@@ -95,6 +115,11 @@ impl Want {
         !self.children && is_gapless && self.history.explains(old, new)
     }
 }
+
+/// The number of the last flight for which watches were set that tell of one change each; `None` where a recursive watch
+/// tells of all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Armed(Option<u64>);
 
 /// All wants, with their queues, and the runs. Nodes are read before child lists, so that few paths are known but unread
 /// at a time, and in the order in which they were queued, so that a parent is read before its children.
@@ -110,9 +135,41 @@ pub(super) struct Unread {
     suspects: usize,
     backlog: usize,
     in_flight: usize,
+    /// How many flights have gone out. What is taken off the queues goes with the next one.
+    flights: u64,
+    armed: Armed,
 }
 
 impl Unread {
+    /// What is read from now on is watched, by watches that tell of one change each (`is_one_shot`) or by a recursive one. In the
+    /// former case, what is in flight already is not watched, and is to be read again.
+    pub(super) fn watch(&mut self, is_one_shot: bool) {
+        self.armed = Armed(is_one_shot.then_some(0));
+        if is_one_shot && !planted::is(Defect::UnarmedTakenForArmed) {
+            self.wants.values_mut().for_each(|want| want.again |= want.in_flight);
+        }
+    }
+
+    /// Whether each watch tells of one change.
+    pub(super) fn is_one_shot(&self) -> bool {
+        self.armed.0.is_some()
+    }
+
+    /// A flight goes out with what was taken off. Returns its number.
+    pub(super) fn end_flight(&mut self) -> u64 {
+        self.flights += 1;
+        self.flights
+    }
+
+    /// The server has begun to set the watches for this flight, and has read nothing of it yet.
+    pub(super) fn note_armed(&mut self, flight: u64) {
+        self.armed = Armed(Some(flight));
+    }
+
+    pub(super) fn armed(&self) -> Armed {
+        self.armed
+    }
+
     /// What is wanted of a path.
     #[cfg(test)]
     fn get(&self, path: &str) -> Option<Want> {
@@ -277,15 +334,30 @@ impl Unread {
             && let Some(want) = self.runs.take_out(path.as_str())
         {
             if want.in_flight {
-                self.add(path.clone(), Want { in_flight: true, ..Want::default() });
+                self.add(path.clone(), want.awaited());
             }
             return;
         }
         match self.wants.get(path) {
-            Some(want) if want.in_flight => {
-                self.update(path, |want| *want = Want { in_flight: true, ..Want::default() });
-            }
+            Some(want) if want.in_flight => self.update(path, |want| *want = want.awaited()),
             _ => _ = self.remove(path.as_str()),
+        }
+    }
+
+    /// A path whose value is known is read once more: it is in flight from now on.
+    pub(super) fn read_again(&mut self, path: &NodePath, mut want: Want) {
+        (want.in_flight, want.flight) = (true, self.flights + 1);
+        self.update(path, |new| *new = want);
+    }
+
+    /// The node at this path is deleted, or is not there to be watched.
+    pub(super) fn note_deleted(&mut self, path: &NodePath) {
+        let armed = self.armed;
+        if self.contains(path.as_str()) {
+            self.update(path, |want| {
+                want.used_up(armed);
+                want.unset |= want.in_flight && !planted::is(Defect::MissingTakenForWatched);
+            });
         }
     }
 
@@ -305,7 +377,7 @@ impl Unread {
         while let Some(path) = queue.pop_front() {
             match self.wants.get_mut(&path) {
                 Some(want) if !want.in_flight && want.children == children => {
-                    want.in_flight = true;
+                    (want.in_flight, want.flight) = (true, self.flights + 1);
                     self.in_flight += 1;
                     return Some((path, *want));
                 }
@@ -323,6 +395,7 @@ impl Unread {
         (self.nodes, self.lists) = (VecDeque::new(), VecDeque::new());
         for (path, want) in &mut self.wants {
             (want.in_flight, want.lost_child, want.unverified) = (false, false, true);
+            (want.again, want.unset) = (false, false);
             want.children |= std::mem::take(&mut want.history).has_changes();
             let queue = if want.children { &mut self.lists } else { &mut self.nodes };
             queue.push_back(path.clone());

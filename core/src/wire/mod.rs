@@ -14,6 +14,6 @@ pub use error::{Malformed, ServerError};
 pub use frame::{FrameDecoder, FrameTooLong, MAX_CONNECT_RESPONSE, MAX_SASL_REPLY};
 pub use records::{
     ConnectRequest, ConnectResponse, MultiReadResults, Notification, NotificationKind, ReadResult,
-    ReplyHeader, barrier_check, children_with_stat, sasl_reply, stat_reply,
+    ReplyHeader, barrier_check, children_with_stat, data_reply, sasl_reply, stat_reply,
 };
 pub use request::{Read, Request, close_session, connect, ping, sasl, set_auth};

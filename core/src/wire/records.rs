@@ -75,7 +75,7 @@ impl ReplyHeader {
     }
 }
 
-/// What a persistent recursive watch reports.
+/// What a watch reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotificationKind {
     /// `NodeCreated` (1).
@@ -84,7 +84,9 @@ pub enum NotificationKind {
     Deleted,
     /// `NodeDataChanged` (3): the data was set, though it may be the same as before.
     DataChanged,
-    /// Anything else a server may send: child events, removed watches, session states.
+    /// `NodeChildrenChanged` (4): a child was created or deleted. A recursive watch tells of the child instead.
+    ChildrenChanged,
+    /// Anything else a server may send: removed watches, session states.
     Other(i32),
 }
 
@@ -105,6 +107,7 @@ impl Notification {
             1 => NotificationKind::Created,
             2 => NotificationKind::Deleted,
             3 => NotificationKind::DataChanged,
+            4 => NotificationKind::ChildrenChanged,
             other => NotificationKind::Other(other),
         };
         reader.i32()?; // keeper state
@@ -169,6 +172,12 @@ pub fn sasl_reply(body: &[u8]) -> Result<&[u8], Malformed> {
     Reader::new(body, "SASL reply").buffer()
 }
 
+/// The reply to a `getData`: the data (empty if ZooKeeper has none) and the Stat.
+pub fn data_reply(body: &[u8]) -> Result<(&[u8], Stat), Malformed> {
+    let mut reader = Reader::new(body, "getData reply");
+    Ok((reader.buffer()?, reader.stat()?))
+}
+
 /// The reply to an `exists`.
 pub fn stat_reply(body: &[u8]) -> Result<Stat, Malformed> {
     Reader::new(body, "exists reply").stat()
@@ -191,6 +200,7 @@ mod tests {
             let _ = ConnectResponse::decode(&bytes);
             let _ = ReplyHeader::decode(&bytes);
             let _ = Notification::decode(&bytes);
+            let _ = data_reply(&bytes);
             let _ = stat_reply(&bytes);
             let _ = children_with_stat(&bytes);
             let _ = sasl_reply(&bytes);

@@ -5,6 +5,7 @@ use super::opcode::*;
 use super::records::{ConnectRequest, ReplyHeader};
 use crate::names::Siblings;
 use crate::path::NodePath;
+use crate::planted::{self, Defect};
 
 /// `AddWatchMode.PERSISTENT_RECURSIVE`
 const PERSISTENT_RECURSIVE: i32 = 1;
@@ -42,12 +43,20 @@ impl Read {
 pub enum Request {
     /// `multiRead`: any number of reads, answered by one reply with one zxid. No part of it fails the others.
     MultiRead(Vec<Read>),
+    /// `getData`, for servers that have no `multiRead`.
+    Data(NodePath),
     /// `exists`: the Stat alone, however large the data is.
     Exists(NodePath),
+    /// `exists`, which leaves a one-shot watch of the data, also if there is no node.
+    ExistsWatched(NodePath),
     /// `getChildren2`: the child list and the Stat, without the data.
     ChildrenWithStat(NodePath),
     /// A persistent recursive watch.
     AddWatch(NodePath),
+    /// One-shot watches of the data and of the child list of each of these. It is a `setWatches`, which compares each node
+    /// with a zxid before it sets a watch: with the largest one there is, so that no node is newer. Of a node that is not
+    /// there a notification says that it is deleted, before the reply; it gets no watch.
+    SetWatches(Vec<NodePath>),
     /// Removes the session's watches at this path, of whatever kind.
     RemoveWatches(NodePath),
     /// Creates an empty persistent node, open to the world. The path is from the server's root, as the chroot
@@ -83,12 +92,22 @@ impl Request {
                 }
                 multi_header(&mut frame, -1, true);
             }
-            Request::Exists(path) => read(&mut frame, EXISTS, chroot, path),
-            Request::ChildrenWithStat(path) => read(&mut frame, GET_CHILDREN_2, chroot, path),
+            Request::Data(path) => read(&mut frame, GET_DATA, chroot, path, false),
+            Request::Exists(path) => read(&mut frame, EXISTS, chroot, path, false),
+            Request::ExistsWatched(path) => read(&mut frame, EXISTS, chroot, path, true),
+            Request::ChildrenWithStat(path) => read(&mut frame, GET_CHILDREN_2, chroot, path, false),
             Request::AddWatch(path) => {
                 frame.i32(ADD_WATCH);
                 frame.path(chroot, path.as_str());
                 frame.i32(PERSISTENT_RECURSIVE);
+            }
+            Request::SetWatches(paths) => {
+                frame.i32(SET_WATCHES);
+                // Newer than all nodes.
+                frame.i64(if planted::is(Defect::WatchesCompared) { 0 } else { i64::MAX });
+                all_paths(&mut frame, chroot, paths); // of data
+                all_paths(&mut frame, chroot, &[]); // of what is not there
+                all_paths(&mut frame, chroot, paths); // of child lists
             }
             Request::RemoveWatches(path) => {
                 frame.i32(REMOVE_WATCHES);
@@ -118,10 +137,17 @@ impl Request {
     }
 }
 
-fn read(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePath) {
+fn read(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePath, watch: bool) {
     frame.i32(operation);
     frame.path(chroot, path.as_str());
-    frame.bool(false); // watch
+    frame.bool(watch);
+}
+
+fn all_paths(frame: &mut Writer<'_>, chroot: &str, paths: &[NodePath]) {
+    frame.i32(paths.len() as i32);
+    for path in paths {
+        frame.path(chroot, path.as_str());
+    }
 }
 
 /// A read within a multiRead.
@@ -227,6 +253,18 @@ mod tests {
             };
             assert_eq!(encoded(vec![Read::Siblings(siblings)]), encoded(each), "{chroot}");
         }
+    }
+
+    #[test]
+    fn one_shot_watches_are_asked_for_as_setwatches_has_them() {
+        let mut out = Vec::new();
+        let (chroot, path) = (NodePath::new("/c").unwrap(), NodePath::new("/d").unwrap());
+        Request::SetWatches(vec![path]).encode(7, &chroot, &mut out);
+        let list = b"\0\0\0\x01\0\0\0\x04/c/d";
+        let expected =
+            [&b"\0\0\0\x2c\0\0\0\x07\0\0\0\x65\x7f\xff\xff\xff\xff\xff\xff\xff"[..], list, b"\0\0\0\0", list]
+                .concat();
+        assert_eq!(out, expected);
     }
 
     #[test]

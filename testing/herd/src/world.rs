@@ -11,7 +11,7 @@ use fastrand::Rng;
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
-use treecache_core::sync::{self, CacheId, Data, Input, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Data, Input, Modes, Options, Pace};
 use treecache_core::{NodePath, State};
 use treecache_test_protocol as protocol;
 
@@ -351,7 +351,7 @@ impl World {
             audit_interval: self.scenario.audit,
             pace: self.scenario.pace,
         };
-        let mut engine = Engine::new(settings, SyncMode::Barrier, self.rng.fork(), self.instant());
+        let mut engine = Engine::new(settings, Modes::default(), self.rng.fork(), self.instant());
         let root = NodePath::new(ROOT).expect("a path");
         engine.handle_input(CacheId(1), Input::Open(root, options), self.instant());
         self.clients[client].engine = Some(engine);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Token};
-use treecache_core::sync::{self, CacheId, Data, Options, Pace, SyncMode};
+use treecache_core::sync::{self, CacheId, Data, Modes, Options, Pace};
 use treecache_test_protocol as protocol;
 
 use crate::input::Input;
@@ -44,7 +44,7 @@ pub fn engine(data: &[u8]) -> usize {
     let mut input = Input::new(data);
     let now = Instant::now();
     let mut stage = Stage {
-        engine: Engine::new(settings(&mut input), SyncMode::Barrier, fastrand::Rng::with_seed(1), now),
+        engine: Engine::new(settings(&mut input), Modes::default(), fastrand::Rng::with_seed(1), now),
         now,
         connection: Connection::None,
         liar: Liar::default(),

@@ -7,7 +7,7 @@ use treecache_core::path::NodePath;
 use treecache_core::selection::Selection;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
-use treecache_core::sync::{self, Breach, CacheId, Data, Group, Options, Pace, Purpose, SyncMode};
+use treecache_core::sync::{self, Breach, CacheId, Data, Group, Modes, Options, Pace, Purpose};
 use treecache_core::wire::{Notification, Read, Request, ServerError};
 
 use crate::input::Input;
@@ -48,7 +48,7 @@ pub fn synchroniser(data: &[u8]) -> usize {
     let mut input = Input::new(data);
     let chroot = NodePath::new(input.choose(&["/", "/c"])).expect("a valid path");
     let mut stage = Stage {
-        group: Group::new(chroot.clone(), SyncMode::Barrier, fastrand::Rng::with_seed(1)),
+        group: Group::new(chroot.clone(), Modes::default(), fastrand::Rng::with_seed(1)),
         chroot,
         now: Instant::now(),
         link: Link::Never,
@@ -140,7 +140,7 @@ impl Stage {
                 if before != Link::Never && input.byte() > 200 {
                     self.reset();
                 }
-                self.group.handle_connected(input.byte() > 127);
+                self.group.handle_connected(input.byte() > 127, "s:1", self.now);
                 self.link = Link::Up;
             }
         }
@@ -228,7 +228,7 @@ impl Stage {
             // A session finds that no server has come so far.
             self.reset();
         }
-        self.group.handle_connected(false);
+        self.group.handle_connected(false, "s:1", self.now);
         let mut behind = (1..).map(|more| Zxid(self.liar.zxid + more));
         let zxid =
             behind.find(|zxid| zxid.is_transaction()).expect("one of two that follow each other is one");

@@ -49,8 +49,19 @@ pub enum Operation {
         /// It is to be a container.
         container: bool,
     },
+    Data {
+        path: String,
+    },
     Exists {
         path: String,
+        watch: bool,
+    },
+    /// One-shot watches, of nodes that have not changed since then.
+    SetWatches {
+        since: i64,
+        data: Vec<String>,
+        missing: Vec<String>,
+        lists: Vec<String>,
     },
     ChildrenWithStat {
         path: String,
@@ -125,6 +136,10 @@ impl Decoder<'_> {
     fn string(&mut self) -> Option<String> {
         String::from_utf8(self.buffer()?).ok()
     }
+
+    fn strings(&mut self) -> Option<Vec<String>> {
+        (0..self.int()?).map(|_| self.string()).collect()
+    }
 }
 
 pub fn connect(frame: &[u8]) -> Option<Connect> {
@@ -144,7 +159,11 @@ pub fn request(frame: &[u8]) -> Option<Request> {
     let (xid, opcode) = (decoder.int()?, decoder.int()?);
     let operation = match opcode {
         1 => Operation::Create { path: decoder.string()?, container: false },
-        3 => Operation::Exists { path: decoder.string()? },
+        3 => Operation::Exists { path: decoder.string()?, watch: decoder.bool()? },
+        4 => {
+            let path = decoder.string()?;
+            (!decoder.bool()?).then_some(Operation::Data { path })?
+        }
         9 => Operation::Sync,
         11 => Operation::Ping,
         12 => Operation::ChildrenWithStat { path: decoder.string()? },
@@ -181,6 +200,12 @@ pub fn request(frame: &[u8]) -> Option<Request> {
             decoder.int()?;
             Operation::Auth { scheme: decoder.string()?, credential: decoder.buffer()? }
         }
+        101 => Operation::SetWatches {
+            since: decoder.long()?,
+            data: decoder.strings()?,
+            missing: decoder.strings()?,
+            lists: decoder.strings()?,
+        },
         102 => Operation::Sasl { token: decoder.buffer()? },
         106 => Operation::AddWatch { path: decoder.string()?, mode: decoder.int()? },
         -11 => Operation::Close,

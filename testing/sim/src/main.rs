@@ -28,7 +28,13 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 42] = [
+const NOTICEABLE: [Defect; 48] = [
+    Defect::CandidateWithoutList,
+    Defect::MissingTakenForWatched,
+    Defect::UsedUpForgotten,
+    Defect::UnarmedTakenForArmed,
+    Defect::WatchesCompared,
+    Defect::ListsForgotten,
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
     Defect::VerificationSkipped,

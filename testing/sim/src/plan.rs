@@ -17,7 +17,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache_checks::{Access, Change, Narrowing};
 use treecache_core::selection::{Effect, Selection};
-use treecache_core::sync::{Data, Pace, SyncMode};
+use treecache_core::sync::{Data, Modes, Pace, SyncMode, WatchMode};
 
 pub use self::timetable::OUT_OF_SIGHT;
 use self::timetable::{Planner, caches, magnitude};
@@ -35,6 +35,17 @@ pub enum Make {
     Optimized,
     /// Before 3.6.
     Old,
+}
+
+impl Make {
+    /// What a server is after an upgrade, or a downgrade.
+    pub fn next(self) -> Make {
+        match self {
+            Make::Modern => Make::Optimized,
+            Make::Optimized => Make::Old,
+            Make::Old => Make::Modern,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,6 +212,8 @@ pub struct Plan {
     pub leads: bool,
     /// What is committed may lie unprocessed on a server until any request comes there (ZOOKEEPER-4537).
     pub dozes: bool,
+    /// A server that was down comes back as one of another kind.
+    pub rolls: bool,
     /// One name stands in front of all servers.
     pub one_name: bool,
     /// Nobody is told about nodes that he may not read (as since CVE-2024-23944).
@@ -232,6 +245,7 @@ pub struct Plan {
     /// The client is closed at the end.
     pub shuts_down: bool,
     pub sync_mode: SyncMode,
+    pub watch_mode: WatchMode,
     pub audit_ms: u64,
     /// `limit.path.bytes`
     pub limit_path: usize,
@@ -287,6 +301,8 @@ impl Plan {
             shuts_down: rng.u8(..10) == 0,
             audit_ms: if restricted { 2000 } else { 0 },
             limit_path: 4096,
+            rolls: false,
+            watch_mode: WatchMode::Recursive,
             sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
             steps: Vec::new(),
         };
@@ -312,6 +328,7 @@ impl Plan {
         plan.choose_modes();
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
+        plan.watch_otherwise();
         if plan.loses_watches() {
             // Nothing else notices that.
             plan.audit_ms = 300;
@@ -351,6 +368,26 @@ impl Plan {
         self.gzips = self.caches.iter().any(|cache| matches!(cache.data, Data::Gzip { .. }));
     }
 
+    /// In one of four schedules, other servers are there, and one-shot watches. Nothing else is another for that.
+    fn watch_otherwise(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6f_6e_63_65);
+        if rng.u8(..4) > 0 {
+            return;
+        }
+        self.watch_mode = [WatchMode::Auto, WatchMode::OneShot][rng.usize(..2)];
+        let makes = [Make::Modern, Make::Optimized, Make::Old];
+        let of_all = makes[rng.usize(..3)];
+        let is_mixed = rng.u8(..3) == 0;
+        self.rolls = rng.u8(..4) == 0;
+        for make in &mut self.servers {
+            *make = if is_mixed { makes[rng.usize(..3)] } else { of_all };
+        }
+    }
+
+    pub fn modes(&self) -> Modes {
+        Modes { sync: self.sync_mode, watch: self.watch_mode }
+    }
+
     fn loses_watches(&self) -> bool {
         let is_so = |step: &Step| {
             let fault = match &step.what {
@@ -368,7 +405,7 @@ impl Plan {
 
     /// Whether some server can serve a cache at all.
     pub fn is_servable(&self) -> bool {
-        self.servers.contains(&Make::Modern)
+        self.watch_mode != WatchMode::Recursive || self.servers.contains(&Make::Modern)
     }
 
     /// How much is read together of what nothing is known of. In every second schedule it is so little that lists of a
@@ -382,7 +419,7 @@ impl Plan {
     /// together, or where there are so few paths that they always are, of 5 ms; and a few more. `None`: any number. What
     /// lives for less than a round trip can be read by chance only, so that no bound holds for all writers.
     pub fn most_batches(&self) -> Option<u64> {
-        if !self.saturated {
+        if !self.saturated || self.watch_mode != WatchMode::Recursive {
             return None;
         }
         let paths: BTreeSet<&Arc<str>> = self

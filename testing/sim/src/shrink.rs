@@ -35,7 +35,7 @@ pub fn shrink(plan: &Plan, check: Check) -> Plan {
         simplify(&mut simple);
         let caches = simple.caches.len();
         simple.steps.retain(|step| match step.what {
-            Happening::Open(cache) | Happening::Close(cache) => cache < caches,
+            Happening::Open(cache) | Happening::Close(cache) | Happening::Sync(cache) => cache < caches,
             _ => true,
         });
         if fails(&simple) {

@@ -7,6 +7,7 @@
 //! | `connection` | the streams of bytes, and how far the client has come |
 //! | `faults`, `history` | what goes wrong; what becomes of the data |
 //! | `cache` | what one cache publishes and tells |
+//! | `watches` | what a connection is told |
 //! | `checks` | what caches say of themselves, against the truth |
 
 mod cache;
@@ -15,6 +16,7 @@ mod connection;
 mod faults;
 mod history;
 mod server;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -58,6 +60,8 @@ enum Event {
     Apply(usize),
     /// A server goes on.
     Resume(usize),
+    /// A server goes on with the requests of a connection.
+    Serve(usize),
     /// A session may have expired.
     Expiry(i64),
     /// The client's process goes on, after so long.
@@ -123,7 +127,7 @@ pub struct World {
     /// Nothing has held up a server or the client so far.
     is_calm: bool,
     has_long_paths: bool,
-    requests: u64,
+    eighths_of_requests: u64,
     /// The last place of each era that the client has heard of since the last reset.
     heard: Vec<usize>,
     /// Until when the client's process stands still.
@@ -183,8 +187,13 @@ impl World {
             limit_frame: 1 << 20,
             backoff: Backoff::default(),
         };
-        let engine = Engine::new(settings, plan.sync_mode, Rng::with_seed(!plan.seed), base);
-        let servers = (0..plan.servers.len()).map(|at| Server::new(plan.seed ^ (at as u64) << 40)).collect();
+        let engine = Engine::new(settings, plan.modes(), Rng::with_seed(!plan.seed), base);
+        let servers = plan
+            .servers
+            .iter()
+            .enumerate()
+            .map(|(at, make)| Server::new(*make, plan.seed ^ (at as u64) << 40))
+            .collect();
         let mut world = World {
             most_batches: plan.most_batches(),
             base,
@@ -208,7 +217,7 @@ impl World {
             read_since_lost: BTreeMap::new(),
             is_calm: true,
             has_long_paths: plan.steps.iter().any(|step| matches!(step.what, Happening::WriteOutOfSight(_))),
-            requests: 0,
+            eighths_of_requests: 0,
             heard: Vec::new(),
             asleep_until: 0,
             sleeps_behind_ping: None,
@@ -404,6 +413,7 @@ impl World {
             }
             Event::Apply(server) => self.apply(server, false)?,
             Event::Resume(server) => self.resume(server)?,
+            Event::Serve(id) => self.serve(id)?,
             Event::Expiry(session) => self.expire_if_due(session),
             Event::Wake(slept) => self.wake(slept),
             Event::Look => {}
@@ -523,11 +533,8 @@ impl World {
                 let is_told = happened.kind != Kind::AclChanged
                     && (!self.plan.hides || happened.access.allows(self.plan.authenticates));
                 if !is_told {
-                    let is_root = *happened.path == *root;
-                    let of_parent = !is_root && matches!(happened.kind, Kind::Created | Kind::Deleted);
-                    let path = happened.path.clone();
                     let era = self.ensemble.eras.len() - 1;
-                    self.unnoticed.push(Unnoticed { path, of_parent, era, since: at, read: None });
+                    self.unnoticed.push(Unnoticed::of(happened, &root, era, at));
                 }
             }
         }

@@ -108,6 +108,7 @@ class tc_stats(Structure):
         ("connections", c_uint64),
         ("session_id", c_int64),
         ("server", c_char_p),
+        ("watch", c_char_p),
     ]
 
 

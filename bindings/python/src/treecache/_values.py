@@ -116,7 +116,8 @@ class Stats(NamedTuple):
     cuts: of them, those that are cuts. events: handed out, to each listener and stream. lags: how often one of these
     fell behind and went on by difference. reads: nodes asked for; batches: requests they were asked with. resyncs:
     verifications of the tree after a connection was gone. connections: how often the client has connected.
-    session_id: 0 before the first session. server: "host:port" the client is connected to, or None.
+    session_id: 0 before the first session. server: "host:port" the client is connected to, or None. watch: by which
+    watches the cache hears of changes, "recursive" or "one-shot", or None if that is not known yet.
     """
 
     state: State
@@ -135,6 +136,7 @@ class Stats(NamedTuple):
     connections: int
     session_id: int
     server: Optional[str]
+    watch: Optional[str] = None
 
 
 def _node_data(path: str, data: Optional[int], length: int, stat: Iterable[int]) -> NodeData:
@@ -193,4 +195,5 @@ def stats(told: _abi.tc_stats) -> Stats:
         told.connections,
         told.session_id,
         None if told.server is None else told.server.decode(),
+        None if told.watch is None else told.watch.decode(),
     )

@@ -45,7 +45,7 @@ use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::Flight;
 use super::unread::Unread;
-use super::{Breach, Options, Output, SyncMode};
+use super::{Breach, Options, Output, SyncMode, WatchMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -282,7 +282,8 @@ impl Synchroniser {
             // tells at which zxid the tree is exact, so the root is read.
             flight = self.plan.poll_root(&self.tree, &mut self.unread, now);
         }
-        let flight = flight?;
+        let mut flight = flight?;
+        flight.number = self.unread.end_flight();
         self.publisher.count_reads(flight.requests(), flight.len());
         Some(flight)
     }
@@ -332,15 +333,24 @@ impl Synchroniser {
         self.plan.handle_watch_asked(&self.tree, &mut self.unread);
     }
 
-    /// The watch is there. `zxid` is that of the reply which said so; `None` where another cache's watch serves.
-    pub(super) fn handle_watching(&mut self, zxid: Option<Zxid>, now: Instant) {
+    /// Changes are told of from now on: where `is_one_shot`, one of each node that is read from now on. `zxid` is that of the
+    /// reply which said so; `None` where another cache's watch serves, or there was none.
+    pub(super) fn handle_watching(&mut self, zxid: Option<Zxid>, is_one_shot: bool, now: Instant) {
         self.link = Link::Watching;
+        self.unread.watch(is_one_shot);
+        let watch = if is_one_shot { WatchMode::OneShot } else { WatchMode::Recursive };
+        self.publisher.note_watch(Some(watch));
         self.set_failure(None);
         if self.plan.handle_watching(zxid, &self.tree, &mut self.unread, now) {
             self.settle(zxid.unwrap_or_default(), now);
         }
         self.syncs.note_zxid(zxid);
         self.tell_state();
+    }
+
+    /// The server has begun to set the watches for this flight, and has read nothing of it yet.
+    pub(super) fn handle_armed(&mut self, flight: u64) {
+        self.unread.note_armed(flight);
     }
 
     /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` if nothing may be

@@ -22,6 +22,11 @@ impl Synchroniser {
         }
         self.publisher.note_current(now);
         match kind {
+            _ if self.unread.is_one_shot() => {
+                if is_kept {
+                    self.told_once(kind, path, relative, now);
+                }
+            }
             NotificationKind::Created => self.created(path, relative, is_kept, now),
             NotificationKind::Deleted => self.deleted(path, relative, is_kept, now),
             NotificationKind::DataChanged if is_kept => {
@@ -31,12 +36,42 @@ impl Synchroniser {
                     self.look_for_hidden_ancestor(path.as_str());
                 }
             }
-            NotificationKind::DataChanged | NotificationKind::Other(_) => {}
+            NotificationKind::DataChanged
+            | NotificationKind::ChildrenChanged
+            | NotificationKind::Other(_) => {}
         }
         // If a server notifies and never answers, the tree stays small, but what is unread fills the memory.
         self.check_limits(self.unread.suspects(), self.tree.bytes());
         self.publisher.note_edits(now);
         self.tell_state();
+    }
+
+    /// A watch was used up. What it told of is read again, and that sets it anew.
+    fn told_once(&mut self, kind: NotificationKind, path: &NodePath, relative: &str, now: Instant) {
+        let is_in_tree = self.tree.get(relative).is_some();
+        let is_known = is_in_tree || self.unread.contains(path.as_str());
+        match kind {
+            NotificationKind::DataChanged if is_known => self.suspect(path, now, |want| want.data = true),
+            NotificationKind::ChildrenChanged if is_known && !planted::is(Defect::ListsForgotten) => {
+                let is_open = self.selection.of(relative) == Kept::Open;
+                self.suspect(path, now, |want| want.children |= is_open);
+            }
+            NotificationKind::Deleted if is_in_tree => {
+                self.unread.note_deleted(path);
+                self.deleted(path, relative, true, now);
+                if relative.is_empty() {
+                    // It may be created again, and that is told only if it is asked for.
+                    self.suspect(path, now, |want| want.data = true);
+                }
+            }
+            // If it is in a list, its parent has changed too, and was watched.
+            NotificationKind::Deleted => self.unread.note_deleted(path),
+            // Of all that is missing, only the root is watched.
+            NotificationKind::Created if relative.is_empty() => {
+                self.suspect(path, now, |want| want.data = true);
+            }
+            _ => {}
+        }
     }
 
     /// Not `is_kept`: the node is left out, and its parent is not.
@@ -78,11 +113,17 @@ impl Synchroniser {
             self.publisher.count_edit();
         }
         self.unread.forget(path);
-        self.candidates.read(path, relative, None);
+        self.candidates.read(path, relative, None, None);
         self.plan.note_gone(path);
+        let is_one_shot = self.unread.is_one_shot();
         self.child_changed(path, now, |parent| {
-            parent.history.deleted += 1;
-            parent.history.left_out |= !is_kept;
+            if is_one_shot {
+                // Of what was created beside it, nothing tells.
+                parent.children = true;
+            } else {
+                parent.history.deleted += 1;
+                parent.history.left_out |= !is_kept;
+            }
         });
     }
 
@@ -140,7 +181,9 @@ impl Synchroniser {
             self.plan.note_exact(now);
         }
         let unverified = self.plan.is_unverified(path);
+        let armed = self.unread.armed();
         self.unread.update(path, |want| {
+            want.used_up(armed);
             want.suspect = true;
             want.unverified |= unverified;
             change(want);

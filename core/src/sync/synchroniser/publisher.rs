@@ -9,7 +9,7 @@ use crate::planted::{self, Defect};
 use crate::stat::Zxid;
 use crate::state::{EventKind, State};
 use crate::sync::candidate::Cut;
-use crate::sync::{Output, Progress, Ticket};
+use crate::sync::{Output, Progress, Ticket, WatchMode};
 use crate::tree::{Children, Entry, NodeRef, Tree, Version};
 
 /// How often the first load shows how far it has come.
@@ -179,6 +179,11 @@ impl Publisher {
         self.progress.reads += reads as u64;
     }
 
+    /// How changes are heard of from now on.
+    pub(super) fn note_watch(&mut self, watch: Option<WatchMode>) {
+        self.progress.watch = watch;
+    }
+
     /// A verification of the tree has begun.
     pub(super) fn count_resync(&mut self) {
         self.progress.resyncs += 1;
@@ -268,6 +273,7 @@ impl Publisher {
     /// The connection is gone; `heard` is the time of the server's last word.
     pub(super) fn handle_suspended(&mut self, heard: Instant) {
         self.note_current(heard);
+        self.note_watch(None);
         (self.loaded_at, self.edited_at) = (None, None);
         (self.amid, self.paused) = (false, None);
         self.announce_in_step = true;

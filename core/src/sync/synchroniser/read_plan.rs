@@ -759,9 +759,9 @@ impl Filling<'_> {
     /// Adds a read of a path unless it is to be read anyway.
     fn read_known(&mut self, path: NodePath, relative: &str, change: impl FnOnce(&mut Want)) {
         if !self.unread.contains(path.as_str()) {
-            let mut want = Want { in_flight: true, ..Want::default() };
+            let mut want = Want::default();
             change(&mut want);
-            self.unread.update(&path, |new| *new = want);
+            self.unread.read_again(&path, want);
             self.add(path, relative, &want);
         }
     }

@@ -15,7 +15,7 @@ use crate::stat::{Stat, Zxid};
 use crate::sync::Data;
 use crate::sync::data::Refusal;
 use crate::sync::evidence;
-use crate::sync::flight::{Found, Part};
+use crate::sync::flight::{Found, MOST_READS, Part};
 use crate::sync::runs::{Answer, Arrived};
 use crate::sync::unread::Want;
 use crate::tree::{Node, NodeRef};
@@ -30,6 +30,31 @@ impl Synchroniser {
         }
         let Some(mut want) = self.unread.remove(path.as_str()) else { return };
         want.in_flight = false;
+        self.found(path, relative, found, want, zxid, now);
+        let Want { again: is_used_up, unset: is_unset, .. } = want;
+        // What is not there needs no watch: its parent's list tells of it. Of the root nothing else tells, and its creation
+        // is watched.
+        let is_there = self.tree.get(relative).is_some();
+        if is_there && (is_used_up || is_unset) || is_used_up && relative.is_empty() {
+            self.unread.update(path, |again| {
+                again.suspect = true;
+                again.data |= want.data;
+                again.children |= want.children;
+            });
+        }
+    }
+
+    /// What was `found` of a path of which that was wanted.
+    fn found(
+        &mut self,
+        path: &NodePath,
+        relative: &str,
+        found: Found<'_>,
+        mut want: Want,
+        zxid: Zxid,
+        now: Instant,
+    ) {
+        let is_doubtful = std::mem::take(&mut want.again) | std::mem::take(&mut want.unset);
         let is_there = !matches!(found, Found::Missing | Found::Failed(_));
         if relative.is_empty() && is_there {
             self.root_creation.root_found();
@@ -64,7 +89,7 @@ impl Synchroniser {
             Found::Stat { stat, children } => match self.node_without_data(relative, stat, &children) {
                 Some(node) => (node, children),
                 None => {
-                    self.candidates.read(path, relative, None);
+                    self.candidates.read(path, relative, None, None);
                     // Who may read the child list may read the data, too.
                     let again = match self.options.data.is_kept() {
                         true => Want { data: true, suspect: true, ..want },
@@ -77,7 +102,10 @@ impl Synchroniser {
             Found::Unreadable => return self.found_unreadable(path, relative, want),
             Found::Failed(error) => return self.found_failed(path, error, want, now),
         };
-        self.candidates.read(path, relative, Some(&node));
+        let children = children.map(|names| self.sorted_names(relative, names));
+        // What was told amid the reads may have come between node and list.
+        let names = children.as_deref().filter(|_| !is_doubtful);
+        self.candidates.read(path, relative, Some(&node), names);
         self.put(path, relative, node, old, children, want);
     }
 
@@ -349,14 +377,15 @@ impl Synchroniser {
         let is_list_known =
             want.explains(old.as_ref(), &stat) && !self.misses_children(relative, &stat, &want);
         match children {
-            Some(names) => self.found_children(path, relative, names),
+            Some(names) => self.found_children(path, relative, names, &want),
             None if is_kept_alone => {}
             // Nothing is below a node that is new.
             None if stat.num_children == 0 && old.is_none() => {}
-            None if stat.num_children == 0 => self.found_children(path, relative, Vec::new()),
+            None if stat.num_children == 0 => self.found_children(path, relative, Vec::new(), &want),
             None if is_list_known => {}
             None => {
-                if !want.discovered && !stat.is_saturated() {
+                let is_told = want.discovered || self.unread.is_one_shot() && (want.listed || want.children);
+                if !is_told && !stat.is_saturated() {
                     // Something was hidden from the session, and the candidates rest on what was known.
                     self.candidates.clear();
                 }
@@ -404,22 +433,33 @@ impl Synchroniser {
         }
     }
 
-    /// A child list, at the zxid of the Stat that came with it.
-    fn found_children(&mut self, path: &NodePath, relative: &str, names: Vec<&str>) {
+    /// Those of the names that a list has which can be in the tree.
+    fn sorted_names<'r>(&self, relative: &str, mut names: Vec<&'r str>) -> Vec<&'r str> {
         let level = self.selection.level(relative);
         let is_kept = |name: &str| level.as_ref().is_none_or(|level| level.child(name) != Kept::Nothing);
-        let mut names: Vec<&str> = names.into_iter().filter(|name| is_name(name) && is_kept(name)).collect();
+        names.retain(|name| is_name(name) && is_kept(name));
         names.sort_unstable();
         names.dedup();
+        names
+    }
+
+    /// A child list, sorted, at the zxid of the Stat that came with it.
+    fn found_children(&mut self, path: &NodePath, relative: &str, mut names: Vec<&str>, want: &Want) {
         self.check_limits(names.len(), self.tree.bytes());
         if self.stopped {
             return;
         }
         self.unread.relisted(path, &names);
         let known = self.tree.get(relative).and_then(|entry| entry.children().cloned());
+        let is_one_shot = self.unread.is_one_shot();
         if let Some(known) = &known {
-            for (name, _) in known.iter() {
-                if names.binary_search(&name).is_err() {
+            for (name, entry) in known.iter() {
+                if names.binary_search(&name).is_ok() {
+                    // Nothing may have told that there is another one in its place.
+                    if is_one_shot && entry.is_opaque() {
+                        self.unread.update(&path.absolute(name), |want| want.suspect = true);
+                    }
+                } else {
                     let child = path.absolute(name);
                     self.tree.remove(self.root.relative(child.as_str()).unwrap_or_default());
                     self.unread.forget(&child);
@@ -429,7 +469,19 @@ impl Synchroniser {
             names.retain(|name| known.get(name).is_none());
         }
         let longest = names.iter().map(|name| name.len()).max().unwrap_or(0);
-        if !names.is_empty() && !self.is_too_long(path.child_len(longest)) {
+        if names.is_empty() || self.is_too_long(path.child_len(longest)) {
+            return;
+        }
+        if is_one_shot && !want.discovered && names.len() <= MOST_READS && self.is_following() {
+            // As a notification would have named them with a recursive watch.
+            for name in names {
+                self.unread.update(&path.absolute(name), |want| {
+                    if !want.suspect {
+                        (want.suspect, want.listed, want.data) = (true, true, true);
+                    }
+                });
+            }
+        } else {
             // What they lack will not be known before this is read.
             self.candidates.clear();
             self.unread.listed(path, self.czxid(relative), names);
@@ -442,7 +494,7 @@ impl Synchroniser {
     }
 
     fn found_missing(&mut self, path: &NodePath, relative: &str, want: Want, now: Instant) {
-        self.candidates.read(path, relative, None);
+        self.candidates.read(path, relative, None, None);
         let was_there = self.tree.remove(relative);
         if was_there {
             self.publisher.count_edit();
@@ -452,7 +504,8 @@ impl Synchroniser {
             // the Stat says: there may be another child in the place of this one. (If all known children are there, and
             // as many as the Stat counts, there is no other.) The exception is a path that was just found in a list,
             // read behind the watch: it went after that, or a server has it in its lists and nowhere else.
-            let was_just_listed = want.discovered && !want.unverified && !want.history.born && !was_there;
+            let was_just_listed =
+                (want.discovered || want.listed) && !want.unverified && !want.history.born && !was_there;
             if was_there && planted::is(Defect::EarlierParentTakenForEvidence) {
                 self.evidence.get_or_insert_with(|| format!("{path} is missing"));
             }
@@ -467,7 +520,7 @@ impl Synchroniser {
     }
 
     fn found_unreadable(&mut self, path: &NodePath, relative: &str, want: Want) {
-        self.candidates.read(path, relative, None);
+        self.candidates.read(path, relative, None, None);
         if self.tree.get(relative).is_some_and(|entry| entry.is_opaque()) {
             return;
         }
@@ -488,7 +541,7 @@ impl Synchroniser {
 
     fn found_failed(&mut self, path: &NodePath, error: ServerError, want: Want, now: Instant) {
         self.unread.update(path, |again| *again = Want { suspect: true, ..want });
-        self.candidates.read(path, self.root.relative(path.as_str()).unwrap_or_default(), None);
+        self.candidates.read(path, self.root.relative(path.as_str()).unwrap_or_default(), None, None);
         if !self.plan.is_waiting() && error != ServerError::THROTTLED {
             let message = format!("the server could not read {path}: {error}");
             self.fault(Fault::new(Status::Protocol, message).at(path).server_error(error.0));

@@ -393,7 +393,7 @@ fn in_zookeepers_own_nodes_nothing_is_evidence() {
         assert_eq!(read_root(&mut line, 1000), Ok(()));
         line.group.handle_suspended(None, line.now);
         line.asked.clear();
-        line.group.handle_connected(true);
+        line.group.handle_connected(true, "s:1", line.now);
         let read = read_root(&mut line, 2000);
         assert_eq!(
             matches!(read, Err(Breach::OtherHistory(_))),
@@ -428,7 +428,7 @@ fn anchors_that_are_answered_before_the_watch_is_there_count_and_none_is_waited_
     assert!(world.serve_throttled_watch());
     world.cache.handle_watch_asked();
     while world.serve() || world.deliver() {}
-    world.cache.handle_watching(Some(zxid), world.now);
+    world.cache.handle_watching(Some(zxid), false, world.now);
     world.advance(Duration::ZERO);
     world.rest();
     world.assert_in_step();

@@ -542,7 +542,7 @@ impl World {
         match word {
             Word::Synced(error) => self.cache.handle_synced(zxid, error, self.now),
             Word::WatchingAgain => {}
-            Word::Watching => self.cache.handle_watching(Some(zxid), self.now),
+            Word::Watching => self.cache.handle_watching(Some(zxid), false, self.now),
             Word::Notification(kind, path) => self.cache.handle_notification(kind, &path, self.now),
             Word::Found(found, of_parts) => {
                 for (path, answer) in &found {

@@ -136,7 +136,7 @@ fn a_tree_that_is_not_followed_leaves_no_watch_behind_and_is_brought_up_to_date_
     line.group.handle_suspended(None, line.now);
     line.group.handle_input(CacheId(1), Input::Sync(Ticket(1)), line.now);
     line.group.handle_lost();
-    line.group.handle_connected(false);
+    line.group.handle_connected(false, "server", line.now);
     assert_eq!((line.asks(), held(&mut line, 1)), (vec![], vec![]));
     // The watch is set for the time of a verification.
     line.group.handle_input(CacheId(1), Input::Sync(Ticket(2)), line.now);
@@ -169,7 +169,7 @@ fn a_tree_that_is_held_is_loaded_again_where_the_ensemble_has_another_history() 
     line.answer_all();
     line.group.handle_suspended(None, line.now);
     line.group.handle_reset();
-    line.group.handle_connected(false);
+    line.group.handle_connected(false, "server", line.now);
     assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::Held));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache_core::Zxid;
 
+use super::watches::Watches;
 use crate::ensemble::Moment;
 use crate::plan::Plan;
 
@@ -52,6 +53,8 @@ pub struct Connection {
     /// How much has come to it.
     pub came: u64,
     pub awaited: Option<(usize, Awaited)>,
+    /// The server does something else before it looks at the next request.
+    pub waits_until: u64,
     /// When the last barrier came, and when its transaction is due here.
     pub barrier: (u64, u64),
     /// Since when nodes are created for the client, and what it asks for stands behind that.
@@ -60,7 +63,7 @@ pub struct Connection {
     pub session: i64,
     pub asked_for_session: bool,
     pub authenticated: bool,
-    pub watches: Vec<Arc<str>>,
+    pub watches: Watches,
     pub last_xid: i32,
     /// The server may have forgotten the session: another database was put under this connection.
     pub forgot: bool,
@@ -101,12 +104,13 @@ impl Connection {
             inbox: Vec::new(),
             came: 0,
             awaited: None,
+            waits_until: 0,
             barrier: (0, 0),
             creates_since: None,
             session: 0,
             asked_for_session: false,
             authenticated: false,
-            watches: Vec::new(),
+            watches: Watches::default(),
             last_xid: 0,
             forgot: false,
             outbox: Vec::new(),

@@ -48,6 +48,9 @@ impl World {
             Fault::Fail(server, count, error) => self.servers[server].failing = (count, error),
             Fault::Crash(server, time) => {
                 self.servers[server].down_until = now + time;
+                if self.plan.rolls {
+                    self.servers[server].make = self.servers[server].make.next();
+                }
                 self.hang_up(|connection| connection.server == server);
                 self.stay_blind(time);
                 if self.is_leader(server) {

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache_checks::{Access, Change, Check, Kind, Violation};
+use treecache_checks::{Access, Change, Check, Violation};
 use treecache_core::Zxid;
+use treecache_core::sync::WatchMode;
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
-use super::checks::is_below;
 use super::connection::Awaited;
-use super::{Event, SECRET, World, trace};
-use crate::plan::Make;
+use super::{Event, SECRET, Unnoticed, World, trace};
+use crate::plan::{Make, ROOT};
 
 /// How long a client waits at most before it asks a server again that could not answer.
 const ASKED_AGAIN_WITHIN: u64 = 750_000;
 
 pub struct Server {
+    pub make: Make,
     /// How much of the history it has applied.
     pub applied: usize,
     /// Names this zxid until it has applied a newer one.
@@ -35,8 +36,9 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(seed: u64) -> Server {
+    pub fn new(make: Make, seed: u64) -> Server {
         Server {
+            make,
             applied: 0,
             own: Zxid(0),
             due: VecDeque::new(),
@@ -149,17 +151,17 @@ impl World {
         let era = &self.ensemble.eras[connection.era];
         let zxid = if self.plan.dated_notifications { era.truth(place).zxid } else { Zxid(-1) };
         let before = connection.end();
+        let is_one_shot = connection.watches.recursive.is_empty();
+        let root = format!("{}{ROOT}", self.plan.prefix());
         for happened in era.happened(place) {
-            let kind = match happened.kind {
-                Kind::Created => 1,
-                Kind::Deleted => 2,
-                Kind::DataChanged => 3,
-                Kind::AclChanged => continue,
-            };
-            let may_know = !self.plan.hides || happened.access.allows(connection.authenticated);
-            let is_told = connection.watches.iter().any(|root| is_below(&happened.path, root));
-            if may_know && is_told {
-                protocol::notification(connection.outbox(), zxid, kind, &happened.path);
+            let mut told = connection.watches.trigger(happened, era.truth(place));
+            told.retain(|(.., access)| !self.plan.hides || access.allows(connection.authenticated));
+            if told.is_empty() && is_one_shot && self.plan.restricted {
+                // The watch may be used up by what was hidden.
+                self.unnoticed.push(Unnoticed::of(happened, &root, connection.era, place));
+            }
+            for (kind, path, _) in told {
+                protocol::notification(connection.outbox(), zxid, kind, &path);
             }
         }
         if connection.end() > before {
@@ -195,7 +197,8 @@ impl World {
         loop {
             let connection = &mut self.connections[id];
             let server = connection.server;
-            if connection.is_closed || !self.servers[server].is_answering(self.now) {
+            let is_answering = self.servers[server].is_answering(self.now);
+            if connection.is_closed || !is_answering || self.now < connection.waits_until {
                 return Ok(());
             }
             if self.now < self.no_quorum_until {
@@ -225,9 +228,19 @@ impl World {
             } else {
                 let request = protocol::request(&frame)
                     .ok_or_else(|| Check::Sound.violated(format!("no request: {frame:?}")))?;
-                self.check_requests()?;
+                self.check_requests(matches!(request.operation, Operation::Data { .. }))?;
                 self.request(id, request)?;
+                self.turn_to_others(id);
             }
+        }
+    }
+
+    /// Between two requests of a connection, a server may apply what was committed.
+    fn turn_to_others(&mut self, id: usize) {
+        let connection = &mut self.connections[id];
+        if self.plan.watch_mode != WatchMode::Recursive && connection.rng.u8(..8) == 0 {
+            connection.waits_until = self.now + connection.rng.u64(1..=self.plan.latency.1);
+            self.at(self.connections[id].waits_until, Event::Serve(id));
         }
     }
 
@@ -330,7 +343,7 @@ impl World {
             connection.last_xid = xid;
         }
         let applied = self.servers[server].applied;
-        let make = self.plan.servers[server];
+        let make = self.servers[server].make;
         let is_blind = self.now < self.blind_until;
         let is_bounded = !matches!(operation, Operation::Ping | Operation::Auth { .. } | Operation::Close);
         if is_bounded && let Some(error) = self.servers[server].takes_error() {
@@ -415,7 +428,9 @@ impl World {
                 self.connections[id].awaited = Some((place, Awaited::Reply { xid, error, path: Some(path) }));
                 Ok(())
             }
-            Operation::AddWatch { .. } | Operation::MultiRead(_) if make == Make::Old => {
+            Operation::AddWatch { .. } | Operation::MultiRead(_) | Operation::RemoveWatches { .. }
+                if make == Make::Old =>
+            {
                 self.reply(id, xid, protocol::UNIMPLEMENTED)?;
                 self.close(id);
                 Ok(())
@@ -426,7 +441,7 @@ impl World {
             Operation::AddWatch { path, mode } => {
                 Check::Sound.that(mode == 1, || format!("a watch of mode {mode}"))?;
                 let path: Arc<str> = path.into();
-                let watches = &mut connection.watches;
+                let watches = &mut connection.watches.recursive;
                 // Again, where a throttled server did not remove it.
                 if !watches.contains(&path) {
                     watches.push(path);
@@ -434,12 +449,38 @@ impl World {
                 self.reply(id, xid, protocol::OK)
             }
             Operation::RemoveWatches { path } => {
-                let before = connection.watches.len();
-                connection.watches.retain(|watch| **watch != *path);
-                let removed = connection.watches.len() < before;
+                let watches = &mut connection.watches.recursive;
+                let before = watches.len();
+                watches.retain(|watch| **watch != *path);
+                let removed = watches.len() < before;
                 self.reply(id, xid, if removed { protocol::OK } else { protocol::NO_WATCHER })
             }
-            Operation::Exists { path } => {
+            Operation::SetWatches { since, data, missing, lists } => {
+                let truth = self.ensemble.era().truth(applied);
+                for (kind, path) in connection.watches.set(Zxid(since), data, missing, lists, truth) {
+                    protocol::notification(connection.outbox(), Zxid(-1), kind, &path);
+                }
+                self.reply(id, xid, protocol::OK)
+            }
+            Operation::Data { path } => {
+                let truth = self.ensemble.era().truth(applied);
+                let node = truth.get(&path);
+                let error = match node {
+                    None => protocol::NO_NODE,
+                    Some(node) if !node.access.allows(connection.authenticated) => protocol::NO_AUTH,
+                    Some(_) => protocol::OK,
+                };
+                let mut reply = Encoder::reply(connection.outbox(), xid, zxid, error);
+                if let (Some(node), protocol::OK) = (node, error) {
+                    reply.buffer(&node.data);
+                    reply.stat(&node.stat);
+                }
+                reply.finish();
+                connection.mark(applied, Some(zxid), false, vec![path]);
+                self.send(id);
+                Ok(())
+            }
+            Operation::Exists { path, watch } => {
                 let truth = self.ensemble.era().truth(applied);
                 let guarded = self.plan.guarded_exists;
                 let node = truth.get(&path);
@@ -450,12 +491,17 @@ impl World {
                     }
                     Some(_) => protocol::OK,
                 };
+                if watch && error != protocol::NO_AUTH {
+                    connection.watches.set_data(&path);
+                }
                 let mut reply = Encoder::reply(connection.outbox(), xid, zxid, error);
                 if let (Some(node), protocol::OK) = (node, error) {
                     reply.stat(&node.stat);
                 }
                 reply.finish();
-                connection.mark(applied, Some(zxid), false, vec![path]);
+                // Where it sets a watch, what it says is not looked at: the read stands behind it.
+                let paths = if watch { Vec::new() } else { vec![path] };
+                connection.mark(applied, Some(zxid), false, paths);
                 self.send(id);
                 Ok(())
             }

@@ -1,0 +1,127 @@
+//! Watches of each node, which tell of one change each.
+
+use super::*;
+
+fn set_watches(of: &str) -> Request {
+    Request::SetWatches(vec![path(of)])
+}
+
+fn notified(kind: NotificationKind, path: &str) -> Notification {
+    Notification { kind, path: path.to_owned() }
+}
+
+#[test]
+fn where_a_recursive_watch_is_refused_whatever_is_read_is_watched_first() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+    line.answer(ServerError::MARSHALLING);
+    let reads = Request::MultiRead(vec![wire::Read::Data(path("/a")), wire::Read::Children(path("/a"))]);
+    assert_eq!(line.asks(), [set_watches("/a"), Request::ExistsWatched(path("/a")), reads.clone()]);
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // One that is opened later needs nothing from the server before it reads.
+    line.open(2, "/b");
+    assert_eq!(line.asks()[0], set_watches("/b"));
+    line.answer_all();
+    assert_eq!(line.states().get(&2), Some(&State::InStep));
+    // The creation of a missing root is told, and then it is read.
+    let created = notified(NotificationKind::Created, "/a");
+    line.group.handle_notification(&created, line.now);
+    assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+    assert_eq!(line.asks()[0], set_watches("/a"));
+    // Nothing is removed at the end: the watches lapse.
+    line.close(1);
+    assert_eq!(line.asks(), []);
+}
+
+#[test]
+fn a_server_that_does_not_know_recursive_watches_is_asked_in_another_way_on_its_next_connection_only() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.asks();
+    assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(true, "s:1", line.now);
+    let single = [Request::Data(path("/a")), Request::ChildrenWithStat(path("/a"))];
+    let watches = [set_watches("/a"), Request::ExistsWatched(path("/a"))];
+    assert_eq!(line.asks(), [watches, single].concat());
+    for _ in 0..4 {
+        line.answer(ServerError::NO_NODE);
+    }
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    assert_eq!(line.group.refusals(), 0);
+    for server in ["s:2", "s:1"] {
+        line.group.handle_suspended(None, line.now);
+        line.group.handle_connected(true, server, line.now);
+        assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+        line.asked.clear();
+    }
+}
+
+#[test]
+fn a_server_without_multiread_is_found_out_too() {
+    let mut line = Line::with("/", WatchMode::OneShot);
+    line.open(1, "/a");
+    assert!(matches!(line.asks()[..], [_, _, Request::MultiRead(_)]));
+    line.answer(ServerError::OK);
+    line.answer(ServerError::OK);
+    assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
+    line.group.handle_suspended(None, line.now);
+    line.group.handle_connected(true, "s:1", line.now);
+    assert!(matches!(line.asks()[..], [_, _, Request::Data(_), Request::ChildrenWithStat(_)]));
+}
+
+#[test]
+fn a_watch_that_is_used_up_between_its_setting_and_the_read_has_the_node_read_once_more() {
+    let mut line = Line::with("/", WatchMode::OneShot);
+    line.open(1, "/a");
+    line.asks();
+    // The watches are set, and there is no node.
+    line.answer(ServerError::OK);
+    line.answer(ServerError::NO_NODE);
+    let created = notified(NotificationKind::Created, "/a");
+    line.group.handle_notification(&created, line.now);
+    line.answer(ServerError::OK);
+    assert_eq!(line.states().get(&1), Some(&State::Loading));
+    assert_eq!(line.asks()[0], set_watches("/a"));
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
+
+#[test]
+fn what_is_read_behind_watches_that_could_not_be_set_says_nothing() {
+    let mut line = Line::with("/", WatchMode::OneShot);
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::THROTTLED);
+    line.answer(ServerError::OK);
+    line.answer(ServerError::OK);
+    assert_eq!(line.asks(), []);
+    line.now = line.group.poll_timeout().expect("later");
+    line.group.handle_timeout(line.now);
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // A server that has no such watches is left for the next one.
+    line.open(2, "/b");
+    line.asks();
+    let refused = line.try_answer(ServerError::MARSHALLING, &[]);
+    assert_eq!(refused, Err(Breach::NoWatches(ServerError::MARSHALLING)));
+    assert_eq!(line.group.refusals(), 1);
+}
+
+#[test]
+fn many_paths_are_watched_in_requests_of_a_few_kilobytes() {
+    let mut line = Line::with("/", WatchMode::OneShot);
+    for id in 1..=3 {
+        line.open(id, &format!("/{}", "x".repeat(4000 + id as usize)));
+    }
+    let longest = line.asks().into_iter().map(|request| match request {
+        Request::SetWatches(paths) => paths.iter().map(|path| path.as_str().len()).sum(),
+        _ => 0,
+    });
+    assert!(longest.max().is_some_and(|bytes| bytes < 32 << 10));
+    line.answer_all();
+    assert!(line.states().into_values().eq([State::InStep; 3]));
+}
