@@ -255,9 +255,11 @@ fn nothing_there(request: &Request) -> (ServerError, Vec<u8>) {
             let end = [&(-1i32).to_be_bytes()[..], &[1], &[0xff; 4]].concat();
             (ServerError::OK, [result.repeat(reads.iter().map(Read::operations).sum()), end].concat())
         }
-        Request::Exists(_) | Request::ChildrenWithStat(_) | Request::CreateFromServerRoot(_) => {
-            (ServerError::NO_NODE, Vec::new())
-        }
+        Request::Exists(_)
+        | Request::ExistsWatched(_)
+        | Request::Data(_)
+        | Request::ChildrenWithStat(_)
+        | Request::CreateFromServerRoot(_) => (ServerError::NO_NODE, Vec::new()),
         _ => (ServerError::OK, Vec::new()),
     }
 }
