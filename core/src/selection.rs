@@ -35,7 +35,9 @@ pub struct InvalidPattern {
 /// Which nodes of a subtree are kept. Without rules, all are. The root is kept by all rules.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// `None`: all nodes are kept.
+    /// A child of the root that is left out, besides. (As a rule of its own it would cost each path of `/` a look at rules.)
+    hidden: Option<&'static str>,
+    /// `None`: all other nodes are kept.
     rules: Option<Arc<Rules>>,
 }
 
@@ -92,10 +94,8 @@ impl Selection {
 
     /// The same without the child of the root that has this name.
     #[must_use]
-    pub(crate) fn without_child(mut self, name: &str) -> Selection {
-        let pattern = Pattern(vec![Part::Name(name.into())]);
-        self.rules_mut().patterns.push((Effect::Exclude, pattern));
-        self
+    pub(crate) fn without_child(self, name: &'static str) -> Selection {
+        Selection { hidden: Some(name), ..self }
     }
 
     fn rules_mut(&mut self) -> &mut Rules {
@@ -104,8 +104,14 @@ impl Selection {
 
     /// What is kept at a path, which is relative to the root.
     pub fn of(&self, relative: &str) -> Kept {
+        let hides = |hidden| {
+            relative.strip_prefix(hidden).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if self.hidden.is_some_and(hides) {
+            return Kept::Nothing;
+        }
         let Some(rules) = &self.rules else { return Kept::Open };
-        let mut level = Level::top(rules);
+        let mut level = Level::top(rules, self.hidden);
         let mut kept = level.kept();
         for name in names(relative) {
             // Nothing is below a node that is kept alone.
@@ -119,7 +125,13 @@ impl Selection {
 
     /// The children of the node at a path, to select from; `None`: all of them are kept, and open.
     pub fn level(&self, relative: &str) -> Option<Level<'_>> {
-        let mut level = Level::top(self.rules.as_deref()?);
+        static NONE: Rules = Rules { depth: None, patterns: Vec::new() };
+        let rules = match &self.rules {
+            None if self.hidden.is_none() || !relative.is_empty() => return None,
+            None => &NONE,
+            Some(rules) => rules,
+        };
+        let mut level = Level::top(rules, self.hidden);
         names(relative).for_each(|name| _ = level.enter(name));
         (!level.is_without_rules()).then_some(level)
     }
@@ -137,6 +149,8 @@ fn names(relative: &str) -> impl Iterator<Item = &str> {
 /// The children of one node, as the rules see them.
 #[derive(Debug, Clone)]
 pub struct Level<'a> {
+    /// A child of the root that is left out.
+    hidden: Option<&'static str>,
     rules: &'a Rules,
     /// Of the node.
     depth: usize,
@@ -145,15 +159,22 @@ pub struct Level<'a> {
 }
 
 impl<'a> Level<'a> {
-    fn top(rules: &'a Rules) -> Level<'a> {
+    fn top(rules: &'a Rules, hidden: Option<&'static str>) -> Level<'a> {
         let matched = rules.patterns.iter().map(|(_, pattern)| pattern.begun()).collect();
-        Level { rules, depth: 0, matched }
+        Level { hidden, rules, depth: 0, matched }
     }
 
     /// What is kept of the child with this name.
     pub fn child(&self, name: &str) -> Kept {
+        if self.hides_one() && self.hidden == Some(name) {
+            return Kept::Nothing;
+        }
         let mut below = self.clone();
         if below.enter(name) { below.kept() } else { Kept::Nothing }
+    }
+
+    fn hides_one(&self) -> bool {
+        self.depth == 0 && self.hidden.is_some()
     }
 
     /// Goes down to the child with this name; false if that is left out.
@@ -185,14 +206,14 @@ impl<'a> Level<'a> {
     /// Whether no rule is left to look at: all below is kept.
     fn is_without_rules(&self) -> bool {
         let is_over = self.matched.iter().all(|matched| *matched == 0);
-        self.rules.depth.is_none() && !self.has(Effect::Include) && is_over
+        !self.hides_one() && self.rules.depth.is_none() && !self.has(Effect::Include) && is_over
     }
 
     /// Whether a child may be left out, if the node is open.
     fn may_leave_out(&self) -> bool {
         let excludes_some = self.any(Effect::Exclude, |pattern, matched| matched & pattern.last() != 0);
         let includes_each = self.any(Effect::Include, Pattern::takes_any) || !self.has(Effect::Include);
-        excludes_some || !includes_each
+        self.hides_one() || excludes_some || !includes_each
     }
 
     fn has(&self, effect: Effect) -> bool {
@@ -409,6 +430,17 @@ mod tests {
             [Open, Alone, Alone, Alone, Nothing, Nothing, Nothing],
             "b and b/c/y are above what could match"
         );
+    }
+
+    #[test]
+    fn a_child_of_the_root_may_be_hidden_besides() {
+        for rules in [Selection::default(), selection(&[("exclude", "a/b")])] {
+            let hides = rules.without_child("z");
+            assert_eq!(kept(&hides, &["", "z", "z/a", "a/z", "zz"]), [Open, Nothing, Nothing, Open, Open]);
+            assert!(hides.may_leave_out("") && !hides.may_leave_out("zz"));
+            let level = hides.level("").expect("one is hidden");
+            assert_eq!(["z", "a"].map(|name| level.child(name)), [Nothing, Open]);
+        }
     }
 
     #[test]

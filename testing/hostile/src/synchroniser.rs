@@ -261,6 +261,8 @@ fn nothing_there(request: &Request) -> (ServerError, Vec<u8>) {
             (ServerError::OK, [result.repeat(reads.iter().map(Read::operations).sum()), end].concat())
         }
         Request::Exists(_)
+        | Request::ExistsWatched(_)
+        | Request::Data(_)
         | Request::ChildrenWithStat(_)
         | Request::CreateFromServerRoot(_)
         | Request::CreateContainerFromServerRoot(_) => (ServerError::NO_NODE, Vec::new()),
