@@ -51,7 +51,7 @@ impl Kind {
                 let cache = client.cache(ROOT, &config).expect("a cache");
                 cache.start().expect("it starts");
                 cache.wait_initialized(Some(BOUND)).expect("the tree");
-                return Running::Library { _client: client, _cache: cache };
+                return Running::Library { _client: client, _cache: Box::new(cache) };
             }
             Kind::Kazoo => {
                 let mut command = Command::new("/usr/bin/python3");
@@ -85,7 +85,7 @@ impl Kind {
 }
 
 enum Running {
-    Library { _client: Client, _cache: TreeCache },
+    Library { _client: Client, _cache: Box<TreeCache> },
     Program(Child),
 }
 
