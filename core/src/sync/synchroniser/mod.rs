@@ -525,13 +525,13 @@ impl Synchroniser {
         }
     }
 
-    /// A tree that is not followed is held from when it has been told as a cut, and nobody waits for a newer one. Nothing is
-    /// heard of it then; what is still to be answered counts for nothing.
+    /// A tree that is not followed is held from when it has been told as a cut, nobody waits for a newer one, and all that was
+    /// asked for is answered: an answer that came later would be taken for one behind the next watch.
     fn hold_when_told(&mut self) {
-        if self.is_clean() && self.publisher.is_told(&self.tree) && !self.syncs.is_called() {
+        let is_answered = self.plan.is_answered() && !self.syncs.is_called();
+        if self.is_clean() && self.publisher.is_told(&self.tree) && is_answered {
             (self.held, self.lets_watch_go) = (true, true);
             self.link = Link::Connected;
-            self.unread = Unread::default();
             self.candidates.clear();
             self.plan.handle_held();
         }

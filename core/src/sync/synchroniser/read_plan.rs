@@ -300,7 +300,12 @@ impl ReadPlan {
         self.begun = false;
     }
 
-    /// The tree is held as it is: nothing is read of it before it is watched again. What was asked for is answered yet.
+    /// Whether all that was asked for on this connection is answered.
+    pub(super) fn is_answered(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    /// The tree is held as it is: nothing is read of it before it is watched again.
     pub(super) fn handle_held(&mut self) {
         self.hot.clear();
         self.left_exact = None;
@@ -573,7 +578,9 @@ impl ReadPlan {
 /// Whether the list is to be read with the node where all is compared: if a child may be left out, the known ones may all be
 /// there, and as many as the Stat counts, and the list be another all the same.
 fn is_list_to_be_read(selection: &Selection, relative: &str) -> bool {
-    selection.may_leave_out(relative) && !planted::is(Defect::LeftOutListTrusted)
+    selection.of(relative) == Kept::Open
+        && selection.may_leave_out(relative)
+        && !planted::is(Defect::LeftOutListTrusted)
 }
 
 /// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
@@ -772,7 +779,10 @@ impl Filling<'_> {
         let data = known.map_or(0, |node| self.large.data.sent(&node));
         let stat_only = (!want.data || self.large.by_stat) && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
-        let children = (want.children && self.is_open(relative)).then_some(children);
+        // Where no data is kept, the list shows whether the node may be read, too.
+        let asks_for_leave = stat_only && !self.large.data.is_kept();
+        let is_listed = want.children && (self.is_open(relative) || asks_for_leave);
+        let children = is_listed.then_some(children);
         self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);
     }
 

@@ -90,6 +90,10 @@ impl Synchroniser {
                 Some(node) => (node, children),
                 None => {
                     self.candidates.read(path, relative, None, None);
+                    if !want.suspect {
+                        // An ACL has changed, of which nothing tells, or more; the candidates rest on what was known.
+                        self.candidates.clear();
+                    }
                     // Who may read the child list may read the data, too.
                     let again = match self.options.data.is_kept() {
                         true => Want { data: true, suspect: true, ..want },
