@@ -131,3 +131,29 @@ fn a_list_of_bombs_ends_at_the_limit_and_not_with_the_memory() {
     assert!(world.cache.is_stopped());
     assert_eq!((world.state, world.faults()), (State::Closed, 1));
 }
+
+#[test]
+fn the_list_that_shows_whether_a_node_may_be_read_is_asked_for_of_nodes_that_are_kept_alone_too() {
+    for opens_again in [false, true] {
+        let mut selection = crate::selection::Selection::default();
+        selection.limit_depth(0);
+        let mut world = World::new(Options { data: Data::None, selection, ..options() }, 1);
+        world.strict = false;
+        world.write(&[create(""), set("", 10_000), create("/a")]);
+        world.connect();
+        world.rest();
+        world.asked = Asked::default();
+        let root = ROOT.to_owned();
+        world.write(&[Write::Open(root.clone(), false)]);
+        if opens_again {
+            world.write(&[Write::Open(root, true)]);
+        }
+        // Its Stat moves, and the ACL with it.
+        world.write(&[create("/b")]);
+        world.rest();
+        assert!(world.asked.stats <= 4, "{} Stats were asked for", world.asked.stats);
+        let may_read = world.version().tree.get("").is_some_and(|root| !root.is_opaque());
+        assert_eq!((world.state, may_read, world.asked.lists), (State::InStep, opens_again, 1));
+        assert_eq!(world.version().tree.len(), usize::from(opens_again));
+    }
+}
