@@ -57,6 +57,10 @@ impl Server {
         self.nodes.get(path).is_some_and(|node| node.stat.num_children > 0)
     }
 
+    pub(super) fn aversion(&self, path: &str) -> i32 {
+        self.nodes[path].stat.aversion
+    }
+
     /// Its node is gone, and its name is not.
     pub(super) fn lists_only(&mut self, path: &str) {
         self.nodes.remove(path);
@@ -682,6 +686,11 @@ impl World {
             self.told.connection = kind;
         }
         self.events.push(kind);
+    }
+
+    /// Whether a Stat was asked for by itself, and not answered.
+    pub(super) fn awaits_stat(&self) -> bool {
+        self.sent.iter().any(|sent| matches!(sent, Sent::Stat(_)))
     }
 
     pub(super) fn version(&self) -> Arc<Version> {

@@ -125,3 +125,33 @@ fn many_paths_are_watched_in_requests_of_a_few_kilobytes() {
     line.answer_all();
     assert!(line.states().into_values().eq([State::InStep; 3]));
 }
+
+#[test]
+fn what_is_told_while_a_held_tree_is_brought_up_to_date_counts_as_it_did_when_it_was_loaded() {
+    let mut line = Line::with("/", WatchMode::OneShot);
+    line.open_with(1, "/a", Options { follow: false, ..options() });
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::Held));
+    for ticket in 1..=3 {
+        line.group.handle_input(CacheId(1), Input::Sync(Ticket(ticket)), line.now);
+        while !line.asks().contains(&set_watches("/a")) {
+            // A barrier, and the time until the verification begins.
+            if !line.asked.is_empty() {
+                line.answer(ServerError::OK);
+            }
+            line.now = line.group.poll_timeout().unwrap_or(line.now).max(line.now);
+            line.group.handle_timeout(line.now);
+        }
+        // The watches are set, and used up before the node is read.
+        while !matches!(line.asked.front(), Some((Request::MultiRead(_), _))) {
+            line.answer(ServerError::OK);
+        }
+        line.group.handle_notification(&notified(NotificationKind::Created, "/a"), line.now);
+        line.states();
+        line.answer(ServerError::OK);
+        assert_eq!(line.states().get(&1), None, "the node is to be read once more");
+        assert!(line.asks().contains(&set_watches("/a")));
+        line.answer_all();
+        assert_eq!(line.states().get(&1), Some(&State::Held));
+    }
+}
