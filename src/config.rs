@@ -93,15 +93,12 @@ enum Value {
     Count(RangeInclusive<u64>, fn(&mut Config, usize)),
     Flag(fn(&mut Config, bool)),
     File(fn(&mut Config, PathBuf)),
-    Mechanism(fn(&mut Config, Mechanism)),
-    SyncMode(fn(&mut Config, SyncMode)),
     /// Names, relative to a cache's root.
     Pattern(Effect),
     Path(fn(&mut Config, NodePath)),
     EventKinds(fn(&mut Config, EventKinds)),
     /// One of these words.
     Word(Words),
-    WatchMode(fn(&mut Config, WatchMode)),
     Text(fn(&mut Config, String)),
     /// A part of a principal.
     Part(fn(&mut Config, String)),
@@ -163,7 +160,10 @@ const KEYS: &[Key] = &[
         name: "sasl.mechanism",
         default: None,
         scope: Scope::Client,
-        value: Value::Mechanism(|config, mechanism| config.sasl.mechanism = Some(mechanism)),
+        value: Value::Word(&[
+            ("DIGEST-MD5", |config| config.sasl.mechanism = Some(Mechanism::DigestMd5)),
+            ("GSSAPI", |config| config.sasl.mechanism = Some(Mechanism::Gssapi)),
+        ]),
         purpose: "authenticate with SASL, in this way, before all else; DIGEST-MD5 needs `sasl.username` and \
                   `sasl.password`, GSSAPI is Kerberos",
     },
@@ -369,7 +369,10 @@ const KEYS: &[Key] = &[
         name: "sync.mode",
         default: Some("barrier"),
         scope: Scope::Client,
-        value: Value::SyncMode(|config, mode| config.modes.sync = mode),
+        value: Value::Word(&[
+            ("barrier", |config| config.modes.sync = SyncMode::Barrier),
+            ("sync", |config| config.modes.sync = SyncMode::Sync),
+        ]),
         purpose: "how `tc_sync` has the server catch up: `barrier` with a transaction that changes nothing, which holds \
                   on every server; `sync` with ZooKeeper's `sync`, which costs no transaction, and on a leader does \
                   not promise what it has not applied yet",
@@ -378,7 +381,11 @@ const KEYS: &[Key] = &[
         name: "watch",
         default: Some("auto"),
         scope: Scope::Client,
-        value: Value::WatchMode(|config, mode| config.modes.watch = mode),
+        value: Value::Word(&[
+            ("auto", |config| config.modes.watch = WatchMode::Auto),
+            ("recursive", |config| config.modes.watch = WatchMode::Recursive),
+            ("one-shot", |config| config.modes.watch = WatchMode::OneShot),
+        ]),
         purpose: "how changes are heard of: `recursive` by one watch for a whole tree, which takes ZooKeeper 3.6; `one-shot` by \
                   watches of each node, which tell of one change each, and older servers have; `auto` the former, and the \
                   latter on a server that refuses it",
@@ -471,22 +478,6 @@ impl Value {
                 "false" => set(config, false),
                 _ => return Err(format!("expected {}", self.takes())),
             },
-            Value::Mechanism(set) => match value {
-                "DIGEST-MD5" => set(config, Mechanism::DigestMd5),
-                "GSSAPI" => set(config, Mechanism::Gssapi),
-                _ => return Err(format!("expected {}", self.takes())),
-            },
-            Value::SyncMode(set) => match value {
-                "barrier" => set(config, SyncMode::Barrier),
-                "sync" => set(config, SyncMode::Sync),
-                _ => return Err(format!("expected {}", self.takes())),
-            },
-            Value::WatchMode(set) => match value {
-                "auto" => set(config, WatchMode::Auto),
-                "recursive" => set(config, WatchMode::Recursive),
-                "one-shot" => set(config, WatchMode::OneShot),
-                _ => return Err(format!("expected {}", self.takes())),
-            },
             Value::Pattern(effect) => {
                 let added = config.options.selection.add(*effect, value);
                 added.map_err(|error| error.reason.to_owned())?;
@@ -530,13 +521,14 @@ impl Value {
             Value::Flag(_) => "true or false".to_owned(),
             Value::File(_) => "a file in PEM".to_owned(),
             Value::Keytab(_) => "a keytab".to_owned(),
-            Value::Mechanism(_) => "DIGEST-MD5 or GSSAPI".to_owned(),
-            Value::SyncMode(_) => "barrier or sync".to_owned(),
             Value::Pattern(_) => "names relative to the root, with `*` and `**`".to_owned(),
             Value::Path(_) => "an absolute path".to_owned(),
             Value::EventKinds(_) => EventKinds::WORDS.to_owned(),
-            Value::Word(words) => words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or "),
-            Value::WatchMode(_) => "auto, recursive or one-shot".to_owned(),
+            Value::Word(words) => {
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                let (last, others) = words.split_last().expect("there are words");
+                format!("{} or {last}", others.join(", "))
+            }
             Value::Text(_) | Value::Secret(_) => "text".to_owned(),
             Value::Part(_) => "a name, without '/', '@' and ':'".to_owned(),
             Value::Credential(_) => "scheme:credential".to_owned(),
