@@ -51,11 +51,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 ///
 /// It sees the tree and does not change it; what the replies say it does not know.
 pub(super) struct ReadPlan {
-    root: NodePath,
+    subject: Subject,
     /// How many bytes the chroot puts in front of each path on the wire.
     chroot: usize,
-    selection: Selection,
-    data: Data,
     pace: Pace,
     rng: Rng,
     /// Reading has begun: the root is known, or in `unread`.
@@ -76,6 +74,27 @@ pub(super) struct ReadPlan {
     retry_at: Option<Instant>,
     sizes: SizeGuess,
     load: Load,
+}
+
+/// What is read, and what is kept of it.
+struct Subject {
+    root: NodePath,
+    selection: Selection,
+    data: Data,
+}
+
+impl Subject {
+    /// Whether there may be something below that is kept: else the list is of no use.
+    fn is_open(&self, relative: &str) -> bool {
+        self.selection.of(relative) == Kept::Open
+    }
+
+    /// Whether the list is to be read with the node where all is compared: if a child may be left out, the known ones may
+    /// all be there, and as many as the Stat counts, and the list be another all the same.
+    fn lists_what_is_known(&self, relative: &str) -> bool {
+        let may_be_another = self.is_open(relative) && self.selection.may_leave_out(relative);
+        may_be_another && !planted::is(Defect::LeftOutListTrusted)
+    }
 }
 
 /// A request that is not answered.
@@ -137,10 +156,8 @@ impl ReadPlan {
         now: Instant,
     ) -> ReadPlan {
         ReadPlan {
-            root,
+            subject: Subject { root, selection, data: options.data },
             chroot,
-            selection,
-            data: options.data,
             pace: options.pace,
             rng,
             begun: false,
@@ -168,7 +185,7 @@ impl ReadPlan {
             Verification::Done => false,
             Verification::OfAnchors | Verification::Due(_) => true,
             Verification::Behind(cursor) => {
-                let relative = self.root.relative(path.as_str());
+                let relative = self.subject.root.relative(path.as_str());
                 relative.is_some_and(|relative| relative.split('/').gt(cursor.split('/')))
             }
         }
@@ -207,9 +224,9 @@ impl ReadPlan {
         }
         let begins = matches!(self.verification, Verification::Due(at) if now >= at);
         if begins {
-            unread.update(&self.root, |want| {
+            unread.update(&self.subject.root, |want| {
                 want.verify();
-                want.children |= is_list_to_be_read(&self.selection, "");
+                want.children |= self.subject.lists_what_is_known("");
             });
             self.verification = Verification::Behind(String::new());
         }
@@ -230,9 +247,9 @@ impl ReadPlan {
         if self.left_exact.is_none() || unread.suspects() > 0 || planted::is(Defect::AnchorsLeftOut) {
             return;
         }
-        let Some(anchors) = anchors::of(tree, &self.selection) else { return self.left_exact = None };
+        let Some(anchors) = anchors::of(tree, &self.subject.selection) else { return self.left_exact = None };
         for path in anchors {
-            unread.update(&self.root.absolute(&path), Want::verify);
+            unread.update(&self.subject.root.absolute(&path), Want::verify);
         }
         self.verification = Verification::OfAnchors;
     }
@@ -321,7 +338,7 @@ impl ReadPlan {
 
     /// The root is to be read, whatever is known of it.
     pub(super) fn want_root(&self, unread: &mut Unread) {
-        unread.update(&self.root, |want| {
+        unread.update(&self.subject.root, |want| {
             (want.suspect, want.discovered, want.children, want.data) = (true, true, true, true);
         });
     }
@@ -410,16 +427,7 @@ impl ReadPlan {
                 _ if self.is_storm(tree, unread, now) => {
                     let flight = Flight::new(self.chroot);
                     let growth = self.sizes.get();
-                    let large = Large::of(self.data, false);
-                    let mut filling = Filling {
-                        root: &self.root,
-                        selection: &self.selection,
-                        growth,
-                        large,
-                        tree,
-                        unread,
-                        flight,
-                    };
+                    let mut filling = Filling::new(&self.subject, growth, tree, unread, flight);
                     filling.take_queued();
                     filling.flight
                 }
@@ -428,9 +436,7 @@ impl ReadPlan {
         } else if self.is_of_anchors() {
             // They are most likely what they were; but for a server that has gone on, they are what changed last.
             let flight = Flight::new(self.chroot);
-            let (growth, large) = (ANCHOR_GROWTH, Large::of(self.data, false));
-            let mut filling =
-                Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
+            let mut filling = Filling::new(&self.subject, ANCHOR_GROWTH, tree, unread, flight);
             filling.take_queued();
             filling.take_unproven(&mut self.rng);
             filling.list_anchors();
@@ -448,9 +454,7 @@ impl ReadPlan {
         let room = (UNPROVEN_FLIGHTS * self.pace.unproven).saturating_sub(uncertain);
         let room = room.min(self.pace.unproven);
         let flight = Flight::into_the_unknown(self.chroot, room, self.load.is_careful());
-        let (growth, large) = (self.sizes.get(), Large::of(self.data, false));
-        let mut filling =
-            Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
+        let mut filling = Filling::new(&self.subject, self.sizes.get(), tree, unread, flight);
         filling.unread.single_out_few(MOST_SPARSE.min(self.pace.unproven.saturating_sub(1)));
         filling.take_nodes();
         filling.take_proven(self.load.most_reads());
@@ -469,10 +473,8 @@ impl ReadPlan {
             return None;
         }
         let flight = Flight::new(self.chroot);
-        let (growth, large) = (self.sizes.get(), Large::of(self.data, false));
-        let mut filling =
-            Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
-        filling.read_again(&self.root);
+        let mut filling = Filling::new(&self.subject, self.sizes.get(), tree, unread, flight);
+        filling.read_again(&self.subject.root);
         let flight = filling.flight;
         self.hand_out(flight, now)
     }
@@ -501,7 +503,7 @@ impl ReadPlan {
     /// Whether all of the tree is read for a cut that has not come for so long, if there is room for it.
     fn is_read_whole(&self, tree: &Tree, room: usize, starved_for: Duration) -> bool {
         let is_worth_it = starved_for >= WHOLE_AFTER || self.hot.len() >= tree.len() / 2;
-        is_worth_it && tree.len() <= room && self.data.sent_of_all(tree) <= MOST_WHOLE_BYTES
+        is_worth_it && tree.len() <= room && self.subject.data.sent_of_all(tree) <= MOST_WHOLE_BYTES
     }
 
     /// Reads what was notified of. If no cut has come for a while, the hot paths are read with it; if there is room, so
@@ -519,9 +521,8 @@ impl ReadPlan {
                 flight = Flight::for_a_cut(self.chroot, most_hot_reads(starved_for));
             }
         }
-        let (growth, large) = (self.sizes.get(), Large::of(self.data, starved_for >= HOT_AFTER));
-        let mut filling =
-            Filling { root: &self.root, selection: &self.selection, growth, large, tree, unread, flight };
+        let mut filling = Filling::new(&self.subject, self.sizes.get(), tree, unread, flight);
+        filling.waits_for_a_cut = starved_for >= HOT_AFTER;
         filling.take_queued();
         if !filling.flight.is_empty() && filling.flight.takes(&hot) {
             hot.iter().for_each(|path| filling.read_again(path));
@@ -543,7 +544,7 @@ impl ReadPlan {
             return self.known_paths(tree, unread);
         }
         let is_wanted = |path: &NodePath| {
-            let known = self.root.relative(path.as_str()).and_then(|relative| tree.get(relative));
+            let known = self.subject.root.relative(path.as_str()).and_then(|relative| tree.get(relative));
             !unread.contains(path.as_str()) && known.is_some_and(|entry| self.is_small(entry))
         };
         let known = self.hot.keys().filter(|path| is_wanted(path));
@@ -561,7 +562,7 @@ impl ReadPlan {
         let mut paths = Vec::with_capacity(tree.len());
         let mut walk = tree.preorder();
         while let Some((relative, entry)) = walk.next() {
-            let path = self.root.absolute(relative);
+            let path = self.subject.root.absolute(relative);
             if self.is_small(entry) && !unread.contains(path.as_str()) {
                 paths.push(path);
             }
@@ -571,16 +572,8 @@ impl ReadPlan {
 
     /// Whether the data at this place comes with each read: that of large nodes is not read again where a Stat is enough.
     fn is_small(&self, entry: Entry<'_>) -> bool {
-        self.data.sent_of(entry).is_some_and(|bytes| bytes <= LARGE_DATA)
+        self.subject.data.sent_of(entry).is_some_and(|bytes| bytes <= LARGE_DATA)
     }
-}
-
-/// Whether the list is to be read with the node where all is compared: if a child may be left out, the known ones may all be
-/// there, and as many as the Stat counts, and the list be another all the same.
-fn is_list_to_be_read(selection: &Selection, relative: &str) -> bool {
-    selection.of(relative) == Kept::Open
-        && selection.may_leave_out(relative)
-        && !planted::is(Defect::LeftOutListTrusted)
 }
 
 /// How many paths may be read at once for a cut that has not come for so long. The server commits nothing while it
@@ -630,9 +623,9 @@ impl Verification {
                 *self = Verification::Done;
                 return;
             };
-            let path = filling.root.absolute(relative);
+            let path = filling.subject.root.absolute(relative);
             last = Some(relative.to_owned());
-            let list = is_list_to_be_read(filling.selection, relative);
+            let list = filling.subject.lists_what_is_known(relative);
             filling.read_known(path, relative, |want| {
                 want.verify();
                 want.children |= list;
@@ -680,33 +673,27 @@ impl Audit {
 
 /// A flight that is being filled, and what it is filled from.
 struct Filling<'a> {
-    root: &'a NodePath,
-    selection: &'a Selection,
+    subject: &'a Subject,
     tree: &'a Tree,
     unread: &'a mut Unread,
     /// How much larger than known the data may be.
     growth: usize,
-    large: Large,
+    /// No cut has come for long, and what is read in one batch may give one.
+    waits_for_a_cut: bool,
     flight: Flight,
 }
 
-/// How large nodes are read.
-#[derive(Clone, Copy)]
-struct Large {
-    data: Data,
-    /// By their Stats, though the data has changed.
-    by_stat: bool,
-}
-
-impl Large {
-    /// If no data is kept, a Stat tells all, and a node of 1 MiB need not be sent to be thrown away. But each Stat is a
-    /// request of its own, and the replies have other zxids: if no cut has come for long, all is read in one batch.
-    fn of(data: Data, waits_for_a_cut: bool) -> Large {
-        Large { data, by_stat: !data.is_kept() && !waits_for_a_cut }
+impl<'a> Filling<'a> {
+    fn new(
+        subject: &'a Subject,
+        growth: usize,
+        tree: &'a Tree,
+        unread: &'a mut Unread,
+        flight: Flight,
+    ) -> Filling<'a> {
+        Filling { subject, tree, unread, growth, waits_for_a_cut: false, flight }
     }
-}
 
-impl Filling<'_> {
     /// All that is queued and is no run: those are of loads and verifications.
     fn take_queued(&mut self) {
         self.take_nodes();
@@ -724,7 +711,7 @@ impl Filling<'_> {
     fn take_off(&mut self, children: bool) {
         while !self.flight.is_full() {
             let Some((path, want)) = self.unread.take_off(children) else { return };
-            let Some(relative) = self.root.relative(path.as_str()) else { continue };
+            let Some(relative) = self.subject.root.relative(path.as_str()) else { continue };
             self.add(path.clone(), relative, &want);
         }
     }
@@ -753,14 +740,14 @@ impl Filling<'_> {
 
     /// Adds a read of a path whose value is known as far as notifications go.
     fn read_again(&mut self, path: &NodePath) {
-        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        let Some(relative) = self.subject.root.relative(path.as_str()) else { return };
         self.read_known(path.clone(), relative, |_| {});
     }
 
     /// Adds a read of a path for the audit.
     fn audit(&mut self, relative: &str) {
-        let list = is_list_to_be_read(self.selection, relative);
-        self.read_known(self.root.absolute(relative), relative, |want| want.children = list);
+        let list = self.subject.lists_what_is_known(relative);
+        self.read_known(self.subject.root.absolute(relative), relative, |want| want.children = list);
     }
 
     /// Adds a read of a path unless it is to be read anyway.
@@ -776,12 +763,15 @@ impl Filling<'_> {
     /// Adds the read of a path that is now marked as in flight.
     fn add(&mut self, path: NodePath, relative: &str, want: &Want) {
         let known = self.tree.get(relative).and_then(|entry| entry.node());
-        let data = known.map_or(0, |node| self.large.data.sent(&node));
-        let stat_only = (!want.data || self.large.by_stat) && data > LARGE_DATA;
+        let data = known.map_or(0, |node| self.subject.data.sent(&node));
+        // If no data is kept, a Stat tells all, and a node of 1 MiB need not be sent to be thrown away. But each Stat is a
+        // request of its own, and the replies have other zxids: if no cut has come for long, all is read in one batch.
+        let is_kept = self.subject.data.is_kept();
+        let is_told_by_stat = !want.data || !is_kept && !self.waits_for_a_cut;
+        let stat_only = is_told_by_stat && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
         // Where no data is kept, the list shows whether the node may be read, too.
-        let asks_for_leave = stat_only && !self.large.data.is_kept();
-        let is_listed = want.children && (self.is_open(relative) || asks_for_leave);
+        let is_listed = want.children && (self.subject.is_open(relative) || stat_only && !is_kept);
         let children = is_listed.then_some(children);
         self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);
     }
@@ -792,24 +782,18 @@ impl Filling<'_> {
     fn list_what_is_new(&mut self) {
         if self.flight.is_sparse() {
             for read in &mut self.flight.nodes {
-                let Some(relative) = self.root.relative(read.path.as_str()) else { continue };
-                read.children |=
-                    self.tree.get(relative).is_none() && self.selection.of(relative) == Kept::Open;
+                let Some(relative) = self.subject.root.relative(read.path.as_str()) else { continue };
+                read.children |= self.tree.get(relative).is_none() && self.subject.is_open(relative);
             }
         }
     }
 
-    /// Whether there may be something below that is kept: else the list is of no use.
-    fn is_open(&self, relative: &str) -> bool {
-        self.selection.of(relative) == Kept::Open
-    }
-
     fn list_anchors(&mut self) {
         for read in self.flight.nodes.iter_mut().chain(&mut self.flight.stats) {
-            let Some(relative) = self.root.relative(read.path.as_str()) else { continue };
+            let Some(relative) = self.subject.root.relative(read.path.as_str()) else { continue };
             let node = self.tree.get(relative).and_then(|entry| entry.node());
-            read.children |= node.is_some_and(|node| anchors::is_listed(node.stat()))
-                && self.selection.of(relative) == Kept::Open;
+            read.children |=
+                node.is_some_and(|node| anchors::is_listed(node.stat())) && self.subject.is_open(relative);
         }
     }
 }

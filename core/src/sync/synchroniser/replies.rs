@@ -410,15 +410,15 @@ impl Synchroniser {
     /// have been replaced where the session could not see it. This is looked at only if nothing is suspect, and not
     /// each time: a server may list a child that it does not have.
     fn misses_children(&self, relative: &str, stat: &Stat, want: &Want) -> bool {
+        let is_counted = want.history.has_changes() || !want.suspect;
+        if !is_counted || self.unread.suspects() > 0 || planted::is(Defect::ChildrenNotCounted) {
+            return false;
+        }
         // Children that are left out are in the Stat and not in the tree: then the list is read in each verification and
         // audit instead. But if there are none of them by what was counted since the node was created, the numbers are
         // equal.
-        let may_leave_out = self.selection.may_leave_out(relative);
-        let is_counted = match may_leave_out {
-            true => want.history.has_changes() && want.history.born,
-            false => want.history.has_changes() || !want.suspect,
-        };
-        if !is_counted || self.unread.suspects() > 0 || planted::is(Defect::ChildrenNotCounted) {
+        let is_counted_from_birth = want.history.has_changes() && want.history.born;
+        if self.selection.may_leave_out(relative) && !is_counted_from_birth {
             return false;
         }
         let children = self.tree.get(relative).and_then(|entry| entry.children());
