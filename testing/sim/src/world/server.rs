@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache_checks::{Access, Change, Check, Violation};
+use treecache_checks::{Access, Change, Check, TruthNode, Violation};
 use treecache_core::Zxid;
 use treecache_core::sync::WatchMode;
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
@@ -465,11 +465,7 @@ impl World {
             Operation::Data { path } => {
                 let truth = self.ensemble.era().truth(applied);
                 let node = truth.get(&path);
-                let error = match node {
-                    None => protocol::NO_NODE,
-                    Some(node) if !node.access.allows(connection.authenticated) => protocol::NO_AUTH,
-                    Some(_) => protocol::OK,
-                };
+                let error = error_of_read(node, true, connection.authenticated);
                 let mut reply = Encoder::reply(connection.outbox(), xid, zxid, error);
                 if let (Some(node), protocol::OK) = (node, error) {
                     reply.buffer(&node.data);
@@ -482,15 +478,8 @@ impl World {
             }
             Operation::Exists { path, watch } => {
                 let truth = self.ensemble.era().truth(applied);
-                let guarded = self.plan.guarded_exists;
                 let node = truth.get(&path);
-                let error = match node {
-                    None => protocol::NO_NODE,
-                    Some(node) if guarded && !node.access.allows(connection.authenticated) => {
-                        protocol::NO_AUTH
-                    }
-                    Some(_) => protocol::OK,
-                };
+                let error = error_of_read(node, self.plan.guarded_exists, connection.authenticated);
                 if watch && error != protocol::NO_AUTH {
                     connection.watches.set_data(&path);
                 }
@@ -508,11 +497,7 @@ impl World {
             Operation::ChildrenWithStat { path } => {
                 let truth = self.ensemble.era().truth(applied);
                 let node = truth.get(&path);
-                let error = match node {
-                    None => protocol::NO_NODE,
-                    Some(node) if !node.access.allows(connection.authenticated) => protocol::NO_AUTH,
-                    Some(_) => protocol::OK,
-                };
+                let error = error_of_read(node, true, connection.authenticated);
                 let mut reply = Encoder::reply(connection.outbox(), xid, zxid, error);
                 if let (Some(node), protocol::OK) = (node, error) {
                     reply.strings(truth.children(&path));
@@ -530,11 +515,7 @@ impl World {
                 let mut reply = Encoder::reply(connection.outbox(), xid, zxid, protocol::OK);
                 for read in &reads {
                     let node = truth.get(read.path());
-                    let error = match node {
-                        None => protocol::NO_NODE,
-                        Some(node) if !node.access.allows(authenticated) => protocol::NO_AUTH,
-                        Some(_) => protocol::OK,
-                    };
+                    let error = error_of_read(node, true, authenticated);
                     match (node, read) {
                         (Some(node), Read::Data(_)) if error == protocol::OK => {
                             reply.multi_header(4, false, protocol::OK);
@@ -579,5 +560,14 @@ impl World {
         connection.mark(applied, Some(zxid), false, Vec::new());
         self.send(id);
         Ok(())
+    }
+}
+
+/// What a read of a node is answered with, which takes leave to read it (`guarded`) or not.
+fn error_of_read(node: Option<&Arc<TruthNode>>, guarded: bool, authenticated: bool) -> i32 {
+    match node {
+        None => protocol::NO_NODE,
+        Some(node) if guarded && !node.access.allows(authenticated) => protocol::NO_AUTH,
+        Some(_) => protocol::OK,
     }
 }
