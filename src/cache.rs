@@ -497,12 +497,16 @@ impl CacheSink for CacheShared {
                 }
             }),
             Output::Event(kind) => {
-                match kind {
-                    EventKind::Initialized => self.update(|life| life.initialized = true),
-                    EventKind::ConnectionLost => self.update(|life| life.initialized = false),
-                    _ => {}
-                }
-                self.feed.event(kind);
+                let initialized = match kind {
+                    EventKind::Initialized => true,
+                    EventKind::ConnectionLost => false,
+                    _ => return self.feed.event(kind),
+                };
+                // Whoever finds that it is so, and joins the feed then, joins it behind this event.
+                self.update(|life| {
+                    life.initialized = initialized;
+                    self.feed.event(kind);
+                });
             }
             Output::Fault(fault) => self.feed.fault(fault),
             Output::Failure(failure) => self.update(|life| life.failure = failure),

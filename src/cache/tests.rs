@@ -373,3 +373,24 @@ fn a_hundred_caches_share_one_client() {
     drop(client);
     drop(caches);
 }
+
+#[test]
+fn who_has_waited_for_the_first_load_and_wants_what_follows_is_not_told_of_its_end() {
+    let mut follows = Config::new();
+    follows.set("listen.initial", "false").unwrap();
+    let (client, hand) = client();
+    for _ in 0..2000 {
+        let cache = client.cache("/foo", &Config::new()).unwrap();
+        cache.start().unwrap();
+        let sink = hand.sink();
+        let queue = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sink.tell(Output::Publish(version(&["", "a"], true), 2));
+                sink.tell(Output::Event(EventKind::Initialized));
+            });
+            cache.wait_initialized(None).unwrap();
+            cache.queue(&follows).unwrap()
+        });
+        assert_eq!(queue.next(Some(Duration::ZERO)).err(), Some(Error::Timeout));
+    }
+}
