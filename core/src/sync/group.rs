@@ -807,7 +807,8 @@ fn next_found<'r>(answers: &mut Answers<'r>, children: bool) -> Result<Found<'r>
         (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
             Ok(Found::Node { data, stat, children: Some(children) })
         }
-        (ReadResult::Error(error), _) | (_, Some(ReadResult::Error(error))) => Ok(Found::error(error)),
+        // Single reads may be at different zxids, and the reply goes by the last of them.
+        (_, Some(ReadResult::Error(error))) | (ReadResult::Error(error), _) => Ok(Found::error(error)),
         _ => Err(OTHER_RESULTS),
     }
 }

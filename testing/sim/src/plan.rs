@@ -216,7 +216,7 @@ pub struct Plan {
     pub rolls: bool,
     /// One name stands in front of all servers.
     pub one_name: bool,
-    /// Nobody is told about nodes that he may not read (as since CVE-2024-23944).
+    /// Nobody is told about nodes that he may not read (as since CVE-2024-23944), but by servers before 3.6.
     pub hides: bool,
     /// Notifications carry the zxid (as since 3.9).
     pub dated_notifications: bool,

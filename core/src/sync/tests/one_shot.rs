@@ -74,6 +74,28 @@ fn a_server_without_multiread_is_found_out_too() {
 }
 
 #[test]
+fn of_two_reads_of_one_node_the_later_one_says_whether_it_is_there() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.asks();
+    assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(true, "s:1", line.now);
+    assert!(matches!(line.asks()[..], [_, _, Request::Data(_), Request::ChildrenWithStat(_)]));
+    line.answer(ServerError::OK);
+    line.answer(ServerError::OK);
+    line.answer(ServerError::NO_NODE);
+    // It was created in between, and the session may not read it, so that nothing tells of it.
+    line.answer(ServerError::NO_AUTH);
+    let faults = std::iter::from_fn(|| line.group.poll_output()).filter_map(|(_, output)| match output {
+        Output::Fault(fault) => Some(fault.status),
+        _ => None,
+    });
+    assert!(faults.eq([Status::NoPermission]));
+}
+
+#[test]
 fn a_watch_that_is_used_up_between_its_setting_and_the_read_has_the_node_read_once_more() {
     let mut line = Line::with("/", WatchMode::OneShot);
     line.open(1, "/a");

@@ -153,9 +153,10 @@ impl World {
         let before = connection.end();
         let is_one_shot = connection.watches.recursive.is_empty();
         let root = format!("{}{ROOT}", self.plan.prefix());
+        let hides = self.plan.hides && self.servers[connection.server].make != Make::Old;
         for happened in era.happened(place) {
             let mut told = connection.watches.trigger(happened, era.truth(place));
-            told.retain(|(.., access)| !self.plan.hides || access.allows(connection.authenticated));
+            told.retain(|(.., access)| !hides || access.allows(connection.authenticated));
             if told.is_empty() && is_one_shot && self.plan.restricted {
                 // The watch may be used up by what was hidden.
                 self.unnoticed.push(Unnoticed::of(happened, &root, connection.era, place));
