@@ -263,6 +263,14 @@ const KEYS: &[Key] = &[
                   `TC_STATE_HELD`, and `tc_sync` brings it up to date",
     },
     Key {
+        name: "single",
+        default: Some("false"),
+        scope: Scope::Cache,
+        value: Value::Flag(|config, single| config.options.single = single),
+        purpose: "keep the root alone, whatever `depth.max` and `select` say, and have the server tell of the root alone: \
+                  what happens below it is not even notified",
+    },
+    Key {
         name: "depth.max",
         default: None,
         scope: Scope::Cache,
@@ -571,6 +579,7 @@ impl Config {
                 create_root: false,
                 selection: Selection::default(),
                 follow: true,
+                single: false,
                 container_parents: false,
                 limit_nodes: 0,
                 limit_bytes: 0,
@@ -727,7 +736,11 @@ impl Config {
             DataKeys { is_compressed: true, limit_node: most, .. } => Data::Gzip { most },
             _ => Data::All,
         };
-        Options { data, ..self.options.clone() }
+        let mut options = Options { data, ..self.options.clone() };
+        if options.single {
+            options.selection.limit_depth(0);
+        }
+        options
     }
 
     /// Whether reads of a cache go on after it was closed.

@@ -131,6 +131,7 @@ impl Player {
         let options = Options {
             selection: Selection::default(),
             follow: true,
+            single: false,
             create_root: false,
             container_parents: false,
             limit_nodes: 0,

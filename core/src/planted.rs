@@ -74,6 +74,12 @@ defects! {
     WatchNotSetAgain = "watch not set again",
     /// A cache that is closed removes its watch, though others with the same root still need it.
     SharedWatchRemoved = "shared watch removed",
+    /// A cache of a whole tree lives on the watch of a root alone, which another cache has set.
+    AloneTakenForAll = "watch of a root taken for one of the tree",
+    /// A cache of a root alone does not read it again when the watch that it lived on is replaced.
+    GapUnnoticed = "gap between two watches unnoticed",
+    /// A cache of a root alone sets its own watch again, where it lives on one of the whole tree.
+    RenewedAlone = "watch of a tree replaced by a root's",
     /// After a lost connection the tree is trusted as it was, without a verification.
     VerificationSkipped = "verification skipped",
     /// A server that is behind what was seen is accepted.

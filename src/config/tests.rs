@@ -138,6 +138,19 @@ fn keys_reach_the_settings_they_name() {
 }
 
 #[test]
+fn a_single_node_is_the_root_alone_whatever_else_is_said() {
+    let mut config = Config::new();
+    config.set("depth.max", "2").unwrap();
+    config.set("single", "true").unwrap();
+    let options = config.options();
+    assert!(options.single);
+    use crate::selection::Kept::{Alone, Nothing};
+    assert_eq!(["", "a", "a/b"].map(|path| options.selection.of(path)), [Alone, Nothing, Nothing]);
+    config.set("single", "false").unwrap();
+    assert_eq!(config.options().selection.of("a/b"), Alone);
+}
+
+#[test]
 fn what_is_kept_of_data_is_said_by_three_keys_in_whatever_order() {
     let data = |keys: &[(&str, &str)]| {
         let mut config = Config::new();
@@ -199,6 +212,7 @@ fn an_unknown_key_or_a_bad_value_is_named_and_changes_nothing() {
         ("tls", "yes"),
         ("tls.ca.file", ""),
         ("follow", ""),
+        ("single", "1"),
         ("depth.max", "-1"),
         ("select.exclude", ""),
         ("select.leaf", "/a"),

@@ -110,6 +110,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `tls.verify.hostname` (client, default true): whether a server's certificate must be for the host name or address in hosts; that it is from one of the CAs is verified in any case
 /// - `root.create` (cache, default true): create the root and its parents on start when they are missing
 /// - `follow` (cache, default true): go on following the tree; if false, it is loaded once, no watch is left behind, the state is TC_STATE_HELD, and tc_sync brings it up to date
+/// - `single` (cache, default false): keep the root alone, whatever depth.max and select say, and have the server tell of the root alone: what happens below it is not even notified
 /// - `depth.max` (cache, none): deepest nodes that are kept: 0 keeps the root alone, 1 its children too; without, all are
 /// - `select.exclude` (cache, none): pattern of nodes to leave out, with all below them, e.g. tmp*; set again to add another
 /// - `select.leaf` (cache, none): pattern of nodes to keep without what is below them; set again to add another

@@ -44,8 +44,8 @@ pub struct tc_stats {
     pub session_id: i64,
     /// Of the client: "host:port" of the server it is connected to, as it was named; NULL while it is not connected.
     pub server: *const c_char,
-    /// By which watches the cache hears of changes: "recursive" or "one-shot", as the key "watch" has them; NULL while it is not
-    /// connected, or that is not known yet. Since 0.2.0.
+    /// By which watches the cache hears of changes: "recursive" (also where the root alone is watched: single) or "one-shot", as the
+    /// key "watch" has them; NULL while it is not connected, or that is not known yet. Since 0.2.0.
     pub watch: *const c_char,
 }
 

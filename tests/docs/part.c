@@ -9,11 +9,13 @@ run()
 shows("4 nodes")
 zk.create("/services/b")
 shows("5 nodes")
+shows("1 node")
 */
 #define _POSIX_C_SOURCE 200809L
 #include "opened.h"
 
 #include "part.inc"
+#include "single.inc"
 
 static size_t nodes_of(tc_cache *cache)
 {
@@ -40,6 +42,9 @@ int main(int argc, char **argv)
         CHECK_OK(tc_sync(cache, LONG_MS));
     while (nodes_of(cache) < 5);
     printf("%zu nodes\n", nodes_of(cache));
+    tc_free(cache);
+    CHECK_OK(follow_node(client, "/services", &cache));
+    printf("%zu node\n", nodes_of(cache));
     tc_free(cache);
     tc_client_free(client);
     return failures != 0;

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use fastrand::Rng;
 use treecache::{EventKind, State, Status, TreeCache, Walk};
 use treecache_checks::Narrowing;
-use treecache_test_support::{Witness, shared, unique_root};
+use treecache_test_support::{Proxy, Witness, shared, unique_root};
 
 use crate::common::*;
 use crate::subject::plant;
@@ -222,6 +222,63 @@ fn what_is_left_out_is_not_read_nor_counted_against_limits() {
     }
     cache.sync(Some(BOUND)).unwrap();
     assert_eq!(cache.stats().reads, before.reads);
+}
+
+#[test]
+fn a_root_that_is_kept_alone_is_told_of_whoever_else_watches_it_meanwhile() {
+    let (client, witness, root) = (client(&shared().hosts()), witness(), unique_root("single"));
+    plant(&witness, &root, &["/a"]);
+    let single = started(&client, &root, &[("single", "true")]);
+    let node = || single.get_data(&root).expect("the root");
+    let is_current = |written: u32| {
+        single.sync(Some(BOUND)).unwrap();
+        assert_eq!(node().data(), written.to_string().as_bytes());
+        assert_eq!(node().stat().num_children, 1 + written as i32);
+    };
+    let mut written = 0;
+    let mut write = || {
+        written += 1;
+        witness.create(&format!("{root}/n{written}"), b"");
+        witness.set(&root, written.to_string().as_bytes());
+        witness.set(&format!("{root}/a"), b"below");
+        written
+    };
+    let recorder = Recorder::listen(&single);
+    for _ in 0..5 {
+        is_current(write());
+        let whole = started(&client, &root, &[]);
+        let newest = write();
+        is_current(newest);
+        whole.sync(Some(BOUND)).unwrap();
+        assert!(whole.get_data(format!("{root}/n{newest}")).is_ok(), "all of it is followed");
+        let again = started(&client, &root, &[("single", "true")]);
+        assert_eq!(again.stats().nodes, 1);
+        again.close();
+        is_current(write());
+        whole.close();
+    }
+    is_current(write());
+    assert_eq!(single.get_data(format!("{root}/a")).unwrap_err().status(), Status::OutOfTree);
+    assert!(recorder.events().iter().all(|event| event.path.is_empty() || event.path == root));
+}
+
+#[test]
+fn a_root_that_is_kept_alone_costs_nothing_where_something_happens_deeper() {
+    let (witness, root) = (witness(), unique_root("deeper"));
+    plant(&witness, &root, &["/a"]);
+    let received = |settings: &[(&str, &str)]| {
+        let proxy = Proxy::start(shared().addr());
+        let client = client(&proxy.hosts());
+        let cache = started(&client, &root, settings);
+        let before = proxy.bytes_to_client();
+        for _ in 0..200 {
+            witness.set(&format!("{root}/a"), b"x");
+        }
+        cache.sync(Some(BOUND)).unwrap();
+        proxy.bytes_to_client() - before
+    };
+    let (alone, shallow) = (received(&[("single", "true")]), received(&[("depth.max", "0")]));
+    assert!(alone < 1000 && shallow > 200 * 30, "{alone} bytes, and {shallow} with depth.max=0");
 }
 
 #[test]

@@ -34,6 +34,7 @@ fn options() -> Options {
     Options {
         selection: Selection::default(),
         follow: true,
+        single: false,
         create_root: false,
         container_parents: false,
         limit_nodes: 0,

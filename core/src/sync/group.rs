@@ -91,8 +91,20 @@ pub enum Purpose {
 }
 
 /// A watch on this connection, shared by the caches with this root.
+///
+/// There is one for a path: before ZooKeeper 3.9, one that is set replaces the other kind without a word. Where one cache
+/// needs to be told of what is below, those that do not live on its watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Watch {
+struct Watch {
+    /// Of the root alone, and not of what is below.
+    is_alone: bool,
+    /// Some watch was asked for at this path on this connection.
+    is_tried: bool,
+    progress: WatchProgress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WatchProgress {
     /// To be asked for, from this moment on (`None`: at once). With one-shot watches it never is.
     Wanted(Option<Instant>),
     Asked {
@@ -101,6 +113,24 @@ enum Watch {
     Set,
     /// The server has no such watches; the next one may have, and is to be asked.
     Refused,
+}
+
+impl Watch {
+    fn wanted(is_alone: bool) -> Watch {
+        Watch { is_alone, is_tried: false, progress: WatchProgress::Wanted(None) }
+    }
+
+    /// It is to be of another kind.
+    fn change(&mut self, is_alone: bool) {
+        (self.is_alone, self.progress) = (is_alone, WatchProgress::Wanted(None));
+    }
+
+    fn request(&self, root: &NodePath) -> Request {
+        match self.is_alone {
+            true => Request::AddWatchAlone(root.clone()),
+            false => Request::AddWatch(root.clone()),
+        }
+    }
 }
 
 /// How the caches of a connection hear of changes.
@@ -216,9 +246,9 @@ impl Group {
     /// watched by itself.
     fn watch_for(&mut self, id: CacheId, now: Instant) {
         let Some(cache) = self.caches.get(&id).filter(|cache| cache.lacks_watch()) else { return };
-        let watch = *self.watches.entry(cache.root().clone()).or_insert(Watch::Wanted(None));
+        let watch = want_watch(&mut self.watches, cache);
         // If the connection is gone, its watch says nothing.
-        if self.link == Link::Up && (watch == Watch::Set || self.is_one_shot()) {
+        if self.link == Link::Up && (watch.progress == WatchProgress::Set || self.is_one_shot()) {
             let is_one_shot = self.is_one_shot();
             self.with(id, |cache| cache.handle_watching(None, is_one_shot, now));
         }
@@ -232,13 +262,34 @@ impl Group {
         }
     }
 
+    /// A cache with this root needs no watch any more. What the others need may be another kind: then the old one is
+    /// removed, and as they miss what happens before the new one is there, they read the root again.
     fn drop_watch(&mut self, root: NodePath) {
-        let is_used = self.caches.values().any(|cache| *cache.root() == root && cache.needs_watch());
-        if (!is_used || planted::is(Defect::SharedWatchRemoved))
-            && let Some(Watch::Set | Watch::Asked { .. }) = self.watches.remove(&root)
-            && self.link == Link::Up
-        {
-            self.requests.push_back((Request::RemoveWatches(root), Purpose::Unwatch));
+        let users = self.caches.values().filter(|cache| *cache.root() == root && cache.needs_watch());
+        let is_alone: Option<bool> = users.map(Synchroniser::is_alone).reduce(|all, one| all && one);
+        let is_kept = match (is_alone, self.watches.get_mut(&root)) {
+            _ if planted::is(Defect::SharedWatchRemoved) => false,
+            (Some(is_alone), Some(watch)) if is_alone == watch.is_alone => return,
+            (Some(is_alone), Some(watch)) => {
+                watch.change(is_alone);
+                true
+            }
+            (_, _) => false,
+        };
+        let is_one_shot = self.is_one_shot();
+        let is_set = |watch: &Watch| watch.is_tried && watch.progress != WatchProgress::Refused;
+        let is_removed = self.link == Link::Up && !is_one_shot && self.watches.get(&root).is_some_and(is_set);
+        if is_removed {
+            self.requests.push_back((Request::RemoveWatches(root.clone()), Purpose::Unwatch));
+        }
+        if !is_kept {
+            self.watches.remove(&root);
+        } else if is_removed && !planted::is(Defect::GapUnnoticed) {
+            self.each(|cache| {
+                if *cache.root() == root {
+                    cache.handle_unwatched();
+                }
+            });
         }
     }
 
@@ -272,8 +323,8 @@ impl Group {
 
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` where nothing waits for the time.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let watches = self.watches.values().filter_map(|watch| match watch {
-            Watch::Wanted(at) if self.link == Link::Up => *at,
+        let watches = self.watches.values().filter_map(|watch| match watch.progress {
+            WatchProgress::Wanted(at) if self.link == Link::Up => at,
             _ => None,
         });
         self.caches.values().filter_map(Synchroniser::poll_timeout).chain(watches).min()
@@ -282,8 +333,8 @@ impl Group {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         for watch in self.watches.values_mut() {
-            if matches!(watch, Watch::Wanted(Some(at)) if now >= *at) {
-                *watch = Watch::Wanted(None);
+            if matches!(watch.progress, WatchProgress::Wanted(Some(at)) if now >= at) {
+                watch.progress = WatchProgress::Wanted(None);
             }
         }
         self.each(|cache| cache.handle_timeout(now));
@@ -303,13 +354,13 @@ impl Group {
         let watches = self.watches.len() as u64;
         let is_one_shot = self.is_one_shot();
         for (root, watch) in &mut self.watches {
-            if *watch == Watch::Wanted(None) && !is_one_shot {
+            if watch.progress == WatchProgress::Wanted(None) && !is_one_shot {
                 self.watch_serial += 1;
                 let serial = self.watch_serial;
-                *watch = Watch::Asked { serial };
+                (watch.is_tried, watch.progress) = (true, WatchProgress::Asked { serial });
                 let request = match planted::is(Defect::WatchNotSetAgain) && serial > watches {
                     true => Request::Sync,
-                    false => Request::AddWatch(root.clone()),
+                    false => watch.request(root),
                 };
                 let with_it =
                     self.caches.values_mut().filter(|cache| cache.root() == root && cache.needs_watch());
@@ -318,8 +369,14 @@ impl Group {
             }
         }
         for (id, cache) in &mut self.caches {
-            if cache.takes_renewal() && !is_one_shot {
-                return Some((Request::AddWatch(cache.root().clone()), Purpose::WatchAgain { cache: *id }));
+            if let Some(watch) = self.watches.get(cache.root()).filter(|_| !is_one_shot)
+                && cache.takes_renewal()
+            {
+                let watch = match planted::is(Defect::RenewedAlone) {
+                    true => Watch::wanted(cache.is_alone()),
+                    false => *watch,
+                };
+                return Some((watch.request(cache.root()), Purpose::WatchAgain { cache: *id }));
             }
             if let Some(mode) = cache.take_sync(self.modes.sync) {
                 let request = match mode {
@@ -389,7 +446,7 @@ impl Group {
     /// The connection to this server, as it was named, is there; `resumed`: with the session that there was before.
     pub fn handle_connected(&mut self, resumed: bool, server: &str, now: Instant) {
         self.link = Link::Up;
-        self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
+        self.watches.values_mut().for_each(|watch| *watch = Watch::wanted(watch.is_alone));
         // Only for this connection: on the next one it may be another server behind that name.
         let is_able = !self.unable.remove(server);
         self.way = match self.modes.watch {
@@ -407,7 +464,7 @@ impl Group {
     /// There is no recursive watch on this connection, and each node is watched by itself.
     fn fall_back(&mut self, now: Instant) {
         self.way = Way::OneShot { batches: true };
-        self.watches.values_mut().for_each(|watch| *watch = Watch::Wanted(None));
+        self.watches.values_mut().for_each(|watch| *watch = Watch::wanted(watch.is_alone));
         self.watch_each_node(now);
     }
 
@@ -459,7 +516,7 @@ impl Group {
         self.each(Synchroniser::handle_reset);
         // Those that were held are loaded again.
         for cache in self.caches.values().filter(|cache| cache.needs_watch()) {
-            self.watches.entry(cache.root().clone()).or_insert(Watch::Wanted(None));
+            want_watch(&mut self.watches, cache);
         }
     }
 
@@ -530,7 +587,8 @@ impl Group {
     ) -> Result<(), Breach> {
         match *purpose {
             Purpose::Watch { ref root, serial } => {
-                if self.watches.get(root) == Some(&Watch::Asked { serial }) {
+                let progress = self.watches.get(root).map(|watch| watch.progress);
+                if progress == Some(WatchProgress::Asked { serial }) {
                     self.watch_answered(root, zxid, error, now)?;
                 }
             }
@@ -655,19 +713,20 @@ impl Group {
         error: ServerError,
         now: Instant,
     ) -> Result<(), Breach> {
+        // Those that live on another kind of watch at this path go on.
         let ids: Vec<CacheId> = self
             .caches
             .iter()
-            .filter(|(_, cache)| cache.root() == root && cache.needs_watch())
+            .filter(|(_, cache)| cache.root() == root && cache.lacks_watch())
             .map(|(id, _)| *id)
             .collect();
-        let watch = match error {
+        let progress = match error {
             ServerError::OK => {
                 for id in ids {
                     self.with(id, |cache| cache.handle_watching(Some(zxid), false, now));
                 }
                 self.refusals = 0;
-                Watch::Set
+                WatchProgress::Set
             }
             // The server has a watch manager that has no recursive watches, and goes on.
             ServerError::MARSHALLING if self.modes.watch == WatchMode::Auto => {
@@ -678,7 +737,7 @@ impl Group {
             ServerError::UNIMPLEMENTED if self.modes.watch == WatchMode::Auto => return Err(self.give_way()),
             ServerError::UNIMPLEMENTED | ServerError::MARSHALLING => {
                 // No cache can have a watch on this connection, whether it was asked for or not.
-                self.watches.values_mut().for_each(|watch| *watch = Watch::Refused);
+                self.watches.values_mut().for_each(|watch| watch.progress = WatchProgress::Refused);
                 self.refusals += 1;
                 return Err(Breach::NoWatches(error));
             }
@@ -700,10 +759,12 @@ impl Group {
                         });
                     }
                 }
-                Watch::Wanted(Some(now + WATCH_RETRY))
+                WatchProgress::Wanted(Some(now + WATCH_RETRY))
             }
         };
-        self.watches.insert(root.clone(), watch);
+        if let Some(watch) = self.watches.get_mut(root) {
+            watch.progress = progress;
+        }
         Ok(())
     }
 
@@ -725,6 +786,16 @@ impl Group {
     fn collect(&mut self, id: CacheId) {
         self.with(id, |_| {});
     }
+}
+
+/// The watch that a cache is to live on: if it needs to be told of what is below its root, and others at the same root did
+/// not, it is asked for anew, and they go on.
+fn want_watch(watches: &mut BTreeMap<NodePath, Watch>, cache: &Synchroniser) -> Watch {
+    let watch = watches.entry(cache.root().clone()).or_insert(Watch::wanted(cache.is_alone()));
+    if watch.is_alone && !cache.is_alone() && !planted::is(Defect::AloneTakenForAll) {
+        watch.change(false);
+    }
+    *watch
 }
 
 fn drain(id: CacheId, cache: &mut Synchroniser, outputs: &mut VecDeque<(CacheId, Output)>) {

@@ -60,6 +60,8 @@ pub struct Options {
     pub selection: Selection,
     /// Go on following the tree once it is loaded. If not, it is held as it is until a call of `sync`.
     pub follow: bool,
+    /// The root alone is kept, and watched alone.
+    pub single: bool,
     /// The parents that are created with it are containers.
     pub container_parents: bool,
     /// Most nodes; 0 for no limit.

@@ -6,6 +6,7 @@ mod history;
 mod model;
 mod narrowing;
 mod one_shot;
+mod single;
 
 use std::time::Duration;
 

@@ -7,8 +7,9 @@ use crate::names::Siblings;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 
-/// `AddWatchMode.PERSISTENT_RECURSIVE`
-const PERSISTENT_RECURSIVE: i32 = 1;
+/// `AddWatchMode.PERSISTENT`, and `PERSISTENT_RECURSIVE`.
+const WATCH_PERSISTENT: i32 = 0;
+const WATCH_PERSISTENT_RECURSIVE: i32 = 1;
 /// `Watcher.WatcherType.Any`
 const WATCHER_TYPE_ANY: i32 = 3;
 /// `ZooDefs.Perms.ALL`
@@ -53,6 +54,9 @@ pub enum Request {
     ChildrenWithStat(NodePath),
     /// A persistent recursive watch.
     AddWatch(NodePath),
+    /// A persistent watch of this node alone: of its data, its child list, its creation and its deletion. Before 3.9 a
+    /// session has one persistent watch at a path, and the newer one replaces the other; since, it may have both.
+    AddWatchAlone(NodePath),
     /// One-shot watches of the data and of the child list of each of these. It is a `setWatches`, which compares each node
     /// with a zxid before it sets a watch: with the largest one there is, so that no node is newer. Of a node that is not
     /// there a notification says that it is deleted, before the reply; it gets no watch.
@@ -96,11 +100,8 @@ impl Request {
             Request::Exists(path) => read(&mut frame, EXISTS, chroot, path, false),
             Request::ExistsWatched(path) => read(&mut frame, EXISTS, chroot, path, true),
             Request::ChildrenWithStat(path) => read(&mut frame, GET_CHILDREN_2, chroot, path, false),
-            Request::AddWatch(path) => {
-                frame.i32(ADD_WATCH);
-                frame.path(chroot, path.as_str());
-                frame.i32(PERSISTENT_RECURSIVE);
-            }
+            Request::AddWatch(path) => add_watch(&mut frame, chroot, path, WATCH_PERSISTENT_RECURSIVE),
+            Request::AddWatchAlone(path) => add_watch(&mut frame, chroot, path, WATCH_PERSISTENT),
             Request::SetWatches(paths) => {
                 frame.i32(SET_WATCHES);
                 // Newer than all nodes.
@@ -155,6 +156,12 @@ fn operation(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePa
     multi_header(frame, operation, false);
     frame.path(chroot, path.as_str());
     frame.bool(false); // watch
+}
+
+fn add_watch(frame: &mut Writer<'_>, chroot: &str, path: &NodePath, mode: i32) {
+    frame.i32(ADD_WATCH);
+    frame.path(chroot, path.as_str());
+    frame.i32(mode);
 }
 
 fn create(frame: &mut Writer<'_>, operation: i32, path: &NodePath, flags: i32) {

@@ -342,6 +342,7 @@ impl World {
         let options = Options {
             selection: Selection::default(),
             follow: true,
+            single: false,
             create_root: false,
             container_parents: false,
             limit_nodes: 0,

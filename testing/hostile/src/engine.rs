@@ -160,6 +160,7 @@ impl Stage {
             let options = Options {
                 selection: Selection::default(),
                 follow: true,
+                single: false,
                 create_root: flags & 1 > 0,
                 container_parents: false,
                 limit_nodes: if flags & 6 == 6 { 20 } else { 0 },

@@ -74,6 +74,7 @@ fn options(input: &mut Input<'_>) -> Options {
     Options {
         selection: Selection::default(),
         follow: true,
+        single: false,
         create_root: flags & 1 > 0,
         container_parents: false,
         limit_nodes: if flags & 6 == 6 { 20 } else { 0 },

@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 48] = [
+const NOTICEABLE: [Defect; 50] = [
     Defect::CandidateWithoutList,
     Defect::MissingTakenForWatched,
     Defect::UsedUpForgotten,
@@ -37,6 +37,8 @@ const NOTICEABLE: [Defect; 48] = [
     Defect::ListsForgotten,
     Defect::WatchNotSetAgain,
     Defect::SharedWatchRemoved,
+    Defect::AloneTakenForAll,
+    Defect::RenewedAlone,
     Defect::VerificationSkipped,
     Defect::LaggardAccepted,
     Defect::ParentForgotten,

@@ -178,6 +178,8 @@ pub struct CachePlan {
     pub narrowing: Narrowing,
     /// False: it is loaded once, and again at each call of `sync`.
     pub follow: bool,
+    /// The root alone is kept, and watched alone.
+    pub single: bool,
     /// Its parents, if they are created with it, are containers.
     pub container_parents: bool,
     pub data: Data,
@@ -307,6 +309,7 @@ impl Plan {
             steps: Vec::new(),
         };
         plan.narrow();
+        plan.single_out();
         let faults = if saturated { 0 } else { rng.usize(..=6) };
         let mut planner = Planner {
             prefix: if chroot { CHROOT } else { "" },
@@ -349,6 +352,27 @@ impl Plan {
             }
             cache.narrowing = narrowing(&mut rng, if cache.root == "/" { "r/" } else { "" });
             cache.follow = rng.u8(..4) > 0;
+        }
+    }
+
+    /// In every eighth schedule, some caches keep their root alone, and others with the same root come and go, which do not.
+    fn single_out(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x73_69_6e_67_6c_65);
+        if rng.u8(..8) > 0 {
+            return;
+        }
+        let root = self.caches[0].root;
+        while !self.restricted && self.caches.len() < 2 {
+            self.caches.push(self.caches[0].clone());
+        }
+        for cache in &mut self.caches {
+            if rng.u8(..4) > 0 {
+                cache.root = root;
+            }
+            if rng.bool() {
+                (cache.single, cache.narrowing) =
+                    (true, Narrowing { depth: Some(0), ..Narrowing::default() });
+            }
         }
     }
 

@@ -495,6 +495,7 @@ impl World {
             create_root: plan.create_root,
             selection: plan.selection(),
             follow: plan.follow,
+            single: plan.single,
             container_parents: plan.container_parents,
             limit_nodes: 0,
             limit_bytes: 0,

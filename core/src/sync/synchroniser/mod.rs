@@ -164,6 +164,11 @@ impl Synchroniser {
         self.needs_watch() && self.link != Link::Watching
     }
 
+    /// Whether it needs to be told of the root alone, and not of what is below.
+    pub(super) fn is_alone(&self) -> bool {
+        self.options.single
+    }
+
     /// Whether the tree is held as it is from now on, so that the watch may go. True once each time.
     pub(super) fn take_held(&mut self) -> bool {
         std::mem::take(&mut self.lets_watch_go) && self.held
@@ -226,7 +231,9 @@ impl Synchroniser {
             _ if !self.syncs.is_asked() => return,
             ServerError::OK => {
                 self.syncs.replied(zxid);
-                self.settle(zxid, now);
+                if self.link == Link::Watching {
+                    self.settle(zxid, now);
+                }
                 if planted::is(Defect::SyncAnsweredAtItsReply) {
                     let answered = self.syncs.answer_asked();
                     self.tell_synced(answered, Ok(()));
@@ -346,6 +353,16 @@ impl Synchroniser {
         }
         self.syncs.note_zxid(zxid);
         self.tell_state();
+    }
+
+    /// The watch is removed, and another one is asked for: what happens in between is missed, and what was asked for is
+    /// answered before that one is there.
+    pub(super) fn handle_unwatched(&mut self) {
+        if self.link == Link::Watching {
+            self.link = Link::Connected;
+            self.candidates.clear();
+            self.tell_state();
+        }
     }
 
     /// The server has begun to set the watches for this flight, and has read nothing of it yet.

@@ -36,6 +36,10 @@ impl Synchroniser {
                     self.look_for_hidden_ancestor(path.as_str());
                 }
             }
+            // What is below changes the Stat, and a watch of the node alone tells of it so.
+            NotificationKind::ChildrenChanged if self.is_alone() && relative.is_empty() => {
+                self.suspect(path, now, |_| {});
+            }
             NotificationKind::DataChanged
             | NotificationKind::ChildrenChanged
             | NotificationKind::Other(_) => {}

@@ -50,6 +50,7 @@ pub(super) fn caches(rng: &mut Rng, one: bool) -> Vec<CachePlan> {
                 create_root: !one && rng.u8(..3) == 0,
                 narrowing: Narrowing::default(),
                 follow: true,
+                single: false,
                 container_parents: false,
                 data: Data::All,
             }

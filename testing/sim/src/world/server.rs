@@ -151,7 +151,7 @@ impl World {
         let era = &self.ensemble.eras[connection.era];
         let zxid = if self.plan.dated_notifications { era.truth(place).zxid } else { Zxid(-1) };
         let before = connection.end();
-        let is_one_shot = connection.watches.recursive.is_empty();
+        let is_one_shot = !connection.watches.are_persistent();
         let root = format!("{}{ROOT}", self.plan.prefix());
         let hides = self.plan.hides && self.servers[connection.server].make != Make::Old;
         for happened in era.happened(place) {
@@ -440,21 +440,13 @@ impl World {
                 self.reply(id, xid, protocol::MARSHALLING)
             }
             Operation::AddWatch { path, mode } => {
-                Check::Sound.that(mode == 1, || format!("a watch of mode {mode}"))?;
-                let path: Arc<str> = path.into();
-                let watches = &mut connection.watches.recursive;
-                // Again, where a throttled server did not remove it.
-                if !watches.contains(&path) {
-                    watches.push(path);
-                }
+                Check::Sound.that(matches!(mode, 0 | 1), || format!("a watch of mode {mode}"))?;
+                connection.watches.add(path.into(), mode == 1, self.plan.dated_notifications);
                 self.reply(id, xid, protocol::OK)
             }
             Operation::RemoveWatches { path } => {
-                let watches = &mut connection.watches.recursive;
-                let before = watches.len();
-                watches.retain(|watch| **watch != *path);
-                let removed = watches.len() < before;
-                self.reply(id, xid, if removed { protocol::OK } else { protocol::NO_WATCHER })
+                let are_removed = connection.watches.remove(&path);
+                self.reply(id, xid, if are_removed { protocol::OK } else { protocol::NO_WATCHER })
             }
             Operation::SetWatches { since, data, missing, lists } => {
                 let truth = self.ensemble.era().truth(applied);

@@ -18,6 +18,9 @@ pub const CHILDREN_CHANGED: i32 = 4;
 pub struct Watches {
     /// The roots of those that tell of all below, again and again.
     pub recursive: Vec<Arc<str>>,
+    /// The nodes whose data, and whose child list, is told of again and again.
+    alone: BTreeSet<Arc<str>>,
+    alone_lists: BTreeSet<Arc<str>>,
     /// Those that tell of one change: `DataTree.dataWatches` and `childWatches`.
     data: BTreeSet<Arc<str>>,
     lists: BTreeSet<Arc<str>>,
@@ -25,7 +28,39 @@ pub struct Watches {
 
 impl Watches {
     pub fn is_empty(&self) -> bool {
-        self.recursive.is_empty() && self.data.is_empty() && self.lists.is_empty()
+        !self.are_persistent() && self.data.is_empty() && self.lists.is_empty()
+    }
+
+    /// Whether some are not used up by what they tell.
+    pub fn are_persistent(&self) -> bool {
+        !self.recursive.is_empty() || !self.alone_lists.is_empty()
+    }
+
+    /// `DataTree.addWatch`. Where not `both`, a session has one mode of persistent watch at a path: the newer one
+    /// (`WatcherModeManager`, before 3.9). A recursive one is none of the child list, so that of a list stays.
+    pub fn add(&mut self, path: Arc<str>, recursive: bool, both: bool) {
+        if !both {
+            self.recursive.retain(|watch| *watch != path);
+            self.alone.remove(&path);
+        }
+        if !recursive {
+            self.alone_lists.insert(path.clone());
+            self.alone.insert(path);
+        } else if !self.recursive.contains(&path) {
+            // It may be there, where a throttled server did not remove it.
+            self.recursive.push(path);
+        }
+    }
+
+    /// `removeWatches` of any type; whether there were some.
+    pub fn remove(&mut self, path: &str) -> bool {
+        let before = self.recursive.len();
+        self.recursive.retain(|watch| **watch != *path);
+        let mut are_removed = self.recursive.len() < before;
+        for watches in [&mut self.alone, &mut self.alone_lists, &mut self.data, &mut self.lists] {
+            are_removed |= watches.remove(path);
+        }
+        are_removed
     }
 
     pub fn clear(&mut self) {
@@ -34,7 +69,9 @@ impl Watches {
 
     /// Whether a change of this node's data would be told.
     pub fn tells_of_data(&self, path: &str) -> bool {
-        self.recursive.iter().any(|root| is_below(path, root)) || self.data.contains(path)
+        self.recursive.iter().any(|root| is_below(path, root))
+            || self.alone.contains(path)
+            || self.data.contains(path)
     }
 
     /// An `exists` with a watch sets it whether there is a node or not.
@@ -81,18 +118,22 @@ impl Watches {
         let Happened { kind, path, access } = happened;
         let mut told = Vec::new();
         let is_recursive = self.recursive.iter().any(|root| is_below(path, root));
-        let (kind, of_parent) = match kind {
+        let (kind, is_of_parent) = match kind {
             Kind::Created => (CREATED, true),
             Kind::Deleted => (DELETED, true),
             Kind::DataChanged => (DATA_CHANGED, false),
             Kind::AclChanged => return told,
         };
-        let of_data = self.data.remove(path);
-        let of_list = kind == DELETED && self.lists.remove(path);
+        let of_data = self.data.remove(path) | self.alone.contains(path);
+        let of_list = kind == DELETED && (self.lists.remove(path) | self.alone_lists.contains(path));
         if is_recursive || of_data || of_list {
             told.push((kind, path.clone(), *access));
         }
-        if of_parent && let Some(parent) = self.lists.take(parent(path)) {
+        let mut of_parent = || {
+            let parent = parent(path);
+            self.lists.take(parent).or_else(|| self.alone_lists.get(parent).cloned())
+        };
+        if is_of_parent && let Some(parent) = of_parent() {
             let access = truth.get(&parent).map_or(Access::Everyone, |parent| parent.access);
             told.push((CHILDREN_CHANGED, parent, access));
         }

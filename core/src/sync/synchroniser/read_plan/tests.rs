@@ -28,6 +28,7 @@ impl Reader {
         let options = Options {
             selection: Selection::default(),
             follow: true,
+            single: false,
             create_root: false,
             container_parents: false,
             limit_nodes: 0,
