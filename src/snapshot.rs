@@ -247,17 +247,10 @@ fn why_not_found(version: &Version, scope: &Scope, path: &[u8]) -> Error {
         return Error::LeftOut { path: path.as_str().to_owned(), root: root.as_str().to_owned() };
     }
     // Nothing is known of what is below a node that may not be read.
-    for (at, _) in relative.match_indices('/') {
-        match version.tree.get(&relative[..at]) {
-            Some(entry) if entry.is_opaque() => {
-                return Error::NoPermission(root.absolute(&relative[..at]).as_str().to_owned());
-            }
-            Some(_) => {}
-            None => break,
-        }
-    }
-    if version.tree.get("").is_some_and(|root| root.is_opaque()) {
-        return Error::NoPermission(root.as_str().to_owned());
+    if let Some((at, entry)) = version.tree.deepest(relative)
+        && entry.is_opaque()
+    {
+        return Error::NoPermission(root.absolute(at).as_str().to_owned());
     }
     match version.is_complete {
         true => Error::NoNode(path.as_str().to_owned()),
