@@ -208,6 +208,7 @@ impl Engine {
                     Err(Breach::Malformed(malformed)) => self.session.handle_malformed(malformed, now),
                     Err(Breach::OtherHistory(evidence)) => self.session.handle_other_history(evidence, now),
                     Err(Breach::NoWatches(error)) => self.session.handle_no_watches(error, now),
+                    Err(Breach::Misnaming) => self.session.handle_misnaming(now),
                     Err(Breach::UnknownRequest) => self.session.handle_unknown_request(now),
                 }
             }
@@ -262,6 +263,7 @@ fn fault_of(error: &SessionError) -> Fault {
             SaslFailure::NotUnderstood(_) | SaslFailure::NoToken(_) => (Status::Auth, 0),
         },
         SessionError::NoWatches { error, .. } => (Status::Unsupported, error.0),
+        SessionError::Misnaming { .. } => (Status::Unsupported, 0),
         SessionError::Reset { .. } | SessionError::OtherHistory { .. } => (Status::Reset, 0),
     };
     Fault::new(status, error.to_string()).server_error(code)

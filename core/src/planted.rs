@@ -236,6 +236,19 @@ defects! {
     CandidateWithoutList = "candidate without its list",
     /// A notification of a changed child list says nothing.
     ListsForgotten = "child lists forgotten",
+    /// A Keeper that says what it is is taken for a ZooKeeper.
+    KeeperTakenForZooKeeper = "Keeper taken for ZooKeeper",
+    /// If a recursive watch tells of its root, the root is thought to have changed, whatever it shows.
+    RootTakenForChanged = "root taken for changed",
+    /// If the root is told to be deleted, that is believed without a look.
+    DeletionOfRootBelieved = "deletion of the root believed",
+    /// The data of a child was set, maybe more often than was told, and the parent's Stat at a Keeper is thought to be what it
+    /// was.
+    SetsNotCounted = "sets of children not counted",
+    /// At a Keeper, zxids are thought to show whether a node's Stat is that of an earlier moment.
+    KeepersStatDated = "Keeper's Stat dated by its zxids",
+    /// A server that is behind what was seen, and lets the client in all the same, is never believed.
+    LaggardNotCounted = "server that is behind not counted",
     /// If a server could not answer, the cache does not ask it again.
     RetryForEver = "a timeout that is never over",
     /// The resolver thread panics when it is asked for a name.

@@ -67,16 +67,17 @@ fn a_server_that_answers_without_listening_does_not_make_requests_pile_up() {
         let len = (16 + body.len() as i32).to_be_bytes();
         [&len[..], &xid.to_be_bytes(), &5i64.to_be_bytes(), &error.to_be_bytes(), body].concat()
     };
-    // The watch, and a root with 250 children of long names.
+    // It is a ZooKeeper; the watch, and a root with 250 children of long names.
     let mut root = [&4i32.to_be_bytes()[..], &[0; 9], &[0; 56], &250i32.to_be_bytes(), &[0; 8]].concat();
     root.extend([&8i32.to_be_bytes()[..], &[0; 5], &250i32.to_be_bytes()].concat());
     for n in 0..250 {
         root.extend([&4000i32.to_be_bytes()[..], format!("{n:04000}").as_bytes()].concat());
     }
     root.extend([&(-1i32).to_be_bytes()[..], &[1], &[0; 4]].concat());
-    engine.handle_bytes(&reply(1, 0, &[]), now);
-    engine.handle_bytes(&reply(2, 0, &root), now);
-    let mut answered = 2;
+    engine.handle_bytes(&reply(1, ServerError::NO_NODE.0, &[]), now);
+    engine.handle_bytes(&reply(2, 0, &[]), now);
+    engine.handle_bytes(&reply(3, 0, &root), now);
+    let mut answered = 3;
     for _ in 0..1000 {
         let throttled = ServerError::THROTTLED.0;
         for xid in &asked(engine.transmit())[answered..] {
@@ -100,16 +101,20 @@ fn a_server_that_answers_without_listening_does_not_make_requests_pile_up() {
 #[test]
 fn no_cache_is_in_step_by_what_waited_in_a_pause() {
     let (mut now, mut engine) = (Instant::now(), engine(Instant::now()));
-    let reply = |xid: i32, zxid: i64, body: &[u8]| {
+    let answer = |xid: i32, zxid: i64, error: i32, body: &[u8]| {
         let len = (16 + body.len() as i32).to_be_bytes();
-        [&len[..], &xid.to_be_bytes(), &zxid.to_be_bytes(), &[0; 4], body].concat()
+        [&len[..], &xid.to_be_bytes(), &zxid.to_be_bytes(), &error.to_be_bytes(), body].concat()
     };
+    let reply = |xid, zxid, body: &[u8]| answer(xid, zxid, 0, body);
     // The root alone: its data, its Stat, no child.
-    let stat = [&1i64.to_be_bytes()[..], &1i64.to_be_bytes(), &[0; 52]].concat();
-    let data = [&4i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes(), &stat].concat();
     let children = [&8i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes()].concat();
     let end = [&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()].concat();
-    let root = |children: &[u8]| [&data[..], children, &end].concat();
+    let root = |version: i32, children: &[u8]| {
+        let (czxid, mzxid) = (1i64.to_be_bytes(), i64::from(1 + version).to_be_bytes());
+        let stat = [&czxid[..], &mzxid, &[0; 16], &version.to_be_bytes(), &[0; 32]].concat();
+        let data = [&4i32.to_be_bytes()[..], &[0; 5], &0i32.to_be_bytes(), &stat].concat();
+        [&data[..], children, &end].concat()
+    };
     let states = |engine: &mut Engine| -> Vec<State> {
         let outputs = std::iter::from_fn(|| engine.poll_output());
         let states = outputs.filter_map(|output| match output {
@@ -119,8 +124,9 @@ fn no_cache_is_in_step_by_what_waited_in_a_pause() {
         states.collect()
     };
     engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options()), now);
-    engine.handle_bytes(&reply(1, 5, &[]), now);
-    engine.handle_bytes(&reply(2, 5, &root(&children)), now);
+    engine.handle_bytes(&answer(1, 5, ServerError::NO_NODE.0, &[]), now);
+    engine.handle_bytes(&reply(2, 5, &[]), now);
+    engine.handle_bytes(&reply(3, 5, &root(0, &children)), now);
     assert_eq!(states(&mut engine).last(), Some(&State::InStep));
     let heard = now;
     now += Duration::from_secs(3);
@@ -129,11 +135,11 @@ fn no_cache_is_in_step_by_what_waited_in_a_pause() {
     // A change that waited; what is read of it, too, is heard before the ping's answer.
     let changed = [&[0; 3], &[3u8][..], &3i32.to_be_bytes(), &1i32.to_be_bytes(), b"/"].concat();
     engine.handle_bytes(&reply(-1, -1, &changed), now);
-    engine.handle_bytes(&reply(3, 6, &root(&[])), now);
+    engine.handle_bytes(&reply(4, 6, &root(1, &[])), now);
     assert_eq!((states(&mut engine), engine.heard()), (vec![], heard));
     let second = CacheId(2);
     engine.handle_input(second, Input::Open(NodePath::root(), options()), now);
-    engine.handle_bytes(&reply(4, 6, &root(&children)), now);
+    engine.handle_bytes(&reply(5, 6, &root(1, &children)), now);
     assert!(!states(&mut engine).contains(&State::InStep), "a cache that is opened meanwhile");
     engine.handle_bytes(&reply(-2, 6, &[]), now);
     assert_eq!((states(&mut engine), engine.heard()), (vec![State::InStep, State::InStep], now));

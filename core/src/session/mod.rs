@@ -256,6 +256,15 @@ pub enum SessionError {
         /// What it answered to `addWatch`: `UNIMPLEMENTED` (-6) or `MARSHALLINGERROR` (-5).
         error: ServerError,
     },
+    /// The recursive watches of the server cannot be believed. Another one of the ensemble may do better.
+    #[error(
+        "{host} has recursive watches that name what is watched, and not what has changed, as ClickHouse Keeper has: \
+         watch=auto serves there"
+    )]
+    Misnaming {
+        /// `host:port`, as it was named.
+        host: String,
+    },
     /// The ensemble was asked for its newest transaction, and named one that is older than what was seen.
     #[error("the ensemble has gone back from zxid {seen} to {now}")]
     Reset {
@@ -830,6 +839,11 @@ impl<T> Session<T> {
                             && header.zxid < self.last_zxid.max(Zxid(1))
                             && !planted::is(Defect::LaggardAccepted)
                         {
+                            // It has not named what was seen on this connection either.
+                            if self.named < self.last_zxid && header.zxid > Zxid(0) {
+                                self.is_behind(header.zxid, now);
+                                return Ok(());
+                            }
                             return Err(Malformed { what: "zxid, it is older than one before" });
                         }
                         self.saw_zxid(header.zxid)?;
@@ -845,6 +859,16 @@ impl<T> Session<T> {
             }
         }
         Ok(())
+    }
+
+    /// The server has not seen what was seen before, and has let the client in all the same, as a ClickHouse Keeper does.
+    /// That is as good as a refusal.
+    fn is_behind(&mut self, zxid: Zxid, now: Instant) {
+        let refusals = self.refusals + 1;
+        self.lose(format!("it is at zxid {zxid}, behind {}, which was seen", self.last_zxid), now);
+        if !planted::is(Defect::LaggardNotCounted) {
+            self.refusals = refusals;
+        }
     }
 
     /// The ensemble has named its newest transaction. If that is older than one that was seen, the ensemble has lost
@@ -1051,6 +1075,13 @@ impl<T> Session<T> {
         }
     }
 
+    /// The recursive watches of the server cannot be believed. The next one may do better.
+    pub fn handle_misnaming(&mut self, now: Instant) {
+        if self.is_ready() && !planted::is(Defect::RefusalTakenForLast) {
+            self.fail(SessionError::Misnaming { host: self.host.to_string() }, now);
+        }
+    }
+
     /// The server does not know a request that was only tried, and closes the connection. That is no fault: the next attempt is
     /// made at the same server.
     pub fn handle_unknown_request(&mut self, now: Instant) {
@@ -1089,7 +1120,7 @@ impl<T> Session<T> {
     fn fail(&mut self, error: SessionError, now: Instant) {
         let is_broken = matches!(error, SessionError::Protocol { .. } | SessionError::OtherHistory { .. });
         // A server without the watches that are wanted says nothing of what the others refuse.
-        let is_of_use = !matches!(error, SessionError::NoWatches { .. });
+        let is_of_use = !matches!(error, SessionError::NoWatches { .. } | SessionError::Misnaming { .. });
         self.leave(is_broken, is_of_use, now);
         self.events.push_back(Event::Fault(error));
     }

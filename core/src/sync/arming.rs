@@ -17,7 +17,10 @@ const MOST_BYTES: usize = 16 << 10;
 /// creation is to be told.
 pub(super) fn watches(cache: CacheId, flight: &Flight, root: &NodePath) -> Vec<(Request, Purpose)> {
     let mut requests = Vec::new();
-    let mut push = |request| requests.push((request, Purpose::Arming { cache, flight: flight.number }));
+    let mut push = |request| {
+        let of_root = matches!(request, Request::ExistsWatched(_));
+        requests.push((request, Purpose::Arming { cache, flight: flight.number, of_root }));
+    };
     let read = flight.nodes.iter().chain(&flight.stats).map(|read| read.path.clone());
     let siblings = flight.parts.iter().flat_map(|part| part.siblings.paths());
     let (mut paths, mut bytes, mut has_root) = (Vec::new(), 0, false);

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::flight::{self, Flight, Found, Part, Read};
+use super::keeper::Kin;
 use super::synchroniser::Synchroniser;
 use super::{Breach, Input, Modes, Options, Output, SyncMode, WatchMode, arming};
 use crate::error::{Fault, Status};
@@ -33,6 +34,8 @@ pub struct CacheId(pub u64);
 /// What a request is for, until its reply.
 #[derive(Debug)]
 pub enum Purpose {
+    /// Asks what kind of server it is.
+    Kin,
     /// The watch of a root. If it was dropped and wanted again, `serial` tells the requests apart.
     Watch {
         /// The path that is watched, with all below it.
@@ -53,6 +56,8 @@ pub enum Purpose {
         cache: CacheId,
         /// Which of its flights.
         flight: u64,
+        /// It is the watch that tells of the creation of the root.
+        of_root: bool,
     },
     /// One of the single reads that stand for a multiRead, and not the last of them.
     Single,
@@ -156,8 +161,11 @@ pub struct Group {
     chroot: NodePath,
     modes: Modes,
     way: Way,
+    kin: Kin,
     /// Servers that did not know a request that was tried on the last connection, by how they were named.
     unable: BTreeSet<String>,
+    /// Servers whose recursive watches named what is watched.
+    misnaming: BTreeSet<String>,
     /// What came of single reads whose last is still to come.
     singles: Vec<(ServerError, Vec<u8>)>,
     /// Why the watches could not be set for what is read right behind them.
@@ -194,7 +202,9 @@ impl Group {
             chroot,
             modes,
             way: Way::Recursive,
+            kin: Kin::Unknown(None),
             unable: BTreeSet::new(),
+            misnaming: BTreeSet::new(),
             singles: Vec::new(),
             unarmed: None,
             spares_root: false,
@@ -248,9 +258,13 @@ impl Group {
         let Some(cache) = self.caches.get(&id).filter(|cache| cache.lacks_watch()) else { return };
         let watch = want_watch(&mut self.watches, cache);
         // If the connection is gone, its watch says nothing.
-        if self.link == Link::Up && (watch.progress == WatchProgress::Set || self.is_one_shot()) {
-            let is_one_shot = self.is_one_shot();
-            self.with(id, |cache| cache.handle_watching(None, is_one_shot, now));
+        let is_set = watch.progress == WatchProgress::Set;
+        if self.link == Link::Up && (is_set || self.is_one_shot() && self.kin.is_known()) {
+            let (is_one_shot, counts_sets) = (self.is_one_shot(), self.kin == Kin::Keeper);
+            self.with(id, |cache| {
+                cache.note_counts(counts_sets);
+                cache.handle_watching(None, is_one_shot, now);
+            });
         }
     }
 
@@ -327,7 +341,8 @@ impl Group {
             WatchProgress::Wanted(at) if self.link == Link::Up => at,
             _ => None,
         });
-        self.caches.values().filter_map(Synchroniser::poll_timeout).chain(watches).min()
+        let kin = self.kin.poll_timeout().filter(|_| self.link == Link::Up);
+        self.caches.values().filter_map(Synchroniser::poll_timeout).chain(watches).chain(kin).min()
     }
 
     /// Time has passed.
@@ -337,6 +352,7 @@ impl Group {
                 watch.progress = WatchProgress::Wanted(None);
             }
         }
+        self.kin.handle_timeout(now);
         self.each(|cache| cache.handle_timeout(now));
     }
 
@@ -350,6 +366,10 @@ impl Group {
         }
         if let Some(next) = self.requests.pop_front() {
             return Some(next);
+        }
+        // In front of the watches, so that it is known when they are there.
+        if !self.watches.is_empty() && self.kin.takes_question() {
+            return Some((Request::FeatureFlags, Purpose::Kin));
         }
         let watches = self.watches.len() as u64;
         let is_one_shot = self.is_one_shot();
@@ -449,8 +469,10 @@ impl Group {
         self.watches.values_mut().for_each(|watch| *watch = Watch::wanted(watch.is_alone));
         // Only for this connection: on the next one it may be another server behind that name.
         let is_able = !self.unable.remove(server);
+        let is_misnaming = self.misnaming.remove(server);
+        self.kin = if is_misnaming { Kin::Keeper } else { Kin::Unknown(None) };
         self.way = match self.modes.watch {
-            WatchMode::Auto if is_able => Way::Recursive,
+            WatchMode::Auto if is_able && !is_misnaming => Way::Recursive,
             WatchMode::Recursive => Way::Recursive,
             WatchMode::Auto | WatchMode::OneShot => Way::OneShot { batches: is_able },
         };
@@ -469,11 +491,55 @@ impl Group {
     }
 
     fn watch_each_node(&mut self, now: Instant) {
+        // What a Stat says has to be known before one is read.
+        if !self.kin.is_known() {
+            return;
+        }
+        let counts_sets = self.kin == Kin::Keeper;
         self.each(|cache| {
             if cache.needs_watch() {
+                cache.note_counts(counts_sets);
                 cache.handle_watching(None, true, now);
             }
         });
+    }
+
+    /// What kind of server it is, is known now.
+    fn kin_answered(&mut self, now: Instant) -> Result<(), Breach> {
+        let is_watched = self.watches.values().any(|watch| watch.progress == WatchProgress::Set);
+        match self.kin {
+            Kin::Keeper
+                if !self.is_one_shot() && (is_watched || self.modes.watch == WatchMode::Recursive) =>
+            {
+                return Err(self.misnames());
+            }
+            Kin::Keeper if !self.is_one_shot() => {
+                // They may be under way. What they tell until they are removed costs reads, and no more.
+                let asked = self
+                    .watches
+                    .iter()
+                    .filter(|(_, watch)| matches!(watch.progress, WatchProgress::Asked { .. }));
+                let removals =
+                    asked.map(|(root, _)| (Request::RemoveWatches(root.clone()), Purpose::Unwatch));
+                self.requests.extend(removals);
+                self.fall_back(now);
+            }
+            Kin::ZooKeeper | Kin::Keeper if self.is_one_shot() => self.watch_each_node(now),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A recursive watch has named what is watched, and not what has changed: all that was believed on this connection is
+    /// in doubt. On the next connection to this server each node is watched by itself.
+    fn misnames(&mut self) -> Breach {
+        if self.modes.watch == WatchMode::Recursive {
+            self.watches.values_mut().for_each(|watch| watch.progress = WatchProgress::Refused);
+            self.refusals += 1;
+            return Breach::Misnaming;
+        }
+        self.misnaming.insert(self.server.clone());
+        Breach::UnknownRequest
     }
 
     /// The server does not know a request that was only tried.
@@ -586,6 +652,10 @@ impl Group {
         now: Instant,
     ) -> Result<(), Breach> {
         match *purpose {
+            Purpose::Kin => {
+                self.kin.answered(error, body, now)?;
+                self.kin_answered(now)?;
+            }
             Purpose::Watch { ref root, serial } => {
                 let progress = self.watches.get(root).map(|watch| watch.progress);
                 if progress == Some(WatchProgress::Asked { serial }) {
@@ -602,7 +672,12 @@ impl Group {
                     log::debug!("a watch could not be removed: {error}");
                 }
             }
-            Purpose::Arming { cache: id, flight } => self.armed(id, flight, error)?,
+            Purpose::Arming { cache: id, flight, of_root } => {
+                self.armed(id, flight, error)?;
+                if of_root {
+                    self.with(id, Synchroniser::handle_root_armed);
+                }
+            }
             Purpose::Single => self.singles.push((error, body.to_vec())),
             Purpose::Nodes { cache: id, ref reads, ref parts, expected } => {
                 self.reads = self.reads.saturating_sub(flight::multi_read_len(reads, parts));
@@ -684,7 +759,11 @@ impl Group {
         if let Some(root) = stopped {
             self.drop_watch(root);
         }
-        breach.map_or(Ok(()), Err)
+        match breach {
+            Some(Breach::Misnaming) => Err(self.misnames()),
+            Some(breach) => Err(breach),
+            None => Ok(()),
+        }
     }
 
     /// Watches were set for what is read right behind that, or could not be.

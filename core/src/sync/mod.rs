@@ -18,6 +18,7 @@
 //! | `data` | what is kept of nodes' data: all, nothing, or what gzip has compressed, uncompressed |
 //! | `flight` | one round of reads, bounded in count and bytes; learning how large replies are |
 //! | `arming` | what a flight takes to send: watches where each tells of one change, reads one by one for old servers |
+//! | `keeper` | how to tell a ClickHouse Keeper from ZooKeeper, and what its Stats do not say |
 //! | `group` | all caches of a session: watches, requests, budget |
 //!
 //! A persistent recursive watch covers a tree (ZooKeeper 3.6). Where a server has none, each node has one-shot watches,
@@ -31,6 +32,7 @@ mod data;
 mod evidence;
 mod flight;
 mod group;
+mod keeper;
 mod runs;
 mod synchroniser;
 #[cfg(test)]
@@ -158,6 +160,8 @@ pub enum Breach {
     OtherHistory(String),
     /// The server has no watches of the kind that is wanted, and answered with this. The next one may have.
     NoWatches(ServerError),
+    /// The recursive watches of the server name what is watched, and not what has changed. The next one may do better.
+    Misnaming,
     /// The server does not know a request that was only tried, and closes the connection. On the next one to the same server
     /// there is another way.
     UnknownRequest,

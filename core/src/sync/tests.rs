@@ -3,6 +3,7 @@
 
 mod data;
 mod history;
+mod keeper;
 mod model;
 mod narrowing;
 mod one_shot;
@@ -874,6 +875,8 @@ struct Line {
     group: Group,
     now: std::time::Instant,
     asked: std::collections::VecDeque<(Request, Purpose)>,
+    /// The czxid of the node in which a Keeper says what it can do, if there is one.
+    keeper: Option<Zxid>,
 }
 
 /// The answer to a multiRead of so many reads, of nodes that are not there.
@@ -897,7 +900,7 @@ impl Line {
         let (mut group, now) =
             (Group::new(path(chroot), modes, Rng::with_seed(1)), std::time::Instant::now());
         group.handle_connected(true, "s:1", now);
-        Line { group, now, asked: Default::default() }
+        Line { group, now, asked: Default::default(), keeper: None }
     }
 
     fn open(&mut self, id: u64, root: &str) {
@@ -912,11 +915,21 @@ impl Line {
         self.group.handle_input(CacheId(id), Input::Close, self.now);
     }
 
-    /// What is asked for now.
+    /// What is asked for now. What kind of server it is is said at once.
     fn asks(&mut self) -> Vec<Request> {
-        let new: Vec<_> = std::iter::from_fn(|| self.group.poll_request(self.now)).collect();
-        let requests = new.iter().map(|(request, _)| request.clone()).collect();
-        self.asked.extend(new);
+        let mut requests = Vec::new();
+        while let Some((request, purpose)) = self.group.poll_request(self.now) {
+            if request == Request::FeatureFlags {
+                let (error, body) = match self.keeper {
+                    Some(czxid) => (ServerError::OK, [&czxid.0.to_be_bytes()[..], &[0; 60]].concat()),
+                    None => (ServerError::NO_NODE, Vec::new()),
+                };
+                self.group.handle_reply(&purpose, Zxid(9), error, &body, self.now).expect("nothing wrong");
+                continue;
+            }
+            requests.push(request.clone());
+            self.asked.push_back((request, purpose));
+        }
         requests
     }
 

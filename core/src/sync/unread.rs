@@ -105,6 +105,13 @@ impl Want {
         Want { in_flight: true, flight, again, unset, ..Want::default() }
     }
 
+    /// Where the data of children counts in cversion, and a watch tells of what comes and goes: whether nothing else happened
+    /// to the list between `old` and `new`.
+    pub(super) fn is_of_sets(&self, old: &Stat, new: &Stat) -> bool {
+        let is_watched = self.suspect && !self.unverified && !self.children;
+        is_watched && old.pzxid == new.pzxid && old.num_children == new.num_children
+    }
+
     /// Whether the child list that is known is the one that `new` speaks of; `old` is the node's Stat as it is known.
     pub(super) fn explains(&self, old: Option<&Stat>, new: &Stat) -> bool {
         // Notifications count on top of what the same server has shown. In another history the numbers may fit by
@@ -138,6 +145,8 @@ pub(super) struct Unread {
     /// How many flights have gone out. What is taken off the queues goes with the next one.
     flights: u64,
     armed: Armed,
+    /// The watch of the root that tells of its creation is not there yet for this flight, if the flight reads the root.
+    awaits_root: bool,
 }
 
 impl Unread {
@@ -163,7 +172,12 @@ impl Unread {
 
     /// The server has begun to set the watches for this flight, and has read nothing of it yet.
     pub(super) fn note_armed(&mut self, flight: u64) {
-        self.armed = Armed(Some(flight));
+        (self.armed, self.awaits_root) = (Armed(Some(flight)), true);
+    }
+
+    /// The root is watched from now on, whether it is there or not.
+    pub(super) fn note_root_armed(&mut self) {
+        self.awaits_root = false;
     }
 
     pub(super) fn armed(&self) -> Armed {
@@ -350,12 +364,16 @@ impl Unread {
         self.update(path, |new| *new = want);
     }
 
-    /// The node at this path is deleted, or is not there to be watched.
-    pub(super) fn note_deleted(&mut self, path: &NodePath) {
+    /// The node at this path is deleted, or is not there to be watched. (Some servers say the latter behind the reply. It is no
+    /// matter for the root, whose other watch follows.)
+    pub(super) fn note_deleted(&mut self, path: &NodePath, is_root: bool) {
         let armed = self.armed;
+        let is_to_come = is_root && self.awaits_root;
         if self.contains(path.as_str()) {
             self.update(path, |want| {
-                want.used_up(armed);
+                if !is_to_come {
+                    want.used_up(armed);
+                }
                 want.unset |= want.in_flight && !planted::is(Defect::MissingTakenForWatched);
             });
         }

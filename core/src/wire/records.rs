@@ -156,9 +156,11 @@ impl<'a> MultiReadResults<'a> {
     pub fn next(&mut self) -> Result<Option<ReadResult<'a>>, Malformed> {
         let kind = self.reader.i32()?;
         let done = self.reader.bool()?;
-        self.reader.i32()?; // the error, which is repeated in the result
+        let error = ServerError(self.reader.i32()?);
         Ok(Some(match kind {
             _ if done => return Ok(None),
+            // ZooKeeper repeats the error in a result of its own kind; a ClickHouse Keeper leaves it at that.
+            opcode::GET_DATA | opcode::GET_CHILDREN if !error.is_ok() => ReadResult::Error(error),
             opcode::GET_DATA => ReadResult::Data(self.reader.buffer()?, self.reader.stat()?),
             opcode::GET_CHILDREN => ReadResult::Children(self.reader.strings()?),
             -1 => ReadResult::Error(ServerError(self.reader.i32()?)),
@@ -220,6 +222,21 @@ mod tests {
         assert_eq!(barrier_check(ServerError::OK, &refused), ServerError::NO_AUTH);
         assert_eq!(barrier_check(ServerError::OK, &[]), ServerError::OK);
         assert_eq!(barrier_check(ServerError::THROTTLED, &done), ServerError::THROTTLED);
+    }
+
+    #[test]
+    fn a_read_that_failed_is_told_in_the_header_too_and_by_some_servers_there_only() {
+        let end = [255, 255, 255, 255, 1, 255, 255, 255, 255];
+        let zookeepers = [255, 255, 255, 255, 0, 255, 255, 255, 155, 255, 255, 255, 155];
+        let data = [0, 0, 0, 4, 0, 255, 255, 255, 155];
+        let list = [0, 0, 0, 8, 0, 255, 255, 255, 155];
+        let body = [&zookeepers[..], &data, &list, &zookeepers, &end].concat();
+        let mut results = MultiReadResults::new(&body);
+        for _ in 0..4 {
+            let result = results.next();
+            assert!(matches!(result, Ok(Some(ReadResult::Error(ServerError::NO_NODE)))), "{result:?}");
+        }
+        assert!(matches!(results.next(), Ok(None)));
     }
 
     #[test]

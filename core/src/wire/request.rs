@@ -18,6 +18,9 @@ const PERMS_ALL: i32 = 31;
 const PERSISTENT: i32 = 0;
 const CONTAINER: i32 = 4;
 
+/// Where a ClickHouse Keeper says what it can do.
+const FEATURE_FLAGS: &str = "/keeper/feature_flags";
+
 /// A read within a multiRead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Read {
@@ -69,6 +72,9 @@ pub enum Request {
     /// The same for a container: a node that the server removes some time after its last child has gone. Servers have
     /// them from 3.5.1 on; an older one answers `UNIMPLEMENTED` and closes the connection.
     CreateContainerFromServerRoot(NodePath),
+    /// `exists` of the node in which a ClickHouse Keeper says what it can do (`KeeperConstants.h`). The path is from the
+    /// server's root.
+    FeatureFlags,
     /// ZooKeeper's `sync`, about the server's root: makes a server that follows catch up with its leader. A leader
     /// answers it like a read (ZOOKEEPER-1675), so on a leader it promises nothing.
     Sync,
@@ -118,6 +124,11 @@ impl Request {
             Request::CreateFromServerRoot(path) => create(&mut frame, CREATE, path, PERSISTENT),
             Request::CreateContainerFromServerRoot(path) => {
                 create(&mut frame, CREATE_CONTAINER, path, CONTAINER);
+            }
+            Request::FeatureFlags => {
+                frame.i32(EXISTS);
+                frame.string(FEATURE_FLAGS);
+                frame.bool(false); // watch
             }
             Request::Sync => {
                 frame.i32(SYNC);

@@ -19,5 +19,5 @@ mod violation;
 pub use narrowing::Narrowing;
 pub use observer::{Excused, Observer, Published, View, difference};
 pub use replay::{NodeEvent, Replay};
-pub use truth::{Access, Change, Happened, Kind, Transaction, Truth, TruthNode};
+pub use truth::{Access, Change, Counts, Happened, Kind, Transaction, Truth, TruthNode};
 pub use violation::{Check, Violation};

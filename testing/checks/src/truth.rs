@@ -1,6 +1,7 @@
 //! ZooKeeper's tree, made of transactions.
 //!
-//! The rules are those of ZooKeeper's `DataTree.processTxn`.
+//! The rules are those of ZooKeeper's `DataTree.processTxn`, or where they differ, those of ClickHouse Keeper's
+//! `KeeperStorageImpl.cpp` (its `preprocess` of create, remove and set).
 
 use std::ops::Bound;
 use std::sync::Arc;
@@ -76,6 +77,11 @@ impl TruthNode {
         self.stat.num_children += difference;
         self.stat.cversion = self.created.wrapping_mul(2).wrapping_sub(self.stat.num_children);
     }
+
+    fn count_as_keeper(&mut self, difference: i32) {
+        self.stat.num_children += difference;
+        self.stat.cversion = self.stat.cversion.wrapping_add(1);
+    }
 }
 
 /// What happened to a node. A persistent recursive watch is notified of it, unless nobody is.
@@ -97,10 +103,21 @@ pub enum Kind {
     AclChanged,
 }
 
+/// What a parent's Stat says of its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Counts {
+    /// pzxid and cversion move when a child comes or goes.
+    #[default]
+    ZooKeepers,
+    /// cversion moves when a child comes, goes, or its data is set; pzxid only when one comes.
+    Keepers,
+}
+
 /// The nodes at one moment, by path. `/` is there from the start. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Truth {
     pub zxid: Zxid,
+    counts: Counts,
     nodes: OrdMap<Arc<str>, Arc<TruthNode>>,
     /// How many nodes are not for everyone.
     restricted: usize,
@@ -110,11 +127,22 @@ impl Default for Truth {
     fn default() -> Truth {
         let root =
             TruthNode { data: Arc::from([]), stat: Stat::default(), access: Access::Everyone, created: 0 };
-        Truth { zxid: Zxid(0), nodes: OrdMap::unit(Arc::from("/"), Arc::new(root)), restricted: 0 }
+        let nodes = OrdMap::unit(Arc::from("/"), Arc::new(root));
+        Truth { zxid: Zxid(0), counts: Counts::ZooKeepers, nodes, restricted: 0 }
     }
 }
 
 impl Truth {
+    /// The same tree, where children count in this way from now on.
+    pub fn counting(self, counts: Counts) -> Truth {
+        Truth { counts, ..self }
+    }
+
+    /// What a parent's Stat says of its children.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
     /// The tree of a server that nobody has written to: `/zookeeper` is there, and counts as a child of `/`.
     pub fn of_a_new_server() -> Truth {
         let mut truth = Truth::default();
@@ -226,7 +254,13 @@ impl Truth {
                 node.stat.data_length = data.len() as i32;
                 (node.stat.mzxid, node.stat.mtime) = (zxid, time);
                 node.stat.version += 1;
-                (Kind::DataChanged, path, node.access)
+                let access = node.access;
+                if self.counts == Counts::Keepers
+                    && let Some(parent) = self.nodes.get_mut(parent(path)).map(Arc::make_mut)
+                {
+                    parent.stat.cversion = parent.stat.cversion.wrapping_add(1);
+                }
+                (Kind::DataChanged, path, access)
             }
             Change::SetAcl { path, access } => {
                 let node = Arc::make_mut(self.nodes.get_mut(path)?);
@@ -244,6 +278,10 @@ impl Truth {
     /// one to it, `PrepRequestProcessor.pRequest2TxnCreate`; behind 2^31 - 1 that is a negative number.)
     fn child_created(&mut self, path: &str, zxid: Zxid) {
         let Some(parent) = self.nodes.get_mut(parent(path)).map(Arc::make_mut) else { return };
+        if self.counts == Counts::Keepers {
+            parent.stat.pzxid = zxid;
+            return parent.count_as_keeper(1);
+        }
         if let Some(created) = parent.created.checked_add(1) {
             parent.created = created;
             parent.stat.pzxid = zxid;
@@ -254,6 +292,9 @@ impl Truth {
     /// `DataTree.deleteNode`: pzxid moves alone.
     fn child_deleted(&mut self, path: &str, zxid: Zxid) {
         let Some(parent) = self.nodes.get_mut(parent(path)).map(Arc::make_mut) else { return };
+        if self.counts == Counts::Keepers {
+            return parent.count_as_keeper(-1);
+        }
         parent.stat.pzxid = zxid;
         parent.count_children(-1);
     }

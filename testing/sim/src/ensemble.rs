@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use treecache_checks::{Change, Happened, Kind, Transaction, Truth};
+use treecache_checks::{Change, Counts, Happened, Kind, Transaction, Truth};
 use treecache_core::Zxid;
 
 /// So much later each era is than the one before, in ms: nobody loses data and is back within the same millisecond.
@@ -36,10 +36,10 @@ pub struct Era {
 }
 
 impl Era {
-    fn new() -> Era {
+    fn new(counts: Counts) -> Era {
         Era {
             shared: 0,
-            history: vec![Truth::default()],
+            history: vec![Truth::default().counting(counts)],
             happened: vec![Vec::new()],
             ended: vec![0],
             multis: Vec::new(),
@@ -116,8 +116,8 @@ pub struct Ensemble {
 
 impl Ensemble {
     /// `zxid`: where it begins to count.
-    pub fn new(zxid: i64) -> Ensemble {
-        Ensemble { eras: vec![Era::new()], zxid, sessions: HashMap::new(), next_session: 0x1000 }
+    pub fn new(zxid: i64, counts: Counts) -> Ensemble {
+        Ensemble { eras: vec![Era::new(counts)], zxid, sessions: HashMap::new(), next_session: 0x1000 }
     }
 
     pub fn era(&self) -> &Era {
@@ -239,7 +239,7 @@ impl Ensemble {
 
     /// All data and sessions are gone, and zxids begin again behind `zxid`.
     pub fn wipe(&mut self, zxid: i64) {
-        self.eras.push(Era::new());
+        self.eras.push(Era::new(self.era().newest().counts()));
         self.zxid = zxid;
         self.sessions.clear();
     }

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use treecache_checks::{Access, Change, Narrowing};
+use treecache_checks::{Access, Change, Counts, Narrowing};
 use treecache_core::selection::{Effect, Selection};
 use treecache_core::sync::{Data, Modes, Pace, SyncMode, WatchMode};
 
@@ -27,7 +27,7 @@ use crate::gzip;
 pub const ROOT: &str = "/r";
 pub const CHROOT: &str = "/app";
 
-/// What kind of ZooKeeper a server is.
+/// What kind of server a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
     Modern,
@@ -35,6 +35,8 @@ pub enum Make {
     Optimized,
     /// Before 3.6.
     Old,
+    /// A ClickHouse Keeper that has recursive watches (from 25.12 on). All servers of an ensemble are, or none.
+    Keeper,
 }
 
 impl Make {
@@ -44,6 +46,7 @@ impl Make {
             Make::Modern => Make::Optimized,
             Make::Optimized => Make::Old,
             Make::Old => Make::Modern,
+            Make::Keeper => Make::Keeper,
         }
     }
 }
@@ -216,6 +219,8 @@ pub struct Plan {
     pub dozes: bool,
     /// A server that was down comes back as one of another kind.
     pub rolls: bool,
+    /// The node that shows a Keeper cannot be seen there, and can be on a ZooKeeper.
+    pub masks: bool,
     /// One name stands in front of all servers.
     pub one_name: bool,
     /// Nobody is told about nodes that he may not read (as since CVE-2024-23944), but by servers before 3.6.
@@ -304,6 +309,7 @@ impl Plan {
             audit_ms: if restricted { 2000 } else { 0 },
             limit_path: 4096,
             rolls: false,
+            masks: false,
             watch_mode: WatchMode::Recursive,
             sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
             steps: Vec::new(),
@@ -332,6 +338,7 @@ impl Plan {
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
         plan.watch_otherwise();
+        plan.keep();
         if plan.loses_watches() {
             // Nothing else notices that.
             plan.audit_ms = 300;
@@ -405,6 +412,36 @@ impl Plan {
         self.rolls = rng.u8(..4) == 0;
         for make in &mut self.servers {
             *make = if is_mixed { makes[rng.usize(..3)] } else { of_all };
+        }
+    }
+
+    /// In every fifth schedule in which it is not only recursive watches that may be used, the servers are Keepers.
+    fn keep(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6b_65_65_70);
+        self.masks = rng.u8(..16) == 0;
+        if self.watch_mode == WatchMode::Recursive || rng.u8(..5) > 0 {
+            return;
+        }
+        self.servers = vec![Make::Keeper; self.servers.len()];
+        self.masks = self.watch_mode == WatchMode::Auto && rng.bool();
+        // They have no epochs and no wait of that kind, name no zxid with what they tell, hide nothing but data, and no
+        // command puts back their data below live connections. (`KeeperStorage.cpp`)
+        (self.leads, self.dozes, self.hides) = (false, false, false);
+        (self.dated_notifications, self.guarded_exists) = (false, false);
+        let is_possible = |step: &Step| match &step.what {
+            Happening::Saturate(..) => false,
+            Happening::Fault(Fault::LoseWatches(_)) => false,
+            Happening::Fault(Fault::Restore(restore)) => !restore.live,
+            _ => true,
+        };
+        self.steps.retain(is_possible);
+    }
+
+    /// What children count for in their parents' Stats.
+    pub fn counts(&self) -> Counts {
+        match self.servers.contains(&Make::Keeper) {
+            true => Counts::Keepers,
+            false => Counts::ZooKeepers,
         }
     }
 

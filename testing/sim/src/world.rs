@@ -25,7 +25,7 @@ use fastrand::Rng;
 use treecache_checks::{Check, Excused, Kind, Violation};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
-use treecache_core::sync::{CacheId, Input, Options};
+use treecache_core::sync::{CacheId, Input, Options, WatchMode};
 use treecache_core::{NodePath, Status};
 
 use self::cache::{Known, Watched};
@@ -200,7 +200,7 @@ impl World {
             now: 0,
             events: BTreeMap::new(),
             serial: 0,
-            ensemble: Ensemble::new(plan.zxid),
+            ensemble: Ensemble::new(plan.zxid, plan.counts()),
             servers,
             leader: 0,
             no_quorum_until: 0,
@@ -592,6 +592,7 @@ impl World {
                 Output::Cache(id, output) => self.told(id, output)?,
                 Output::Fault(fault) => {
                     trace!(self, "fault told: {:?} {}", fault.status, fault.message);
+                    self.check_believed(fault.status == Status::Unsupported)?;
                     if fault.status == Status::Reset {
                         self.check_reset()?;
                         self.was_reset();
@@ -629,6 +630,9 @@ impl World {
             && fault.status == Status::Reset
         {
             self.check_reset()?;
+        }
+        if let Output::Progress(progress) = &output {
+            self.check_believed(progress.watch == Some(WatchMode::OneShot))?;
         }
         let era = self.contact().map_or(0, |contact| contact.era);
         let history = &self.ensemble.eras[era];

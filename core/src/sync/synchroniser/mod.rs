@@ -44,6 +44,7 @@ use self::root_creation::{Created, RootCreation};
 use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::Flight;
+use super::keeper::{RootTold, Sets};
 use super::unread::Unread;
 use super::{Breach, Options, Output, SyncMode, WatchMode};
 use crate::error::{Fault, Status};
@@ -99,6 +100,13 @@ pub(super) struct Synchroniser {
     undated_newest: Zxid,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
+    /// What the recursive watch has told of the root since it was read.
+    root_told: Option<RootTold>,
+    /// The recursive watch has told of the root what is not so.
+    misnamed: bool,
+    /// The data of children counts in a node's cversion.
+    counts_sets: bool,
+    sets: Sets,
     /// What shows that the ensemble has another history than the one that the tree was read in.
     evidence: Option<String>,
 }
@@ -139,6 +147,10 @@ impl Synchroniser {
             syncs: Syncs::default(),
             undated_newest: Zxid(0),
             lost_watch: false,
+            root_told: None,
+            misnamed: false,
+            counts_sets: false,
+            sets: Sets::default(),
             evidence: None,
         };
         synchroniser.tell_state();
@@ -365,9 +377,19 @@ impl Synchroniser {
         }
     }
 
+    /// `counts_sets`: in the cversion of a node, as this server counts, is each time that the data of a child was set.
+    pub(super) fn note_counts(&mut self, counts_sets: bool) {
+        self.counts_sets = counts_sets;
+    }
+
     /// The server has begun to set the watches for this flight, and has read nothing of it yet.
     pub(super) fn handle_armed(&mut self, flight: u64) {
         self.unread.note_armed(flight);
+    }
+
+    /// The root has the watch that tells of its creation.
+    pub(super) fn handle_root_armed(&mut self) {
+        self.unread.note_root_armed();
     }
 
     /// The connection is gone; `last_zxid` is the transaction that the server had named last (`None` if nothing may be
@@ -378,6 +400,8 @@ impl Synchroniser {
             self.plan.note_left(last_zxid.filter(|_| is_exact));
         }
         self.lost_watch = false;
+        (self.root_told, self.misnamed, self.counts_sets) = (None, false, false);
+        self.sets = Sets::default();
         self.plan.handle_suspended(&mut self.unread);
         if self.held {
             // Of the connection, nothing is told: what is held does not depend on it.
@@ -462,6 +486,7 @@ impl Synchroniser {
     pub(super) fn take_breach(&mut self) -> Option<Breach> {
         match self.evidence.take() {
             Some(evidence) => Some(Breach::OtherHistory(evidence)),
+            None if self.misnamed => Some(Breach::Misnaming),
             None => self.lost_watch.then_some(Breach::Malformed(Malformed {
                 what: "stream of notifications, one is missing of a change that was found",
             })),
@@ -518,7 +543,9 @@ impl Synchroniser {
             found = Some((here, self.tree.clone()));
         } else if self.is_following() {
             found = self.candidates.take_complete();
-            self.candidates.add(here, &self.tree, &self.unread);
+            if !self.counts_sets || planted::is(Defect::KeepersStatDated) {
+                self.candidates.add(here, &self.tree, &self.unread);
+            }
         }
         if let Some((_, tree)) = &found
             && !planted::is(Defect::CandidateUnlimited)

@@ -6,6 +6,7 @@ use super::{Link, Synchroniser};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::selection::Kept;
+use crate::sync::keeper::RootTold;
 use crate::sync::unread::{History, Want};
 use crate::wire::NotificationKind;
 
@@ -21,6 +22,9 @@ impl Synchroniser {
             return;
         }
         self.publisher.note_current(now);
+        if relative.is_empty() {
+            self.note_root_told(kind);
+        }
         match kind {
             _ if self.unread.is_one_shot() => {
                 if is_kept {
@@ -28,7 +32,13 @@ impl Synchroniser {
                 }
             }
             NotificationKind::Created => self.created(path, relative, is_kept, now),
-            NotificationKind::Deleted => self.deleted(path, relative, is_kept, now),
+            NotificationKind::Deleted => {
+                let is_doubtful = relative.is_empty() && self.may_have_children();
+                self.deleted(path, relative, is_kept, now);
+                if is_doubtful && !planted::is(Defect::DeletionOfRootBelieved) {
+                    self.suspect(path, now, |want| want.data = true);
+                }
+            }
             NotificationKind::DataChanged if is_kept => {
                 if self.tree.get(relative).is_some() || self.unread.contains(path.as_str()) {
                     self.suspect(path, now, |want| want.data = true);
@@ -50,18 +60,43 @@ impl Synchroniser {
         self.tell_state();
     }
 
+    /// The recursive watch tells of its root: what the root shows next must bear that out.
+    fn note_root_told(&mut self, kind: NotificationKind) {
+        let is_verified = !self.unread.is_one_shot() && !self.plan.is_unverified(&self.root);
+        let known = self.tree.get("").and_then(|root| root.node()).map(|root| *root.stat());
+        if self.root_told.is_none() && is_verified {
+            self.root_told = known.map(RootTold::of);
+        }
+        if let Some(told) = &mut self.root_told {
+            told.note(kind);
+        }
+    }
+
+    /// Whether the root has children, as far as is known. Nobody can delete it then: either their deletions were told a moment
+    /// ago, or it is not what was deleted.
+    fn may_have_children(&self) -> bool {
+        let Some(root) = self.tree.get("") else { return false };
+        let stat = root.node().map(|root| *root.stat());
+        stat.is_none_or(|stat| stat.num_children != 0)
+    }
+
     /// A watch was used up. What it told of is read again, and that sets it anew.
     fn told_once(&mut self, kind: NotificationKind, path: &NodePath, relative: &str, now: Instant) {
         let is_in_tree = self.tree.get(relative).is_some();
         let is_known = is_in_tree || self.unread.contains(path.as_str());
         match kind {
-            NotificationKind::DataChanged if is_known => self.suspect(path, now, |want| want.data = true),
+            NotificationKind::DataChanged if is_known => {
+                self.suspect(path, now, |want| want.data = true);
+                if self.counts_sets {
+                    self.child_set(path, now);
+                }
+            }
             NotificationKind::ChildrenChanged if is_known && !planted::is(Defect::ListsForgotten) => {
                 let is_open = self.selection.of(relative) == Kept::Open;
                 self.suspect(path, now, |want| want.children |= is_open);
             }
             NotificationKind::Deleted if is_in_tree => {
-                self.unread.note_deleted(path);
+                self.unread.note_deleted(path, relative.is_empty());
                 self.deleted(path, relative, true, now);
                 if relative.is_empty() {
                     // It may be created again, and that is told only if it is asked for.
@@ -69,7 +104,7 @@ impl Synchroniser {
                 }
             }
             // If it is in a list, its parent has changed too, and was watched.
-            NotificationKind::Deleted => self.unread.note_deleted(path),
+            NotificationKind::Deleted => self.unread.note_deleted(path, relative.is_empty()),
             // Of all that is missing, only the root is watched.
             NotificationKind::Created if relative.is_empty() => {
                 self.suspect(path, now, |want| want.data = true);
@@ -148,15 +183,25 @@ impl Synchroniser {
         if planted::is(Defect::ParentForgotten) {
             return;
         }
-        let in_tree = self
-            .root
-            .relative(parent)
-            .and_then(|parent| self.tree.get(parent))
-            .is_some_and(|entry| !entry.is_opaque());
-        if in_tree || self.unread.contains(parent) {
+        if self.is_known(parent) {
             let Some(parent) = NodePath::of_server(parent) else { return };
             self.suspect(&parent, now, change);
         }
+    }
+
+    /// The data of a child was set, and at this server that counts in the parent's Stat. The parent's own watches are not
+    /// used up by that.
+    fn child_set(&mut self, path: &NodePath, now: Instant) {
+        let parent = self.parent_in_tree(path).filter(|parent| self.is_known(parent));
+        if let Some(parent) = parent.and_then(NodePath::of_server) {
+            self.doubt(&parent, now, |_| {});
+        }
+    }
+
+    /// Whether there is a Stat of this path, or one is to be read.
+    pub(super) fn is_known(&self, path: &str) -> bool {
+        let entry = self.root.relative(path).and_then(|relative| self.tree.get(relative));
+        entry.is_some_and(|entry| !entry.is_opaque()) || self.unread.contains(path)
     }
 
     /// A node was created below one that is not known. If the nearest known ancestor, or the node right below it on the
@@ -178,16 +223,23 @@ impl Synchroniser {
         self.unread.update(&ancestor, |want| (want.suspect, want.children) = (true, true));
     }
 
-    /// The value of `path` in the tree is not, or may not be, the one at the server.
+    /// The value of `path` in the tree is not, or may not be, the one at the server. Its watch has told of that.
     pub(super) fn suspect(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
+        let armed = self.unread.armed();
+        self.doubt(path, now, |want| {
+            want.used_up(armed);
+            change(want);
+        });
+    }
+
+    /// The same, and no watch of the node has told of it.
+    pub(super) fn doubt(&mut self, path: &NodePath, now: Instant, change: impl FnOnce(&mut Want)) {
         self.publisher.note_amid();
         if self.unread.suspects() == 0 {
             self.plan.note_exact(now);
         }
         let unverified = self.plan.is_unverified(path);
-        let armed = self.unread.armed();
         self.unread.update(path, |want| {
-            want.used_up(armed);
             want.suspect = true;
             want.unverified |= unverified;
             change(want);

@@ -30,6 +30,9 @@ impl Synchroniser {
         }
         let Some(mut want) = self.unread.remove(path.as_str()) else { return };
         want.in_flight = false;
+        if self.counts_sets && !matches!(found, Found::Failed(_)) {
+            self.sets.note_read(path);
+        }
         self.found(path, relative, found, want, zxid, now);
         let Want { again: is_used_up, unset: is_unset, .. } = want;
         // What is not there needs no watch: its parent's list tells of it. Of the root nothing else tells, and its creation
@@ -83,6 +86,14 @@ impl Synchroniser {
         let seen = old.or_else(|| shown().map(|node| *node.stat()));
         if let Some(seen) = seen {
             self.look_for_another_history(path, relative, &seen, &found, zxid, &want);
+        }
+        if relative.is_empty()
+            && let Some(told) = self.root_told.take()
+            && let Found::Node { stat, .. } | Found::Stat { stat, .. } = &found
+            && told.is_refuted_by(stat)
+        {
+            log::warn!("{path} was told to have changed, and has not: the watch names what is watched");
+            self.misnamed = true;
         }
         let (node, children) = match found {
             Found::Node { data, stat, children } => (self.node_of(path, relative, data, stat), children),
@@ -273,6 +284,9 @@ impl Synchroniser {
                 continue;
             }
             self.publisher.count_edit();
+            if self.sets.may_be_news(arrived.node().stat()) {
+                self.touch(&siblings.parent);
+            }
             if arrived.node().stat().num_children != 0 && is_open(name(*place)) {
                 self.unread.update(&{ path }(), |want| {
                     *want = Want { children: true, suspect: true, discovered: true, ..Want::default() };
@@ -377,9 +391,14 @@ impl Synchroniser {
             }
             self.publisher.count_edit();
         }
+        let is_news = old.map_or_else(|| self.sets.may_be_news(&stat), |old| old.mzxid != stat.mzxid);
+        if is_news {
+            self.touch_parent(path);
+        }
         let is_kept_alone = self.selection.of(relative) == Kept::Alone;
-        let is_list_known =
-            want.explains(old.as_ref(), &stat) && !self.misses_children(relative, &stat, &want);
+        let is_explained = want.explains(old.as_ref(), &stat)
+            || self.counts_sets && old.is_some_and(|old| want.is_of_sets(&old, &stat));
+        let is_list_known = is_explained && !self.misses_children(relative, &stat, &want);
         match children {
             Some(names) => self.found_children(path, relative, names, &want),
             None if is_kept_alone => {}
@@ -404,6 +423,20 @@ impl Synchroniser {
             }
         }
         self.check_limits(self.tree.len(), self.tree.bytes());
+    }
+
+    /// The data of this node was set, and that counts in the parent's Stat, which may have been read before.
+    fn touch_parent(&mut self, path: &NodePath) {
+        if let Some(parent) = self.parent_in_tree(path).and_then(NodePath::of_server) {
+            self.touch(&parent);
+        }
+    }
+
+    /// The data of a child of this node was set.
+    fn touch(&mut self, parent: &NodePath) {
+        if self.counts_sets && !planted::is(Defect::SetsNotCounted) {
+            self.sets.touch(parent);
+        }
     }
 
     /// Whether the number of known children is not the Stat's, even if notifications explain the Stat: the node may
@@ -525,6 +558,10 @@ impl Synchroniser {
 
     fn found_unreadable(&mut self, path: &NodePath, relative: &str, want: Want) {
         self.candidates.read(path, relative, None, None);
+        if want.suspect {
+            // Its data may have been set once more than was told.
+            self.touch_parent(path);
+        }
         if self.tree.get(relative).is_some_and(|entry| entry.is_opaque()) {
             return;
         }
@@ -556,8 +593,15 @@ impl Synchroniser {
     /// A reply is through; `zxid` is the one in its header.
     pub(crate) fn handle_reply(&mut self, zxid: Zxid, now: Instant) {
         self.plan.handle_reply(now);
+        if self.counts_sets {
+            for parent in self.sets.end_reply(zxid) {
+                if self.is_known(parent.as_str()) {
+                    self.doubt(&parent, now, |_| {});
+                }
+            }
+        }
         // Where the connection ends for what was found, that comes first.
-        let is_of_use = self.evidence.is_none() && !self.lost_watch;
+        let is_of_use = self.evidence.is_none() && !self.lost_watch && !self.misnamed;
         if self.link == Link::Watching && !self.stopped && is_of_use {
             self.conclude_anchors();
             self.publisher.note_edits(now);

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use treecache_checks::{Check, Excused, Happened, Kind, Violation};
 use treecache_core::Zxid;
-use treecache_core::sync::{CacheId, SyncMode};
+use treecache_core::sync::{CacheId, SyncMode, WatchMode};
 
 use super::cache::{Call, Watched};
 use super::connection::Mark;
 use super::server::Server;
 use super::{Tally, World};
 use crate::ensemble::Moment;
+use crate::plan::Make;
 
 /// So many intervals of the audit after the last trouble, a cache has noticed that its watch is lost: one until the
 /// next pass begins, which sets the watch again, one for the pass, which reads all nodes, and as much again for replies
@@ -160,6 +161,16 @@ impl World {
         Check::NoFalseAlarm.that(is_so, || {
             let heard: Vec<(usize, usize)> = heard.map(|(era, place)| (era, *place)).collect();
             format!("a reset is told in era {era}, and all that was heard of still holds: {heard:?}")
+        })
+    }
+
+    /// *no false alarm*: the client does without recursive watches (`is_without`) only where some server has none that can
+    /// be believed, or it was told to.
+    pub(super) fn check_believed(&self, is_without: bool) -> Result<(), Violation> {
+        let is_so = !is_without || self.plan.watch_mode == WatchMode::OneShot || self.plan.rolls;
+        let is_good = |make: &Make| *make == Make::Modern;
+        Check::NoFalseAlarm.that(is_so || !self.plan.servers.iter().all(is_good), || {
+            "recursive watches are not used, and all servers have good ones".to_owned()
         })
     }
 

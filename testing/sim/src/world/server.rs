@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use treecache_checks::{Access, Change, Check, TruthNode, Violation};
-use treecache_core::Zxid;
 use treecache_core::sync::WatchMode;
+use treecache_core::{Stat, Zxid};
 use treecache_test_protocol::{self as protocol, Encoder, Operation, Read, Request};
 
 use super::connection::Awaited;
 use super::{Event, SECRET, Unnoticed, World, trace};
 use crate::plan::{Make, ROOT};
 
+/// Where a Keeper says what it can do that not all of its versions can (`KeeperConstants.h`).
+const FEATURE_FLAGS: &str = "/keeper/feature_flags";
 /// How long a client waits at most before it asks a server again that could not answer.
 const ASKED_AGAIN_WITHIN: u64 = 750_000;
 
@@ -254,12 +256,16 @@ impl World {
         Check::Live.that(self.ensemble.was_committed(asks_for), || {
             format!("the client insists on {asks_for}, which no transaction had")
         })?;
-        if asked.last_zxid_seen > own.0 {
+        // A Keeper looks neither at what the client has seen nor at the session that it had
+        // (`KeeperTCPHandler::receiveHandshake`).
+        let is_keeper = self.servers[server].make == Make::Keeper;
+        self.connections[id].watches.names_roots = is_keeper;
+        if asked.last_zxid_seen > own.0 && !is_keeper {
             trace!(self, "server {server} at {own} has not seen {:#x}", asked.last_zxid_seen);
             self.close(id);
             return Ok(());
         }
-        if asked.session == 0 {
+        if asked.session == 0 || is_keeper {
             let timeout = (asked.timeout_ms.max(0) as u64).min(self.plan.granted_timeout_ms) * 1000;
             let (session, place) = self.ensemble.new_session(timeout, self.now, id);
             trace!(self, "session {session:#x} begins");
@@ -450,10 +456,34 @@ impl World {
             }
             Operation::SetWatches { since, data, missing, lists } => {
                 let truth = self.ensemble.era().truth(applied);
-                for (kind, path) in connection.watches.set(Zxid(since), data, missing, lists, truth) {
+                let told = connection.watches.set(Zxid(since), data, missing, lists, truth);
+                if make == Make::Keeper {
+                    // What is told comes behind the reply (`KeeperStorageImpl::processLocalRequests`).
+                    Encoder::reply(connection.outbox(), xid, zxid, protocol::OK).finish();
+                }
+                for (kind, path) in told {
                     protocol::notification(connection.outbox(), Zxid(-1), kind, &path);
                 }
+                if make == Make::Keeper {
+                    connection.mark(applied, Some(zxid), false, Vec::new());
+                    self.send(id);
+                    return Ok(());
+                }
                 self.reply(id, xid, protocol::OK)
+            }
+            Operation::Exists { path, watch: false } if path.starts_with("/keeper/") => {
+                // Nobody has created a Keeper's (`KeeperStorage::initializeSystemNodes`). Somebody may have copied it.
+                let czxid = Zxid(i64::from(make != Make::Keeper));
+                let is_there = if make == Make::Keeper { !self.plan.masks } else { self.plan.masks };
+                let error = if is_there && path == FEATURE_FLAGS { protocol::OK } else { protocol::NO_NODE };
+                let mut reply = Encoder::reply(connection.outbox(), xid, zxid, error);
+                if error == protocol::OK {
+                    reply.stat(&Stat { czxid, ..Stat::default() });
+                }
+                reply.finish();
+                connection.mark(applied, Some(zxid), false, Vec::new());
+                self.send(id);
+                Ok(())
             }
             Operation::Data { path } => {
                 let truth = self.ensemble.era().truth(applied);
@@ -519,6 +549,9 @@ impl World {
                             reply.multi_header(8, false, protocol::OK);
                             reply.strings(truth.children(path));
                         }
+                        // (`ZooKeeperMultiResponse::writeImpl`.)
+                        (_, Read::Data(_)) if make == Make::Keeper => reply.multi_header(4, false, error),
+                        (_, Read::Children(_)) if make == Make::Keeper => reply.multi_header(8, false, error),
                         _ => {
                             reply.multi_header(-1, false, error);
                             reply.int(error);

@@ -1,4 +1,5 @@
-//! The watches of one connection, as a server keeps them (`DataTree`, `WatchManager`).
+//! The watches of one connection, as a server keeps them (`DataTree`, `WatchManager`; of a Keeper,
+//! `KeeperStorage::processWatchesImpl`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub const CHILDREN_CHANGED: i32 = 4;
 
 #[derive(Default)]
 pub struct Watches {
+    /// Those that tell of all below name the root, and not what has changed (ClickHouse issue 115475).
+    pub names_roots: bool,
     /// The roots of those that tell of all below, again and again.
     pub recursive: Vec<Arc<str>>,
     /// The nodes whose data, and whose child list, is told of again and again.
@@ -64,7 +67,7 @@ impl Watches {
     }
 
     pub fn clear(&mut self) {
-        *self = Watches::default();
+        *self = Watches { names_roots: self.names_roots, ..Watches::default() };
     }
 
     /// Whether a change of this node's data would be told.
@@ -126,7 +129,11 @@ impl Watches {
         };
         let of_data = self.data.remove(path) | self.alone.contains(path);
         let of_list = kind == DELETED && (self.lists.remove(path) | self.alone_lists.contains(path));
-        if is_recursive || of_data || of_list {
+        if is_recursive && self.names_roots {
+            let above = self.recursive.iter().filter(|root| is_below(path, root));
+            told.extend(above.map(|root| (kind, root.clone(), *access)));
+        }
+        if is_recursive && !self.names_roots || of_data || of_list {
             told.push((kind, path.clone(), *access));
         }
         let mut of_parent = || {

@@ -1,0 +1,240 @@
+//! ClickHouse Keeper: recursive watches that name what is watched, and Stats that count otherwise.
+
+use super::*;
+use crate::stat::Stat;
+
+const NEW: Stat = Stat {
+    czxid: Zxid(3),
+    mzxid: Zxid(3),
+    ctime: 1,
+    mtime: 1,
+    version: 0,
+    cversion: 1,
+    aversion: 0,
+    ephemeral_owner: 0,
+    data_length: 0,
+    num_children: 1,
+    pzxid: Zxid(4),
+};
+
+fn stat(stat: &Stat) -> Vec<u8> {
+    let Stat { czxid, mzxid, ctime, mtime, version, cversion, aversion, .. } = *stat;
+    let longs = [czxid.0, mzxid.0, ctime, mtime].map(i64::to_be_bytes).concat();
+    let ints = [version, cversion, aversion].map(i32::to_be_bytes).concat();
+    let lengths = [stat.data_length, stat.num_children].map(i32::to_be_bytes).concat();
+    let (owner, pzxid) = (stat.ephemeral_owner.to_be_bytes(), stat.pzxid.0.to_be_bytes());
+    [&longs[..], &ints, &owner, &lengths, &pzxid].concat()
+}
+
+/// A multiRead's reply: for each node its Stat, and the names of its children if they were asked for.
+fn found(nodes: &[(Stat, Option<&[&str]>)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (node, children) in nodes {
+        body.extend([&4i32.to_be_bytes()[..], &[0; 9], &stat(node)].concat());
+        if let Some(names) = children {
+            body.extend([&8i32.to_be_bytes()[..], &[0; 5], &(names.len() as i32).to_be_bytes()].concat());
+            for name in *names {
+                body.extend([&(name.len() as i32).to_be_bytes()[..], name.as_bytes()].concat());
+            }
+        }
+    }
+    [&body[..], &(-1i32).to_be_bytes(), &[1], &(-1i32).to_be_bytes()].concat()
+}
+
+fn told(line: &mut Line, kind: NotificationKind, path: &str) {
+    line.group.handle_notification(&Notification { kind, path: path.to_owned() }, line.now);
+}
+
+fn data(of: &str) -> wire::Read {
+    wire::Read::Data(path(of))
+}
+
+/// In step with a root that has one child, by a recursive watch.
+fn in_step() -> Line {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    line.answer_with(ServerError::OK, &found(&[(NEW, Some(&["b"]))]));
+    line.asks();
+    let child = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
+    line.answer_with(ServerError::OK, &found(&[(child, Some(&[]))]));
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    line
+}
+
+#[test]
+fn a_keeper_says_what_it_is_and_its_caches_have_one_shot_watches_on_that_connection() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.keeper = Some(Zxid(0));
+    line.open(1, "/a");
+    assert!(matches!(
+        line.asks()[..],
+        [Request::SetWatches(_), Request::ExistsWatched(_), Request::MultiRead(_)]
+    ));
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // Nobody has created that node there. Here somebody has.
+    line.group.handle_suspended(None, line.now);
+    line.keeper = Some(Zxid(7));
+    line.group.handle_connected(true, "s:1", line.now);
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+}
+
+#[test]
+fn a_recursive_watch_that_is_under_way_to_a_keeper_is_removed() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    let (question, purpose) = line.group.poll_request(line.now).expect("a question");
+    assert_eq!(question, Request::FeatureFlags);
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+    let answered = line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &[0; 68], line.now);
+    assert_eq!(answered, Ok(()));
+    let asks = line.asks();
+    assert_eq!(asks[0], Request::RemoveWatches(path("/a")));
+    assert_eq!(asks[1], Request::SetWatches(vec![path("/a")]));
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
+
+#[test]
+fn where_only_recursive_watches_may_be_used_a_keeper_is_left_for_the_next_server() {
+    let mut line = Line::with("/", WatchMode::Recursive);
+    line.open(1, "/a");
+    let (_, purpose) = line.group.poll_request(line.now).expect("a question");
+    let answered = line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &[0; 68], line.now);
+    assert_eq!((answered, line.group.refusals()), (Err(Breach::Misnaming), 1));
+}
+
+#[test]
+fn with_one_shot_watches_nothing_is_read_before_it_is_known_how_the_server_counts() {
+    let mut line = Line::with("/", WatchMode::OneShot);
+    line.open(1, "/a");
+    let (_, purpose) = line.group.poll_request(line.now).expect("a question");
+    assert_eq!(line.asks(), []);
+    let answered = line.group.handle_reply(&purpose, Zxid(9), ServerError::THROTTLED, &[], line.now);
+    assert_eq!((answered, line.asks()), (Ok(()), Vec::new()));
+    line.now = line.group.poll_timeout().expect("later");
+    line.group.handle_timeout(line.now);
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    assert_eq!(line.group.poll_timeout(), None);
+}
+
+#[test]
+fn a_root_that_is_told_to_have_changed_and_has_not_shows_that_the_watch_names_what_is_watched() {
+    use NotificationKind::{Created, DataChanged, Deleted};
+    let set = Stat { mzxid: Zxid(8), mtime: 5, version: 1, ..NEW };
+    let of_children = Stat { cversion: 2, ..NEW };
+    let another = Stat { czxid: Zxid(8), ..set };
+    for (kinds, shows, is_borne_out) in [
+        (&[DataChanged][..], NEW, false),
+        (&[DataChanged], of_children, false),
+        (&[DataChanged], set, true),
+        // Of two changes one was the root's.
+        (&[DataChanged, DataChanged], set, false),
+        (&[DataChanged, DataChanged], Stat { version: 3, ..set }, true),
+        (&[Created], NEW, false),
+        (&[Deleted], NEW, false),
+        (&[Deleted, Created], another, true),
+        (&[DataChanged, Deleted, Created], another, true),
+        (&[Created], another, true),
+    ] {
+        let mut line = in_step();
+        kinds.iter().for_each(|kind| told(&mut line, *kind, "/a"));
+        assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+        let asks = line.asks();
+        let [Request::MultiRead(reads)] = &asks[..] else { panic!("{asks:?}") };
+        let names: Option<&[&str]> = (reads.len() > 1).then_some(&["b"]);
+        let answer = line.try_answer(ServerError::OK, &found(&[(shows, names)]));
+        assert_eq!(answer.is_ok(), is_borne_out, "{kinds:?} {shows:?}");
+        if is_borne_out {
+            continue;
+        }
+        assert_eq!(answer, Err(Breach::UnknownRequest));
+        assert_ne!(line.states().get(&1), Some(&State::InStep));
+        // On the next connection each node is watched by itself; the one behind that asks again.
+        for is_one_shot in [true, false] {
+            line.group.handle_suspended(None, line.now);
+            line.asked.clear();
+            line.group.handle_connected(true, "s:1", line.now);
+            line.now += Duration::from_secs(1);
+            line.group.handle_timeout(line.now);
+            let asks = line.asks();
+            assert_eq!(matches!(asks[0], Request::SetWatches(_)), is_one_shot, "{asks:?}");
+        }
+    }
+}
+
+#[test]
+fn a_root_with_children_is_not_believed_to_be_deleted_without_a_look() {
+    let mut line = in_step();
+    told(&mut line, NotificationKind::DataChanged, "/a/b");
+    assert_eq!(line.asks(), [Request::MultiRead(vec![data("/a/b")])]);
+    // The child was deleted, and the watch names the root.
+    told(&mut line, NotificationKind::Deleted, "/a");
+    line.answer(ServerError::OK);
+    assert_ne!(line.states().get(&1), Some(&State::InStep));
+    let reads = vec![data("/a"), wire::Read::Children(path("/a"))];
+    assert_eq!(line.asks(), [Request::MultiRead(reads)]);
+}
+
+#[test]
+fn what_a_keeper_says_of_a_missing_root_behind_the_reply_is_no_news() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.keeper = Some(Zxid(0));
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    told(&mut line, NotificationKind::Deleted, "/a");
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // From then on it is news.
+    told(&mut line, NotificationKind::Created, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    line.answer(ServerError::OK);
+    told(&mut line, NotificationKind::Deleted, "/a");
+    line.answer(ServerError::OK);
+    assert_eq!(line.asks()[0], Request::SetWatches(vec![path("/a")]));
+}
+
+#[test]
+fn at_a_keeper_a_parent_is_read_together_with_a_child_whose_data_was_set() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.keeper = Some(Zxid(0));
+    line.open(1, "/a");
+    let read = |line: &mut Line, nodes: &[(Stat, Option<&[&str]>)]| {
+        let asks = line.asks();
+        for _ in 1..asks.len() {
+            line.answer(ServerError::OK);
+        }
+        let Some(Request::MultiRead(reads)) = asks.last() else { panic!("{asks:?}") };
+        let lists = reads.len() - nodes.len();
+        let nodes: Vec<_> = nodes.iter().map(|(node, names)| (*node, names.filter(|_| lists > 0))).collect();
+        line.answer_with(ServerError::OK, &found(&nodes));
+        asks
+    };
+    read(&mut line, &[(NEW, Some(&["b"]))]);
+    let child = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
+    read(&mut line, &[(child, Some(&[]))]);
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    told(&mut line, NotificationKind::DataChanged, "/a/b");
+    let (set, counted) = (Stat { mzxid: Zxid(9), version: 1, ..child }, Stat { cversion: 2, ..NEW });
+    let asks = read(&mut line, &[(set, None), (counted, None)]);
+    assert_eq!(asks.last(), Some(&Request::MultiRead(vec![data("/a/b"), data("/a")])));
+    // The list is what it was: its watch would have told.
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // Another child is created, and before it is read, and watched, it is set: nothing tells of that.
+    told(&mut line, NotificationKind::ChildrenChanged, "/a");
+    let counted = Stat { cversion: 3, num_children: 2, pzxid: Zxid(10), ..counted };
+    read(&mut line, &[(counted, Some(&["b", "c"]))]);
+    let new = Stat { czxid: Zxid(10), mzxid: Zxid(11), pzxid: Zxid(10), version: 1, ..child };
+    let asks = read(&mut line, &[(new, Some(&[]))]);
+    assert!(matches!(asks.last(), Some(Request::MultiRead(reads)) if reads[0] == data("/a/c")));
+    assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+    let asks = read(&mut line, &[(Stat { cversion: 4, ..counted }, None)]);
+    assert_eq!(asks.last(), Some(&Request::MultiRead(vec![data("/a")])));
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
