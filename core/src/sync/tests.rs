@@ -3,6 +3,7 @@
 
 mod data;
 mod history;
+mod known;
 mod model;
 mod narrowing;
 mod one_shot;

@@ -28,7 +28,12 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 50] = [
+const NOTICEABLE: [Defect; 55] = [
+    Defect::BarrierLeftOut,
+    Defect::LowBarrierTaken,
+    Defect::LaggingRepliesTaken,
+    Defect::ListsOfNoCutTrusted,
+    Defect::AnothersLeaveTaken,
     Defect::CandidateWithoutList,
     Defect::MissingTakenForWatched,
     Defect::UsedUpForgotten,

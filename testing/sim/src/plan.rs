@@ -158,9 +158,25 @@ pub enum Happening {
     Fault(Fault),
     /// A cache, by its place in `caches`.
     Open(usize),
+    /// The same, with a tree that is known so far.
+    OpenFrom(usize, Source),
     Close(usize),
     /// Somebody calls `sync` on a cache, by its place in `caches`, if it is open.
     Sync(usize),
+}
+
+/// Who has read the tree that a cache begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The cache of this place, up to its last close; or up to that many closes before.
+    Closed(usize),
+    /// Another client, which was so many transactions behind the newest, in the history that is so many before this one.
+    Elsewhere {
+        eras: usize,
+        back: usize,
+        /// It had authenticated.
+        authenticated: bool,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -332,6 +348,7 @@ impl Plan {
         plan.steps = planner.steps;
         plan.steps.sort_by_key(|step| step.at);
         plan.watch_otherwise();
+        plan.begin_with_what_is_known();
         if plan.loses_watches() {
             // Nothing else notices that.
             plan.audit_ms = 300;
@@ -406,6 +423,43 @@ impl Plan {
         for make in &mut self.servers {
             *make = if is_mixed { makes[rng.usize(..3)] } else { of_all };
         }
+    }
+
+    /// In every fourth schedule, caches begin with trees that others have read, some of them at servers that lag. It is decided by
+    /// other dice, so that all other schedules are what they would be without.
+    fn begin_with_what_is_known(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6b_6e_6f_77_6e);
+        if rng.u8(..4) > 0 || self.saturated {
+            return;
+        }
+        let authenticates = self.authenticates;
+        let source = |rng: &mut Rng| match rng.bool() {
+            true => Source::Closed([0, 0, 0, 1, 2][rng.usize(..5)]),
+            false => Source::Elsewhere {
+                eras: [0, 0, 0, 1, 2][rng.usize(..5)],
+                back: if rng.bool() { 0 } else { magnitude(rng, 1, 40) as usize },
+                authenticated: authenticates ^ (rng.u8(..3) == 0),
+            },
+        };
+        for step in &mut self.steps {
+            if let Happening::Open(cache) = step.what
+                && rng.bool()
+            {
+                step.what = Happening::OpenFrom(cache, source(&mut rng));
+            }
+        }
+        let end = self.steps.last().map_or(0, |step| step.at);
+        for _ in 0..rng.usize(1..=5) {
+            let (cache, mut at) = (rng.usize(..self.caches.len()), rng.u64(..=end));
+            if rng.bool() {
+                let lag = Fault::Lag(rng.usize(..self.servers.len()), magnitude(&mut rng, 1000, 5_000_000));
+                self.steps.push(Step { at: at.saturating_sub(rng.u64(..50_000)), what: Happening::Fault(lag) });
+            }
+            self.steps.push(Step { at, what: Happening::Close(cache) });
+            at += if rng.bool() { 0 } else { magnitude(&mut rng, 100, 300_000) };
+            self.steps.push(Step { at, what: Happening::OpenFrom(cache, source(&mut rng)) });
+        }
+        self.steps.sort_by_key(|step| step.at);
     }
 
     pub fn modes(&self) -> Modes {
