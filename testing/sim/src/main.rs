@@ -28,12 +28,10 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 55] = [
+const NOTICEABLE: [Defect; 53] = [
     Defect::BarrierLeftOut,
     Defect::LowBarrierTaken,
-    Defect::LaggingRepliesTaken,
     Defect::ListsOfNoCutTrusted,
-    Defect::AnothersLeaveTaken,
     Defect::CandidateWithoutList,
     Defect::MissingTakenForWatched,
     Defect::UsedUpForgotten,

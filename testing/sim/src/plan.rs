@@ -176,6 +176,8 @@ pub enum Source {
         back: usize,
         /// It had authenticated.
         authenticated: bool,
+        /// It had not read some nodes yet: what is left of them is decided by this.
+        torn: Option<u64>,
     },
 }
 
@@ -184,6 +186,12 @@ pub struct Step {
     /// In µs from the start.
     pub at: u64,
     pub what: Happening,
+}
+
+impl Step {
+    fn is_write(&self) -> bool {
+        matches!(self.what, Happening::Write(_))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -438,7 +446,8 @@ impl Plan {
             false => Source::Elsewhere {
                 eras: [0, 0, 0, 1, 2][rng.usize(..5)],
                 back: if rng.bool() { 0 } else { magnitude(rng, 1, 40) as usize },
-                authenticated: authenticates ^ (rng.u8(..3) == 0),
+                authenticated: authenticates ^ rng.bool(),
+                torn: (rng.u8(..3) == 0).then(|| rng.u64(..)),
             },
         };
         for step in &mut self.steps {
@@ -448,16 +457,22 @@ impl Plan {
                 step.what = Happening::OpenFrom(cache, source(&mut rng));
             }
         }
-        let end = self.steps.last().map_or(0, |step| step.at);
+        let writes: Vec<u64> = self.steps.iter().filter(|step| step.is_write()).map(|step| step.at).collect();
         for _ in 0..rng.usize(1..=5) {
-            let (cache, mut at) = (rng.usize(..self.caches.len()), rng.u64(..=end));
-            if rng.bool() {
-                let lag = Fault::Lag(rng.usize(..self.servers.len()), magnitude(&mut rng, 1000, 5_000_000));
-                self.steps.push(Step { at: at.saturating_sub(rng.u64(..50_000)), what: Happening::Fault(lag) });
+            let cache = rng.usize(..self.caches.len());
+            let (mut at, mut source) = (writes[rng.usize(..writes.len())], source(&mut rng));
+            if rng.u8(..3) == 0 {
+                // All servers are behind what somebody else has read.
+                let time = magnitude(&mut rng, 10_000, 10_000_000);
+                let from = at.saturating_sub(rng.u64(..200_000));
+                for server in 0..self.servers.len() {
+                    self.steps.push(Step { at: from, what: Happening::Fault(Fault::Lag(server, time)) });
+                }
+                source = Source::Elsewhere { eras: 0, back: 0, authenticated: authenticates, torn: None };
             }
             self.steps.push(Step { at, what: Happening::Close(cache) });
             at += if rng.bool() { 0 } else { magnitude(&mut rng, 100, 300_000) };
-            self.steps.push(Step { at, what: Happening::OpenFrom(cache, source(&mut rng)) });
+            self.steps.push(Step { at, what: Happening::OpenFrom(cache, source) });
         }
         self.steps.sort_by_key(|step| step.at);
     }

@@ -358,10 +358,7 @@ impl World {
             Event::Step(at) => {
                 matches!(
                     self.plan.steps[*at].what,
-                    Happening::Open(_)
-                        | Happening::OpenFrom(..)
-                        | Happening::Close(_)
-                        | Happening::Sync(_)
+                    Happening::Open(_) | Happening::OpenFrom(..) | Happening::Close(_) | Happening::Sync(_)
                 )
             }
             _ => false,
@@ -658,7 +655,7 @@ impl World {
             }
             _ => Excused::new(),
         };
-        let is_blind = self.is_blind();
+        let (is_blind, is_behind) = (self.is_blind(), self.is_behind(id));
         let Some(cache) = self.caches.get_mut(&id) else {
             return Err(Check::Sound.violated(format!("{id:?} is closed and still tells something")));
         };
@@ -666,7 +663,7 @@ impl World {
             let calls = cache.take_calls(ticket)?;
             return if answer.is_ok() { self.check_synced(id, &calls) } else { Ok(()) };
         }
-        let known = Known { era, history, excused: &excused, is_blind };
+        let known = Known { era, history, excused: &excused, is_blind, is_behind };
         cache.told(output, self.now, &known, &mut self.tally)
     }
 

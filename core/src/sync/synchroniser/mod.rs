@@ -198,8 +198,9 @@ impl Synchroniser {
     /// all that was asked for is answered.
     pub(super) fn begin_anew(&mut self, evidence: &str) {
         let root = self.root.clone();
-        let message =
-            format!("the tree that the cache of {root} began with is of another history than the server's: {evidence}");
+        let message = format!(
+            "the tree that the cache of {root} began with is of another history than the server's: {evidence}"
+        );
         self.fault(Fault::new(Status::Reset, message).at(&root));
         self.handle_reset();
         self.candidates.clear();
@@ -275,8 +276,9 @@ impl Synchroniser {
             ServerError::OK => {
                 self.syncs.replied(zxid);
                 if let Some(known) = self.syncs.take_lost(zxid) {
-                    self.evidence =
-                        Some(format!("its transactions have come to {zxid}, and those of the tree to {known}"));
+                    self.evidence = Some(format!(
+                        "its transactions have come to {zxid}, and those of the tree to {known}"
+                    ));
                     return;
                 }
                 if self.link == Link::Watching {

@@ -276,14 +276,18 @@ fn a_reset_of_one_cache_leaves_the_connection_and_the_others_alone() {
     let mut outputs = Vec::new();
     line.answer_all();
     outputs.extend(std::iter::from_fn(|| line.group.poll_output()));
-    let resets = outputs.iter().filter(|(_, output)| {
-        matches!(output, Output::Fault(fault) if fault.status == Status::Reset)
-    });
+    let resets = outputs
+        .iter()
+        .filter(|(_, output)| matches!(output, Output::Fault(fault) if fault.status == Status::Reset));
     assert_eq!(resets.map(|(id, _)| id.0).collect::<Vec<_>>(), [2]);
     let last = outputs.iter().rev().find_map(|(id, output)| match output {
         Output::State(state) if id.0 == 2 => Some(*state),
         _ => None,
     });
     assert_eq!(last, Some(State::InStep));
-    assert!(!outputs.iter().any(|(id, output)| id.0 == 1 && matches!(output, Output::Event(EventKind::ConnectionSuspended))));
+    assert!(
+        !outputs
+            .iter()
+            .any(|(id, output)| id.0 == 1 && matches!(output, Output::Event(EventKind::ConnectionSuspended)))
+    );
 }

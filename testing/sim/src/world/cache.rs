@@ -30,6 +30,8 @@ pub struct Known<'a> {
     pub excused: &'a Excused,
     /// Nothing can be compared: the watch is lost, and that cannot be known yet.
     pub is_blind: bool,
+    /// The client has not heard of the moment at which the tree was read that the cache began with.
+    pub is_behind: bool,
 }
 
 /// A version, and what it keeps of the nodes' data.
@@ -278,7 +280,8 @@ impl Watched {
             }
             _ => self.first.is_none(),
         };
-        Check::Complete.that(is_first, || "what a cache begins with is not what it shows first".to_owned())?;
+        Check::Complete
+            .that(is_first, || "what a cache begins with is not what it shows first".to_owned())?;
         match output {
             Output::Publish(version, _) => self.published(version, known, tally),
             Output::State(state) => {
@@ -323,8 +326,11 @@ impl Watched {
         tally.versions += 1;
         self.versions += 1;
         digest(tally, version.zxid.0 as u64 ^ (version.tree.len() as u64) << 40);
-        let Known { era, history, excused, is_blind } = *known;
+        let Known { era, history, excused, is_blind, is_behind } = *known;
         let is_its_own = self.first.take().is_none();
+        Check::Monotonic.that(!is_behind || !is_its_own, || {
+            format!("{} shows what a server says that is behind what it began with", self.view.root)
+        })?;
         let era = if is_its_own { era } else { self.era };
         // A history that changed under the connection is noticed node by node.
         if std::mem::replace(&mut self.era, era) != era || is_blind {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fastrand::Rng;
 use treecache_checks::{Truth, View};
+use treecache_core::Node;
 use treecache_core::sync::{CacheId, Data};
 use treecache_core::tree::{Tree, Version};
-use treecache_core::Node;
 
 use super::World;
 use super::cache::{Watched, kept};
@@ -45,16 +46,31 @@ impl World {
     pub(super) fn known_tree(&self, cache: usize, source: Source) -> Option<KnownTree> {
         match source {
             Source::Closed(before) => self.known[cache].iter().rev().nth(before).cloned(),
-            Source::Elsewhere { eras, back, authenticated } => {
+            Source::Elsewhere { eras, back, authenticated, torn } => {
                 let era = (self.ensemble.eras.len() - 1).checked_sub(eras)?;
                 let history = &self.ensemble.eras[era];
                 let place = history.last().checked_sub(back)?;
                 let plan = &self.plan.caches[cache];
                 let view = View { authenticated, ..Watched::view(plan, &self.plan) };
-                let version = Arc::new(cut(history.truth(place), &view, plan.data));
+                let mut version = cut(history.truth(place), &view, plan.data);
+                if let Some(seed) = torn {
+                    tear(&mut version, seed);
+                }
+                let version = Arc::new(version);
                 Some(KnownTree { version, moment: Moment { era, place }, is_mixed: false })
             }
         }
+    }
+
+    /// Whether the client has heard of less than the tree shows that a cache began with, in one history.
+    pub(super) fn is_behind(&self, id: CacheId) -> bool {
+        let Some(known) = self.caches.get(&id).and_then(Watched::began_with) else { return false };
+        let Moment { era, place } = known.moment;
+        let is_so = |heard: Moment| {
+            place <= self.ensemble.common(heard.era, era)
+                && heard.place < self.ensemble.eras[era].place(known.version.zxid)
+        };
+        !known.is_mixed && !self.is_blind() && self.contact().is_none_or(is_so)
     }
 
     /// Whether the tree that a cache began with is of another history than the one that there is now.
@@ -64,6 +80,22 @@ impl World {
         let is_mixed = known.is_mixed && self.ensemble.eras.len() > 1;
         is_mixed || known.moment.place > self.ensemble.common(era, known.moment.era)
     }
+}
+
+/// Some nodes have not been read yet, though their parents have: in a first load, or later.
+fn tear(version: &mut Version, seed: u64) {
+    let mut rng = Rng::with_seed(seed);
+    let mut paths = Vec::new();
+    let mut walk = version.tree.preorder();
+    while let Some((path, _)) = walk.next() {
+        paths.push(path.to_owned());
+    }
+    for path in paths.iter().filter(|path| !path.is_empty()) {
+        if rng.u8(..4) == 0 {
+            version.tree.remove(path);
+        }
+    }
+    (version.is_cut, version.is_complete) = (false, rng.bool());
 }
 
 /// What a cache has that is in step with this.
