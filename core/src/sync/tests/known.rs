@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::model::{World, Write, options, path};
 use super::*;
+use crate::selection::Effect;
 use crate::tree::{Node, Tree, Version};
 
 /// What a cache was in step with that had these nodes.
@@ -223,6 +224,26 @@ fn what_another_session_could_read_is_not_believed_to_be_open_to_this_one() {
     world.connect();
     world.rest();
     world.assert_in_step();
+}
+
+#[test]
+fn of_a_large_node_that_is_kept_alone_the_list_is_asked_for_and_not_kept() {
+    let narrowed = || {
+        let mut options = options();
+        options.selection.add(Effect::Leaf, "*").unwrap();
+        options
+    };
+    let mut old = World::new(narrowed(), 1);
+    let nodes = [create(""), create("/big"), set("/big", 9000), create("/big/a"), create("/b")];
+    nodes.into_iter().for_each(|write| old.write(&[write]));
+    old.connect();
+    old.rest();
+    old.assert_in_step();
+    let mut world = World::from_with(narrowed(), old.version(), &old.server);
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert_eq!((world.asked.stats, world.asked.lists, world.version().tree.len()), (1, 1, 3));
 }
 
 #[test]

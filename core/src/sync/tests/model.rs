@@ -366,7 +366,11 @@ impl World {
 
     /// A cache that begins with a known tree, and a server like that one.
     pub(super) fn from(known: Arc<Version>, server: &Server) -> World {
-        let mut world = World::beginning_with("/", options(), Some(known), 1);
+        World::from_with(options(), known, server)
+    }
+
+    pub(super) fn from_with(options: Options, known: Arc<Version>, server: &Server) -> World {
+        let mut world = World::beginning_with("/", options, Some(known), 1);
         world.server = server.clone();
         world.pump();
         world
