@@ -255,7 +255,8 @@ impl Group {
     /// If a cache needs a watch and has none: that of another cache with its root serves, or one is set, or each node is
     /// watched by itself.
     fn watch_for(&mut self, id: CacheId, now: Instant) {
-        let Some(cache) = self.caches.get(&id).filter(|cache| cache.lacks_watch()) else { return };
+        let is_due = |cache: &&Synchroniser| cache.lacks_watch() && cache.is_answered();
+        let Some(cache) = self.caches.get(&id).filter(is_due) else { return };
         let watch = want_watch(&mut self.watches, cache);
         // If the connection is gone, its watch says nothing.
         if self.link == Link::Up && (watch.progress == WatchProgress::Set || self.is_one_shot()) {

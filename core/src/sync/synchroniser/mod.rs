@@ -183,10 +183,14 @@ impl Synchroniser {
         !self.stopped && !self.held
     }
 
-    /// Whether it is to be told of changes, and is not: it is not connected, or waits for the watch. (While replies to what
-    /// it has asked for before are still to come, it waits for these.)
+    /// Whether it is to be told of changes, and is not: it is not connected, or waits for the watch.
     pub(super) fn lacks_watch(&self) -> bool {
-        self.needs_watch() && self.link != Link::Watching && self.plan.is_answered()
+        self.needs_watch() && self.link != Link::Watching
+    }
+
+    /// Whether all that was asked for is answered: an answer that came later would be taken for one behind the next watch.
+    pub(super) fn is_answered(&self) -> bool {
+        self.plan.is_answered()
     }
 
     /// Whether its tree is one that it began with, and was never found to be the server's.
@@ -463,6 +467,9 @@ impl Synchroniser {
     /// What comes from now on is news again.
     pub(super) fn handle_heard(&mut self) {
         self.publisher.handle_heard(&self.tree, self.standing());
+        if !self.options.follow {
+            self.hold_when_told();
+        }
         self.tell_state();
     }
 

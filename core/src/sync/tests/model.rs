@@ -607,7 +607,7 @@ impl World {
             Some(breach) => self.break_off(breach),
             None => {}
         }
-        if self.watching && self.cache.lacks_watch() {
+        if self.watching && self.cache.lacks_watch() && self.cache.is_answered() {
             self.cache.handle_watching(None, false, self.now);
         }
     }
