@@ -597,6 +597,11 @@ void tc_free(struct tc_cache *cache);
 #define TC_STATE_CLOSED 6
 
 /**
+ * Begun with a known tree (tc_start_from), and no server has been heard yet: what is read was kept by an earlier cache.
+ */
+#define TC_STATE_WARM 7
+
+/**
  * Loaded once, and not followed (follow=false): the tree of a moment that has passed, whatever the connection is. The age
  * counts from that moment. tc_sync brings it up to date.
  */
@@ -1046,6 +1051,29 @@ typedef int32_t (*tc_diff_fn)(const struct tc_event *change, void *user);
  * TC_WALK_SKIP_CHILDREN or TC_WALK_STOP; whatever else it returns stops the walk too. Called on the thread that walks.
  */
 typedef int32_t (*tc_visit_fn)(const char *path, size_t path_len, const struct tc_node *node, void *user);
+
+/**
+ * Begins to follow the tree from what a snapshot holds, in place of `tc_start`.
+ *
+ * `snapshot`: of a cache of the same root, which may be closed and freed, and its client too; stays the caller's. When this
+ * returns, its tree can be read, in state TC_STATE_WARM until there is a connection. Then the tree is verified, and only what
+ * differs is told: a listener is told the snapshot's nodes as NODE_ADDED, then the differences, then INITIALIZED and
+ * IN_STEP. The first version is the snapshot's own, with its zxid, a cut or not as it was. `tc_wait_initialized` waits for
+ * the verification.
+ *
+ * If the snapshot is of another ensemble, or of a history that the ensemble has lost, the cache tells a fault,
+ * TC_ERR_RESET, and loads the tree anew; what was there stays readable meanwhile. A snapshot from before the first version
+ * holds nothing, and this is `tc_start`.
+ *
+ * Returns at once. Any thread; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL and for a snapshot of another root or chroot, of other rules (`depth.max`,
+ * `select.…`) or other data (`data`, `data.compressed`, `limit.node.bytes` with it), and the log names both; TC_ERR_LIMIT when it is beyond
+ * a limit of this cache; after both, the cache can still be started. TC_ERR_STATE when it was started before;
+ * TC_ERR_CLOSED when the cache is closed or its client freed. Since 0.2.0.
+ */
+int32_t tc_start_from(struct tc_cache *cache,
+                      const struct tc_snapshot *snapshot);
 
 /**
  * Takes a snapshot of the tree as it is now, in constant time.

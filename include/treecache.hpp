@@ -102,6 +102,7 @@ enum class state : std::int32_t {
     suspended = TC_STATE_SUSPENDED,
     lost = TC_STATE_LOST,
     closed = TC_STATE_CLOSED,
+    warm = TC_STATE_WARM,
     held = TC_STATE_HELD,
 };
 
@@ -1498,6 +1499,15 @@ class cache : public detail::readable<cache> {
     /// Begins to load and follow the tree. Returns at once. Errors: `state` when it was started before; `closed`.
     result<void> try_start() noexcept { return detail::done(tc_start(native_handle())); }
 
+    /// Begins to follow the tree from what a snapshot holds, in place of `start`: its tree can be read when this returns, and
+    /// only what differs is told. The snapshot is of a cache of the same root, which may be gone, and its client too. Errors:
+    /// `invalid_argument` for another root or chroot, other rules or other data; `limit`; `state` when it was started before;
+    /// `closed`.
+    result<void> try_start_from(const treecache::snapshot &snapshot) noexcept
+    {
+        return detail::done(tc_start_from(native_handle(), snapshot.native_handle()));
+    }
+
     /// Waits until the first load is complete. Errors: `timeout`; `would_deadlock` in a callback; `state` when not
     /// started; `closed`; or the status of what keeps it from succeeding, such as `auth`, `unsupported` or `limit`.
     result<void> try_wait_initialized(timeout timeout = forever) noexcept
@@ -1589,6 +1599,7 @@ class cache : public detail::readable<cache> {
     }
 
     void start() { try_start().value(); }
+    void start_from(const treecache::snapshot &snapshot) { try_start_from(snapshot).value(); }
     void wait_initialized(timeout timeout = forever) { try_wait_initialized(timeout).value(); }
     void sync(timeout timeout = forever) { try_sync(timeout).value(); }
     [[nodiscard]] standing state() const { return try_state().value(); }

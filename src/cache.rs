@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::net::CacheSink;
 use crate::path::NodePath;
 use crate::shared::ClientShared;
-use crate::snapshot::{self, ChildList, Scope, Snapshot};
+use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
 use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
@@ -95,7 +95,9 @@ impl TreeCache {
         let (telling, health) = (Mutex::new(()), Health::on(&client.health));
         let shared = Arc::new(shared);
         let options = config.options();
-        let scope = Scope { root, selection: options.selection.clone() };
+        let making =
+            Making { chroot: client.chroot.clone(), data: options.data, limit_path: options.limit_path };
+        let scope = Scope { root, selection: options.selection.clone(), making: Arc::new(making) };
         TreeCache { health, id, scope, options, shared, listeners, client, telling }
     }
 
@@ -105,6 +107,29 @@ impl TreeCache {
     /// [`Error::State`] when it was started before; [`Error::Closed`] when the cache or its client is closed.
     /// [`Error::Failed`] after a panic, here and below.
     pub fn start(&self) -> Result<(), Error> {
+        self.begin(None)
+    }
+
+    /// As [`start`](Self::start), with a snapshot of another cache, which may be gone, and its client too. The tree can be
+    /// read when this returns, in state [`Warm`](State::Warm) until there is a connection. It is verified then, and only
+    /// what differs is told. The first version is the snapshot's own, with its zxid, a cut or not as it was.
+    ///
+    /// A snapshot that was taken before the first version holds nothing, and this is [`start`](Self::start).
+    ///
+    /// If the snapshot is of another ensemble, or of a history that the ensemble has lost, that is a fault of this cache,
+    /// [`Status::Reset`], and the tree is loaded anew; until that is complete, what was there can be read.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when the snapshot is of another root or chroot, or of a cache with other rules
+    /// (`depth.max`, `select`) or that kept other data (`data`, `data.compressed`); the message names both.
+    /// [`Error::Limit`] when it is beyond a limit of this cache. Then the cache can still be started. Otherwise as
+    /// [`start`](Self::start).
+    pub fn start_from(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        self.health.check()?;
+        self.begin(snapshot.for_cache(&self.scope, &self.options)?)
+    }
+
+    fn begin(&self, known: Option<Arc<Version>>) -> Result<(), Error> {
         self.health.check()?;
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
@@ -114,10 +139,19 @@ impl TreeCache {
         if life.state != State::Latent {
             return Err(Error::State("the cache was started before"));
         }
-        life.state = State::Loading;
+        life.state = if known.is_some() { State::Warm } else { State::Loading };
+        if let Some(known) = &known {
+            // Its events come with the I/O thread's word.
+            self.shared.current.store(known.clone());
+        }
         drop(life);
         self.client.io.attach(self.id, self.shared.clone());
-        self.client.io.input(self.id, Input::Open(self.scope.root.clone(), self.options.clone()));
+        let (root, options) = (self.scope.root.clone(), self.options.clone());
+        let input = match known {
+            Some(known) => Input::OpenFrom(root, options, known),
+            None => Input::Open(root, options),
+        };
+        self.client.io.input(self.id, input);
         // If the client was closed meanwhile, or one of its threads panicked, the I/O thread may not have seen the
         // cache. Then it will never tell the cache's state.
         let (outcome, state) = match self.health.check() {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::events::{Dispatcher, Listeners};
 use crate::health::Health;
 use crate::net::{CacheSink, Connection, IoThread};
+use crate::path::NodePath;
 use crate::sync::{CacheId, Input};
 
 /// What a client and its caches hold in common. The I/O thread has no share of it, so that thread is never the last to
@@ -20,6 +21,8 @@ pub(crate) struct ClientShared {
     pub(crate) faults: Arc<Listeners>,
     pub(crate) closed: AtomicBool,
     pub(crate) last_cache: AtomicU64,
+    /// All paths of its caches are relative to this.
+    pub(crate) chroot: NodePath,
 }
 
 impl ClientShared {

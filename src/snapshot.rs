@@ -8,6 +8,7 @@ use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
+use crate::sync::{Data, Options};
 use crate::tree::{Children, Differences, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
 
 /// Which part of the server's tree a cache has.
@@ -15,6 +16,43 @@ use crate::tree::{Children, Differences, Entry, Node, NodeRef, Preorder, Share, 
 pub(crate) struct Scope {
     pub(crate) root: NodePath,
     pub(crate) selection: Selection,
+    pub(crate) making: Arc<Making>,
+}
+
+/// How a cache makes its tree of the server's: what nobody asks of who only reads it.
+pub(crate) struct Making {
+    pub(crate) chroot: NodePath,
+    pub(crate) data: Data,
+    /// No path in the tree is longer.
+    pub(crate) limit_path: usize,
+}
+
+impl Scope {
+    fn place(&self) -> String {
+        match self.making.chroot.is_root() {
+            true => self.root.to_string(),
+            false => format!("{} below the chroot {}", self.root, self.making.chroot),
+        }
+    }
+
+    /// Whether a tree of the `other` scope is one of this scope, too.
+    fn check_same(&self, other: &Scope) -> Result<(), Error> {
+        let differs = |what, ours: String, theirs: String| {
+            let message = format!("the snapshot {what} {theirs}, and the cache {what} {ours}");
+            Err(Error::InvalidArgument(message))
+        };
+        let (ours, theirs) = (&self.making, &other.making);
+        if (&self.root, &ours.chroot) != (&other.root, &theirs.chroot) {
+            return differs("is of", self.place(), other.place());
+        }
+        if self.selection != other.selection {
+            return differs("goes by", self.selection.to_string(), other.selection.to_string());
+        }
+        if ours.data != theirs.data {
+            return differs("is made with", ours.data.to_string(), theirs.data.to_string());
+        }
+        Ok(())
+    }
 }
 
 /// The tree as it was at one moment, never changed again. Cheap to take and to clone; independent of the cache.
@@ -27,6 +65,33 @@ pub struct Snapshot {
 impl Snapshot {
     pub(crate) fn new(version: Arc<Version>, scope: Scope) -> Snapshot {
         Snapshot { version, scope }
+    }
+
+    /// What a cache of this `scope`, with these `options`, can begin with; `None`: the snapshot is from before the first
+    /// version, and has nothing.
+    pub(crate) fn for_cache(&self, scope: &Scope, options: &Options) -> Result<Option<Arc<Version>>, Error> {
+        scope.check_same(&self.scope)?;
+        let (nodes, bytes) = (self.version.tree.len(), self.version.tree.bytes());
+        let beyond =
+            |what: String| Err(Error::Limit(format!("the snapshot of {} has {what}", self.scope.root)));
+        let (most_nodes, most_bytes, longest) =
+            (options.limit_nodes, options.limit_bytes, options.limit_path);
+        if most_nodes > 0 && nodes > most_nodes {
+            return beyond(format!("{nodes} nodes; limit.nodes={most_nodes}"));
+        }
+        if most_bytes > 0 && bytes > most_bytes {
+            return beyond(format!("{bytes} bytes of data; limit.bytes={most_bytes}"));
+        }
+        if self.scope.making.limit_path > longest {
+            let mut walk = self.version.tree.preorder();
+            while let Some((relative, _)) = walk.next() {
+                let path = self.scope.root.absolute(relative).as_str().len();
+                if path > longest {
+                    return beyond(format!("a path of {path} bytes; limit.path.bytes={longest}"));
+                }
+            }
+        }
+        Ok((self.zxid() > Zxid(0)).then(|| self.version.clone()))
     }
 
     /// The zxid of the tree. If the tree is not a cut, this is a lower bound; before the first version it is 0.
@@ -280,8 +345,16 @@ pub(crate) mod tests {
             assert!(tree.put(path, None));
         }
         let version = Version { tree, zxid: Zxid(7), is_cut: true, is_complete };
-        let scope = Scope { root: NodePath::new(root).unwrap(), selection: Selection::default() };
-        Snapshot::new(Arc::new(version), scope)
+        Snapshot::new(Arc::new(version), scope(root))
+    }
+
+    fn scope(root: &str) -> Scope {
+        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: 4096 };
+        Scope {
+            root: NodePath::new(root).unwrap(),
+            selection: Selection::default(),
+            making: Arc::new(making),
+        }
     }
 
     fn walked(snapshot: &Snapshot, path: &str, next: impl Fn(&str) -> Walk) -> Vec<String> {
@@ -357,6 +430,69 @@ pub(crate) mod tests {
         assert!(narrowed.get_children("/foo/a").unwrap().is_empty());
         let message = narrowed.get_children("/foo/tmp").err().unwrap().to_string();
         assert_eq!(message, "/foo/tmp is left out of the tree /foo by its rules (depth.max, select)");
+    }
+
+    #[test]
+    fn a_tree_of_another_place_or_of_other_rules_or_data_is_told_from_one_of_the_same() {
+        let ours = scope("/foo");
+        assert_eq!(ours.check_same(&scope("/foo")), Ok(()));
+        let message = |theirs: &Scope, ours: &Scope| ours.check_same(theirs).unwrap_err().to_string();
+        assert_eq!(message(&scope("/bar"), &ours), "the snapshot is of /bar, and the cache is of /foo");
+        let mut theirs = scope("/foo");
+        theirs.making =
+            Arc::new(Making { chroot: NodePath::new("/app").unwrap(), data: Data::All, limit_path: 9 });
+        assert_eq!(
+            message(&theirs, &ours),
+            "the snapshot is of /foo below the chroot /app, and the cache is of /foo"
+        );
+        let with = |rules: &[(Effect, &str)]| {
+            let mut scope = scope("/foo");
+            rules.iter().for_each(|(effect, rule)| scope.selection.add(*effect, rule).unwrap());
+            scope
+        };
+        let theirs = with(&[(Effect::Exclude, "*/tmp"), (Effect::Leaf, "a*/**")]);
+        assert_eq!(
+            message(&theirs, &ours),
+            "the snapshot goes by select.exclude=*/tmp select.leaf=a*/**, and the cache goes by no rules"
+        );
+        assert_eq!(theirs.check_same(&with(&[(Effect::Leaf, "a*/**"), (Effect::Exclude, "*/tmp")])), Ok(()));
+        let mut deep = scope("/foo");
+        deep.selection.limit_depth(2);
+        assert_eq!(message(&ours, &deep), "the snapshot goes by no rules, and the cache goes by depth.max=2");
+        let of_data = |data| {
+            let making = Making { chroot: NodePath::root(), data, limit_path: 9 };
+            Scope { making: Arc::new(making), ..scope("/foo") }
+        };
+        assert_eq!(
+            message(&of_data(Data::None), &of_data(Data::Gzip { most: 7 })),
+            "the snapshot is made with data=none, and the cache is made with data.compressed=gzip \
+             limit.node.bytes=7"
+        );
+        assert_eq!(
+            message(&of_data(Data::Gzip { most: 8 }), &ours),
+            "the snapshot is made with data.compressed=gzip limit.node.bytes=8, and the cache is made with data=all"
+        );
+    }
+
+    #[test]
+    fn what_is_beyond_the_limits_of_a_cache_is_nothing_to_begin_with() {
+        let snapshot = snapshot("/foo", &["", "a", "a/bcd"], &[], true);
+        let options = || crate::config::Config::new().options();
+        let begins =
+            |options: Options| snapshot.for_cache(&scope("/foo"), &options).map(|known| known.is_some());
+        assert_eq!(begins(options()), Ok(true));
+        assert_eq!(begins(Options { limit_nodes: 3, limit_bytes: 3, limit_path: 10, ..options() }), Ok(true));
+        for (options, message) in [
+            (Options { limit_nodes: 2, ..options() }, "3 nodes; limit.nodes=2"),
+            (Options { limit_bytes: 2, ..options() }, "3 bytes of data; limit.bytes=2"),
+            (Options { limit_path: 9, ..options() }, "a path of 10 bytes; limit.path.bytes=9"),
+        ] {
+            let error = begins(options).unwrap_err();
+            assert_eq!(
+                (error.status(), error.to_string()),
+                (Status::Limit, format!("the snapshot of /foo has {message}"))
+            );
+        }
     }
 
     #[test]

@@ -34,6 +34,27 @@ func (c *Cache) Start() error {
 	return failure(op, c.root, C.tc_start(c.c))
 }
 
+// StartFrom begins to follow the tree from what a snapshot holds, in place of [Cache.Start]. The snapshot is of a cache of the
+// same root, which may be closed, and its client too. Its tree can be read when StartFrom returns, in [StateWarm] until there
+// is a connection. Then the tree is verified, and only what differs is told. A snapshot of another ensemble is a fault,
+// [ErrReset], and the tree is loaded anew.
+//
+// Errors: [ErrInvalidArgument] when the snapshot is of another root or chroot, or of a cache with other rules or data, and the
+// log names both; [ErrLimit] when it is beyond a limit of this cache; [ErrState] when the cache was started before;
+// [ErrClosed], of the snapshot too.
+func (c *Cache) StartFrom(snapshot *Snapshot) error {
+	const op = "start from"
+	if !c.handle.acquire() {
+		return closedError(op, c.root)
+	}
+	defer c.leave()
+	if !snapshot.handle.acquire() {
+		return closedError(op, snapshot.root)
+	}
+	defer snapshot.leave()
+	return failure(op, c.root, C.tc_start_from(c.c, snapshot.c))
+}
+
 // waitSlice is how long a call of C waits before it looks at its context, and so how late a cancellation may be
 // noticed.
 const waitSlice = 20 * time.Millisecond

@@ -67,6 +67,7 @@ func TestWhatIsClosedAnswersErrClosed(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"Client.Cache":          func() error { _, err := client.Cache(path); return err },
 		"Cache.Start":           cache.Start,
+		"Cache.StartFrom":       func() error { return cache.StartFrom(snapshot) },
 		"Cache.WaitInitialized": func() error { return cache.WaitInitialized(ctx) },
 		"Cache.Sync":            func() error { return cache.Sync(ctx) },
 		"Cache.Get":             func() error { _, err := cache.Get(path); return err },

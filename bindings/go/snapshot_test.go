@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"treecache"
 )
@@ -37,6 +38,44 @@ func TestASnapshotStaysAsItWas(t *testing.T) {
 	if before.Zxid() <= 0 || before.Zxid() >= after.Zxid() {
 		t.Fatal(before.Zxid(), after.Zxid())
 	}
+}
+
+func TestACacheBeginsWithASnapshotOfAClosedOne(t *testing.T) {
+	path := root(t, "a")
+	old, err := treecache.Open(hosts)
+	check(t, err)
+	snapshot := snapshotOf(t, follow(t, old, path))
+	check(t, old.Close())
+	nowhere, err := treecache.Open("127.0.0.1:1")
+	check(t, err)
+	t.Cleanup(func() { nowhere.Close() })
+	other, err := nowhere.Cache("/elsewhere")
+	check(t, err)
+	checkIs(t, other.StartFrom(snapshot), treecache.ErrInvalidArgument)
+
+	warm, err := nowhere.Cache(path)
+	check(t, err)
+	check(t, warm.StartFrom(snapshot))
+	checkIs(t, warm.StartFrom(snapshot), treecache.ErrState)
+	node, err := warm.Get(path + "/a")
+	check(t, err)
+	checkEqual(t, "data", string(node.Data), "a")
+	state, age := warm.State()
+	checkEqual(t, "state", state, treecache.StateWarm)
+	checkEqual(t, "age", age, -time.Millisecond)
+	checkEqual(t, "word", state.String(), "warm")
+
+	zk.create(path+"/b", "b")
+	client := open(t)
+	cache, err := client.Cache(path)
+	check(t, err)
+	check(t, cache.StartFrom(snapshotOf(t, warm)))
+	check(t, cache.WaitInitialized(t.Context()))
+	checkEqual(t, "length", snapshotOf(t, cache).Len(), 3)
+	check(t, snapshot.Close())
+	late, err := client.Cache(path)
+	check(t, err)
+	checkIs(t, late.StartFrom(snapshot), treecache.ErrClosed)
 }
 
 func snapshotOf(t testing.TB, cache *treecache.Cache) *treecache.Snapshot {

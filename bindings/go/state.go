@@ -26,6 +26,8 @@ const (
 	StateLost State = C.TC_STATE_LOST
 	// StateClosed: closed, or stopped by a limit or a defect.
 	StateClosed State = C.TC_STATE_CLOSED
+	// StateWarm: begun with a snapshot ([Cache.StartFrom]), and no server has been heard yet.
+	StateWarm State = C.TC_STATE_WARM
 	// StateHeld: loaded once, and not followed (follow=false): the tree of a moment that has passed.
 	StateHeld State = C.TC_STATE_HELD
 )
@@ -47,6 +49,8 @@ func (s State) String() string {
 		return "lost"
 	case StateClosed:
 		return "closed"
+	case StateWarm:
+		return "warm"
 	case StateHeld:
 		return "held"
 	}

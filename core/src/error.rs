@@ -96,6 +96,9 @@ pub enum Error {
     /// of different roots, a path beyond the limit. The text says which, and why.
     #[error("{0}")]
     InvalidArgument(String),
+    /// What was given is beyond one of the limits of the cache. The text says which.
+    #[error("{0}")]
+    Limit(String),
     /// What is wrong with a configuration, and which key it is about.
     #[error("{message}")]
     Setting {
@@ -208,6 +211,7 @@ impl Error {
             Error::WouldDeadlock => Status::WouldDeadlock,
             Error::NoPermission(_) => Status::NoPermission,
             Error::NoResources(_) => Status::Connection,
+            Error::Limit(_) => Status::Limit,
             Error::Failed(status) => *status,
         }
     }

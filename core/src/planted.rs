@@ -86,6 +86,16 @@ defects! {
     LaggardAccepted = "stale reply accepted",
     /// If a child came or went, its parent is not read again.
     ParentForgotten = "parent's Stat forgotten",
+    /// A cache that begins with a known tree does not ask whether the server has come up to it.
+    BarrierLeftOut = "barrier left out",
+    /// If the server's newest transaction is older than the tree that the cache began with, that is taken for good.
+    LowBarrierTaken = "barrier below the tree taken",
+    /// What a server says that may be behind the tree that the cache began with is compared with it, and applied.
+    LaggingRepliesTaken = "replies below the tree taken",
+    /// If a cache begins with what is no cut, its lists are believed.
+    ListsOfNoCutTrusted = "lists of what is no cut trusted",
+    /// What the session may read is what the one was allowed to that has read the tree which the cache began with.
+    AnothersLeaveTaken = "another session's leave taken",
     /// What the session may not read is no anchor.
     OpaqueNoAnchors = "opaque nodes no anchors",
     /// What was read before its turn goes into the tree, though a notification has told that it has changed.

@@ -4,6 +4,7 @@
 //! children are. It goes by names alone, so what it says of a path never changes. Whoever has a whole list to select from
 //! asks the [`Level`] of that list, name by name.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::escape::Escaped;
@@ -32,8 +33,9 @@ pub struct InvalidPattern {
     pub reason: &'static str,
 }
 
-/// Which nodes of a subtree are kept. Without rules, all are. The root is kept by all rules.
-#[derive(Debug, Clone, Default)]
+/// Which nodes of a subtree are kept. Without rules, all are. The root is kept by all rules. Two are equal if they have the
+/// same rules, in whatever order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
     /// A child of the root that is left out, besides. (As a rule of its own it would cost each path of `/` a look at rules.)
     hidden: Option<&'static str>,
@@ -60,7 +62,7 @@ pub enum Effect {
 }
 
 /// Names one below the other, as in `services/*/**/.lock`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +141,48 @@ impl Selection {
     /// Whether the rules may leave out a child of the node at a path, which is open: it depends on the name.
     pub fn may_leave_out(&self, relative: &str) -> bool {
         self.level(relative).is_some_and(|level| level.may_leave_out())
+    }
+}
+
+impl PartialEq for Rules {
+    fn eq(&self, other: &Rules) -> bool {
+        let has_all = |one: &Rules, of: &Rules| of.patterns.iter().all(|rule| one.patterns.contains(rule));
+        self.depth == other.depth && has_all(self, other) && has_all(other, self)
+    }
+}
+
+impl Eq for Rules {}
+
+/// The rules, as the settings that they come from.
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(rules) = &self.rules else { return f.write_str("no rules") };
+        let depth = rules.depth.map(|depth| format!("depth.max={depth}"));
+        let patterns = rules.patterns.iter().map(|(effect, pattern)| {
+            let key = match effect {
+                Effect::Exclude => "select.exclude",
+                Effect::Leaf => "select.leaf",
+                Effect::Include => "select.include",
+            };
+            format!("{key}={}", Escaped(&pattern.to_string()))
+        });
+        f.write_str(&depth.into_iter().chain(patterns).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, part) in self.0.iter().enumerate() {
+            let slash = if at == 0 { "" } else { "/" };
+            match part {
+                // As it was said, and not as it is kept.
+                Part::AnyName if at > 0 && self.0[at - 1] == Part::Names && at + 1 == self.0.len() => {}
+                Part::AnyName => write!(f, "{slash}*")?,
+                Part::Names => write!(f, "{slash}**")?,
+                Part::Name(name) => write!(f, "{slash}{name}")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -18,6 +18,8 @@ pub enum State {
     Lost = 5,
     /// Closed, or stopped by a limit.
     Closed = 6,
+    /// Begun with a known tree, and no server has been heard yet: what is read was kept by an earlier cache.
+    Warm = 7,
     /// Loaded, and not followed (`follow=false`): a tree of the past, whatever the connection is.
     Held = 8,
 }

@@ -124,6 +124,45 @@ fn the_state_is_what_the_synchroniser_says_until_the_cache_is_closed() {
     assert_eq!(cache.state().0, State::Closed);
 }
 
+#[test]
+fn a_cache_that_begins_with_a_snapshot_can_be_read_at_once_and_tells_it_to_who_listens() {
+    let (client, hand, old, sink) = started();
+    sink.tell(Output::Publish(version(&["", "a"], true), 2));
+    let snapshot = old.snapshot().unwrap();
+    drop(old);
+    let cache = client.cache("/foo", &Config::new()).unwrap();
+    let (tell, told) = mpsc::channel();
+    cache.listen(move |event| _ = tell.send(event.path.unwrap_or_default().to_owned())).unwrap();
+    cache.start_from(&snapshot).unwrap();
+    assert_eq!(cache.state().0, State::Warm);
+    assert_eq!(cache.get_data("/foo/a").unwrap().data(), b"1");
+    assert_eq!(cache.get_data("/foo/b").unwrap_err().status(), Status::NoNode);
+    let first = cache.snapshot().unwrap();
+    assert_eq!((first.zxid(), first.is_cut(), first.len()), (Zxid(9), true, 2));
+    assert_eq!(cache.start_from(&snapshot), Err(Error::State("the cache was started before")));
+    // As the I/O thread does.
+    hand.sink().tell(Output::Publish(version(&["", "a"], true), 2));
+    hand.sink().tell(Output::Publish(version(&["", "a", "b"], true), 1));
+    let paths = [(); 3].map(|()| told.recv_timeout(Duration::from_secs(20)).unwrap());
+    assert_eq!(paths, ["/foo", "/foo/a", "/foo/b"]);
+
+    let limited = {
+        let mut config = Config::new();
+        config.set("limit.nodes", "1").unwrap();
+        client.cache("/foo", &config).unwrap()
+    };
+    let error = limited.start_from(&snapshot).unwrap_err();
+    assert_eq!(error.to_string(), "the snapshot of /foo has 2 nodes; limit.nodes=1");
+    assert_eq!((error.status(), limited.state().0), (Status::Limit, State::Latent));
+    let nothing = limited.snapshot().unwrap();
+    limited.start_from(&nothing).unwrap();
+    assert_eq!(limited.state().0, State::Loading, "as there was no version yet");
+    limited.close();
+    assert_eq!(limited.start_from(&nothing), Err(Error::Closed));
+    drop(cache);
+    assert_eq!(snapshot.get_data("/foo/a").unwrap().data(), b"1");
+}
+
 /// What a wait for the first load answers when `then` is done while it lasts.
 fn waited(cache: &TreeCache, then: impl FnOnce()) -> Result<(), Error> {
     waited_in(|| cache.wait_initialized(Some(Duration::from_secs(20))), then)

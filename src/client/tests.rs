@@ -39,7 +39,7 @@ impl Io for Arc<Hand> {
 
     fn input(&self, id: CacheId, input: Input) {
         match input {
-            Input::Open(root, _) => match self.opening.lock().unwrap().take() {
+            Input::Open(root, _) | Input::OpenFrom(root, ..) => match self.opening.lock().unwrap().take() {
                 Some(opening) => opening(),
                 None => {
                     let sink = self.sinks.lock().unwrap()[&id].clone();
@@ -82,7 +82,7 @@ impl Io for Arc<Hand> {
 /// A client without a server.
 pub(crate) fn client() -> (Client, Arc<Hand>) {
     let mut hand = None;
-    let client = Client::with_io(|fault| {
+    let client = Client::with_io(NodePath::root(), |fault| {
         let made = Arc::new(Hand {
             sinks: Mutex::default(),
             opened: Mutex::default(),

@@ -151,7 +151,7 @@ fn refusal(function: &str, error: Error) -> Error {
 
 fn logged(function: &str, result: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &result
-        && error.status() == Status::InvalidArgument
+        && (error.status() == Status::InvalidArgument || matches!(error, Error::Limit(_)))
     {
         log::error!("{function}: {error}");
     }

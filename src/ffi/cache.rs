@@ -2,7 +2,9 @@
 
 use std::ffi::{c_char, c_void};
 
-use super::boundary::{Boxed, Handle, Out, User, bytes, tc_user_free_fn, text, timeout, with, with_handle};
+use super::boundary::{
+    Boxed, Handle, Out, User, bytes, null, tc_user_free_fn, text, timeout, with, with_handle,
+};
 use super::children::{self, tc_children, tc_children_data};
 use super::client::tc_client;
 use super::config::{self, tc_config};
@@ -110,6 +112,35 @@ unsafe fn make(
 pub unsafe extern "C" fn tc_start(cache: *mut tc_cache) -> i32 {
     // SAFETY: the caller passes a cache that is not freed meanwhile.
     unsafe { with("tc_start", cache, |cache| cache.cache.start()) }
+}
+
+/// Begins to follow the tree from what a snapshot holds, in place of `tc_start`.
+///
+/// `snapshot`: of a cache of the same root, which may be closed and freed, and its client too; stays the caller's. When this
+/// returns, its tree can be read, in state TC_STATE_WARM until there is a connection. Then the tree is verified, and only what
+/// differs is told: a listener is told the snapshot's nodes as NODE_ADDED, then the differences, then INITIALIZED and
+/// IN_STEP. The first version is the snapshot's own, with its zxid, a cut or not as it was. `tc_wait_initialized` waits for
+/// the verification.
+///
+/// If the snapshot is of another ensemble, or of a history that the ensemble has lost, the cache tells a fault,
+/// TC_ERR_RESET, and loads the tree anew; what was there stays readable meanwhile. A snapshot from before the first version
+/// holds nothing, and this is `tc_start`.
+///
+/// Returns at once. Any thread; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL and for a snapshot of another root or chroot, of other rules (`depth.max`,
+/// `select.…`) or other data (`data`, `data.compressed`, `limit.node.bytes` with it), and the log names both; TC_ERR_LIMIT when it is beyond
+/// a limit of this cache; after both, the cache can still be started. TC_ERR_STATE when it was started before;
+/// TC_ERR_CLOSED when the cache is closed or its client freed. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_start_from(cache: *mut tc_cache, snapshot: *const tc_snapshot) -> i32 {
+    // SAFETY: the caller passes a cache and a snapshot that are not freed meanwhile.
+    unsafe {
+        with("tc_start_from", cache, |cache| {
+            let snapshot = snapshot.as_ref().ok_or_else(|| null("snapshot"))?;
+            cache.cache.start_from(&snapshot.snapshot)
+        })
+    }
 }
 
 /// Waits until the first load is complete (and, after the session was lost, until the tree is verified).

@@ -216,6 +216,8 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_new(client, null(), config, &mut new_cache),
             tc_new(client, path, config, null_mut()),
             tc_start(null_mut()),
+            tc_start_from(null_mut(), null()),
+            tc_start_from(cache, null()),
             tc_wait_initialized(null_mut(), 0),
             tc_wait_initialized(cache, -2),
             tc_sync(null_mut(), 0),
@@ -398,6 +400,38 @@ fn what_is_read_stays_valid_when_everything_else_is_freed() {
         tc_snapshot_free(snapshot);
     }
     assert_eq!(received.try_iter().collect::<Vec<_>>(), ["/r 0", "/r/a 1", "/r/b 1", "/r/c 1"]);
+}
+
+#[test]
+fn a_cache_begins_with_a_snapshot_whose_cache_and_client_are_freed() {
+    let (client, _hand, cache, sink) = started();
+    sink.tell(Output::Publish(version(&["", "a"]), 2));
+    let (mut snapshot, mut other, mut next) = (null(), null_mut(), null_mut());
+    let (mut state, mut age, mut node) = (-1, 0, null());
+    let (another, hand) = self::client();
+    let another = tc_client::into_raw(tc_client { client: another });
+    // SAFETY: the arguments are valid, and freed behind their last use.
+    unsafe {
+        assert_eq!(tc_get_snapshot(cache, &mut snapshot), TC_OK);
+        tc_free(cache);
+        tc_client_free(client);
+        assert_eq!(tc_new(another, c"/s".as_ptr(), null(), &mut other), TC_OK);
+        assert_eq!(tc_start_from(other, snapshot), TC_ERR_INVALID_ARGUMENT);
+        assert_eq!(tc_start(other), TC_OK, "it was not started");
+        assert_eq!(tc_new(another, c"/r".as_ptr(), null(), &mut next), TC_OK);
+        assert_eq!(tc_start_from(next, snapshot), TC_OK);
+        assert_eq!(tc_start_from(next, snapshot), TC_ERR_STATE);
+        tc_snapshot_free(snapshot);
+        assert_eq!(tc_get_state(next, &mut state, &mut age), TC_OK);
+        assert_eq!(state, TC_STATE_WARM);
+        assert_eq!(tc_get_data(next, c"/r/a".as_ptr(), &mut node), TC_OK);
+        assert_eq!((*node).data_len, 1);
+        tc_node_free(node);
+        assert_eq!(tc_get_data(next, c"/r/b".as_ptr(), &mut node), TC_ERR_NO_NODE);
+        assert_eq!(hand.opened.lock().unwrap().len(), 2);
+        [other, next].into_iter().for_each(|cache| tc_free(cache));
+        tc_client_free(another);
+    }
 }
 
 #[test]

@@ -541,6 +541,7 @@ static void a_cache_refuses_bad_input(void)
     int32_t state = 4711;
     int64_t age_ms = 4711;
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_start(NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_start_from(NULL, NULL));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_wait_initialized(NULL, 0));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(NULL, &state, &age_ms));
     CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_get_state(cache, NULL, &age_ms));
@@ -682,6 +683,74 @@ static void a_cache_is_started_once(void)
     CHECK(age_ms >= 0 && age_ms < LONG_MS);
     tc_free(cache);
     tc_client_free(client);
+}
+
+static void a_cache_begins_with_what_another_one_has_read(void)
+{
+    tc_client *client = new_client(), *nowhere = NULL;
+    tc_cache *cache = new_loaded_cache(client, "/c/still");
+    const tc_snapshot *snapshot = NULL, *nothing = NULL;
+    int32_t state = -1;
+    int64_t age_ms = 0;
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    int nodes = (int)tc_snapshot_len(snapshot);
+    CHECK_STATUS(TC_ERR_STATE, tc_start_from(cache, snapshot));
+    tc_free(cache);
+    tc_client_free(client);
+
+    CHECK_OK(tc_client_new("127.0.0.1:1", NULL, &nowhere)); /* nobody serves there */
+    cache = new_cache(nowhere, "/c");
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_start_from(cache, NULL));
+    CHECK_STATUS(TC_ERR_INVALID_ARGUMENT, tc_start_from(cache, snapshot)); /* of another root */
+    CHECK(state_of(cache) == TC_STATE_LATENT);
+    tc_free(cache);
+
+    cache = new_cache(nowhere, "/c/still");
+    CHECK_OK(tc_start_from(cache, snapshot));
+    CHECK_STATUS(TC_ERR_STATE, tc_start_from(cache, snapshot));
+    CHECK_STATUS(TC_ERR_STATE, tc_start(cache));
+    tc_snapshot_free(snapshot);
+    CHECK_OK(tc_get_state(cache, &state, &age_ms));
+    CHECK(state == TC_STATE_WARM && age_ms == -1);
+    CHECK_OK(status_of_data(cache, "/c/still/a/x"));
+    CHECK_STATUS(TC_ERR_NO_NODE, status_of_data(cache, "/c/still/nowhere"));
+    CHECK_STATUS(TC_ERR_TIMEOUT, tc_wait_initialized(cache, 10));
+    CHECK(!tc_is_initialized(cache));
+    recorder early = RECORDER;
+    CHECK_OK(tc_listen(cache, on_event, &early, on_free, &early.listener));
+    WAIT_UNTIL(seen(&early, TC_EVENT_NODE_ADDED) == nodes);
+    CHECK_OK(tc_get_snapshot(cache, &snapshot));
+    CHECK_OK(tc_close(cache));
+    CHECK_STATUS(TC_ERR_CLOSED, tc_start_from(cache, snapshot));
+    tc_free(cache);
+    check_freed_once(&early);
+    tc_client_free(nowhere);
+
+    /* With a server, that tree is verified. */
+    client = new_client();
+    cache = new_cache(client, "/c/still");
+    CHECK_OK(tc_get_snapshot(cache, &nothing)); /* from before the first version */
+    recorder events = RECORDER;
+    CHECK_OK(tc_listen(cache, on_event, &events, on_free, &events.listener));
+    CHECK_OK(tc_start_from(cache, snapshot));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    WAIT_UNTIL(state_of(cache) == TC_STATE_IN_STEP);
+    WAIT_UNTIL(seen(&events, TC_EVENT_IN_STEP) == 1);
+    CHECK(seen(&events, TC_EVENT_NODE_ADDED) == nodes);
+    CHECK(seen(&events, TC_EVENT_NODE_UPDATED) == 0 && seen(&events, TC_EVENT_NODE_REMOVED) == 0);
+    tc_free(cache);
+    check_freed_once(&events);
+    cache = new_cache(client, "/c/still");
+    CHECK_OK(tc_start_from(cache, nothing));
+    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    CHECK_OK(status_of_data(cache, "/c/still/a/x"));
+    tc_free(cache);
+    cache = new_cache(client, "/c/still");
+    tc_client_free(client);
+    CHECK_STATUS(TC_ERR_CLOSED, tc_start_from(cache, snapshot));
+    tc_free(cache);
+    tc_snapshot_free(snapshot);
+    tc_snapshot_free(nothing);
 }
 
 static void a_closed_cache_serves_nothing_but_what_was_handed_out(void)
@@ -1688,6 +1757,7 @@ static const test tests[] = {
     TEST(a_cache_refuses_bad_input),
     TEST(a_cache_that_was_not_started_is_empty_and_not_ready),
     TEST(a_cache_is_started_once),
+    TEST(a_cache_begins_with_what_another_one_has_read),
     TEST(a_closed_cache_serves_nothing_but_what_was_handed_out),
     TEST(with_close_keep_reads_go_on_until_the_cache_is_freed),
     TEST(a_cache_closed_before_its_start_stays_closed),

@@ -137,6 +137,11 @@ static int32_t call_tc_start(world *w)
     return tc_start(w->cache);
 }
 
+static int32_t call_tc_start_from(world *w)
+{
+    return tc_start_from(w->cache, w->snapshot);
+}
+
 static int32_t call_tc_wait_initialized(world *w)
 {
     return tc_wait_initialized(w->cache, 0);
@@ -510,6 +515,7 @@ static const tc_call calls[] = {
     CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_new_or_error, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_start_from, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_wait_initialized, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_is_initialized, TC_OK, TC_OK, TC_ERR_NOT_READY, TC_ERR_NOT_READY),
     CALL(tc_sync, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),

@@ -82,7 +82,15 @@ pub const NOUNS: [Noun; 14] = [
     Noun {
         title: "Snapshot",
         about: "One version, held for as long as it is needed.",
-        names: &["tc_snapshot", "tc_snapshot_*", "tc_get_snapshot", "tc_visit_fn", "tc_diff_fn", "TC_WALK_*"],
+        names: &[
+            "tc_snapshot",
+            "tc_snapshot_*",
+            "tc_get_snapshot",
+            "tc_start_from",
+            "tc_visit_fn",
+            "tc_diff_fn",
+            "TC_WALK_*",
+        ],
     },
     Noun {
         title: "Walk",

@@ -29,6 +29,7 @@ mod sasl;
 mod servers;
 mod session;
 mod sharing;
+mod start_from;
 mod stats;
 mod sync;
 mod tls;

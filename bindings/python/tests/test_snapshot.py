@@ -141,3 +141,30 @@ def test_a_large_tree_is_walked(zk, client, root):
         cache.wait_initialized(timeout=30)
         snapshot = cache.snapshot()
         assert [node.data for node in snapshot.walk()] == [b"2", *(str(number).encode() for number in range(1000))]
+
+
+def test_a_cache_begins_with_a_snapshot_of_a_closed_one(zk, cache, client, root):
+    snapshot = cache.snapshot()
+    cache.close()
+    with treecache.Client("127.0.0.1:1") as nowhere:
+        with pytest.raises(treecache.InvalidArgumentError):
+            nowhere.cache("/elsewhere").start_from(snapshot)
+        warm = nowhere.cache(root)
+        warm.start_from(snapshot)
+        assert warm.state == treecache.State.WARM
+        assert warm.get_data(f"{root}/b").data == b"2"
+        assert warm.get_data(f"{root}/nowhere") is None
+        with pytest.raises(treecache.StateError):
+            warm.start_from(snapshot)
+    with pytest.raises(treecache.ClosedError):
+        cache.start_from(snapshot)
+    zk.set(f"{root}/b", b"3")
+    begun = client.cache(root)
+    with begun.events(timeout=30) as stream:
+        begun.start_from(snapshot)
+        told = [next(stream) for _ in range(6)]
+    paths = [(event.event_type, event.event_data.path) for event in told[:5]]
+    assert paths[:4] == [(TreeEvent.NODE_ADDED, path) for path in snapshot]
+    assert paths[4] == (TreeEvent.NODE_UPDATED, f"{root}/b")
+    assert told[5].event_type == TreeEvent.INITIALIZED
+    begun.close()

@@ -3,6 +3,7 @@
 //! Whatever is kept, a node in the tree has the Stat that the server gave: `data_length` is how much the server sends.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::Read;
 
 use flate2::bufread::MultiGzDecoder;
@@ -52,6 +53,17 @@ impl Refusal {
             Refusal::NotGzip => "is not compressed by gzip".to_owned(),
             Refusal::Damaged => "cannot be uncompressed: it is damaged".to_owned(),
             Refusal::TooLong { most } => format!("has more than limit.node.bytes={most} bytes uncompressed"),
+        }
+    }
+}
+
+/// As the settings that it comes from.
+impl fmt::Display for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Data::All => f.write_str("data=all"),
+            Data::None => f.write_str("data=none"),
+            Data::Gzip { most } => write!(f, "data.compressed=gzip limit.node.bytes={most}"),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::flight::{self, Flight, Found, Part, Read};
@@ -17,6 +18,7 @@ use crate::escape::Escaped;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
+use crate::tree::Version;
 use crate::wire::{
     self, Malformed, MultiReadResults, Notification, NotificationKind, ReadResult, Request, ServerError,
 };
@@ -228,7 +230,8 @@ impl Group {
     /// What is wanted of a cache. No two that are open may have the same `id`.
     pub fn handle_input(&mut self, id: CacheId, input: Input, now: Instant) {
         match input {
-            Input::Open(root, options) => self.open(id, root, options, now),
+            Input::Open(root, options) => self.open(id, root, options, None, now),
+            Input::OpenFrom(root, options, known) => self.open(id, root, options, Some(known), now),
             Input::Sync(ticket) => {
                 self.with(id, |cache| cache.sync(ticket));
                 self.watch_for(id, now);
@@ -237,8 +240,15 @@ impl Group {
         }
     }
 
-    fn open(&mut self, id: CacheId, root: NodePath, options: Options, now: Instant) {
-        let mut cache = Synchroniser::new(root.clone(), &self.chroot, options, self.rng.fork(), now);
+    fn open(
+        &mut self,
+        id: CacheId,
+        root: NodePath,
+        options: Options,
+        known: Option<Arc<Version>>,
+        now: Instant,
+    ) {
+        let mut cache = Synchroniser::new(root, &self.chroot, options, known, self.rng.fork(), now);
         match self.link {
             Link::Up => {
                 cache.handle_connected(false);
@@ -255,7 +265,8 @@ impl Group {
     /// If a cache needs a watch and has none: that of another cache with its root serves, or one is set, or each node is
     /// watched by itself.
     fn watch_for(&mut self, id: CacheId, now: Instant) {
-        let Some(cache) = self.caches.get(&id).filter(|cache| cache.lacks_watch()) else { return };
+        let is_due = |cache: &&Synchroniser| cache.lacks_watch() && cache.is_answered();
+        let Some(cache) = self.caches.get(&id).filter(is_due) else { return };
         let watch = want_watch(&mut self.watches, cache);
         // If the connection is gone, its watch says nothing.
         let is_set = watch.progress == WatchProgress::Set;
@@ -700,7 +711,7 @@ impl Group {
                     if handled.is_ok() {
                         cache.handle_reply(zxid, now);
                     }
-                    self.after_reads(id)?;
+                    self.after_replies(id, now)?;
                     handled?;
                 }
             }
@@ -718,7 +729,7 @@ impl Group {
                     };
                     cache.handle_found(&read.path, found, zxid, now);
                     cache.handle_reply(zxid, now);
-                    self.after_reads(id)?;
+                    self.after_replies(id, now)?;
                 }
             }
             Purpose::Sync { cache: id, mode } => {
@@ -727,6 +738,7 @@ impl Group {
                 self.spares_root |= is_refused;
                 let error = if is_refused { ServerError::OK } else { error };
                 self.with(id, |cache| cache.handle_synced(zxid, error, now));
+                self.after_replies(id, now)?;
             }
             Purpose::Create { cache: id, last } => {
                 self.with(id, |cache| cache.handle_created(error, last, now))
@@ -735,11 +747,18 @@ impl Group {
         Ok(())
     }
 
-    /// What reads may have led to, besides outputs: a root to be created, a limit that was hit, or the end of the
-    /// connection.
-    fn after_reads(&mut self, id: CacheId) -> Result<(), Breach> {
+    /// What replies may have led to, besides outputs: a root to be created, a limit that was hit, a tree that is of no use,
+    /// or the end of the connection.
+    fn after_replies(&mut self, id: CacheId, now: Instant) -> Result<(), Breach> {
         let Some(cache) = self.caches.get_mut(&id) else { return Ok(()) };
-        let breach = cache.take_breach();
+        let mut breach = cache.take_breach();
+        if let Some(Breach::OtherHistory(evidence)) = &breach
+            && cache.is_inherited()
+        {
+            // That is no news of the ensemble, and the other caches are as good as before.
+            cache.begin_anew(evidence);
+            breach = cache.take_breach();
+        }
         if cache.take_root_creation() {
             let root = cache.root().as_str().strip_prefix('/').unwrap_or_default();
             let path = self.chroot.absolute(root);
@@ -759,6 +778,7 @@ impl Group {
         if let Some(root) = stopped {
             self.drop_watch(root);
         }
+        self.watch_for(id, now);
         match breach {
             Some(Breach::Misnaming) => Err(self.misnames()),
             Some(breach) => Err(breach),

@@ -174,10 +174,12 @@ impl From<Malformed> for Breach {
 }
 
 /// What is wanted of a cache.
-#[derive(Debug)]
 pub enum Input {
     /// Load the subtree at this root, which is relative to the chroot, and follow it. The first input of a cache.
     Open(NodePath, Options),
+    /// The same, and the tree is known so far: this is the first version, be it a cut or not. What it has of the subtree is
+    /// what the options keep, in the same form; the caller sees to that.
+    OpenFrom(NodePath, Options, Arc<Version>),
     /// A call of `sync`, which [`Output::Synced`] answers.
     Sync(Ticket),
     /// The end of the cache, which is its last input.

@@ -4,6 +4,7 @@
 mod data;
 mod history;
 mod keeper;
+mod known;
 mod model;
 mod narrowing;
 mod one_shot;

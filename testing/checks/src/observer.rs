@@ -65,7 +65,7 @@ impl View {
     }
 
     /// Whether a path at or below the root is kept. `/zookeeper` below the root `/` is not.
-    fn keeps(&self, path: &str) -> bool {
+    pub fn keeps(&self, path: &str) -> bool {
         let relative = match &*self.root {
             "/" => &path[1..],
             root => &path[root.len()..],

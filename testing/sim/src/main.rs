@@ -28,12 +28,15 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 55] = [
+const NOTICEABLE: [Defect; 58] = [
     Defect::KeeperTakenForZooKeeper,
     Defect::RootTakenForChanged,
     Defect::SetsNotCounted,
     Defect::KeepersStatDated,
     Defect::LaggardNotCounted,
+    Defect::BarrierLeftOut,
+    Defect::LowBarrierTaken,
+    Defect::ListsOfNoCutTrusted,
     Defect::CandidateWithoutList,
     Defect::MissingTakenForWatched,
     Defect::UsedUpForgotten,

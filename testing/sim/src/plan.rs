@@ -161,9 +161,27 @@ pub enum Happening {
     Fault(Fault),
     /// A cache, by its place in `caches`.
     Open(usize),
+    /// The same, with a tree that is known so far.
+    OpenFrom(usize, Source),
     Close(usize),
     /// Somebody calls `sync` on a cache, by its place in `caches`, if it is open.
     Sync(usize),
+}
+
+/// Who has read the tree that a cache begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The cache of this place, up to its last close; or up to that many closes before.
+    Closed(usize),
+    /// Another client, which was so many transactions behind the newest, in the history that is so many before this one.
+    Elsewhere {
+        eras: usize,
+        back: usize,
+        /// It had authenticated.
+        authenticated: bool,
+        /// It had not read some nodes yet: what is left of them is decided by this.
+        torn: Option<u64>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +189,12 @@ pub struct Step {
     /// In µs from the start.
     pub at: u64,
     pub what: Happening,
+}
+
+impl Step {
+    fn is_write(&self) -> bool {
+        matches!(self.what, Happening::Write(_))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -339,6 +363,7 @@ impl Plan {
         plan.steps.sort_by_key(|step| step.at);
         plan.watch_otherwise();
         plan.keep();
+        plan.begin_with_what_is_known();
         if plan.loses_watches() {
             // Nothing else notices that.
             plan.audit_ms = 300;
@@ -443,6 +468,50 @@ impl Plan {
             true => Counts::Keepers,
             false => Counts::ZooKeepers,
         }
+    }
+
+    /// In every fourth schedule, caches begin with trees that others have read, some of them at servers that lag. It is decided by
+    /// other dice, so that all other schedules are what they would be without.
+    fn begin_with_what_is_known(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x6b_6e_6f_77_6e);
+        if rng.u8(..4) > 0 || self.saturated {
+            return;
+        }
+        let authenticates = self.authenticates;
+        let source = |rng: &mut Rng| match rng.bool() {
+            true => Source::Closed([0, 0, 0, 1, 2][rng.usize(..5)]),
+            false => Source::Elsewhere {
+                eras: [0, 0, 0, 1, 2][rng.usize(..5)],
+                back: if rng.bool() { 0 } else { magnitude(rng, 1, 40) as usize },
+                authenticated: authenticates ^ rng.bool(),
+                torn: (rng.u8(..3) == 0).then(|| rng.u64(..)),
+            },
+        };
+        for step in &mut self.steps {
+            if let Happening::Open(cache) = step.what
+                && rng.bool()
+            {
+                step.what = Happening::OpenFrom(cache, source(&mut rng));
+            }
+        }
+        let writes: Vec<u64> = self.steps.iter().filter(|step| step.is_write()).map(|step| step.at).collect();
+        for _ in 0..rng.usize(1..=5) {
+            let cache = rng.usize(..self.caches.len());
+            let (mut at, mut source) = (writes[rng.usize(..writes.len())], source(&mut rng));
+            if rng.u8(..3) == 0 {
+                // All servers are behind what somebody else has read.
+                let time = magnitude(&mut rng, 10_000, 10_000_000);
+                let from = at.saturating_sub(rng.u64(..200_000));
+                for server in 0..self.servers.len() {
+                    self.steps.push(Step { at: from, what: Happening::Fault(Fault::Lag(server, time)) });
+                }
+                source = Source::Elsewhere { eras: 0, back: 0, authenticated: authenticates, torn: None };
+            }
+            self.steps.push(Step { at, what: Happening::Close(cache) });
+            at += if rng.bool() { 0 } else { magnitude(&mut rng, 100, 300_000) };
+            self.steps.push(Step { at, what: Happening::OpenFrom(cache, source) });
+        }
+        self.steps.sort_by_key(|step| step.at);
     }
 
     pub fn modes(&self) -> Modes {

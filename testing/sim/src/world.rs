@@ -7,6 +7,7 @@
 //! | `connection` | the streams of bytes, and how far the client has come |
 //! | `faults`, `history` | what goes wrong; what becomes of the data |
 //! | `cache` | what one cache publishes and tells |
+//! | `known` | the trees that caches begin with |
 //! | `watches` | what a connection is told |
 //! | `checks` | what caches say of themselves, against the truth |
 
@@ -15,6 +16,7 @@ mod checks;
 mod connection;
 mod faults;
 mod history;
+mod known;
 mod server;
 mod watches;
 
@@ -31,9 +33,10 @@ use treecache_core::{NodePath, Status};
 use self::cache::{Known, Watched};
 use self::checks::{Unnoticed, excused, parent, processor_time};
 use self::connection::{Connection, Mark};
+use self::known::KnownTree;
 use self::server::Server;
 use crate::ensemble::{Ensemble, Moment};
-use crate::plan::{Happening, OUT_OF_SIGHT, Plan, ROOT};
+use crate::plan::{Happening, OUT_OF_SIGHT, Plan, ROOT, Source};
 
 /// After the last fault, how long until everything must be in step, in µs. A round through refusing servers takes up
 /// to 2 s for each, and five rounds come before a reset is believed in; what was hidden waits for the audit.
@@ -116,6 +119,8 @@ pub struct World {
     next_cache: u64,
     /// Which caches of the plan are open.
     open: Vec<Option<CacheId>>,
+    /// What each of them had when it was closed.
+    known: Vec<Vec<KnownTree>>,
     attempts: u64,
     unnoticed: Vec<Unnoticed>,
     /// Until when nobody can know that his watch is lost.
@@ -210,6 +215,7 @@ impl World {
             caches: BTreeMap::new(),
             next_cache: 0,
             open: vec![None; plan.caches.len()],
+            known: plan.caches.iter().map(|_| Vec::new()).collect(),
             attempts: 0,
             unnoticed: Vec::new(),
             blind_until: 0,
@@ -352,7 +358,7 @@ impl World {
             Event::Step(at) => {
                 matches!(
                     self.plan.steps[*at].what,
-                    Happening::Open(_) | Happening::Close(_) | Happening::Sync(_)
+                    Happening::Open(_) | Happening::OpenFrom(..) | Happening::Close(_) | Happening::Sync(_)
                 )
             }
             _ => false,
@@ -449,13 +455,18 @@ impl World {
                 let at = self.ensemble.end_session(WRITER, self.now);
                 self.committed(at);
             }
-            Happening::Open(plan) => self.open_cache(plan),
+            Happening::Open(plan) => self.open_cache(plan, None),
+            Happening::OpenFrom(plan, source) => self.open_cache(plan, Some(source)),
             Happening::Close(plan) => {
                 if let Some(id) = self.open[plan].take() {
                     trace!(self, "{id:?} is closed");
                     let now = self.instant();
                     self.engine.handle_input(id, Input::Close, now);
                     let closed = self.caches.remove(&id);
+                    if let Some(cache) = &closed {
+                        let known = self.known_to(cache);
+                        self.known[plan].push(known);
+                    }
                     if let (Some(cache), Some(id)) = (closed, self.current) {
                         let connection = &mut self.connections[id];
                         connection.closed.push((cache.root().into(), connection.said));
@@ -484,10 +495,11 @@ impl World {
         self.engine.handle_input(id, Input::Sync(ticket), now);
     }
 
-    fn open_cache(&mut self, at: usize) {
+    fn open_cache(&mut self, at: usize, source: Option<Source>) {
         if self.open[at].is_some() {
             return;
         }
+        let known = source.and_then(|source| self.known_tree(at, source));
         let plan = &self.plan.caches[at];
         self.next_cache += 1;
         let id = CacheId(self.next_cache);
@@ -505,12 +517,16 @@ impl World {
             pace: self.plan.pace(),
         };
         let root = NodePath::new(plan.root).unwrap_or_else(|error| panic!("{error}"));
-        let watched = Watched::new(plan, self.most_batches, &self.plan);
+        let watched = Watched::new(plan, known.clone(), self.most_batches, &self.plan);
         self.caches.insert(id, watched);
         self.open[at] = Some(id);
-        trace!(self, "{id:?} is opened at {root}");
+        trace!(self, "{id:?} is opened at {root}, with {known:?}");
         let now = self.instant();
-        self.engine.handle_input(id, Input::Open(root, options), now);
+        let input = match known {
+            Some(KnownTree { version, .. }) => Input::OpenFrom(root, options, version),
+            None => Input::Open(root, options),
+        };
+        self.engine.handle_input(id, input, now);
     }
 
     /// A transaction was decided: the servers apply it, each in its time.
@@ -628,6 +644,7 @@ impl World {
         }
         if let Output::Fault(fault) = &output
             && fault.status == Status::Reset
+            && !self.began_elsewhere(id)
         {
             self.check_reset()?;
         }
@@ -642,7 +659,7 @@ impl World {
             }
             _ => Excused::new(),
         };
-        let is_blind = self.is_blind();
+        let (is_blind, is_behind) = (self.is_blind(), self.is_behind(id));
         let Some(cache) = self.caches.get_mut(&id) else {
             return Err(Check::Sound.violated(format!("{id:?} is closed and still tells something")));
         };
@@ -650,7 +667,7 @@ impl World {
             let calls = cache.take_calls(ticket)?;
             return if answer.is_ok() { self.check_synced(id, &calls) } else { Ok(()) };
         }
-        let known = Known { era, history, excused: &excused, is_blind };
+        let known = Known { era, history, excused: &excused, is_blind, is_behind };
         cache.told(output, self.now, &known, &mut self.tally)
     }
 

@@ -69,6 +69,19 @@ class TreeCache(Owner):
         """Begins to load and follow the tree. Returns at once. StateError when it was started before."""
         self._check(lib.tc_start(self._handle), self._path)
 
+    def start_from(self, snapshot: Snapshot) -> None:
+        """Begins to follow the tree from what `snapshot` holds, in place of `start`. Returns at once.
+
+        The snapshot is of a cache of the same root, which may be closed, and its client too. Its tree can be read when this
+        returns, in state WARM until there is a connection. Then the tree is verified, and only what differs is told. A
+        snapshot of another ensemble is a fault, ResetError, and the tree is loaded anew.
+
+        Raises InvalidArgumentError when the snapshot is of another root or chroot, or of a cache with other rules or data,
+        and the log names both; LimitError when it is beyond a limit of this cache; StateError when the cache was started
+        before; ClosedError.
+        """
+        self._check(lib.tc_start_from(self._handle, snapshot._handle), self._path)
+
     def close(self) -> None:
         """Ends it: whoever waits is woken, and it cannot be started again.
 

@@ -52,6 +52,7 @@ class State(_Number):
     SUSPENDED = 4
     LOST = 5
     CLOSED = 6
+    WARM = 7
     HELD = 8
 
 

@@ -34,6 +34,7 @@ mod replies;
 mod root_creation;
 mod syncs;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::syncs::Ticket;
@@ -53,7 +54,7 @@ use crate::planted::{self, Defect};
 use crate::selection::Selection;
 use crate::stat::Zxid;
 use crate::state::EventKind;
-use crate::tree::Tree;
+use crate::tree::{Tree, Version};
 use crate::wire::{Malformed, ServerError};
 
 /// What is wrong with a server that cannot create the parents of a root.
@@ -98,6 +99,9 @@ pub(super) struct Synchroniser {
 
     /// The newest transaction that a Stat has named in a reply whose header named none.
     undated_newest: Zxid,
+    /// The tree is one that the cache began with, or some of it still is: if it is of another history than the server's, that
+    /// says nothing of the ensemble.
+    inherited: bool,
     /// A change was found that a watch would have told of.
     lost_watch: bool,
     /// What the recursive watch has told of the root since it was read.
@@ -111,6 +115,18 @@ pub(super) struct Synchroniser {
     evidence: Option<String>,
 }
 
+/// The newest transaction that is for certain in a version. What is no cut may show more than its zxid says.
+fn newest(version: &Version) -> Zxid {
+    let mut newest = version.zxid;
+    let mut walk = version.tree.preorder();
+    while !version.is_cut
+        && let Some((_, entry)) = walk.next()
+    {
+        newest = newest.max(entry.node().map_or(Zxid(0), |node| node.stat().newest()));
+    }
+    newest
+}
+
 /// Whether a path from the server's root is ZooKeeper's own.
 fn is_zookeepers(path: &str) -> bool {
     path.strip_prefix("/zookeeper").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -121,9 +137,12 @@ impl Synchroniser {
         root: NodePath,
         chroot: &NodePath,
         options: Options,
+        known: Option<Arc<Version>>,
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
+        // Before its first version, a cache knew nothing.
+        let known = known.filter(|known| known.zxid > Zxid(0));
         let chroot_len = if chroot.is_root() { 0 } else { chroot.as_str().len() };
         let selection = match root.is_root() && chroot.is_root() {
             true => options.selection.clone().without_child("zookeeper"),
@@ -140,12 +159,13 @@ impl Synchroniser {
             stopped: false,
             held: false,
             lets_watch_go: false,
-            tree: Tree::default(),
+            tree: known.as_ref().map(|known| known.tree.clone()).unwrap_or_default(),
             unread: Unread::default(),
             candidates: Candidates::default(),
-            publisher: Publisher::new(),
+            publisher: Publisher::new(known.clone()),
             syncs: Syncs::default(),
             undated_newest: Zxid(0),
+            inherited: known.is_some(),
             lost_watch: false,
             root_told: None,
             misnamed: false,
@@ -153,6 +173,10 @@ impl Synchroniser {
             sets: Sets::default(),
             evidence: None,
         };
+        if let Some(known) = known {
+            synchroniser.plan.begin_from(known.is_cut);
+            synchroniser.syncs.begin_from(newest(&known));
+        }
         synchroniser.tell_state();
         synchroniser
     }
@@ -174,6 +198,30 @@ impl Synchroniser {
     /// Whether it is to be told of changes, and is not: it is not connected, or waits for the watch.
     pub(super) fn lacks_watch(&self) -> bool {
         self.needs_watch() && self.link != Link::Watching
+    }
+
+    /// Whether all that was asked for is answered: an answer that came later would be taken for one behind the next watch.
+    pub(super) fn is_answered(&self) -> bool {
+        self.plan.is_answered()
+    }
+
+    /// Whether its tree is one that it began with, and was never found to be the server's.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.inherited
+    }
+
+    /// The tree that it began with is of another history than the server's. It is loaded on the same connection, as soon as
+    /// all that was asked for is answered.
+    pub(super) fn begin_anew(&mut self, evidence: &str) {
+        let root = self.root.clone();
+        let message = format!(
+            "the tree that the cache of {root} began with is of another history than the server's: {evidence}"
+        );
+        self.fault(Fault::new(Status::Reset, message).at(&root));
+        self.handle_reset();
+        self.candidates.clear();
+        self.link = Link::Connected;
+        self.tell_state();
     }
 
     /// Whether it needs to be told of the root alone, and not of what is below.
@@ -243,6 +291,12 @@ impl Synchroniser {
             _ if !self.syncs.is_asked() => return,
             ServerError::OK => {
                 self.syncs.replied(zxid);
+                if let Some(known) = self.syncs.take_lost(zxid) {
+                    self.evidence = Some(format!(
+                        "its transactions have come to {zxid}, and those of the tree to {known}"
+                    ));
+                    return;
+                }
                 if self.link == Link::Watching {
                     self.settle(zxid, now);
                 }
@@ -260,7 +314,7 @@ impl Synchroniser {
         }
         // The header may name no transaction, by chance even if the server is honest. The cache asks again, but after a
         // pause.
-        if error == ServerError::THROTTLED || self.syncs.is_undated() {
+        if error == ServerError::THROTTLED || self.syncs.is_undated() || self.syncs.is_behind() {
             self.plan.retry_later(now);
         }
         self.tell_state();
@@ -290,7 +344,7 @@ impl Synchroniser {
             Link::Connected => self.plan.is_of_anchors(),
             _ => false,
         };
-        if !is_open || self.stopped {
+        if !is_open || self.stopped || self.is_behind() {
             return None;
         }
         self.conclude_anchors();
@@ -310,6 +364,11 @@ impl Synchroniser {
     /// Whether what is known has yet to be told as a cut, and the next reply makes it one.
     fn is_to_be_told(&self) -> bool {
         self.is_clean() && self.publisher.awaits_reply(&self.tree) && !self.syncs.is_undated()
+    }
+
+    /// Whether the server may be behind the tree that the cache began with. What it says then, it says of the past.
+    fn is_behind(&self) -> bool {
+        self.syncs.is_behind() && !planted::is(Defect::LaggingRepliesTaken)
     }
 
     fn conclude_anchors(&mut self) {
@@ -432,6 +491,9 @@ impl Synchroniser {
     /// What comes from now on is news again.
     pub(super) fn handle_heard(&mut self) {
         self.publisher.handle_heard(&self.tree, self.standing());
+        if !self.options.follow {
+            self.hold_when_told();
+        }
         self.tell_state();
     }
 
@@ -479,6 +541,8 @@ impl Synchroniser {
         self.plan.handle_reset();
         self.evidence = None;
         self.undated_newest = Zxid(0);
+        self.inherited = false;
+        self.syncs.handle_reset();
         self.publisher.handle_reset();
     }
 
@@ -560,6 +624,8 @@ impl Synchroniser {
             && self.publisher.publish_cut(cut, tree, &self.tree, self.standing(), now)
         {
             self.plan.note_exact(now);
+            self.plan.note_verified();
+            self.inherited = false;
             let answered = self.syncs.answer_with_cut(cut.zxid);
             self.tell_synced(answered, Ok(()));
         }
@@ -607,6 +673,7 @@ impl Synchroniser {
             _ if self.held && self.publisher.failure() != Some(Status::Closed) => Standing::Held,
             Link::Suspended => Standing::Suspended,
             Link::Lost => Standing::Lost,
+            Link::Never if self.inherited => Standing::Warm,
             Link::Never | Link::Connected | Link::Watching => Standing::Open { is_clean: self.is_clean() },
         }
     }

@@ -14,7 +14,8 @@ impl Synchroniser {
     /// A notification about `path`, which is in this tree.
     pub(crate) fn handle_notification(&mut self, kind: NotificationKind, path: &NodePath, now: Instant) {
         let Some(relative) = self.root.relative(path.as_str()) else { return };
-        if self.link != Link::Watching || self.stopped {
+        // What a server tells that may be behind the tree may have happened before. What comes later is read later.
+        if self.link != Link::Watching || self.stopped || self.is_behind() {
             return;
         }
         let is_kept = self.selection.of(relative) != Kept::Nothing;

@@ -24,6 +24,8 @@ pub(super) enum Standing {
     Stopped,
     Suspended,
     Lost,
+    /// It began with a known tree, and there was no connection yet.
+    Warm,
     /// The tree is held as it is.
     Held,
     /// Connected, or not yet for the first time. `is_clean`: nothing is known to be outstanding.
@@ -79,10 +81,15 @@ struct Published {
 }
 
 impl Publisher {
-    pub(super) fn new() -> Publisher {
+    /// If a version is known, it is what is published first.
+    pub(super) fn new(known: Option<Arc<Version>>) -> Publisher {
+        let first = known.as_deref().cloned().unwrap_or_default();
+        let (versions, cuts) = (u64::from(known.is_some()), u64::from(first.is_cut));
+        let Version { tree, zxid, is_cut, is_complete } = first;
+        let outputs = known.map(|known| Output::Publish(known, tree.len()));
         Publisher {
-            published: Published { tree: Tree::default(), zxid: Zxid(0), is_cut: false, is_complete: false },
-            complete: false,
+            published: Published { tree, zxid, is_cut, is_complete },
+            complete: is_complete,
             rebuilding: false,
             edits: 0,
             edited_at: None,
@@ -93,9 +100,9 @@ impl Publisher {
             announce_in_step: true,
             told_state: State::Latent,
             failure: None,
-            progress: Progress::default(),
+            progress: Progress { versions, cuts, ..Progress::default() },
             told_progress: Progress::default(),
-            outputs: VecDeque::new(),
+            outputs: outputs.into_iter().collect(),
         }
     }
 
@@ -353,6 +360,7 @@ impl Publisher {
             Standing::Suspended => State::Suspended,
             Standing::Lost => State::Lost,
             Standing::Held => State::Held,
+            Standing::Warm => State::Warm,
             Standing::Open { .. } if !self.complete => State::Loading,
             Standing::Open { is_clean: true } if self.is_told(tree) && self.paused.is_none() => State::InStep,
             Standing::Open { .. } => State::CatchingUp,

@@ -81,6 +81,10 @@ struct Subject {
     root: NodePath,
     selection: Selection,
     data: Data,
+    /// What is known was read by another session, which may have been allowed to read more.
+    is_anothers: bool,
+    /// What is known was no cut: some lists may lack what their Stats count.
+    is_no_cut: bool,
 }
 
 impl Subject {
@@ -92,8 +96,10 @@ impl Subject {
     /// Whether the list is to be read with the node where all is compared: if a child may be left out, the known ones may
     /// all be there, and as many as the Stat counts, and the list be another all the same.
     fn lists_what_is_known(&self, relative: &str) -> bool {
-        let may_be_another = self.is_open(relative) && self.selection.may_leave_out(relative);
-        may_be_another && !planted::is(Defect::LeftOutListTrusted)
+        let may_leave_out =
+            self.selection.may_leave_out(relative) && !planted::is(Defect::LeftOutListTrusted);
+        let may_lack_some = self.is_no_cut && !planted::is(Defect::ListsOfNoCutTrusted);
+        self.is_open(relative) && (may_leave_out || may_lack_some)
     }
 }
 
@@ -156,7 +162,7 @@ impl ReadPlan {
         now: Instant,
     ) -> ReadPlan {
         ReadPlan {
-            subject: Subject { root, selection, data: options.data },
+            subject: Subject { root, selection, data: options.data, is_anothers: false, is_no_cut: false },
             chroot,
             pace: options.pace,
             rng,
@@ -172,6 +178,17 @@ impl ReadPlan {
             sizes: SizeGuess::new(),
             load: Load::new(),
         }
+    }
+
+    /// The tree is known by what another cache has read.
+    pub(super) fn begin_from(&mut self, is_cut: bool) {
+        self.begun = true;
+        (self.subject.is_anothers, self.subject.is_no_cut) = (true, !is_cut);
+    }
+
+    /// What is known was read by this session, and is a cut.
+    pub(super) fn note_verified(&mut self) {
+        (self.subject.is_anothers, self.subject.is_no_cut) = (false, false);
     }
 
     /// Nothing is left of a load or a verification.
@@ -315,6 +332,9 @@ impl ReadPlan {
     pub(super) fn handle_reset(&mut self) {
         self.left_exact = None;
         self.begun = false;
+        self.hot.clear();
+        self.verification = Verification::Done;
+        self.note_verified();
     }
 
     /// Whether all that was asked for on this connection is answered.
@@ -626,6 +646,9 @@ impl Verification {
             let path = filling.subject.root.absolute(relative);
             last = Some(relative.to_owned());
             let list = filling.subject.lists_what_is_known(relative);
+            if list && filling.unread.contains(path.as_str()) {
+                filling.unread.update(&path, |want| want.children = true);
+            }
             filling.read_known(path, relative, |want| {
                 want.verify();
                 want.children |= list;
@@ -770,8 +793,10 @@ impl<'a> Filling<'a> {
         let is_told_by_stat = !want.data || !is_kept && !self.waits_for_a_cut;
         let stat_only = is_told_by_stat && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
-        // Where no data is kept, the list shows whether the node may be read, too.
-        let is_listed = want.children && (self.subject.is_open(relative) || stat_only && !is_kept);
+        // Where no data is kept, or another session has read it, the list shows whether the node may be read, too.
+        let is_anothers = self.subject.is_anothers && !planted::is(Defect::AnothersLeaveTaken);
+        let is_listed = want.children && (self.subject.is_open(relative) || stat_only && !is_kept)
+            || stat_only && is_anothers;
         let children = is_listed.then_some(children);
         self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);
     }

@@ -472,6 +472,10 @@ impl Synchroniser {
 
     /// Those of the names that a list has which can be in the tree.
     fn sorted_names<'r>(&self, relative: &str, mut names: Vec<&'r str>) -> Vec<&'r str> {
+        if self.selection.of(relative) == Kept::Alone {
+            // The list was read for what it says of the node.
+            return Vec::new();
+        }
         let level = self.selection.level(relative);
         let is_kept = |name: &str| level.as_ref().is_none_or(|level| level.child(name) != Kept::Nothing);
         names.retain(|name| is_name(name) && is_kept(name));

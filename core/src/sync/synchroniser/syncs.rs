@@ -1,4 +1,5 @@
-//! Barriers, for calls that wait until all that was committed before them can be read, and for trees that have no date.
+//! Barriers: for calls that wait until all that was committed before them can be read, for trees that have no date, and for
+//! those that a cache began with, which the server may not have come up to.
 //!
 //! A server replies to a barrier when it has applied all that was committed before it. In the connection's one stream,
 //! the notifications of all these changes stand before that reply. So a cut at the zxid of the reply, or at a later
@@ -27,6 +28,8 @@ pub(super) struct Syncs {
     round: Option<Round>,
     /// The server is at no zxid that is a transaction's, so that no cut can be dated.
     undated: bool,
+    /// The newest transaction of the tree that the cache began with, until a barrier shows that the server is not behind it.
+    known: Option<Zxid>,
 }
 
 /// A request that was sent, until the calls it was sent for are answered.
@@ -43,6 +46,29 @@ impl Syncs {
         self.last = self.last.max(ticket);
     }
 
+    /// The cache begins with a tree of which this is the newest transaction.
+    pub(super) fn begin_from(&mut self, newest: Zxid) {
+        self.known = Some(newest).filter(|_| !planted::is(Defect::BarrierLeftOut));
+    }
+
+    /// Whether the server may be behind the tree that the cache began with.
+    pub(super) fn is_behind(&self) -> bool {
+        self.known.is_some()
+    }
+
+    /// The reply to a barrier has this zxid. From here on, the server is behind nothing that is known. If it should have come
+    /// farther, the ensemble has lost what the cache began with: then that is returned. (The barrier is a transaction of its own,
+    /// so it is newer than all that was committed before.)
+    pub(super) fn take_lost(&mut self, barrier: Zxid) -> Option<Zxid> {
+        let known = self.known.take_if(|_| barrier.is_transaction())?;
+        (barrier <= known && !planted::is(Defect::LowBarrierTaken)).then_some(known)
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn handle_reset(&mut self) {
+        self.known = None;
+    }
+
     /// Where the server is, as the header of a reply names it; `None` where none has.
     pub(super) fn note_zxid(&mut self, zxid: Option<Zxid>) {
         self.undated = zxid.is_some_and(|zxid| !zxid.is_transaction());
@@ -57,13 +83,14 @@ impl Syncs {
     pub(super) fn take_request(&mut self, mode: SyncMode) -> Option<SyncMode> {
         let is_called = self.last > self.answered && self.round.is_none();
         let is_under_way = self.round.as_ref().is_some_and(|round| round.zxid.is_none());
-        if is_under_way || !(is_called || self.undated) {
+        let needs_barrier = self.undated || self.is_behind();
+        if is_under_way || !(is_called || needs_barrier) {
             return None;
         }
         self.round = Some(Round { last: self.last, zxid: None });
         Some(match mode {
-            // Only a transaction gives a date.
-            _ if self.undated => SyncMode::Barrier,
+            // Only a transaction gives a date, and only it is behind all that was committed.
+            _ if needs_barrier => SyncMode::Barrier,
             SyncMode::Barrier if planted::is(Defect::SyncTakenForBarrier) => SyncMode::Sync,
             mode => mode,
         })

@@ -41,7 +41,7 @@ pub(super) enum Write {
 }
 
 /// The nodes, and what they were after each transaction.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Server {
     pub zxid: Zxid,
     /// In ms; it goes on where the history is another one.
@@ -91,6 +91,12 @@ impl Server {
         self.history.pop();
         let (zxid, nodes) = self.history.last().cloned().unwrap_or_default();
         (self.zxid, self.nodes) = (zxid, nodes);
+    }
+
+    /// Whether this session may read the node, which another one may not, or may.
+    pub(super) fn allow(&mut self, path: &str, open: bool) {
+        Arc::make_mut(self.nodes.get_mut(path).expect("it is there")).open = open;
+        self.transact(&[]);
     }
 
     /// It has lost what came behind that zxid, and goes on from there.
@@ -292,6 +298,10 @@ pub(super) struct World {
     /// The server has forgotten watches.
     forgetful: bool,
     faults: usize,
+    /// How often the tree that it began with was found to be of another history.
+    pub resets_of_its_own: usize,
+    /// It was told, and nothing was published since.
+    begins_anew: bool,
     /// Why connections were ended.
     pub breaches: Vec<Breach>,
     watching: bool,
@@ -351,12 +361,28 @@ impl World {
 
     /// With that chroot, of which nothing shows here but what the cache makes of it.
     pub(super) fn below(chroot: &str, options: Options, seed: u64) -> World {
+        World::beginning_with(chroot, options, None, seed)
+    }
+
+    /// A cache that begins with a known tree, and a server like that one.
+    pub(super) fn from(known: Arc<Version>, server: &Server) -> World {
+        World::from_with(options(), known, server)
+    }
+
+    pub(super) fn from_with(options: Options, known: Arc<Version>, server: &Server) -> World {
+        let mut world = World::beginning_with("/", options, Some(known), 1);
+        world.server = server.clone();
+        world.pump();
+        world
+    }
+
+    fn beginning_with(chroot: &str, options: Options, known: Option<Arc<Version>>, seed: u64) -> World {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(seed);
         World {
             selection: options.selection.clone(),
             server: Server::default(),
-            cache: Synchroniser::new(path(ROOT), &path(chroot), options, rng, now),
+            cache: Synchroniser::new(path(ROOT), &path(chroot), options, known, rng, now),
             now,
             connected: false,
             resumes: false,
@@ -371,6 +397,8 @@ impl World {
             drop_barriers: false,
             forgetful: false,
             faults: 0,
+            resets_of_its_own: 0,
+            begins_anew: false,
             breaches: Vec::new(),
             watching: false,
             sent: VecDeque::new(),
@@ -545,7 +573,10 @@ impl World {
             self.last_zxid = zxid;
         }
         match word {
-            Word::Synced(error) => self.cache.handle_synced(zxid, error, self.now),
+            Word::Synced(error) => {
+                self.cache.handle_synced(zxid, error, self.now);
+                self.after_replies();
+            }
             Word::WatchingAgain => {}
             Word::Watching => self.cache.handle_watching(Some(zxid), false, self.now),
             Word::Notification(kind, path) => self.cache.handle_notification(kind, &path, self.now),
@@ -559,14 +590,26 @@ impl World {
                     self.cache.handle_part(part, next, zxid, self.now).expect("well formed");
                 }
                 self.cache.handle_reply(zxid, self.now);
-                if let Some(breach) = self.cache.take_breach() {
-                    self.break_off(breach);
-                }
+                self.after_replies();
             }
             Word::Created(error) => self.cache.handle_created(error, true, self.now),
         }
         self.pump();
         true
+    }
+
+    fn after_replies(&mut self) {
+        match self.cache.take_breach() {
+            Some(Breach::OtherHistory(evidence)) if self.cache.is_inherited() => {
+                self.cache.begin_anew(&evidence);
+                self.begins_anew = true;
+            }
+            Some(breach) => self.break_off(breach),
+            None => {}
+        }
+        if self.watching && self.cache.lacks_watch() && self.cache.is_answered() {
+            self.cache.handle_watching(None, false, self.now);
+        }
     }
 
     pub(super) fn advance(&mut self, time: Duration) {
@@ -623,7 +666,10 @@ impl World {
                 Output::Publish(version, _) => self.published(version),
                 Output::Event(kind) => self.event(kind),
                 Output::State(state) => self.state = state,
-                Output::Fault(_) => self.faults += 1,
+                Output::Fault(fault) => {
+                    self.faults += 1;
+                    self.resets_of_its_own += usize::from(fault.status == Status::Reset);
+                }
                 Output::Failure(_) => {}
                 Output::Synced(ticket, answer) => {
                     assert!(answer.is_err() || self.version().is_cut, "synced with what is no cut");
@@ -649,10 +695,13 @@ impl World {
 
     fn published(&mut self, version: Arc<Version>) {
         if let Some(last) = self.versions.last() {
-            assert!(last.zxid <= version.zxid || version.zxid < self.seen, "back in time");
+            let is_anew = std::mem::take(&mut self.begins_anew);
+            assert!(last.zxid <= version.zxid || version.zxid < self.seen || is_anew, "back in time");
             assert!(!last.is_complete || version.is_complete, "less complete than before");
         }
-        if self.strict && version.is_cut {
+        // With what it begins the cache cannot know better.
+        let is_its_own = !self.versions.is_empty() || self.state != State::Latent;
+        if self.strict && version.is_cut && is_its_own {
             let difference = difference(&version.tree, &self.kept(self.server.at(version.zxid)));
             assert_eq!(difference, None, "a cut at {:?} is not exact", version.zxid);
         }

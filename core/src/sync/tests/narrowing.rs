@@ -163,6 +163,17 @@ fn a_tree_that_is_not_followed_shares_the_watch_of_one_that_is() {
 }
 
 #[test]
+fn a_tree_that_was_loaded_from_what_may_have_waited_in_a_pause_is_held_once_the_server_is_heard() {
+    let mut line = Line::new();
+    line.open_with(1, "/a", Options { follow: false, ..options() });
+    line.group.handle_paused(line.now);
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+    line.group.handle_heard();
+    assert_eq!(line.states().get(&1), Some(&State::Held));
+}
+
+#[test]
 fn a_tree_that_is_held_is_loaded_again_where_the_ensemble_has_another_history() {
     let mut line = Line::new();
     line.open_with(1, "/a", Options { follow: false, ..options() });

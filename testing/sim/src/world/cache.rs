@@ -12,6 +12,7 @@ use treecache_core::tree::{Change, Differences, Version};
 use treecache_core::{EventKind, NodeRef, State, Status, Zxid};
 
 use super::Tally;
+use super::known::KnownTree;
 use crate::ensemble::{Era, Moment};
 use crate::gzip;
 use crate::plan::{CachePlan, Plan};
@@ -29,6 +30,8 @@ pub struct Known<'a> {
     pub excused: &'a Excused,
     /// Nothing can be compared: the watch is lost, and that cannot be known yet.
     pub is_blind: bool,
+    /// The client has not heard of the moment at which the tree was read that the cache began with.
+    pub is_behind: bool,
 }
 
 /// A version, and what it keeps of the nodes' data.
@@ -51,11 +54,16 @@ impl Published for Kept<'_> {
     }
 
     fn kept<'d>(&self, data: &'d [u8]) -> Cow<'d, [u8]> {
-        match self.data {
-            Data::All => Cow::Borrowed(data),
-            Data::None => Cow::Borrowed(&[]),
-            Data::Gzip { most } => gzip::kept(data, most),
-        }
+        kept(self.data, data)
+    }
+}
+
+/// What is kept of a node's data.
+pub fn kept(keeps: Data, data: &[u8]) -> Cow<'_, [u8]> {
+    match keeps {
+        Data::All => Cow::Borrowed(data),
+        Data::None => Cow::Borrowed(&[]),
+        Data::Gzip { most } => gzip::kept(data, most),
     }
 }
 
@@ -88,17 +96,33 @@ pub struct Watched {
     /// How many there may be; `None`: any number.
     most_batches: Option<u64>,
     follow: bool,
+    /// What it is to show first.
+    first: Option<Arc<Version>>,
+    /// The tree that it began with, until it is in step.
+    began_with: Option<KnownTree>,
 }
 
 impl Watched {
-    pub fn new(cache: &CachePlan, most_batches: Option<u64>, plan: &Plan) -> Watched {
+    /// What a cache is to have.
+    pub fn view(cache: &CachePlan, plan: &Plan) -> View {
         let root = match (plan.prefix(), cache.root) {
             ("", root) => root.to_owned(),
             (prefix, "/") => prefix.to_owned(),
             (prefix, root) => format!("{prefix}{root}"),
         };
         let (root, narrowing) = (Arc::from(root), cache.narrowing.clone());
-        let view = View { root, narrowing, authenticated: plan.authenticates };
+        View { root, narrowing, authenticated: plan.authenticates }
+    }
+
+    pub fn new(
+        cache: &CachePlan,
+        known: Option<KnownTree>,
+        most_batches: Option<u64>,
+        plan: &Plan,
+    ) -> Watched {
+        let view = Watched::view(cache, plan);
+        // A version without a zxid is from before the first one.
+        let known = known.filter(|known| known.version.zxid > Zxid(0));
         Watched {
             observer: Observer::new(view.clone()),
             replay: Replay::new(&view.root),
@@ -116,17 +140,33 @@ impl Watched {
             called: Ticket(0),
             calls: VecDeque::new(),
             compared: None,
-            era: 0,
+            era: known.as_ref().map_or(0, |known| known.moment.era),
             batches: 0,
             most_batches,
             view,
             follow: cache.follow,
+            first: known.as_ref().map(|known| known.version.clone()),
+            began_with: known,
         }
     }
 
     /// From the server's root.
     pub fn root(&self) -> &str {
         &self.view.root
+    }
+
+    pub fn version(&self) -> &Arc<Version> {
+        &self.version
+    }
+
+    /// The tree that it began with, unless it has been in step since, or told that it is of another history.
+    pub fn began_with(&self) -> Option<&KnownTree> {
+        self.began_with.as_ref()
+    }
+
+    /// That of the last version.
+    pub fn era(&self) -> usize {
+        self.era
     }
 
     pub fn says_in_step(&self) -> bool {
@@ -233,6 +273,15 @@ impl Watched {
         known: &Known<'_>,
         tally: &mut Tally,
     ) -> Result<(), Violation> {
+        let is_first = match &output {
+            Output::Progress(_) => true,
+            Output::Publish(version, _) => {
+                self.first.as_ref().is_none_or(|first| Arc::ptr_eq(first, version))
+            }
+            _ => self.first.is_none(),
+        };
+        Check::Complete
+            .that(is_first, || "what a cache begins with is not what it shows first".to_owned())?;
         match output {
             Output::Publish(version, _) => self.published(version, known, tally),
             Output::State(state) => {
@@ -250,6 +299,7 @@ impl Watched {
             Output::Fault(fault) => {
                 if fault.status == Status::Reset {
                     self.observer.reset();
+                    self.began_with = None;
                     tally.resets += 1;
                 }
                 Ok(())
@@ -276,12 +326,17 @@ impl Watched {
         tally.versions += 1;
         self.versions += 1;
         digest(tally, version.zxid.0 as u64 ^ (version.tree.len() as u64) << 40);
-        let Known { era, history, excused, is_blind } = *known;
+        let Known { era, history, excused, is_blind, is_behind } = *known;
+        let is_its_own = self.first.take().is_none();
+        Check::Monotonic.that(!is_behind || !is_its_own, || {
+            format!("{} shows what a server says that is behind what it began with", self.view.root)
+        })?;
+        let era = if is_its_own { era } else { self.era };
         // A history that changed under the connection is noticed node by node.
         if std::mem::replace(&mut self.era, era) != era || is_blind {
             self.observer.moved();
         }
-        let is_compared = version.is_cut && !is_blind;
+        let is_compared = version.is_cut && !is_blind && is_its_own;
         self.observer.published(
             &Kept { version: &version, data: self.data },
             is_compared.then(|| history.truth(history.place(version.zxid))),
@@ -357,7 +412,7 @@ impl Watched {
             ConnectionSuspended => self.told_in_step = false,
             ConnectionLost => (self.told_in_step, self.told_initialized) = (false, false),
             Initialized => self.told_initialized = true,
-            InStep => self.told_in_step = true,
+            InStep => (self.told_in_step, self.began_with) = (true, None),
             _ => {}
         }
         if !matches!(kind, Initialized | InStep) {

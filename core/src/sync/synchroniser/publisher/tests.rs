@@ -16,7 +16,7 @@ struct Teller {
 
 impl Teller {
     fn new() -> Teller {
-        Teller { publisher: Publisher::new(), tree: Tree::default(), now: Instant::now() }
+        Teller { publisher: Publisher::new(None), tree: Tree::default(), now: Instant::now() }
     }
 
     /// What was published and announced at zxid 1, and told.
