@@ -518,7 +518,8 @@ impl Plan {
         Modes { sync: self.sync_mode, watch: self.watch_mode }
     }
 
-    fn loses_watches(&self) -> bool {
+    /// Whether a server loses its watches, or its data, below live connections.
+    pub fn loses_watches(&self) -> bool {
         let is_so = |step: &Step| {
             let fault = match &step.what {
                 Happening::Fault(fault) => fault,

@@ -74,9 +74,9 @@ impl Synchroniser {
     }
 
     /// Whether the root has children, as far as is known. Nobody can delete it then: either their deletions were told a moment
-    /// ago, or it is not what was deleted.
+    /// ago, or it is not what was deleted. Of a root that was not read yet, nothing is known.
     fn may_have_children(&self) -> bool {
-        let Some(root) = self.tree.get("") else { return false };
+        let Some(root) = self.tree.get("") else { return true };
         let stat = root.node().map(|root| *root.stat());
         stat.is_none_or(|stat| stat.num_children != 0)
     }

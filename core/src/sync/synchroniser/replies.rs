@@ -496,8 +496,8 @@ impl Synchroniser {
         if let Some(known) = &known {
             for (name, entry) in known.iter() {
                 if names.binary_search(&name).is_ok() {
-                    // Nothing may have told that there is another one in its place.
-                    if is_one_shot && entry.is_opaque() {
+                    // Nothing may have told that there is another one in its place, but that the list has changed.
+                    if is_one_shot && want.children && entry.is_opaque() {
                         self.unread.update(&path.absolute(name), |want| want.suspect = true);
                     }
                 } else {
