@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 53] = [
+const NOTICEABLE: [Defect; 52] = [
     Defect::BarrierLeftOut,
     Defect::LowBarrierTaken,
     Defect::ListsOfNoCutTrusted,
@@ -69,7 +69,6 @@ const NOTICEABLE: [Defect; 53] = [
     Defect::SyncTakenForBarrier,
     Defect::NoNudge,
     Defect::LargeDataKept,
-    Defect::StatTakenForLeave,
     Defect::UncompressedDataKept,
     Defect::ResetIgnored,
     Defect::LossNotReported,
