@@ -164,6 +164,11 @@ impl Unread {
         self.armed.0.is_some()
     }
 
+    /// Nothing is wanted any more. Flights are counted on, as some may be on their way still.
+    pub(super) fn clear(&mut self) {
+        *self = Unread { flights: self.flights, ..Unread::default() };
+    }
+
     /// A flight goes out with what was taken off. Returns its number.
     pub(super) fn end_flight(&mut self) -> u64 {
         self.flights += 1;

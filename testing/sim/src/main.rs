@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 58] = [
+const NOTICEABLE: [Defect; 57] = [
     Defect::KeeperTakenForZooKeeper,
     Defect::RootTakenForChanged,
     Defect::SetsNotCounted,
@@ -74,7 +74,6 @@ const NOTICEABLE: [Defect; 58] = [
     Defect::SyncTakenForBarrier,
     Defect::NoNudge,
     Defect::LargeDataKept,
-    Defect::StatTakenForLeave,
     Defect::UncompressedDataKept,
     Defect::ResetIgnored,
     Defect::LossNotReported,

@@ -473,7 +473,7 @@ impl Plan {
     /// In every fourth schedule, caches begin with trees that others have read, some of them at servers that lag. It is decided by
     /// other dice, so that all other schedules are what they would be without.
     fn begin_with_what_is_known(&mut self) {
-        let mut rng = Rng::with_seed(self.seed ^ 0x6b_6e_6f_77_6e);
+        let mut rng = Rng::with_seed(self.seed ^ 0x77_61_72_6d);
         if rng.u8(..4) > 0 || self.saturated {
             return;
         }

@@ -537,7 +537,7 @@ impl Synchroniser {
             self.link = Link::Never;
         }
         self.tree.remove("");
-        self.unread = Unread::default();
+        self.unread.clear();
         self.plan.handle_reset();
         self.evidence = None;
         self.undated_newest = Zxid(0);

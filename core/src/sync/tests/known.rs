@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::model::{World, Write, options, path};
 use super::*;
 use crate::selection::Effect;
+use crate::stat::Stat;
 use crate::tree::{Node, Tree, Version};
 
 /// What a cache was in step with that had these nodes.
@@ -284,6 +285,56 @@ fn a_tree_that_is_not_followed_is_held_once_it_is_verified() {
     assert_eq!(states, [State::Warm, State::CatchingUp]);
 }
 
+/// The answer to a multiRead of the data of a node with this Stat.
+fn data_of(stat: &Stat) -> Vec<u8> {
+    let mut body = [&4i32.to_be_bytes()[..], &[0], &0i32.to_be_bytes(), &0i32.to_be_bytes()].concat();
+    for long in [stat.czxid.0, stat.mzxid.0, stat.ctime, stat.mtime] {
+        body.extend(long.to_be_bytes());
+    }
+    for int in [stat.version, stat.cversion, stat.aversion] {
+        body.extend(int.to_be_bytes());
+    }
+    body.extend(stat.ephemeral_owner.to_be_bytes());
+    body.extend([stat.data_length, stat.num_children].map(i32::to_be_bytes).concat());
+    body.extend(stat.pzxid.0.to_be_bytes());
+    body.extend([&(-1i32).to_be_bytes()[..], &[1], &(-1i32).to_be_bytes()].concat());
+    body
+}
+
+#[test]
+fn the_flights_of_a_cache_that_begins_anew_are_counted_on() {
+    // If a watch were taken for set in the wrong flight, what uses it up amid the read would be missed.
+    let mut line = Line::with("/", WatchMode::OneShot);
+    let stat = Stat { czxid: Zxid(3), mzxid: Zxid(3), pzxid: Zxid(3), ctime: 7, mtime: 7, ..Stat::default() };
+    let mut tree = Tree::default();
+    assert!(tree.put("", Some(Node::new(Arc::from([]), stat))));
+    let version = Version { tree, zxid: Zxid(5), is_cut: true, is_complete: true };
+    line.group.handle_input(CacheId(1), Input::OpenFrom(path("/a"), options(), Arc::new(version)), line.now);
+    line.asks();
+    line.answer(ServerError::OK);
+    line.now += Duration::from_secs(1);
+    line.group.handle_timeout(line.now);
+    let armed = |line: &mut Line| {
+        line.asks();
+        let of = |purpose: &Purpose| match purpose {
+            Purpose::Arming { flight, .. } => Some(*flight),
+            _ => None,
+        };
+        line.asked.iter().find_map(|(_, purpose)| of(purpose))
+    };
+    assert_eq!(armed(&mut line), Some(1));
+    while let Some((request, _)) = line.asked.front() {
+        match request {
+            Request::MultiRead(_) => line.answer_with(ServerError::OK, &data_of(&Stat { ctime: 8, ..stat })),
+            _ => line.answer(ServerError::OK),
+        }
+    }
+    assert_eq!(armed(&mut line), Some(2));
+    let outputs: Vec<_> = std::iter::from_fn(|| line.group.poll_output()).collect();
+    let is_reset = |output: &Output| matches!(output, Output::Fault(fault) if fault.status == Status::Reset);
+    assert!(outputs.iter().any(|(_, output)| is_reset(output)), "the root has another time");
+}
+
 #[test]
 fn a_reset_of_one_cache_leaves_the_connection_and_the_others_alone() {
     let mut line = Line::new();
@@ -291,7 +342,7 @@ fn a_reset_of_one_cache_leaves_the_connection_and_the_others_alone() {
     line.answer_all();
     // What is answered is at zxid 9, and this is of a transaction behind that.
     let mut tree = Tree::default();
-    assert!(tree.put("", Some(Node::new(Arc::from([]), crate::stat::Stat::default()))));
+    assert!(tree.put("", Some(Node::new(Arc::from([]), Stat::default()))));
     let version = Version { tree, zxid: Zxid(20), is_cut: true, is_complete: true };
     line.group.handle_input(CacheId(2), Input::OpenFrom(path("/a"), options(), Arc::new(version)), line.now);
     let mut outputs = Vec::new();
