@@ -396,7 +396,7 @@ const KEYS: &[Key] = &[
         ]),
         purpose: "how changes are heard of: `recursive` by one watch for a whole tree, which takes ZooKeeper 3.6; `one-shot` by \
                   watches of each node, which tell of one change each, and older servers have; `auto` the former, and the \
-                  latter on a server that refuses it",
+                  latter on a server that refuses it, and on ClickHouse Keeper",
     },
     Key {
         name: "events.capacity",

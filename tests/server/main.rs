@@ -6,6 +6,7 @@
 mod common;
 mod subject;
 
+mod conformance;
 mod connection;
 mod data;
 mod ensemble;

@@ -35,7 +35,7 @@ pub enum Make {
     Optimized,
     /// Before 3.6.
     Old,
-    /// A ClickHouse Keeper that has recursive watches (from 25.12 on). All servers of an ensemble are, or none.
+    /// A ClickHouse Keeper that has recursive watches. All servers of an ensemble are, or none.
     Keeper,
 }
 
