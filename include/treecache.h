@@ -284,7 +284,7 @@ struct tc_config *tc_config_new(void);
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
  * - `limit.frame.bytes` (client, default 134217728): longest reply of a server; a longer one ends the connection with a fault, TC_ERR_PROTOCOL
  * - `sync.mode` (client, default barrier): how tc_sync has the server catch up: barrier with a transaction that changes nothing, which holds on every server; sync with ZooKeeper's sync, which costs no transaction, and on a leader does not promise what it has not applied yet
- * - `watch` (client, default auto): how changes are heard of: recursive by one watch for a whole tree, which takes ZooKeeper 3.6; one-shot by watches of each node, which tell of one change each, and older servers have; auto the former, and the latter on a server that refuses it
+ * - `watch` (client, default auto): how changes are heard of: recursive by one watch for a whole tree, which takes ZooKeeper 3.6; one-shot by watches of each node, which tell of one change each, and older servers have; auto the former, and the latter on a server that refuses it, and on ClickHouse Keeper
  * - `events.capacity` (cache, queue, default 100000): events a listener of the cache, or the queue, may lag (4096 versions at most) before it continues by difference
  * - `events.bytes` (cache, queue, default 67108864): bytes that the versions may hold, beside what the newest one holds, which wait for a listener of the cache, or in the queue, before it continues by difference
  * - `listen.under` (listener, queue, none): tell what happens at this node and below it only; an absolute path, at or below the cache's root; set again to add another
