@@ -362,6 +362,12 @@ void lives(const treecache::client &client)
     moved = treecache::cache(client, "/c/moving");
     CHECK(moved.state().state == treecache::state::latent);
     CHECK(kept.size() == 6);
+    CHECK_THROWS(status::invalid_argument, moved.start_from(kept)); // of another root
+    const treecache::client nowhere("127.0.0.1:1");
+    treecache::cache warm(nowhere, "/c/still");
+    warm.start_from(kept);
+    CHECK(warm.state().state == treecache::state::warm && !warm.state().age);
+    CHECK(warm.snapshot().size() == 6 && warm.try_start_from(kept).status() == status::state);
     CHECK_THROWS(status::invalid_argument, treecache::cache(client, "/c/still/"));
     const auto malformed = treecache::cache::try_make(client, "/c//still");
     CHECK(malformed.status() == status::invalid_argument && malformed.error().path() == "/c//still");

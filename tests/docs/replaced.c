@@ -6,6 +6,7 @@ shows("a is there without a server, and in step when there is one")
 */
 #define _POSIX_C_SOURCE 200809L
 #include "opened.h"
+#include <string.h>
 
 #include "replaced.inc"
 
@@ -15,11 +16,13 @@ int main(int argc, char **argv)
     const tc_node *node = NULL;
     int32_t state = -1;
     int64_t age_ms = 0;
+    char hosts[256]; /* with the same chroot */
 
     CHECK(argc == 2);
+    snprintf(hosts, sizeof hosts, "127.0.0.1:1%s", strchr(argv[1], '/') ? strchr(argv[1], '/') : "");
     CHECK_OK(tc_client_new(argv[1], NULL, &first));
     tc_cache *cache = opened(first, "/shop");
-    CHECK_OK(tc_client_new("127.0.0.1:1", NULL, &nowhere));
+    CHECK_OK(tc_client_new(hosts, NULL, &nowhere));
     CHECK_OK(replace(&cache, "/shop", nowhere));
     tc_client_free(first);
     CHECK_OK(tc_get_data(cache, "/shop/a", &node));
