@@ -195,6 +195,11 @@ impl Unread {
         self.runs.get(path).or_else(|| self.wants.get(path).copied())
     }
 
+    /// Whether a path is to be read of which is known what an earlier connection has shown.
+    pub(super) fn is_unverified(&self, path: &str) -> bool {
+        self.get(path).is_some_and(|want| want.unverified)
+    }
+
     pub(super) fn contains(&self, path: &str) -> bool {
         self.wants.contains_key(path) || !self.runs.is_empty() && self.runs.get(path).is_some()
     }

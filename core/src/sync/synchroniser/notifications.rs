@@ -63,7 +63,9 @@ impl Synchroniser {
 
     /// The recursive watch tells of its root: what the root shows next must bear that out.
     fn note_root_told(&mut self, kind: NotificationKind) {
-        let is_verified = !self.unread.is_one_shot() && !self.plan.is_unverified(&self.root);
+        let is_unverified =
+            self.plan.is_unverified(&self.root) || self.unread.is_unverified(self.root.as_str());
+        let is_verified = !self.unread.is_one_shot() && !is_unverified;
         let known = self.tree.get("").and_then(|root| root.node()).map(|root| *root.stat());
         if self.root_told.is_none() && is_verified {
             self.root_told = known.map(RootTold::of);

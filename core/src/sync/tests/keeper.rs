@@ -238,3 +238,37 @@ fn at_a_keeper_a_parent_is_read_together_with_a_child_whose_data_was_set() {
     assert_eq!(asks.last(), Some(&Request::MultiRead(vec![data("/a")])));
     assert_eq!(line.states().get(&1), Some(&State::InStep));
 }
+
+#[test]
+fn a_root_that_is_being_read_is_not_believed_to_be_deleted_either() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
+    // A child was deleted, and the watch names the root.
+    told(&mut line, NotificationKind::Deleted, "/a");
+    line.answer_with(ServerError::OK, &found(&[(NEW, Some(&["b"]))]));
+    assert_ne!(line.states().get(&1), Some(&State::InStep));
+    let asks = line.asks();
+    assert!(matches!(&asks[..], [Request::MultiRead(reads)] if reads[0] == data("/a/b")), "{asks:?}");
+}
+
+#[test]
+fn a_root_that_was_read_in_another_history_maybe_shows_nothing_of_what_its_watch_names() {
+    let mut line = in_step();
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(true, "s:1", line.now);
+    line.asks();
+    line.answer(ServerError::OK);
+    line.now = line.group.poll_timeout().expect("a verification");
+    line.group.handle_timeout(line.now);
+    let asks = line.asks();
+    assert!(matches!(&asks[..], [Request::MultiRead(reads)] if reads[0] == data("/a")), "{asks:?}");
+    // Set once since the old history ended; in the new one its version was lower before.
+    told(&mut line, NotificationKind::DataChanged, "/a");
+    let child = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
+    let answer = line.try_answer(ServerError::OK, &found(&[(NEW, None), (child, None)]));
+    assert_eq!(answer, Ok(()));
+}
