@@ -197,7 +197,7 @@ impl Unread {
 
     /// Whether a path is to be read of which is known what an earlier connection has shown.
     pub(super) fn is_unverified(&self, path: &str) -> bool {
-        self.get(path).is_some_and(|want| want.unverified)
+        self.wants.get(path).is_some_and(|want| want.unverified)
     }
 
     pub(super) fn contains(&self, path: &str) -> bool {
