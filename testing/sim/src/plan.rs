@@ -425,7 +425,7 @@ impl Plan {
         Modes { sync: self.sync_mode, watch: self.watch_mode }
     }
 
-    fn loses_watches(&self) -> bool {
+    pub fn loses_watches(&self) -> bool {
         let is_so = |step: &Step| {
             let fault = match &step.what {
                 Happening::Fault(fault) => fault,
