@@ -126,8 +126,6 @@ defects! {
     OldNodeKept = "old node kept",
     /// What was notified and not read yet is taken for known.
     UnreadTakenForKnown = "unread taken for known",
-    /// The cache is in step amid the notifications of one transaction.
-    PartTakenForWhole = "part taken for whole",
     /// A server that is too busy to answer is taken to say that there is no node.
     RefusalTakenForAbsence = "refusal taken for absence",
     /// A zxid that a new leader names without a transaction is taken for one.

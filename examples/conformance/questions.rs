@@ -320,7 +320,7 @@ fn batches(server: SocketAddr, root: &str, report: &mut Report, found: &mut Foun
         let reply = good(reader.ask(MULTI_READ, &data_of(&paths))?)?;
         let mut bytes = Bytes(&reply.body);
         let mut result = || {
-            (bytes.int(), bytes.bool(), bytes.int());
+            let (_kind, _done, _error) = (bytes.int()?, bytes.bool()?, bytes.int()?);
             bytes.buffer()?;
             bytes.stat()
         };

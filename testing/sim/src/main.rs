@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 57] = [
+const NOTICEABLE: [Defect; 56] = [
     Defect::KeeperTakenForZooKeeper,
     Defect::RootTakenForChanged,
     Defect::SetsNotCounted,
@@ -59,7 +59,6 @@ const NOTICEABLE: [Defect; 57] = [
     Defect::OldNodeKept,
     Defect::LeftOutIgnored,
     Defect::UnreadTakenForKnown,
-    Defect::PartTakenForWhole,
     Defect::RefusalTakenForAbsence,
     Defect::RefusalTakenForLast,
     Defect::EpochTakenForTransaction,

@@ -23,6 +23,7 @@ impl Synchroniser {
             return;
         }
         self.publisher.note_current(now);
+        let is_doubtful = relative.is_empty() && self.is_root_in_doubt();
         if relative.is_empty() {
             self.note_root_told(kind);
         }
@@ -34,7 +35,6 @@ impl Synchroniser {
             }
             NotificationKind::Created => self.created(path, relative, is_kept, now),
             NotificationKind::Deleted => {
-                let is_doubtful = relative.is_empty() && self.may_have_children();
                 self.deleted(path, relative, is_kept, now);
                 if is_doubtful && !planted::is(Defect::DeletionOfRootBelieved) {
                     self.suspect(path, now, |want| want.data = true);
@@ -75,12 +75,12 @@ impl Synchroniser {
         }
     }
 
-    /// Whether the root has children, as far as is known. Nobody can delete it then: either their deletions were told a moment
-    /// ago, or it is not what was deleted. Of a root that was not read yet, nothing is known.
-    fn may_have_children(&self) -> bool {
-        let Some(root) = self.tree.get("") else { return true };
+    /// Whether a deletion of the root may be that of another node, which the watch does not name: the root has children, as far
+    /// as is known, so that nobody can delete it, or something was told of it and it was not read since.
+    fn is_root_in_doubt(&self) -> bool {
+        let Some(root) = self.tree.get("") else { return self.unread.contains(self.root.as_str()) };
         let stat = root.node().map(|root| *root.stat());
-        stat.is_none_or(|stat| stat.num_children != 0)
+        self.root_told.is_some() || stat.is_none_or(|stat| stat.num_children != 0)
     }
 
     /// A watch was used up. What it told of is read again, and that sets it anew.

@@ -128,9 +128,7 @@ impl Publisher {
 
     /// The tree is published, as a cut, and no part of a transaction is known to be missing.
     fn is_published(&self, tree: &Tree) -> bool {
-        self.published.is_cut
-            && self.published.tree.is(tree)
-            && (!self.amid || planted::is(Defect::PartTakenForWhole))
+        self.published.is_cut && self.published.tree.is(tree) && !self.amid
     }
 
     /// The tree is published, and `InStep` has been told.

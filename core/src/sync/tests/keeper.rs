@@ -181,6 +181,37 @@ fn a_root_with_children_is_not_believed_to_be_deleted_without_a_look() {
 }
 
 #[test]
+fn a_root_without_children_can_be_deleted_and_more_of_that_transaction_may_follow() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    line.answer_with(ServerError::OK, &found(&[(Stat { num_children: 0, ..NEW }, Some(&[]))]));
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    told(&mut line, NotificationKind::Deleted, "/a");
+    assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
+
+#[test]
+fn a_root_that_was_just_created_is_not_believed_to_be_deleted_without_a_look() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.answer_all();
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    line.group.handle_input(CacheId(1), Input::Sync(Ticket(1)), line.now);
+    assert_eq!(line.asks(), [Request::Barrier(None)]);
+    // With it a child was created, and the child was deleted: the watch names the root for all that.
+    use NotificationKind::{Created, Deleted};
+    [Created, Created, Deleted].into_iter().for_each(|kind| told(&mut line, kind, "/a"));
+    line.answer(ServerError::OK);
+    assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
+    assert_eq!(line.asks(), [Request::MultiRead(vec![data("/a")])]);
+}
+
+#[test]
 fn what_a_keeper_says_of_a_missing_root_behind_the_reply_is_no_news() {
     let mut line = Line::with("/", WatchMode::Auto);
     line.keeper = Some(Zxid(0));
