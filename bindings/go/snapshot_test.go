@@ -49,12 +49,15 @@ func TestACacheBeginsWithASnapshotOfAClosedOne(t *testing.T) {
 	nowhere, err := treecache.Open("127.0.0.1:1")
 	check(t, err)
 	t.Cleanup(func() { nowhere.Close() })
-	other, err := nowhere.Cache("/elsewhere")
-	check(t, err)
-	checkIs(t, other.StartFrom(snapshot), treecache.ErrInvalidArgument)
+	latent := func(client *treecache.Client, path string) *treecache.Cache {
+		cache, err := client.Cache(path)
+		check(t, err)
+		t.Cleanup(func() { cache.Close() })
+		return cache
+	}
+	checkIs(t, latent(nowhere, "/elsewhere").StartFrom(snapshot), treecache.ErrInvalidArgument)
 
-	warm, err := nowhere.Cache(path)
-	check(t, err)
+	warm := latent(nowhere, path)
 	check(t, warm.StartFrom(snapshot))
 	checkIs(t, warm.StartFrom(snapshot), treecache.ErrState)
 	node, err := warm.Get(path + "/a")
@@ -67,15 +70,12 @@ func TestACacheBeginsWithASnapshotOfAClosedOne(t *testing.T) {
 
 	zk.create(path+"/b", "b")
 	client := open(t)
-	cache, err := client.Cache(path)
-	check(t, err)
+	cache := latent(client, path)
 	check(t, cache.StartFrom(snapshotOf(t, warm)))
 	check(t, cache.WaitInitialized(t.Context()))
 	checkEqual(t, "length", snapshotOf(t, cache).Len(), 3)
 	check(t, snapshot.Close())
-	late, err := client.Cache(path)
-	check(t, err)
-	checkIs(t, late.StartFrom(snapshot), treecache.ErrClosed)
+	checkIs(t, latent(client, path).StartFrom(snapshot), treecache.ErrClosed)
 }
 
 func snapshotOf(t testing.TB, cache *treecache.Cache) *treecache.Snapshot {
