@@ -64,6 +64,8 @@ pub struct Connection {
     pub asked_for_session: bool,
     pub authenticated: bool,
     pub watches: Watches,
+    /// Watches could not be set for what is read behind that: what is found is of no use to the client.
+    pub is_unarmed: bool,
     pub last_xid: i32,
     /// The server may have forgotten the session: another database was put under this connection.
     pub forgot: bool,
@@ -111,6 +113,7 @@ impl Connection {
             asked_for_session: false,
             authenticated: false,
             watches: Watches::default(),
+            is_unarmed: false,
             last_xid: 0,
             forgot: false,
             outbox: Vec::new(),
@@ -158,6 +161,7 @@ impl Connection {
     pub fn mark(&mut self, place: usize, header: Option<Zxid>, batch: bool, paths: Vec<String>) {
         let (end, contact) = (self.end(), Moment { era: self.era, place });
         let asked = self.came - self.inbox.len() as u64;
+        let paths = if self.is_unarmed { Vec::new() } else { paths };
         self.marks.push_back(Mark { end, contact, header, batch, paths, asked });
     }
 

@@ -357,6 +357,9 @@ impl World {
             trace!(self, "server {server} answers {operation:?} with {error}");
             // It is asked again behind that, and so is the watch.
             self.stay_blind(ASKED_AGAIN_WITHIN);
+            let arms =
+                matches!(operation, Operation::SetWatches { .. } | Operation::Exists { watch: true, .. });
+            self.connections[id].is_unarmed |= arms;
             return self.reply(id, xid, error);
         }
         match operation {
@@ -457,6 +460,7 @@ impl World {
             Operation::SetWatches { since, data, missing, lists } => {
                 let truth = self.ensemble.era().truth(applied);
                 let told = connection.watches.set(Zxid(since), data, missing, lists, truth);
+                connection.is_unarmed = false;
                 if make == Make::Keeper {
                     // What is told comes behind the reply (`KeeperStorageImpl::processLocalRequests`).
                     Encoder::reply(connection.outbox(), xid, zxid, protocol::OK).finish();
