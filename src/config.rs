@@ -16,7 +16,7 @@ use crate::path::NodePath;
 use crate::random;
 use crate::selection::{Effect, Selection};
 use crate::session::{Auth, Backoff, DigestMd5, Hosts, Sasl, Secret, Settings};
-use crate::sync::{Data, Modes, Options, Pace, SyncMode, WatchMode};
+use crate::sync::{Data, Modes, Options, Pace, SyncMode, VerifyMode, WatchMode};
 
 /// Settings of clients, caches, listeners and queues. A new one has every key at its default.
 #[derive(Debug, Clone)]
@@ -338,6 +338,20 @@ const KEYS: &[Key] = &[
                   is kept as it came, with a fault, `TC_ERR_LIMIT`, and the cache goes on",
     },
     Key {
+        name: "verify",
+        default: Some("auto"),
+        scope: Scope::Cache,
+        value: Value::Word(&[
+            // By report only where that is asked for, until the simulator has found nothing for long.
+            ("auto", |config| config.options.verify = VerifyMode::Read),
+            ("report", |config| config.options.verify = VerifyMode::Report),
+            ("read", |config| config.options.verify = VerifyMode::Read),
+        ]),
+        purpose: "how the tree is verified after a lost connection, if something may have changed: `report` has a second, \
+                  short session ask a server which nodes have changed, and reads these; `read` reads all; `auto` reads, \
+                  for now",
+    },
+    Key {
         name: "close.keep",
         default: Some("false"),
         scope: Scope::Cache,
@@ -585,6 +599,7 @@ impl Config {
                 limit_bytes: 0,
                 data: Data::All,
                 limit_path: 0,
+                verify: VerifyMode::Auto,
                 audit_interval: Duration::ZERO,
                 pace: Pace::default(),
             },

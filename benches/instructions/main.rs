@@ -16,7 +16,7 @@ use server::Server;
 use treecache::engine::{Engine, Output};
 use treecache::selection::Selection;
 use treecache::session::{Backoff, Hosts, Settings};
-use treecache::sync::{self, CacheId, Data, Input, Modes, Options, Pace};
+use treecache::sync::{self, CacheId, Data, Input, Modes, Options, Pace, VerifyMode};
 use treecache::tree::{Differences, Node, Version};
 use treecache::{NodePath, Stat};
 
@@ -138,6 +138,7 @@ impl Player {
             limit_bytes: 0,
             data,
             limit_path: 4096,
+            verify: VerifyMode::Read,
             audit_interval: Duration::ZERO,
             pace: Pace::default(),
         };

@@ -3,9 +3,12 @@
 //! [`Engine`] is what the I/O thread drives, and what a simulation can drive in its stead: it takes what happened
 //! on a connection and the time, and hands out bytes, socket actions and what the caches have to tell.
 
+mod reporter;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use self::reporter::{Reporter, Said};
 use crate::error::{Fault, Status};
 use crate::session::{
     Action, Event, Leg, SaslFailure, Session, SessionError, Settings, Token, TransportError,
@@ -15,6 +18,20 @@ use crate::sync::{Breach, CacheId, Group, Input, Modes, Purpose};
 /// If this many bytes wait to be sent, the engine asks for nothing more. With paths of the usual limit, all that may be
 /// in flight is less; more piles up only if a server answers what it has not read.
 const MOST_UNSENT: usize = 16 << 20;
+
+/// What happens on the second connection, which asks what has changed; as on the first one.
+pub enum SideInput<'b> {
+    /// See [`Engine::handle_leg`].
+    Leg(Leg),
+    /// See [`Engine::handle_connected`].
+    Connected,
+    /// See [`Engine::handle_disconnected`].
+    Disconnected(TransportError),
+    /// See [`Engine::handle_token`].
+    Token(Result<Token, String>),
+    /// See [`Engine::handle_bytes`].
+    Bytes(&'b [u8]),
+}
 
 /// What an engine has to tell.
 pub enum Output {
@@ -38,6 +55,13 @@ pub enum Output {
 /// One client without I/O: a session, and all the caches that live on it.
 pub struct Engine {
     session: Session<Purpose>,
+    /// For the session of the reporter.
+    settings: Settings,
+    rng: fastrand::Rng,
+    /// Another session, while it is needed.
+    reporter: Option<Reporter>,
+    /// What is to be done with its connection.
+    side_actions: VecDeque<Action>,
     /// How many are named.
     servers: usize,
     group: Group,
@@ -54,7 +78,11 @@ impl Engine {
         let group = Group::new(settings.hosts.chroot.clone(), modes, rng.fork());
         Engine {
             servers: settings.hosts.servers.len(),
-            session: Session::new(settings, rng, now),
+            settings: settings.clone(),
+            session: Session::new(settings, rng.fork(), now),
+            rng,
+            reporter: None,
+            side_actions: VecDeque::new(),
             group,
             heard: now,
             is_news: false,
@@ -71,6 +99,7 @@ impl Engine {
 
     /// Ends the session; [`Output::Closed`] follows.
     pub fn shut_down(&mut self, now: Instant) {
+        self.end_report(now);
         self.session.handle_close(now);
         self.pump(now);
     }
@@ -137,6 +166,9 @@ impl Engine {
     /// Time has passed: to be called at the time of [`poll_timeout`](Self::poll_timeout), or later. Too early is no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.session.handle_timeout(now);
+        if let Some(reporter) = &mut self.reporter {
+            reporter.session.handle_timeout(now);
+        }
         self.group.handle_timeout(now);
         self.pump(now);
     }
@@ -144,7 +176,32 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called; `None` where nothing waits for the time. Any
     /// other call may change it.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.session.poll_timeout(), self.group.poll_timeout()].into_iter().flatten().min()
+        let report = self.reporter.as_ref().and_then(|reporter| reporter.session.poll_timeout());
+        [self.session.poll_timeout(), self.group.poll_timeout(), report].into_iter().flatten().min()
+    }
+
+    /// What happens on the second connection.
+    pub fn handle_side(&mut self, input: SideInput<'_>, now: Instant) {
+        if let Some(Reporter { session, .. }) = &mut self.reporter {
+            match input {
+                SideInput::Leg(leg) => session.handle_leg(leg, now),
+                SideInput::Connected => session.handle_connected(),
+                SideInput::Disconnected(reason) => session.handle_disconnected(reason, now),
+                SideInput::Token(token) => session.handle_token(token, now),
+                SideInput::Bytes(bytes) => session.handle_bytes(bytes, now),
+            }
+        }
+        self.pump(now);
+    }
+
+    /// What is to be done with the socket of the second connection; to be called as [`poll_action`](Self::poll_action).
+    pub fn poll_side_action(&mut self) -> Option<Action> {
+        self.side_actions.pop_front()
+    }
+
+    /// Bytes to be sent on the second connection, if there is one; the caller drains what it has sent.
+    pub fn side_transmit(&mut self) -> Option<&mut Vec<u8>> {
+        self.reporter.as_mut().map(|reporter| reporter.session.transmit())
     }
 
     /// What is to be done with the socket; to be called until nothing is left, after every other call.
@@ -164,6 +221,71 @@ impl Engine {
 
     /// Moves events up, requests down, and outputs out.
     fn pump(&mut self, now: Instant) {
+        self.pump_main(now);
+        // What was reported is to be read.
+        while self.pump_report(now) {
+            self.pump_main(now);
+        }
+    }
+
+    /// Has another session ask what has changed, while caches want to know. Returns whether one of them has got to know
+    /// something.
+    fn pump_report(&mut self, now: Instant) -> bool {
+        let wanted = self.group.wants_report();
+        if let (Some(at_least), None) = (wanted, &self.reporter) {
+            self.reporter = Some(Reporter::new(at_least, &self.settings, self.rng.fork(), now));
+        }
+        let mut is_news = false;
+        if let Some(reporter) = &mut self.reporter {
+            while let Some(said) = reporter.poll(now) {
+                is_news = true;
+                match said {
+                    Said::Told(notification) => self.group.handle_reported(&notification),
+                    Said::Compared(chunk) => self.group.handle_compared(&chunk, now),
+                    Said::Interrupted => self.group.report_again(),
+                    Said::Failed => self.group.report_failed(),
+                }
+            }
+            while reporter.takes_more()
+                && let Some(chunk) = self.group.poll_chunk()
+            {
+                reporter.ask(chunk, now);
+            }
+            match self.group.wants_report() {
+                Some(_) => reporter.go_on(now),
+                None => reporter.end(now),
+            }
+        }
+        self.collect_report(now) || is_news
+    }
+
+    /// Another session is of no use any more: what it would be told is void.
+    fn end_report(&mut self, now: Instant) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.end(now);
+        }
+        self.collect_report(now);
+    }
+
+    /// Takes off what is to be done for the other session, and lets go of it if it is over. Returns whether it is.
+    fn collect_report(&mut self, now: Instant) -> bool {
+        let Some(reporter) = &mut self.reporter else { return false };
+        // Once it is ending, it says nothing.
+        if reporter.is_ending() {
+            _ = reporter.poll(now);
+        }
+        while let Some(action) = reporter.session.poll_action() {
+            self.side_actions.push_back(action);
+        }
+        let is_over = reporter.is_over();
+        if is_over {
+            self.side_actions.push_back(Action::Disconnect);
+            self.reporter = None;
+        }
+        is_over
+    }
+
+    fn pump_main(&mut self, now: Instant) {
         while let Some(event) = self.session.poll_event() {
             self.handle_event(event, now);
             self.collect();
@@ -187,6 +309,7 @@ impl Engine {
             Event::Suspended { last_zxid } => {
                 self.is_news = false;
                 self.outputs.push_back(Output::Disconnected);
+                self.end_report(now);
                 self.group.handle_suspended(last_zxid, self.heard);
             }
             Event::Paused => {

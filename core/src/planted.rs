@@ -257,6 +257,24 @@ defects! {
     KeepersStatDated = "Keeper's Stat dated by its zxids",
     /// A server that is behind what was seen, and lets the client in all the same, is never believed.
     LaggardNotCounted = "server that is behind not counted",
+    /// A verification that does not come to its end is taken for one that does, and what has changed is asked for since then.
+    ReportSinceHalfVerified = "report since a half-verified tree",
+    /// What has changed is asked for since a version that is no cut.
+    ReportSinceNoCut = "report since a version that is no cut",
+    /// What has changed is asked for without reading how far the history is the one that is known.
+    ReportWithoutAnchors = "report without anchors",
+    /// What a report tells to be gone is removed without being read.
+    ReportEditsTree = "report edits the tree",
+    /// A report is asked for at a zxid that a new leader names without a transaction.
+    ReportBehindEpoch = "report behind what is no transaction",
+    /// Nodes without children are not asked about for theirs.
+    LeavesNotListed = "leaves without a watch of their lists",
+    /// A server that is behind the watch is believed to know what has changed.
+    ReportOfLaggardTaken = "report of a laggard taken",
+    /// If a watch was lost, what was found since is taken for known, and only what has changed since is asked for.
+    ReportBehindLostWatch = "report behind a lost watch",
+    /// What was notified of during a verification by report is forgotten.
+    NotifiedSinceForgotten = "notified during a report, and forgotten",
     /// If a server could not answer, the cache does not ask it again.
     RetryForEver = "a timeout that is never over",
     /// The resolver thread panics when it is asked for a name.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::driver::SIDE;
 use super::errand::Errand;
 use super::inherited::Inherited;
 use super::waker::Waker;
@@ -128,7 +129,7 @@ impl Connector {
     fn start(&self, address: SocketAddr, registry: &Registry) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect(address)?;
         registry.register(&mut stream, self.token, Interest::READABLE | Interest::WRITABLE)?;
-        self.inherited.set_socket(&stream);
+        self.inherited.set_socket(self.token == SIDE, &stream);
         Ok(stream)
     }
 }

@@ -15,7 +15,7 @@ use super::renewal::Renewal;
 use super::socket::{self, Connecting, Socket};
 use super::{CacheSink, Command, Contact};
 use crate::clock;
-use crate::engine::{Engine, Output};
+use crate::engine::{Engine, Output, SideInput};
 use crate::error::{Fault, Status};
 use crate::planted::{self, Defect};
 use crate::session::{Action, Host, Leg, TransportError};
@@ -24,14 +24,43 @@ use crate::sync::{self, CacheId, Input};
 
 pub(super) const WAKER: Token = Token(0);
 pub(super) const SOCKET: Token = Token(1);
+/// Of the connection that asks what has changed.
+pub(super) const SIDE: Token = Token(2);
 
 /// How much is read at a time. Between two reads, commands, errands and timers get their turn.
 const READ_BYTES: usize = 64 << 10;
 
-/// What shows the two ends of a connection who the other is, where that is asked for.
-pub(super) struct Proofs {
-    pub(super) tls: Option<Renewal>,
-    pub(super) tokens: Option<Tokens>,
+/// One of the connections, or what leads to it.
+pub(super) struct Line {
+    connector: Connector,
+    /// Where Kerberos shows who the client is.
+    tokens: Option<Tokens>,
+    /// The host of the connection, or of the attempt, that is under way.
+    host: Option<Host>,
+    socket: Option<Socket>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// What caches live on.
+    Main,
+    /// What asks what has changed.
+    Side,
+}
+
+impl Line {
+    pub(super) fn new(connector: Connector, tokens: Option<Tokens>) -> Line {
+        Line { connector, tokens, host: None, socket: None }
+    }
+
+    /// Lets go of what belongs to a connection or attempt.
+    fn abandon(&mut self) {
+        self.socket = None;
+        self.connector.abandon();
+        if let Some(tokens) = &mut self.tokens {
+            tokens.abandon();
+        }
+    }
 }
 
 pub(super) struct Driver {
@@ -41,14 +70,11 @@ pub(super) struct Driver {
     fault: Box<dyn Fn(Fault) + Send>,
     sinks: HashMap<CacheId, Arc<dyn CacheSink>>,
     engine: Engine,
-    connector: Connector,
     tls: Option<Renewal>,
-    tokens: Option<Tokens>,
+    main: Line,
+    side: Line,
     /// When the clock was last looked at.
     looked: Instant,
-    /// The host of the connection, or of the attempt, that is under way.
-    host: Option<Host>,
-    socket: Option<Socket>,
     buffer: Vec<u8>,
     is_closed: bool,
 }
@@ -58,10 +84,10 @@ impl Driver {
         poll: Poll,
         commands: Receiver<Command>,
         contact: Arc<Contact>,
-        connector: Connector,
         fault: Box<dyn Fn(Fault) + Send>,
         engine: Engine,
-        Proofs { tls, tokens }: Proofs,
+        tls: Option<Renewal>,
+        [main, side]: [Line; 2],
     ) -> Driver {
         Driver {
             poll,
@@ -70,12 +96,10 @@ impl Driver {
             fault,
             sinks: HashMap::new(),
             engine,
-            connector,
             tls,
-            tokens,
+            main,
+            side,
             looked: clock::now(),
-            host: None,
-            socket: None,
             buffer: vec![0; READ_BYTES],
             is_closed: false,
         }
@@ -99,14 +123,21 @@ impl Driver {
                 std::thread::sleep(Duration::from_millis(100));
             }
             for event in &events {
-                if let (SOCKET, Some(socket)) = (event.token(), &mut self.socket) {
+                let socket = match event.token() {
+                    SOCKET => &mut self.main.socket,
+                    SIDE => &mut self.side.socket,
+                    _ => continue,
+                };
+                if let Some(socket) = socket {
                     socket.handle_event(event);
                 }
             }
             self.take_commands();
             self.take_errands();
-            self.finish_connecting();
-            let heard = self.read();
+            self.finish_connecting(Which::Main);
+            self.finish_connecting(Which::Side);
+            let heard = self.read(Which::Main);
+            self.read(Which::Side);
             // After the read: if this thread did not run for a while, that is no silence of the server.
             let now = self.now();
             if self.engine.poll_timeout().is_some_and(|at| now >= at) {
@@ -130,14 +161,34 @@ impl Driver {
         now
     }
 
+    fn line(&mut self, which: Which) -> &mut Line {
+        match which {
+            Which::Main => &mut self.main,
+            Which::Side => &mut self.side,
+        }
+    }
+
+    /// Tells the engine what has happened on a line.
+    fn tell_engine(&mut self, which: Which, input: SideInput<'_>, now: Instant) {
+        match (which, input) {
+            (Which::Side, input) => self.engine.handle_side(input, now),
+            (Which::Main, SideInput::Leg(leg)) => self.engine.handle_leg(leg, now),
+            (Which::Main, SideInput::Connected) => self.engine.handle_connected(now),
+            (Which::Main, SideInput::Disconnected(reason)) => self.engine.handle_disconnected(reason, now),
+            (Which::Main, SideInput::Token(token)) => self.engine.handle_token(token, now),
+            (Which::Main, SideInput::Bytes(bytes)) => self.engine.handle_bytes(bytes, now),
+        }
+    }
+
     /// How long the thread may wait: until then nothing has to be done.
     fn patience(&self) -> Duration {
-        if self.socket.as_ref().is_some_and(Socket::is_readable) {
+        let lines = [&self.main, &self.side];
+        if lines.iter().any(|line| line.socket.as_ref().is_some_and(Socket::is_readable)) {
             return Duration::ZERO;
         }
         let tls = self.tls.as_ref().and_then(Renewal::poll_timeout);
-        let due =
-            [self.engine.poll_timeout(), self.connector.poll_timeout(), tls].into_iter().flatten().min();
+        let [main, side] = lines.map(|line| line.connector.poll_timeout());
+        let due = [self.engine.poll_timeout(), main, side, tls].into_iter().flatten().min();
         // A wait takes at most half as long as the shortest pause: if a turn takes as long as a pause, at least half of
         // it was not spent waiting.
         let longest = self.engine.shortest_pause() / 2;
@@ -167,53 +218,58 @@ impl Driver {
         }
     }
 
-    /// Does what the session wants done with the socket, and for SASL.
+    /// Does what the sessions want done with their sockets, and for SASL.
     fn act(&mut self) {
-        while let Some(action) = self.engine.poll_action() {
-            match action {
-                Action::Token { host, challenge } => self.make_token(host, challenge),
-                Action::Disconnect => self.abandon(),
-                Action::Connect(host) => {
-                    self.abandon();
-                    self.connect(host);
+        loop {
+            let (which, action) = match (self.engine.poll_action(), self.engine.poll_side_action()) {
+                (None, None) => return,
+                (Some(action), None) => (Which::Main, action),
+                (None, Some(action)) => (Which::Side, action),
+                (Some(action), Some(side)) => {
+                    self.act_on(Which::Main, action);
+                    (Which::Side, side)
                 }
+            };
+            self.act_on(which, action);
+        }
+    }
+
+    fn act_on(&mut self, which: Which, action: Action) {
+        match action {
+            Action::Token { host, challenge } => self.make_token(which, host, challenge),
+            Action::Disconnect => self.line(which).abandon(),
+            Action::Connect(host) => {
+                self.line(which).abandon();
+                self.connect(which, host);
             }
         }
     }
 
-    /// Lets go of what belongs to a connection or attempt.
-    fn abandon(&mut self) {
-        self.socket = None;
-        self.connector.abandon();
-        if let Some(tokens) = &mut self.tokens {
-            tokens.abandon();
-        }
-    }
-
-    fn make_token(&mut self, host: Host, challenge: Option<Vec<u8>>) {
+    fn make_token(&mut self, which: Which, host: Host, challenge: Option<Vec<u8>>) {
         let now = self.now();
-        let failure = match &mut self.tokens {
+        let failure = match &mut self.line(which).tokens {
             Some(tokens) => tokens.make(host, challenge, now),
             None => Some("Kerberos was not set up".to_owned()),
         };
         if let Some(reason) = failure {
-            self.engine.handle_token(Err(reason), now);
+            self.tell_engine(which, SideInput::Token(Err(reason)), now);
         }
     }
 
-    fn connect(&mut self, host: Host) {
+    fn connect(&mut self, which: Which, host: Host) {
         let now = self.now();
         if let Some(Err(error)) = self.tls.as_mut().map(|tls| tls.begin(now)) {
             self.engine.handle_transport_fault(&error);
         }
-        self.connector.connect(&host, now);
-        self.host = Some(host);
-        match self.connector.is_resolving() {
+        let line = self.line(which);
+        line.connector.connect(&host, now);
+        line.host = Some(host);
+        match line.connector.is_resolving() {
             true => {
-                self.engine.handle_leg(Leg::Resolving, now);
-                self.take_resolved(now);
+                self.tell_engine(which, SideInput::Leg(Leg::Resolving), now);
+                self.take_resolved(which, now);
             }
-            false => self.connect_next(None),
+            false => self.connect_next(which, None),
         }
     }
 
@@ -223,101 +279,121 @@ impl Driver {
         if let Some(Err(error)) = self.tls.as_mut().map(|tls| tls.poll(now)) {
             self.engine.handle_transport_fault(&error);
         }
-        if let Some(token) = self.tokens.as_mut().and_then(|tokens| tokens.poll(now)) {
-            self.engine.handle_token(token, now);
+        for which in [Which::Main, Which::Side] {
+            if let Some(token) = self.line(which).tokens.as_mut().and_then(|tokens| tokens.poll(now)) {
+                self.tell_engine(which, SideInput::Token(token), now);
+            }
+            self.take_resolved(which, now);
         }
-        self.take_resolved(now);
     }
 
-    fn take_resolved(&mut self, now: Instant) {
-        match (self.connector.poll_resolved(now), &self.host) {
+    fn take_resolved(&mut self, which: Which, now: Instant) {
+        let line = self.line(which);
+        match (line.connector.poll_resolved(now), &line.host) {
             (None, _) | (_, None) => return,
             (Some(Resolved::Found), _) => {}
             (Some(Resolved::Before(error)), Some(host)) => {
                 let reason = format!("{host}: going on with the addresses that the name had before: {error}");
-                self.engine.handle_transport_fault(&TransportError::Connection(reason));
+                if which == Which::Main {
+                    self.engine.handle_transport_fault(&TransportError::Connection(reason));
+                }
             }
             (Some(Resolved::Failed(error)), _) => {
-                return self.disconnected(TransportError::Connection(error.to_string()));
+                return self.disconnected(which, TransportError::Connection(error.to_string()));
             }
         }
-        self.engine.handle_leg(Leg::Connecting, now);
-        self.connect_next(None);
+        self.tell_engine(which, SideInput::Leg(Leg::Connecting), now);
+        self.connect_next(which, None);
     }
 
     /// Tries the next address, after the one before failed for `reason`.
-    fn connect_next(&mut self, reason: Option<io::Error>) {
-        match self.connector.connect_next(self.poll.registry(), reason) {
-            Ok(stream) => self.socket = Some(Socket::new(stream)),
-            Err(error) => self.disconnected(socket::failed(&error)),
+    fn connect_next(&mut self, which: Which, reason: Option<io::Error>) {
+        let line = match which {
+            Which::Main => &mut self.main,
+            Which::Side => &mut self.side,
+        };
+        match line.connector.connect_next(self.poll.registry(), reason) {
+            Ok(stream) => line.socket = Some(Socket::new(stream)),
+            Err(error) => self.disconnected(which, socket::failed(&error)),
         }
     }
 
-    fn disconnected(&mut self, reason: TransportError) {
-        self.socket = None;
+    fn disconnected(&mut self, which: Which, reason: TransportError) {
+        self.line(which).socket = None;
         let now = self.now();
-        self.engine.handle_disconnected(reason, now);
+        self.tell_engine(which, SideInput::Disconnected(reason), now);
         self.act();
     }
 
-    fn finish_connecting(&mut self) {
-        let Some(socket) = &mut self.socket else { return };
+    fn finish_connecting(&mut self, which: Which) {
+        let Some(socket) = &mut self.line(which).socket else { return };
         match socket.connect() {
             Connecting::Waiting => {}
-            Connecting::Reached => self.speak(),
+            Connecting::Reached => self.speak(which),
             Connecting::Connected => {
                 let now = self.now();
-                self.engine.handle_connected(now);
+                self.tell_engine(which, SideInput::Connected, now);
                 self.write();
             }
             Connecting::Unreachable(error) => {
-                self.socket = None;
-                self.connect_next(Some(error));
+                self.line(which).socket = None;
+                self.connect_next(which, Some(error));
             }
-            Connecting::Failed(error) => self.disconnected(error),
+            Connecting::Failed(error) => self.disconnected(which, error),
         }
     }
 
     /// Begins to speak with the server that was reached. Does nothing while files for TLS are still being read.
-    fn speak(&mut self) {
-        let tls = match (&self.tls, &self.host) {
+    fn speak(&mut self, which: Which) {
+        let host = self.line(which).host.clone();
+        let tls = match (&self.tls, host) {
             (Some(tls), Some(host)) => {
-                self.engine.handle_leg(Leg::Securing, self.looked);
-                tls.connection(host).map(|tls| tls.map(Some))
+                let tls = tls.connection(&host).map(|tls| tls.map(Some));
+                self.tell_engine(which, SideInput::Leg(Leg::Securing), self.looked);
+                tls
             }
             _ => Some(Ok(None)),
         };
-        match (tls, &mut self.socket) {
+        match (tls, &mut self.line(which).socket) {
             (Some(Ok(tls)), Some(socket)) => {
                 socket.speak(tls);
-                self.finish_connecting();
+                self.finish_connecting(which);
             }
-            (Some(Err(error)), _) => self.disconnected(error),
+            (Some(Err(error)), _) => self.disconnected(which, error),
             (None, _) | (_, None) => {}
         }
     }
 
     /// Reads once. Returns whether the server said something.
-    fn read(&mut self) -> bool {
-        let Some(socket) = &mut self.socket else { return false };
+    fn read(&mut self, which: Which) -> bool {
+        let line = match which {
+            Which::Main => &mut self.main,
+            Which::Side => &mut self.side,
+        };
+        let Some(socket) = &mut line.socket else { return false };
         match socket.read(&mut self.buffer) {
             Ok(Some(len)) => {
                 planted::panic_if(Defect::PanicOnIoThread);
                 let now = self.now();
-                self.engine.handle_bytes(&self.buffer[..len], now);
+                let bytes = std::mem::take(&mut self.buffer);
+                self.tell_engine(which, SideInput::Bytes(&bytes[..len]), now);
+                self.buffer = bytes;
                 true
             }
             Ok(None) => false,
             Err(error) => {
-                self.disconnected(error);
+                self.disconnected(which, error);
                 false
             }
         }
     }
 
     fn write(&mut self) {
-        if let Some(socket) = &mut self.socket {
+        if let Some(socket) = &mut self.main.socket {
             socket.write(self.engine.transmit());
+        }
+        if let (Some(socket), Some(bytes)) = (&mut self.side.socket, self.engine.side_transmit()) {
+            socket.write(bytes);
         }
     }
 

@@ -18,39 +18,49 @@ const NONE: RawFd = -1;
 /// The descriptors' numbers. Set on the I/O thread, and read in the child only.
 pub(super) struct Inherited {
     poll: AtomicI32,
-    socket: AtomicI32,
-    /// The socket's inode. When the thread has closed the socket, another file may get its number: the inode tells them
-    /// apart.
-    socket_inode: AtomicU64,
+    /// Of the first and of the second connection.
+    sockets: [Socket; 2],
+}
+
+struct Socket {
+    number: AtomicI32,
+    /// When the thread has closed the socket, another file may get its number: the inode tells them apart.
+    inode: AtomicU64,
+}
+
+impl Socket {
+    fn none() -> Socket {
+        Socket { number: AtomicI32::new(NONE), inode: AtomicU64::new(0) }
+    }
 }
 
 impl Inherited {
     pub(super) fn new(poll: &Poll) -> Inherited {
-        Inherited {
-            poll: AtomicI32::new(poll.as_raw_fd()),
-            socket: AtomicI32::new(NONE),
-            socket_inode: AtomicU64::new(0),
-        }
+        Inherited { poll: AtomicI32::new(poll.as_raw_fd()), sockets: [Socket::none(), Socket::none()] }
     }
 
-    pub(super) fn set_socket(&self, socket: &TcpStream) {
-        let number = socket.as_raw_fd();
-        self.socket.store(NONE, Ordering::Relaxed);
-        self.socket_inode.store(inode(number).unwrap_or(0), Ordering::Relaxed);
-        self.socket.store(number, Ordering::Relaxed);
+    pub(super) fn set_socket(&self, is_second: bool, socket: &TcpStream) {
+        let (known, number) = (&self.sockets[usize::from(is_second)], socket.as_raw_fd());
+        known.number.store(NONE, Ordering::Relaxed);
+        known.inode.store(inode(number).unwrap_or(0), Ordering::Relaxed);
+        known.number.store(number, Ordering::Relaxed);
     }
 
     /// To be called when the thread is about to close its descriptors.
     pub(super) fn clear(&self) {
         self.poll.store(NONE, Ordering::Relaxed);
-        self.socket.store(NONE, Ordering::Relaxed);
+        for known in &self.sockets {
+            known.number.store(NONE, Ordering::Relaxed);
+        }
     }
 
     /// Closes what is open, once. To be called in the child only.
     pub(super) fn close(&self, waker: &Waker) {
-        let socket = self.socket.swap(NONE, Ordering::Relaxed);
-        if inode(socket) == Some(self.socket_inode.load(Ordering::Relaxed)) {
-            close(socket);
+        for known in &self.sockets {
+            let socket = known.number.swap(NONE, Ordering::Relaxed);
+            if inode(socket) == Some(known.inode.load(Ordering::Relaxed)) {
+                close(socket);
+            }
         }
         let poll = self.poll.swap(NONE, Ordering::Relaxed);
         if poll != NONE {

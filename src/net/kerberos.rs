@@ -216,9 +216,9 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    pub(super) fn new(kerberos: Kerberos, waker: Arc<Waker>) -> Tokens {
+    pub(super) fn new(kerberos: Arc<Kerberos>, waker: Arc<Waker>) -> Tokens {
         Tokens {
-            kerberos: Arc::new(kerberos),
+            kerberos,
             maker: Errand::new("treecache-krb5", waker),
             wish: None,
             handshake: None,

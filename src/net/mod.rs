@@ -26,7 +26,7 @@ pub use kerberos::{Kerberos, KerberosKeys};
 pub use tls::{InvalidFile, Tls, TlsFiles};
 
 use self::connector::Connector;
-use self::driver::{Driver, Proofs, SOCKET, WAKER};
+use self::driver::{Driver, Line, SIDE, SOCKET, WAKER};
 use self::inherited::Inherited;
 use self::kerberos::Tokens;
 use self::renewal::Renewal;
@@ -82,17 +82,17 @@ impl IoThread {
         let patience = settings.connect_timeout.min(settings.resolve_timeout);
         let engine = Engine::new(settings, modes, fastrand::Rng::with_seed(seed()), now);
         let inherited = Arc::new(Inherited::new(&poll));
+        let connector = |token| Connector::new(token, waker.clone(), inherited.clone(), patience);
+        let kerberos = kerberos.map(Arc::new);
+        let tokens = || Some(Tokens::new(kerberos.clone()?, waker.clone()));
         let mut driver = Driver::new(
             poll,
             received,
             contact.clone(),
-            Connector::new(SOCKET, waker.clone(), inherited.clone(), patience),
             Box::new(fault),
             engine,
-            Proofs {
-                tls: tls.map(|tls| Renewal::new(tls, waker.clone())),
-                tokens: kerberos.map(|kerberos| Tokens::new(kerberos, waker.clone())),
-            },
+            tls.map(|tls| Renewal::new(tls, waker.clone())),
+            [SOCKET, SIDE].map(|token| Line::new(connector(token), tokens())),
         );
         let ending = inherited.clone();
         let thread = thread::spawn("treecache-io", move || {

@@ -343,3 +343,33 @@ fn a_sync_needs_no_permission() {
         writer.set_acl("/", &Acl::open()).expect("an ACL");
     }
 }
+
+/// Another session asks whatever server what has changed: one that is ahead of the one that the tree is read at, or behind
+/// it.
+#[test]
+fn what_has_changed_is_asked_of_any_server_and_the_tree_is_exact() {
+    let ensemble = ensemble();
+    let (root, mut rng) = (unique_root("reported"), fastrand::Rng::with_seed(1));
+    crate::report::plant_many(&mut writer(&ensemble, 0), &root, 80);
+    let mut subject = Subject::new(Way::Names(ensemble.addrs().into_iter().map(Proxy::start).collect()));
+    subject.add(&root, &[("verify", "report")]);
+    let (mut fewest, mut most) = (u64::MAX, 0);
+    for round in 0..12 {
+        let cache = &subject.caches[0].0;
+        let before = cache.stats();
+        subject.way.proxies().iter().for_each(Proxy::drop_connections);
+        // Before, while and after the client comes back.
+        for server in 0..3 {
+            crate::report::change(&mut writer(&ensemble, server), &root, 8, &mut rng);
+        }
+        eventually("it is connected again", || cache.stats().connections > before.connections);
+        crate::report::change(&mut writer(&ensemble, round % 3), &root, 8, &mut rng);
+        assert_eq!(cache.sync(Some(BOUND)), Ok(()));
+        wait_for_state(cache, State::InStep);
+        assert_same_as_server(cache, &witness(&ensemble, round % 3), &root);
+        let read = cache.stats().reads - before.reads;
+        (fewest, most) = (fewest.min(read), most.max(read));
+        subject.assert_went_on();
+    }
+    assert!(fewest < 800, "{fewest} to {most} of 2431 nodes were read each time");
+}

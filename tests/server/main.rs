@@ -25,6 +25,7 @@ mod permissions;
 mod queues;
 mod reads;
 mod refusal;
+mod report;
 mod root;
 mod sasl;
 mod servers;

@@ -5,7 +5,7 @@ use crate::path::NodePath;
 use crate::selection::Selection;
 use crate::session::{Backoff, DigestMd5, Hosts, Sasl, Secret};
 use crate::state::State;
-use crate::sync::{Data, Options, Pace};
+use crate::sync::{Data, Options, Pace, VerifyMode};
 use crate::wire::ServerError;
 
 fn engine(now: Instant) -> Engine {
@@ -41,6 +41,7 @@ fn options() -> Options {
         limit_bytes: 0,
         data: Data::All,
         limit_path: 4096,
+        verify: VerifyMode::Read,
         audit_interval: Duration::ZERO,
         pace: Pace::default(),
     }

@@ -413,6 +413,11 @@ impl CatchingUp {
 impl<T> Session<T> {
     /// Begins with the first attempt at a connection. `rng` decides on the order of the servers, and on delays.
     pub fn new(settings: Settings, rng: fastrand::Rng, now: Instant) -> Session<T> {
+        Session::behind(Zxid(0), settings, rng, now)
+    }
+
+    /// The same, where this transaction was seen already: a server that has not come to it is not accepted.
+    pub fn behind(last_zxid: Zxid, settings: Settings, rng: fastrand::Rng, now: Instant) -> Session<T> {
         let mut session = Session {
             servers: Servers::new(settings.hosts.servers.clone(), settings.backoff, rng),
             attempts: Attempts::new(&settings),
@@ -422,7 +427,7 @@ impl<T> Session<T> {
             is_resumed: false,
             password: no_password(),
             timeout: settings.session_timeout,
-            last_zxid: Zxid(0),
+            last_zxid,
             named: Zxid(0),
             catching_up: None,
             refusals: 0,
@@ -989,6 +994,22 @@ impl<T> Session<T> {
         }
         self.ping(now);
         self.pings.pause();
+    }
+
+    /// Goes on with the session on another connection to the same server, and so leaves the watches of this one behind.
+    /// `Connected` follows; what was not answered is dropped.
+    pub fn move_on(&mut self, now: Instant) {
+        if self.is_ready() {
+            self.disconnect();
+            self.connect_to(self.host.clone(), now);
+        }
+    }
+
+    /// The caller has no use for this server. The next one is tried after a while.
+    pub fn give_up(&mut self, reason: String, now: Instant) {
+        if self.is_ready() {
+            self.lose(reason, now);
+        }
     }
 
     /// Ends the session, telling the server if there is a connection. `Closed` is the last event.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::flight::{self, Flight, Found, Part, Read};
 use super::keeper::Kin;
+use super::report::Chunk;
 use super::synchroniser::Synchroniser;
 use super::{Breach, Input, Modes, Options, Output, SyncMode, WatchMode, arming};
 use crate::error::{Fault, Status};
@@ -619,13 +620,7 @@ impl Group {
             log::debug!("notification of kind {kind} about {:?} ignored", Escaped(&notification.path));
             return;
         }
-        let path = match self.chroot.relative(&notification.path) {
-            _ if self.chroot.is_root() => NodePath::of_server(&notification.path),
-            Some("") => Some(NodePath::root()),
-            Some(_) => NodePath::of_server(&notification.path[self.chroot.as_str().len()..]),
-            None => None,
-        };
-        match path {
+        match self.path_of(notification) {
             Some(path) => {
                 let mut stopped = Vec::new();
                 for (id, cache) in &mut self.caches {
@@ -646,6 +641,50 @@ impl Group {
                 )
             }
         }
+    }
+
+    /// The path that a notification names, below the chroot.
+    fn path_of(&self, notification: &Notification) -> Option<NodePath> {
+        match self.chroot.relative(&notification.path) {
+            _ if self.chroot.is_root() => NodePath::of_server(&notification.path),
+            Some("") => Some(NodePath::root()),
+            Some(_) => NodePath::of_server(&notification.path[self.chroot.as_str().len()..]),
+            None => None,
+        }
+    }
+
+    /// The zxid at which a server has to be, or further, that another session is to ask what has changed since trees were
+    /// left; `None` if none is needed.
+    pub fn wants_report(&self) -> Option<Zxid> {
+        self.caches.values().filter_map(Synchroniser::wants_report).max()
+    }
+
+    /// The next nodes that another session has to have compared. The answer goes to
+    /// [`handle_compared`](Self::handle_compared), behind what it tells.
+    pub fn poll_chunk(&mut self) -> Option<Chunk> {
+        self.caches.iter_mut().find_map(|(id, cache)| cache.poll_chunk(*id))
+    }
+
+    /// Another session was told of this.
+    pub fn handle_reported(&mut self, notification: &Notification) {
+        if let Some(path) = self.path_of(notification) {
+            self.each(|cache| cache.handle_reported(notification.kind, &path));
+        }
+    }
+
+    /// A server has compared these nodes, and all that it found has been handed over.
+    pub fn handle_compared(&mut self, chunk: &Chunk, now: Instant) {
+        self.with(chunk.cache, |cache| cache.handle_compared(chunk, now));
+    }
+
+    /// What was to be compared will not be answered by that server.
+    pub fn report_again(&mut self) {
+        self.each(Synchroniser::report_again);
+    }
+
+    /// No other session can be had: all is read.
+    pub fn report_failed(&mut self) {
+        self.each(Synchroniser::report_failed);
     }
 
     /// A reply to a request that was sent for `purpose`.

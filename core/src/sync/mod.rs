@@ -13,6 +13,8 @@
 //! | `unread` | the paths whose value at the server is not known, and what is known of their history |
 //! | `runs` | those of them that are only known as names in a list, by list |
 //! | `anchors` | the few nodes that show whether a server still has the history that a tree was read in |
+//! | `common_point` | up to which zxid the history that a tree was read in is that of the servers |
+//! | `report` | what another session is asked after a lost connection: which nodes have changed |
 //! | `candidate` | frozen trees that become cuts once a few later reads have confirmed them |
 //! | `evidence` | what shows that an ensemble has another history than the one that a node was read in |
 //! | `data` | what is kept of nodes' data: all, nothing, or what gzip has compressed, uncompressed |
@@ -28,11 +30,13 @@
 mod anchors;
 mod arming;
 mod candidate;
+mod common_point;
 mod data;
 mod evidence;
 mod flight;
 mod group;
 mod keeper;
+mod report;
 mod runs;
 mod synchroniser;
 #[cfg(test)]
@@ -44,6 +48,7 @@ use std::time::{Duration, Instant};
 
 pub use data::Data;
 pub use group::{CacheId, Group, Purpose};
+pub use report::Chunk;
 pub use synchroniser::Ticket;
 
 use crate::error::{Fault, Status};
@@ -74,6 +79,8 @@ pub struct Options {
     pub data: Data,
     /// Longest path of a node, in bytes.
     pub limit_path: usize,
+    /// How the tree is verified after a lost connection.
+    pub verify: VerifyMode,
     /// One pass of the audit over the tree takes about this long; zero switches it off.
     pub audit_interval: Duration,
     /// How fast the tree is read as a whole.
@@ -88,6 +95,19 @@ pub enum SyncMode {
     Barrier,
     /// With ZooKeeper's `sync`: without a transaction, and on a leader without a promise.
     Sync,
+}
+
+/// How a tree is verified after a lost connection, if something may have changed meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VerifyMode {
+    /// By report if the tree is large.
+    #[default]
+    Auto,
+    /// By report: another session is asked which nodes have changed, and these are read. If it cannot be had, or that would
+    /// cost more, all nodes are read.
+    Report,
+    /// All nodes are read.
+    Read,
 }
 
 /// How a client hears of changes.
@@ -123,11 +143,29 @@ pub struct Pace {
     /// Nodes that are read together at most where nothing tells how large they are. If all of them turn out to have
     /// 1 MiB, which is the most that a server takes by default, the reply is still below the limit of a frame.
     pub unproven: usize,
+    /// A tree of so many nodes is large: it is verified by report ([`VerifyMode::Auto`]). A smaller one is read sooner than
+    /// another session is made.
+    pub reported: usize,
+    /// How many nodes are read to find out how far the history is the one that such a tree was read in: the newest ones, and
+    /// then ever fewer of the older ones.
+    pub anchors: usize,
+    /// How many bytes of paths are in one request that has nodes compared: a server does nothing else meanwhile.
+    pub compared: usize,
+    /// How many nodes are compared on one connection: a server keeps watches of them for as long as that is there.
+    pub watched: usize,
 }
 
 impl Default for Pace {
     fn default() -> Pace {
-        Pace { spread_per_node: Duration::from_micros(1), flights: 8, unproven: 120 }
+        Pace {
+            spread_per_node: Duration::from_micros(1),
+            flights: 8,
+            unproven: 120,
+            reported: 2000,
+            anchors: 64,
+            compared: 16 << 10,
+            watched: 5000,
+        }
     }
 }
 

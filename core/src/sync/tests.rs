@@ -8,6 +8,7 @@ mod known;
 mod model;
 mod narrowing;
 mod one_shot;
+mod report;
 mod single;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ use super::records::{ConnectRequest, ReplyHeader};
 use crate::names::Siblings;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
+use crate::stat::Zxid;
 
 /// `AddWatchMode.PERSISTENT`, and `PERSISTENT_RECURSIVE`.
 const WATCH_PERSISTENT: i32 = 0;
@@ -64,6 +65,16 @@ pub enum Request {
     /// with a zxid before it sets a watch: with the largest one there is, so that no node is newer. Of a node that is not
     /// there a notification says that it is deleted, before the reply; it gets no watch.
     SetWatches(Vec<NodePath>),
+    /// The same request, for what it compares: of nodes whose data is newer than `since`, or child lists whose nodes' pzxid
+    /// is, and of those that are not there, notifications tell, before the reply.
+    Compare {
+        /// The zxid to compare with.
+        since: Zxid,
+        /// Whose data is compared.
+        nodes: Vec<NodePath>,
+        /// Whose child lists are.
+        lists: Vec<NodePath>,
+    },
     /// Removes the session's watches at this path, of whatever kind.
     RemoveWatches(NodePath),
     /// Creates an empty persistent node, open to the world. The path is from the server's root, as the chroot
@@ -109,12 +120,12 @@ impl Request {
             Request::AddWatch(path) => add_watch(&mut frame, chroot, path, WATCH_PERSISTENT_RECURSIVE),
             Request::AddWatchAlone(path) => add_watch(&mut frame, chroot, path, WATCH_PERSISTENT),
             Request::SetWatches(paths) => {
-                frame.i32(SET_WATCHES);
                 // Newer than all nodes.
-                frame.i64(if planted::is(Defect::WatchesCompared) { 0 } else { i64::MAX });
-                all_paths(&mut frame, chroot, paths); // of data
-                all_paths(&mut frame, chroot, &[]); // of what is not there
-                all_paths(&mut frame, chroot, paths); // of child lists
+                let since = Zxid(if planted::is(Defect::WatchesCompared) { 0 } else { i64::MAX });
+                set_watches(&mut frame, chroot, since, paths, paths);
+            }
+            Request::Compare { since, nodes, lists } => {
+                set_watches(&mut frame, chroot, *since, nodes, lists);
             }
             Request::RemoveWatches(path) => {
                 frame.i32(REMOVE_WATCHES);
@@ -153,6 +164,14 @@ fn read(frame: &mut Writer<'_>, operation: i32, chroot: &str, path: &NodePath, w
     frame.i32(operation);
     frame.path(chroot, path.as_str());
     frame.bool(watch);
+}
+
+fn set_watches(frame: &mut Writer<'_>, chroot: &str, since: Zxid, nodes: &[NodePath], lists: &[NodePath]) {
+    frame.i32(SET_WATCHES);
+    frame.i64(since.0);
+    all_paths(frame, chroot, nodes); // of data
+    all_paths(frame, chroot, &[]); // of what is not there
+    all_paths(frame, chroot, lists);
 }
 
 fn all_paths(frame: &mut Writer<'_>, chroot: &str, paths: &[NodePath]) {
@@ -283,6 +302,18 @@ mod tests {
             [&b"\0\0\0\x2c\0\0\0\x07\0\0\0\x65\x7f\xff\xff\xff\xff\xff\xff\xff"[..], list, b"\0\0\0\0", list]
                 .concat();
         assert_eq!(out, expected);
+    }
+
+    #[test]
+    fn nodes_are_compared_with_a_zxid_and_some_of_their_lists_too() {
+        let mut out = Vec::new();
+        let (chroot, nodes) = (NodePath::root(), ["/a", "/b"].map(|path| NodePath::new(path).unwrap()));
+        let request = Request::Compare { since: Zxid(5), lists: nodes[1..].to_vec(), nodes: nodes.to_vec() };
+        request.encode(7, &chroot, &mut out);
+        let nodes = b"\0\0\0\x02\0\0\0\x02/a\0\0\0\x02/b";
+        let lists = b"\0\0\0\x01\0\0\0\x02/b";
+        let head = b"\0\0\0\x2e\0\0\0\x07\0\0\0\x65\0\0\0\0\0\0\0\x05";
+        assert_eq!(out, [&head[..], nodes, b"\0\0\0\0", lists].concat());
     }
 
     #[test]

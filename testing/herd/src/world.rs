@@ -11,7 +11,7 @@ use fastrand::Rng;
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
-use treecache_core::sync::{self, CacheId, Data, Input, Modes, Options, Pace};
+use treecache_core::sync::{self, CacheId, Data, Input, Modes, Options, Pace, VerifyMode};
 use treecache_core::{NodePath, State};
 use treecache_test_protocol as protocol;
 
@@ -349,6 +349,7 @@ impl World {
             limit_bytes: 0,
             data: Data::All,
             limit_path: 4096,
+            verify: VerifyMode::Read,
             audit_interval: self.scenario.audit,
             pace: self.scenario.pace,
         };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use treecache_core::engine::{Engine, Output};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Token};
-use treecache_core::sync::{self, CacheId, Data, Modes, Options, Pace};
+use treecache_core::sync::{self, CacheId, Data, Modes, Options, Pace, VerifyMode};
 use treecache_test_protocol as protocol;
 
 use crate::input::Input;
@@ -167,6 +167,7 @@ impl Stage {
                 limit_bytes: 0,
                 data: Data::All,
                 limit_path: 300,
+                verify: if flags & 32 > 0 { VerifyMode::Report } else { VerifyMode::Read },
                 audit_interval: if flags & 8 > 0 { Duration::from_secs(60) } else { Duration::ZERO },
                 pace: Pace { unproven: if flags & 16 > 0 { 2 } else { 120 }, ..Pace::default() },
             };

@@ -7,7 +7,7 @@ use treecache_core::path::NodePath;
 use treecache_core::selection::Selection;
 use treecache_core::stat::Zxid;
 use treecache_core::state::State;
-use treecache_core::sync::{self, Breach, CacheId, Data, Group, Modes, Options, Pace, Purpose};
+use treecache_core::sync::{self, Breach, CacheId, Data, Group, Modes, Options, Pace, Purpose, VerifyMode};
 use treecache_core::wire::{Notification, Read, Request, ServerError};
 
 use crate::input::Input;
@@ -81,6 +81,7 @@ fn options(input: &mut Input<'_>) -> Options {
         limit_bytes: if flags & 24 == 24 { 200 } else { 0 },
         data: Data::All,
         limit_path: if flags & 32 > 0 { 40 } else { 300 },
+        verify: VerifyMode::Read,
         audit_interval: if flags & 64 > 0 { Duration::from_secs(1) } else { Duration::ZERO },
         pace: Pace { unproven: if flags & 128 > 0 { 2 } else { 120 }, ..Pace::default() },
     }

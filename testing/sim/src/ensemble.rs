@@ -101,9 +101,17 @@ pub struct ServerSession {
     pub heard: u64,
     /// The connection that owns it.
     pub connection: usize,
+    /// No other server knows it, and it is no transaction.
+    only_at: Option<usize>,
     /// The transactions that made and ended it: a backup of the time between has it.
     began: usize,
     ended: Option<usize>,
+}
+
+impl ServerSession {
+    pub fn is_known_at(&self, server: usize) -> bool {
+        self.only_at.is_none_or(|only| only == server)
+    }
 }
 
 pub struct Ensemble {
@@ -227,9 +235,27 @@ impl Ensemble {
         let session = self.next_session;
         let password = session.to_be_bytes().repeat(2);
         let began = self.commit(Vec::new(), 0, now);
-        let known = ServerSession { password, timeout, heard: now, connection, began, ended: None };
+        let known =
+            ServerSession { password, timeout, heard: now, connection, only_at: None, began, ended: None };
         self.sessions.insert(session, known);
         (session, began)
+    }
+
+    /// One that no other server knows (`localSessionsEnabled`).
+    pub fn local_session(&mut self, timeout: u64, now: u64, connection: usize, server: usize) -> i64 {
+        self.next_session += 1;
+        let session = self.next_session;
+        let password = session.to_be_bytes().repeat(2);
+        let (only_at, began) = (Some(server), self.era().last());
+        let known = ServerSession { password, timeout, heard: now, connection, only_at, began, ended: None };
+        self.sessions.insert(session, known);
+        session
+    }
+
+    /// Ends a session that one server knows. `false`: there is none.
+    pub fn end_local(&mut self, session: i64) -> bool {
+        let is_local = self.sessions.get(&session).is_some_and(|known| known.only_at.is_some());
+        is_local && self.sessions.remove(&session).is_some()
     }
 
     /// Another leader: zxids go on in the next epoch (`Leader.lead`).

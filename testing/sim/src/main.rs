@@ -28,7 +28,7 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 56] = [
+const NOTICEABLE: [Defect; 64] = [
     Defect::KeeperTakenForZooKeeper,
     Defect::RootTakenForChanged,
     Defect::SetsNotCounted,
@@ -37,6 +37,14 @@ const NOTICEABLE: [Defect; 56] = [
     Defect::BarrierLeftOut,
     Defect::LowBarrierTaken,
     Defect::ListsOfNoCutTrusted,
+    Defect::ReportSinceHalfVerified,
+    Defect::ReportSinceNoCut,
+    Defect::ReportWithoutAnchors,
+    Defect::ReportEditsTree,
+    Defect::ReportBehindEpoch,
+    Defect::LeavesNotListed,
+    Defect::ReportOfLaggardTaken,
+    Defect::NotifiedSinceForgotten,
     Defect::CandidateWithoutList,
     Defect::MissingTakenForWatched,
     Defect::UsedUpForgotten,
@@ -232,6 +240,8 @@ impl Sum {
         sum.cuts += tally.cuts;
         sum.claims += tally.claims;
         sum.synced += tally.synced;
+        sum.side_connections += tally.side_connections;
+        sum.chunks += tally.chunks;
         sum.connections += tally.connections;
         sum.sessions += tally.sessions;
         sum.resets += tally.resets;
@@ -348,10 +358,12 @@ fn many(arguments: &Arguments) -> bool {
         eprintln!("{}: {error}", state_file().display());
     }
     let Tally { transactions, versions, cuts, claims, synced, connections, sessions, resets, .. } = sum.tally;
+    let Tally { side_connections, chunks, .. } = sum.tally;
     println!(
         "{} schedules from seed {first} in {:.0} s: {} failed\n\
          {transactions} transactions, {versions} versions, {cuts} of them cuts; {claims} claims to be in step, {synced} syncs\n\
-         {connections} connections, {sessions} sessions, {resets} resets told\n\
+         {connections} connections, {sessions} sessions, {resets} resets told; {chunks} chunks compared on \
+         {side_connections} more connections\n\
          most batches between two cuts: {}; longest until in step after the last fault: {:.1} s (simulated)",
         sum.schedules,
         began.elapsed().as_secs_f64(),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache_checks::{Access, Change, Counts, Narrowing};
 use treecache_core::selection::{Effect, Selection};
-use treecache_core::sync::{Data, Modes, Pace, SyncMode, WatchMode};
+use treecache_core::sync::{Data, Modes, Pace, SyncMode, VerifyMode, WatchMode};
 
 pub use self::timetable::OUT_OF_SIGHT;
 use self::timetable::{Planner, caches, magnitude};
@@ -231,6 +231,27 @@ impl CachePlan {
     }
 }
 
+/// Another session is told what has changed.
+#[derive(Debug, Clone, Copy)]
+pub struct ReportPlan {
+    /// So many bytes of paths are compared at a time, and so many nodes on one connection.
+    pub compared: usize,
+    pub watched: usize,
+    /// How many nodes show how far the history is the one that is known.
+    pub anchors: usize,
+    /// There are so many more nodes at the start.
+    pub still: usize,
+    /// That session is known to its own server only, and is no transaction (`localSessionsEnabled`).
+    pub is_local: bool,
+    /// Of 100 of its connections so many are refused, and so many are cut.
+    pub refused: u8,
+    pub cut: u8,
+    /// On so many nothing passes for a while.
+    pub silent: u8,
+    /// Of 100 times that nodes were compared, so many times the first connection is closed.
+    pub closes_first: u8,
+}
+
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub seed: u64,
@@ -277,6 +298,8 @@ pub struct Plan {
     pub shuts_down: bool,
     pub sync_mode: SyncMode,
     pub watch_mode: WatchMode,
+    /// How trees are verified by report; `None`: they are read.
+    pub report: Option<ReportPlan>,
     pub audit_ms: u64,
     /// `limit.path.bytes`
     pub limit_path: usize,
@@ -335,16 +358,19 @@ impl Plan {
             rolls: false,
             masks: false,
             watch_mode: WatchMode::Recursive,
+            report: None,
             sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
             steps: Vec::new(),
         };
         plan.narrow();
         plan.single_out();
+        plan.report();
         let faults = if saturated { 0 } else { rng.usize(..=6) };
         let mut planner = Planner {
             prefix: if chroot { CHROOT } else { "" },
             width: rng.u8(1..=4),
             restricted,
+            still: plan.report.filter(|_| !wide && !saturated).map_or(0, |report| report.still),
             large: !saturated && rng.u8(..4) == 0,
             steps: Vec::new(),
             now: 0,
@@ -424,6 +450,26 @@ impl Plan {
         self.gzips = self.caches.iter().any(|cache| matches!(cache.data, Data::Gzip { .. }));
     }
 
+    /// In two of three schedules, trees are verified by report. Nothing else is another for that.
+    fn report(&mut self) {
+        let mut rng = Rng::with_seed(self.seed ^ 0x72_65_70_6f_72_74);
+        if rng.u8(..3) == 0 {
+            return;
+        }
+        let Pace { compared, watched, anchors, .. } = Pace::default();
+        self.report = Some(ReportPlan {
+            compared: [compared, 1, 30][rng.usize(..3)],
+            watched: [watched, 1, 5][rng.usize(..3)],
+            is_local: rng.bool(),
+            anchors: [anchors, 2, 6][rng.usize(..3)],
+            still: [0, 40, 150][rng.usize(..3)],
+            refused: [0, 0, 20][rng.usize(..3)],
+            cut: [0, 0, 20][rng.usize(..3)],
+            silent: [0, 0, 20][rng.usize(..3)],
+            closes_first: [0, 0, 5, 30][rng.usize(..4)],
+        });
+    }
+
     /// In one of four schedules, other servers are there, and one-shot watches. Nothing else is another for that.
     fn watch_otherwise(&mut self) {
         let mut rng = Rng::with_seed(self.seed ^ 0x6f_6e_63_65);
@@ -449,6 +495,10 @@ impl Plan {
         }
         self.servers = vec![Make::Keeper; self.servers.len()];
         self.masks = self.watch_mode == WatchMode::Auto && rng.bool();
+        if self.masks {
+            // One that is not known for a Keeper compares, and does not say that data of children was set.
+            self.report = None;
+        }
         // They have no epochs and no wait of that kind, name no zxid with what they tell, hide nothing but data, and no
         // command puts back their data below live connections. (`KeeperStorage.cpp`)
         (self.leads, self.dozes, self.hides) = (false, false, false);
@@ -539,11 +589,21 @@ impl Plan {
         self.watch_mode != WatchMode::Recursive || self.servers.contains(&Make::Modern)
     }
 
+    pub fn verify(&self) -> VerifyMode {
+        if self.report.is_some() { VerifyMode::Report } else { VerifyMode::Read }
+    }
+
     /// How much is read together of what nothing is known of. In every second schedule it is so little that lists of a
     /// few names are proven before they are read.
     pub fn pace(&self) -> Pace {
         let default = Pace::default();
-        Pace { unproven: [default.unproven, 1, default.unproven, 4][self.seed as usize % 4], ..default }
+        let unproven = [default.unproven, 1, default.unproven, 4][self.seed as usize % 4];
+        match self.report {
+            Some(ReportPlan { compared, watched, anchors, .. }) => {
+                Pace { unproven, compared, watched, anchors, ..default }
+            }
+            None => Pace { unproven, ..default },
+        }
     }
 
     /// The most batches of reads between two cuts: those of the 200 ms after which thousands of hot paths are read

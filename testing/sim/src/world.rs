@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use treecache_checks::{Check, Excused, Kind, Violation};
-use treecache_core::engine::{Engine, Output};
-use treecache_core::session::{Action, Auth, Backoff, Hosts, Secret, Settings, TransportError};
+use treecache_core::engine::{Engine, Output, SideInput};
+use treecache_core::session::{Action, Auth, Backoff, Host, Hosts, Secret, Settings, TransportError};
 use treecache_core::sync::{CacheId, Input, Options, WatchMode};
 use treecache_core::{NodePath, Status};
 
@@ -87,6 +87,9 @@ pub struct Tally {
     pub claims: u64,
     /// Calls of `sync` that were answered, and not with an error.
     pub synced: u64,
+    /// Connections that asked what has changed, and how many times one of them was told.
+    pub side_connections: u64,
+    pub chunks: u64,
     pub connections: u64,
     pub sessions: u64,
     pub resets: u64,
@@ -113,6 +116,8 @@ pub struct World {
     connections: Vec<Connection>,
     /// The one that the client has.
     current: Option<usize>,
+    /// The one that asks what has changed.
+    side: Option<usize>,
 
     engine: Engine,
     caches: BTreeMap<CacheId, Watched>,
@@ -211,6 +216,7 @@ impl World {
             no_quorum_until: 0,
             connections: Vec::new(),
             current: None,
+            side: None,
             engine,
             caches: BTreeMap::new(),
             next_cache: 0,
@@ -394,12 +400,18 @@ impl World {
             Event::Up(id, bytes) => {
                 self.connections[id].came += bytes.len() as u64;
                 self.connections[id].inbox.extend_from_slice(&bytes);
-                if self.current == Some(id) {
+                if self.is_there(id) {
                     self.apply(self.connections[id].server, true)?;
                 }
                 self.serve(id)?;
             }
             Event::Down(id, end) => self.deliver(id, end)?,
+            Event::Hangup(id) if self.side == Some(id) => {
+                self.deliver_side(id, u64::MAX)?;
+                if self.side == Some(id) {
+                    self.side_disconnected("closed by the server");
+                }
+            }
             Event::Hangup(id) => {
                 // What was sent before is read before.
                 let end = self.connections[id].end();
@@ -513,6 +525,7 @@ impl World {
             limit_bytes: 0,
             data: plan.data,
             limit_path: self.plan.limit_path,
+            verify: self.plan.verify(),
             audit_interval: Duration::from_millis(self.plan.audit_ms),
             pace: self.plan.pace(),
         };
@@ -570,8 +583,24 @@ impl World {
             return self.at(due, Event::Expiry(session));
         }
         trace!(self, "session {session:#x} expires");
+        if self.ensemble.end_local(session) {
+            return;
+        }
         let at = self.ensemble.end_session(session, self.now);
         self.committed(at);
+    }
+
+    /// Whether this is a connection of the client's.
+    fn is_there(&self, id: usize) -> bool {
+        self.current == Some(id) || self.side == Some(id)
+    }
+
+    fn side_disconnected(&mut self, reason: &str) {
+        trace!(self, "the second connection is gone: {reason}");
+        self.side = None;
+        let now = self.instant();
+        let reason = TransportError::Connection(reason.to_owned());
+        self.engine.handle_side(SideInput::Disconnected(reason), now);
     }
 
     fn disconnected(&mut self, reason: &str) {
@@ -585,13 +614,24 @@ impl World {
         while let Some(action) = self.engine.poll_action() {
             self.current = None;
             if let Action::Connect(host) = action {
-                let count = self.servers.len();
-                let server = match self.plan.one_name {
-                    true => self.servers[0].rng.usize(..count),
-                    false => usize::from(host.port) - 1,
-                };
+                let server = self.server_of(&host);
                 self.connect(server)?;
             }
+        }
+        while let Some(action) = self.engine.poll_side_action() {
+            self.side = None;
+            if let Action::Connect(host) = action {
+                let server = self.server_of(&host);
+                self.connect_side(server)?;
+            }
+        }
+        if let Some(id) = self.side
+            && self.connections[id].is_established
+            && let Some(bytes) = self.engine.side_transmit().map(std::mem::take)
+            && !bytes.is_empty()
+        {
+            let at = self.connections[id].departure(self.now, &self.plan);
+            self.at(at, Event::Up(id, bytes));
         }
         if let Some(id) = self.current
             && self.connections[id].is_established
@@ -671,6 +711,50 @@ impl World {
         cache.told(output, self.now, &known, &mut self.tally)
     }
 
+    /// The server that a connection to this host comes to.
+    fn server_of(&mut self, host: &Host) -> usize {
+        let count = self.servers.len();
+        match self.plan.one_name {
+            true => self.servers[0].rng.usize(..count),
+            false => usize::from(host.port) - 1,
+        }
+    }
+
+    /// A second connection, to ask what has changed.
+    fn connect_side(&mut self, server: usize) -> Result<(), Violation> {
+        self.tally.side_connections += 1;
+        let Some(report) = self.plan.report else {
+            return Err(Check::Sound.violated("a second connection, which nobody has asked for".to_owned()));
+        };
+        Check::Sound.that(self.side.is_none(), || "a third connection".to_owned())?;
+        // For each verification two that are refused, and those that the nodes take.
+        let most = 40 + 200 * (self.tally.connections + self.tally.synced + self.tally.versions);
+        let count = self.tally.side_connections;
+        Check::Bounded.that(count <= most, || format!("{count} connections to ask what has changed"))?;
+        let id = self.connections.len();
+        let seed = self.plan.seed ^ (id as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut connection = Connection::new(server, self.ensemble.eras.len() - 1, Rng::with_seed(seed));
+        connection.is_side = true;
+        let is_troubled = self.healed_at.is_none();
+        let is_refused = is_troubled && connection.rng.u8(..100) < report.refused;
+        if is_troubled && connection.rng.u8(..100) < report.cut {
+            connection.cut_at = Some(connection.rng.u64(1..400));
+        }
+        if is_troubled && connection.rng.u8(..100) < report.silent {
+            connection.silent_until = self.now + connection.rng.u64(1..3_000_000);
+        }
+        let refuses = self.servers[server].is_refusing(self.now).or(is_refused.then_some(false));
+        let at = connection.arrival(self.now, &self.plan);
+        self.connections.push(connection);
+        self.side = Some(id);
+        trace!(self, "connects a second time, to server {server}");
+        match refuses {
+            Some(true) => {}
+            refused => self.at(at, Event::Connected(id, refused.is_some())),
+        }
+        Ok(())
+    }
+
     fn connect(&mut self, server: usize) -> Result<(), Violation> {
         self.tally.connections += 1;
         self.attempts += 1;
@@ -696,6 +780,14 @@ impl World {
     }
 
     fn connected(&mut self, id: usize, refused: bool) {
+        if self.side == Some(id) {
+            if refused {
+                return self.side_disconnected("refused");
+            }
+            self.connections[id].is_established = true;
+            let now = self.instant();
+            return self.engine.handle_side(SideInput::Connected, now);
+        }
         if self.current != Some(id) {
             return;
         }
@@ -708,8 +800,28 @@ impl World {
         self.engine.handle_connected(now);
     }
 
+    /// Bytes of the second connection reach the client.
+    fn deliver_side(&mut self, id: usize, end: u64) -> Result<(), Violation> {
+        let connection = &mut self.connections[id];
+        let cut_at = connection.cut_at.filter(|cut_at| end >= *cut_at && *cut_at <= connection.end());
+        let bytes = connection.take_until(cut_at.unwrap_or(end).min(connection.end()));
+        _ = connection.take_marks();
+        if !bytes.is_empty() {
+            let now = self.instant();
+            self.engine.handle_side(SideInput::Bytes(&bytes), now);
+            self.pump()?;
+        }
+        if cut_at.is_some() && self.side == Some(id) {
+            self.side_disconnected("cut");
+        }
+        Ok(())
+    }
+
     /// Bytes reach the client.
     fn deliver(&mut self, id: usize, end: u64) -> Result<(), Violation> {
+        if self.side == Some(id) {
+            return self.deliver_side(id, end);
+        }
         if self.current != Some(id) {
             return Ok(());
         }

@@ -46,16 +46,17 @@ use self::syncs::Syncs;
 use super::candidate::Candidates;
 use super::flight::Flight;
 use super::keeper::{RootTold, Sets};
+use super::report::Chunk;
 use super::unread::Unread;
-use super::{Breach, Options, Output, SyncMode, WatchMode};
+use super::{Breach, CacheId, Options, Output, SyncMode, WatchMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::selection::Selection;
+use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::{Tree, Version};
-use crate::wire::{Malformed, ServerError};
+use crate::wire::{Malformed, NotificationKind, ServerError};
 
 /// What is wrong with a server that cannot create the parents of a root.
 const NO_CONTAINERS: &str =
@@ -148,10 +149,14 @@ impl Synchroniser {
             true => options.selection.clone().without_child("zookeeper"),
             false => options.selection.clone(),
         };
+        let is_zookeepers =
+            is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str());
+        let plan =
+            ReadPlan::new(root.clone(), chroot_len, selection.clone(), is_zookeepers, &options, rng, now);
         let mut synchroniser = Synchroniser {
-            is_zookeepers: is_zookeepers(chroot.as_str()) || chroot.is_root() && is_zookeepers(root.as_str()),
+            is_zookeepers,
             root_creation: RootCreation::new(options.create_root),
-            plan: ReadPlan::new(root.clone(), chroot_len, selection.clone(), &options, rng, now),
+            plan,
             root,
             selection,
             options,
@@ -361,9 +366,10 @@ impl Synchroniser {
         Some(flight)
     }
 
-    /// Whether what is known has yet to be told as a cut, and the next reply makes it one.
+    /// Whether what is known has yet to be told as a cut, or to answer calls with one, and the next reply makes it one.
     fn is_to_be_told(&self) -> bool {
-        self.is_clean() && self.publisher.awaits_reply(&self.tree) && !self.syncs.is_undated()
+        let is_awaited = self.publisher.awaits_reply(&self.tree) || self.syncs.awaits_cut();
+        self.is_clean() && is_awaited && !self.syncs.is_undated()
     }
 
     /// Whether the server may be behind the tree that the cache began with. What it says then, it says of the past.
@@ -388,7 +394,7 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped {
             return;
         }
-        if self.plan.handle_timeout(&mut self.unread, now) {
+        if self.plan.handle_timeout(&self.tree, &mut self.unread, now) {
             self.publisher.count_resync();
         }
         self.publish_when_due(now);
@@ -458,10 +464,13 @@ impl Synchroniser {
             let is_exact = self.is_clean() && !self.publisher.is_amid() && !self.lost_watch;
             self.plan.note_left(last_zxid.filter(|_| is_exact));
         }
-        self.lost_watch = false;
-        (self.root_told, self.misnamed, self.counts_sets) = (None, false, false);
-        self.sets = Sets::default();
-        self.plan.handle_suspended(&mut self.unread);
+        let is_deceived = std::mem::take(&mut self.lost_watch) | std::mem::take(&mut self.misnamed);
+        if is_deceived && !planted::is(Defect::ReportBehindLostWatch) {
+            // The cuts since the watch was lost, or told of something else, were none, and nobody knows since when.
+            self.plan.forget_baseline();
+        }
+        (self.root_told, self.counts_sets, self.sets) = (None, false, Sets::default());
+        self.plan.handle_suspended(&self.tree, &mut self.unread);
         if self.held {
             // Of the connection, nothing is told: what is held does not depend on it.
             self.link = Link::Suspended;
@@ -598,6 +607,8 @@ impl Synchroniser {
     /// that was named. Then a barrier is asked for, and the next reply is at a transaction.
     fn settle(&mut self, zxid: Zxid, now: Instant) {
         self.syncs.note_zxid(Some(zxid));
+        self.plan.note_reply(zxid);
+        self.plan.conclude_common_point(zxid, &self.tree, &mut self.unread);
         let here = self.publisher.handle_reply(zxid, self.is_following(), now);
         let mut found = None;
         if self.syncs.is_undated() {
@@ -623,7 +634,7 @@ impl Synchroniser {
         if let Some((cut, tree)) = found
             && self.publisher.publish_cut(cut, tree, &self.tree, self.standing(), now)
         {
-            self.plan.note_exact(now);
+            self.plan.note_cut(cut.zxid, now);
             self.plan.note_verified();
             self.inherited = false;
             let answered = self.syncs.answer_with_cut(cut.zxid);
@@ -643,17 +654,69 @@ impl Synchroniser {
             (self.held, self.lets_watch_go) = (true, true);
             self.link = Link::Connected;
             self.candidates.clear();
-            self.plan.handle_held();
+            self.plan.handle_held(&self.tree);
         }
     }
 
     /// Publishes the tree though it is no cut, if no cut has come for long.
     fn publish_when_due(&mut self, now: Instant) {
         let is_published = self.publisher.publish_when_due(&self.tree, self.standing(), now);
+        if is_published {
+            self.plan.note_no_cut();
+        }
         if is_published && !planted::is(Defect::OlderCutShown) {
             // They may be older than what is shown now.
             self.candidates.clear();
         }
+    }
+
+    /// At which zxid a server has to be, or further, that is to say what has changed since the tree was left; `None` if none
+    /// is asked.
+    pub(super) fn wants_report(&self) -> Option<Zxid> {
+        if self.link == Link::Watching && !self.stopped { self.plan.wants_report() } else { None }
+    }
+
+    /// The next nodes that a server is to compare. The answer goes to [`handle_compared`](Self::handle_compared), behind
+    /// what it tells, which goes to [`handle_reported`](Self::handle_reported).
+    pub(super) fn poll_chunk(&mut self, cache: CacheId) -> Option<Chunk> {
+        self.wants_report()?;
+        self.plan.poll_chunk(cache, &self.tree)
+    }
+
+    /// Another session was told of a change of this node. It may be one that the server of this connection has not come to,
+    /// so that it says nothing of the tree, but only what is to be read.
+    pub(super) fn handle_reported(&mut self, kind: NotificationKind, path: &NodePath) {
+        let Some(relative) = self.root.relative(path.as_str()) else { return };
+        if self.wants_report().is_none() || self.tree.get(relative).is_none() {
+            return;
+        }
+        if kind == NotificationKind::Deleted && planted::is(Defect::ReportEditsTree) {
+            self.tree.remove(relative);
+            return;
+        }
+        let is_listed =
+            kind == NotificationKind::ChildrenChanged && self.selection.of(relative) == Kept::Open;
+        self.unread.update(path, |want| {
+            want.verify();
+            want.children |= is_listed;
+        });
+        self.tell_state();
+    }
+
+    /// A server has compared these nodes.
+    pub(super) fn handle_compared(&mut self, chunk: &Chunk, now: Instant) {
+        self.plan.compared(chunk, now);
+        self.tell_state();
+    }
+
+    /// What a server was to compare will not be answered.
+    pub(super) fn report_again(&mut self) {
+        self.plan.report_again();
+    }
+
+    /// No server can be asked what has changed.
+    pub(super) fn report_failed(&mut self) {
+        self.plan.report_failed(&mut self.unread);
     }
 
     /// Nothing is left of a load or a verification.

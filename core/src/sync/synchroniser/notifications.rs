@@ -18,6 +18,9 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped || self.is_behind() {
             return;
         }
+        if self.wants_report().is_some() && planted::is(Defect::NotifiedSinceForgotten) {
+            return;
+        }
         let is_kept = self.selection.of(relative) != Kept::Nothing;
         if !is_kept && (!self.is_parent_kept(path) || planted::is(Defect::LeftOutIgnored)) {
             return;

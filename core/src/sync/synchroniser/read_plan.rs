@@ -8,12 +8,14 @@ use fastrand::Rng;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::selection::{Kept, Selection};
-use crate::stat::Zxid;
+use crate::stat::{Stat, Zxid};
+use crate::sync::common_point::{self, Baseline};
 use crate::sync::flight::{
     Flight, LARGE_DATA, MOST_HOT_READS, MOST_PROVEN_READS, MOST_READS, MOST_SPARSE, SizeGuess,
 };
+use crate::sync::report::{Chunk, Report};
 use crate::sync::unread::{Unread, Want};
-use crate::sync::{Data, Options, Pace, anchors};
+use crate::sync::{CacheId, Data, Options, Pace, VerifyMode, anchors};
 use crate::tree::{Entry, Tree};
 
 /// If the tree has not been exact for this long, the hot paths are read too.
@@ -59,6 +61,10 @@ pub(super) struct ReadPlan {
     /// Reading has begun: the root is known, or in `unread`.
     begun: bool,
     verification: Verification,
+    /// How the tree is verified.
+    verify: VerifyMode,
+    /// What a verification by report compares with.
+    baseline: Baseline,
     /// If nothing was outstanding when the connection was lost: the zxid of the last reply, while the session that saw
     /// it may still be resumed.
     left_exact: Option<Zxid>,
@@ -79,6 +85,8 @@ pub(super) struct ReadPlan {
 /// What is read, and what is kept of it.
 struct Subject {
     root: NodePath,
+    /// Below `/zookeeper`, some nodes change in place.
+    is_zookeepers: bool,
     selection: Selection,
     data: Data,
     /// What is known was read by another session, which may have been allowed to read more.
@@ -124,12 +132,16 @@ struct Load {
 }
 
 /// A pass over what is in the tree, after a connection that was gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Verification {
     Done,
     /// Only the anchors are read. That is enough if the zxid has not moved and the anchors have not changed.
     OfAnchors,
     Due(Instant),
+    /// Nodes are read that show how far the history is the one that the tree was read in.
+    OfCommonPoint,
+    /// Another session is asked what has changed.
+    ByReport(Report),
     /// All up to and including this path has been read or is in `unread`; "" is the root.
     Behind(String),
 }
@@ -157,17 +169,27 @@ impl ReadPlan {
         root: NodePath,
         chroot: usize,
         selection: Selection,
+        is_zookeepers: bool,
         options: &Options,
         rng: Rng,
         now: Instant,
     ) -> ReadPlan {
         ReadPlan {
-            subject: Subject { root, selection, data: options.data, is_anothers: false, is_no_cut: false },
+            subject: Subject {
+                root,
+                is_zookeepers,
+                selection,
+                data: options.data,
+                is_anothers: false,
+                is_no_cut: false,
+            },
             chroot,
             pace: options.pace,
             rng,
             begun: false,
             verification: Verification::Done,
+            verify: options.verify,
+            baseline: Baseline::default(),
             left_exact: None,
             hot: HashMap::new(),
             exact_until: now,
@@ -200,7 +222,10 @@ impl ReadPlan {
     pub(super) fn is_unverified(&self, path: &NodePath) -> bool {
         match &self.verification {
             Verification::Done => false,
-            Verification::OfAnchors | Verification::Due(_) => true,
+            Verification::OfAnchors
+            | Verification::Due(_)
+            | Verification::OfCommonPoint
+            | Verification::ByReport(_) => true,
             Verification::Behind(cursor) => {
                 let relative = self.subject.root.relative(path.as_str());
                 relative.is_some_and(|relative| relative.split('/').gt(cursor.split('/')))
@@ -231,7 +256,7 @@ impl ReadPlan {
     }
 
     /// Time has passed. True where a verification of the whole tree begins.
-    pub(super) fn handle_timeout(&mut self, unread: &mut Unread, now: Instant) -> bool {
+    pub(super) fn handle_timeout(&mut self, tree: &Tree, unread: &mut Unread, now: Instant) -> bool {
         if self.retry_at.is_some_and(|at| now >= at) && !planted::is(Defect::RetryForEver) {
             self.retry_at = None;
         }
@@ -240,14 +265,111 @@ impl ReadPlan {
             self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
         }
         let begins = matches!(self.verification, Verification::Due(at) if now >= at);
-        if begins {
-            unread.update(&self.subject.root, |want| {
-                want.verify();
-                want.children |= self.subject.lists_what_is_known("");
-            });
-            self.verification = Verification::Behind(String::new());
+        if begins && self.is_reported(tree, unread) && self.baseline.is_known() {
+            for path in self.baseline.anchors() {
+                unread.update(&self.subject.root.absolute(path), Want::verify);
+            }
+            self.verification = Verification::OfCommonPoint;
+        } else if begins {
+            self.read_all(unread);
         }
         begins
+    }
+
+    /// All that is known is read.
+    fn read_all(&mut self, unread: &mut Unread) {
+        unread.update(&self.subject.root, |want| {
+            want.verify();
+            want.children |= self.subject.lists_what_is_known("");
+        });
+        self.verification = Verification::Behind(String::new());
+    }
+
+    /// Whether another session is to be asked what has changed in a tree. (Where each watch tells of one change, all that is
+    /// known has to be watched anew, and is read with that.)
+    fn is_reported(&self, tree: &Tree, unread: &Unread) -> bool {
+        self.is_worth_a_report(tree) && !unread.is_one_shot()
+    }
+
+    fn is_worth_a_report(&self, tree: &Tree) -> bool {
+        match self.verify {
+            _ if self.subject.is_zookeepers => false,
+            VerifyMode::Auto => tree.len() >= self.pace.reported,
+            VerifyMode::Report => tree.has_root(),
+            VerifyMode::Read => false,
+        }
+    }
+
+    /// A reply is through, and the server named this zxid. If all anchors have been read, it is known how far the history is
+    /// the one that is known, and all that has changed since the server was at this zxid is notified of. Only a transaction
+    /// gives a date that other servers know.
+    pub(super) fn conclude_common_point(&mut self, zxid: Zxid, tree: &Tree, unread: &mut Unread) {
+        let is_dated = zxid.is_transaction() || planted::is(Defect::ReportBehindEpoch);
+        if self.verification != Verification::OfCommonPoint || unread.backlog() > 0 || !is_dated {
+            return;
+        }
+        let since = self.baseline.conclude();
+        let suspects = since.and_then(|since| Some((since, common_point::suspects(tree, since)?)));
+        let Some((since, suspects)) = suspects else { return self.read_all(unread) };
+        for path in suspects {
+            let is_open = self.subject.is_open(&path);
+            unread.update(&self.subject.root.absolute(&path), |want| {
+                want.verify();
+                want.children |= is_open;
+            });
+        }
+        self.verification = Verification::ByReport(Report::new(since, zxid));
+    }
+
+    /// A reply is through, and the server named this zxid.
+    pub(super) fn note_reply(&mut self, zxid: Zxid) {
+        self.baseline.note_reply(zxid);
+    }
+
+    /// What a read has found of a node, if there is one; `is_news`: it is not what was known.
+    pub(super) fn note_found(&mut self, relative: &str, stat: Option<&Stat>, is_news: bool) {
+        self.baseline.found(relative, stat, is_news);
+    }
+
+    /// At which zxid a server has to be, or further, that is to say what has changed; `None` if none is asked.
+    pub(super) fn wants_report(&self) -> Option<Zxid> {
+        match &self.verification {
+            Verification::ByReport(report) => Some(report.at_least()),
+            _ => None,
+        }
+    }
+
+    /// The next nodes to be compared.
+    pub(super) fn poll_chunk(&mut self, cache: CacheId, tree: &Tree) -> Option<Chunk> {
+        match &mut self.verification {
+            Verification::ByReport(report) => report.poll_chunk(cache, &self.subject.root, tree, &self.pace),
+            _ => None,
+        }
+    }
+
+    /// A server has compared these nodes. Once it has compared all, what is not in `unread` is known, but for what an ACL
+    /// hides: the audit looks for that.
+    pub(super) fn compared(&mut self, chunk: &Chunk, now: Instant) {
+        if let Verification::ByReport(report) = &mut self.verification
+            && report.compared(chunk)
+        {
+            self.verification = Verification::Done;
+            self.audit.begin_pass(now);
+        }
+    }
+
+    /// What another session was asked for will not be answered there: it is asked for once more.
+    pub(super) fn report_again(&mut self) {
+        if let Verification::ByReport(report) = &mut self.verification {
+            report.restart();
+        }
+    }
+
+    /// No other session can be had.
+    pub(super) fn report_failed(&mut self, unread: &mut Unread) {
+        if matches!(self.verification, Verification::ByReport(_)) {
+            self.read_all(unread);
+        }
     }
 
     /// A connection is there; `resumed`: with the session that there was before.
@@ -308,7 +430,8 @@ impl ReadPlan {
     }
 
     /// The connection is gone, and with it what was outstanding.
-    pub(super) fn handle_suspended(&mut self, unread: &mut Unread) {
+    pub(super) fn handle_suspended(&mut self, tree: &Tree, unread: &mut Unread) {
+        self.leave(tree);
         match self.left_exact {
             // What is unread is anchors that were not looked at yet.
             Some(_) => *unread = Unread::default(),
@@ -330,6 +453,7 @@ impl ReadPlan {
 
     /// Nothing is known any more: the next connection begins anew.
     pub(super) fn handle_reset(&mut self) {
+        self.baseline.forget();
         self.left_exact = None;
         self.begun = false;
         self.hot.clear();
@@ -343,7 +467,8 @@ impl ReadPlan {
     }
 
     /// The tree is held as it is: nothing is read of it before it is watched again.
-    pub(super) fn handle_held(&mut self) {
+    pub(super) fn handle_held(&mut self, tree: &Tree) {
+        self.leave(tree);
         self.hot.clear();
         self.left_exact = None;
         self.verification = Verification::Done;
@@ -382,6 +507,27 @@ impl ReadPlan {
     /// The tree is the server's, or was until now.
     pub(super) fn note_exact(&mut self, now: Instant) {
         self.exact_until = now;
+    }
+
+    /// The tree was found to be the server's at this zxid.
+    pub(super) fn note_cut(&mut self, zxid: Zxid, now: Instant) {
+        self.note_exact(now);
+        self.baseline.note_cut(zxid);
+    }
+
+    /// The tree was published though it is no cut.
+    pub(super) fn note_no_cut(&mut self) {
+        self.baseline.note_no_cut();
+    }
+
+    /// What was found to be a cut may have been none.
+    pub(super) fn forget_baseline(&mut self) {
+        self.baseline.forget();
+    }
+
+    fn leave(&mut self, tree: &Tree) {
+        let anchors = if self.is_worth_a_report(tree) { self.pace.anchors } else { 0 };
+        self.baseline.leave(tree, anchors);
     }
 
     /// A notification named `path`.
@@ -661,6 +807,14 @@ impl Verification {
 }
 
 impl Audit {
+    /// A pass begins now, whatever of the last one was left.
+    fn begin_pass(&mut self, now: Instant) {
+        if self.next != AuditStep::Off && !self.interval.is_zero() {
+            self.behind = String::new();
+            self.next = AuditStep::At(now);
+        }
+    }
+
     /// Reads a few nodes again that nothing notified of: changes that an ACL hid show in them. Returns how many.
     fn fill(&mut self, filling: &mut Filling<'_>) -> usize {
         // A pass begins with the root, which may have appeared unnoticed. After the last node, the next pass begins.

@@ -68,6 +68,12 @@ impl Synchroniser {
             self.undated_newest = self.undated_newest.max(stat.newest());
         }
         let known = self.tree.get(relative).map(|entry| entry.node().map(|node| *node.stat()));
+        let is_other = !is_as_known(&found, &known);
+        let found_stat = match &found {
+            Found::Node { stat, .. } | Found::Stat { stat, .. } => Some(stat),
+            _ => None,
+        };
+        self.plan.note_found(relative, found_stat, is_other);
         let is_anchor = self.plan.is_of_anchors();
         let has_other_children = || match &found {
             Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
@@ -76,7 +82,7 @@ impl Synchroniser {
             _ => false,
         };
         let was_known = !want.suspect || is_anchor || known.is_some();
-        if was_known && (!is_as_known(&found, &known) || has_other_children()) {
+        if was_known && (is_other || has_other_children()) {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
@@ -117,6 +123,8 @@ impl Synchroniser {
             Found::Unreadable => return self.found_unreadable(path, relative, want),
             Found::Failed(error) => return self.found_failed(path, error, want, now),
         };
+        // A list may have been read for the sake of the ACL alone.
+        let children = children.filter(|_| self.selection.of(relative) == Kept::Open);
         let children = children.map(|names| self.sorted_names(relative, names));
         // What was told amid the reads may have come between node and list.
         let names = children.as_deref().filter(|_| !is_doubtful);
@@ -276,6 +284,7 @@ impl Synchroniser {
         let is_open = |name: &str| level.as_ref().is_none_or(|level| level.child(name) == Kept::Open);
         let nodes = due.iter().map(|(place, arrived)| (name(*place), arrived.node()));
         let is_put = self.tree.put_children(parent, nodes);
+        self.plan.note_found(parent, None, true);
         let mut buffer = String::new();
         for (place, arrived) in due {
             let path = || siblings.parent.absolute_in(name(*place), &mut buffer);

@@ -106,6 +106,11 @@ impl Syncs {
         self.round.is_some()
     }
 
+    /// Whether the request is answered, and the calls wait for a cut.
+    pub(super) fn awaits_cut(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| round.zxid.is_some())
+    }
+
     /// The reply to the request, with the zxid in its header.
     pub(super) fn replied(&mut self, zxid: Zxid) {
         let Some(round) = &mut self.round else { return };

@@ -12,7 +12,9 @@ use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Part, Read};
 use crate::sync::synchroniser::Synchroniser;
-use crate::sync::{Breach, Data, Options, Output, Pace, Progress, SyncMode, Ticket};
+use crate::sync::{
+    Breach, CacheId, Chunk, Data, Options, Output, Pace, Progress, SyncMode, Ticket, VerifyMode,
+};
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
 
@@ -104,6 +106,20 @@ impl Server {
         self.history.retain(|(at, _)| *at <= zxid);
         self.nodes = self.history.last().map(|(_, nodes)| nodes.clone()).unwrap_or_default();
         self.zxid = zxid;
+    }
+
+    /// `DataTree.setWatches`
+    pub(super) fn compare(&self, chunk: &Chunk) -> Vec<(NotificationKind, NodePath)> {
+        let of = |paths: &[NodePath], kind, zxid: fn(&Stat) -> Zxid| {
+            let told = |path: &NodePath| match self.nodes.get(path.as_str()) {
+                None => Some((NotificationKind::Deleted, path.clone())),
+                Some(node) => (zxid(&node.stat) > chunk.since).then(|| (kind, path.clone())),
+            };
+            paths.iter().filter_map(told).collect::<Vec<_>>()
+        };
+        let mut told = of(&chunk.nodes, NotificationKind::DataChanged, |stat| stat.mzxid);
+        told.extend(of(&chunk.lists, NotificationKind::ChildrenChanged, |stat| stat.pzxid));
+        told
     }
 
     fn write(&mut self, write: &Write) -> Option<(NotificationKind, String)> {
@@ -271,6 +287,8 @@ pub(super) struct Asked {
     pub lists: usize,
     pub stats: usize,
     pub syncs: usize,
+    /// Of another session.
+    pub compared: usize,
 }
 
 /// A server, a cache, and what is on the way between them.
@@ -291,6 +309,8 @@ pub(super) struct World {
     pub progress: Progress,
     /// Nothing is ever hidden from the session, so that every cut must be exact.
     pub strict: bool,
+    /// There is another session that is told what has changed, by a server that is at one with this one.
+    pub reports: bool,
     /// The next answers are refusals.
     pub throttled: usize,
     /// Barriers are not answered.
@@ -333,6 +353,7 @@ pub(super) fn options() -> Options {
         limit_bytes: 0,
         data: Data::All,
         limit_path: 4096,
+        verify: VerifyMode::Read,
         audit_interval: Duration::ZERO,
         pace: Pace::default(),
     }
@@ -393,6 +414,7 @@ impl World {
             synced: Vec::new(),
             progress: Progress::default(),
             strict: true,
+            reports: false,
             throttled: 0,
             drop_barriers: false,
             forgetful: false,
@@ -564,6 +586,19 @@ impl World {
         true
     }
 
+    /// Another session has one chunk compared.
+    pub(super) fn report(&mut self) -> bool {
+        let Some(chunk) = self.cache.poll_chunk(CacheId(1)) else { return false };
+        assert!(chunk.at_least.is_transaction() && chunk.at_least <= self.server.zxid);
+        self.asked.compared += chunk.nodes.len();
+        for (kind, path) in self.server.compare(&chunk) {
+            self.cache.handle_reported(kind, &path);
+        }
+        self.cache.handle_compared(&chunk, self.now);
+        self.pump();
+        true
+    }
+
     /// The cache takes in the next word of the stream.
     pub(super) fn deliver(&mut self) -> bool {
         let Some((zxid, word)) = self.words.pop_front() else { return false };
@@ -625,7 +660,7 @@ impl World {
     pub(super) fn rest_for(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..1_000_000 {
-            if self.serve() || self.deliver() {
+            if self.serve() || self.deliver() || self.reports && self.report() {
                 continue;
             }
             match self.cache.poll_timeout().filter(|at| *at <= end) {

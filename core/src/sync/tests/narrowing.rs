@@ -185,3 +185,22 @@ fn a_tree_that_is_held_is_loaded_again_where_the_ensemble_has_another_history() 
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::Held));
 }
+
+#[test]
+fn a_list_that_is_read_to_see_who_may_read_a_leaf_brings_no_children() {
+    let options = Options { data: crate::sync::Data::None, ..narrowed(None, &[(Effect::Leaf, "*")]) };
+    let leaf = [create("/leaf"), set("/leaf", 5000), create("/leaf/below")];
+    let mut world = World::new(options, 1);
+    world.strict = false;
+    world.write(&[create("")]);
+    world.write(&leaf);
+    world.connect();
+    world.rest();
+    world.disconnect();
+    // Another one, of which a Stat does not say whether it may be read.
+    world.write(&[delete("/leaf/below"), delete("/leaf")]);
+    world.write(&leaf);
+    world.connect();
+    world.rest();
+    assert!(world.version().tree.get("leaf").is_some() && world.version().tree.get("leaf/below").is_none());
+}

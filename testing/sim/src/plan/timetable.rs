@@ -29,6 +29,8 @@ pub(super) struct Planner {
     pub(super) width: u8,
     pub(super) restricted: bool,
     pub(super) large: bool,
+    /// How many nodes are there from the start, besides others.
+    pub(super) still: usize,
     pub(super) steps: Vec<Step>,
     pub(super) now: u64,
 }
@@ -65,6 +67,10 @@ impl Planner {
 
     /// A path at or below the root, at most three levels deep.
     fn path(&mut self) -> Arc<str> {
+        if self.still > 0 && self.rng.u8(..4) > 0 {
+            let n = self.rng.usize(..self.still);
+            return self.still_path(n);
+        }
         let mut path = format!("{}{ROOT}", self.prefix);
         let depth = [0, 1, 1, 1, 2, 2, 3][self.rng.usize(..7)];
         for _ in 0..depth {
@@ -72,6 +78,12 @@ impl Planner {
             path.push((b'a' + self.rng.u8(..self.width)).into());
         }
         path.into()
+    }
+
+    /// That of one of many nodes that are there from the start.
+    fn still_path(&self, n: usize) -> Arc<str> {
+        let parent = if n.is_multiple_of(3) { String::new() } else { format!("/still{}", n - n % 3) };
+        format!("{}{ROOT}{parent}/still{n}", self.prefix).into()
     }
 
     fn len(&mut self) -> usize {
@@ -150,6 +162,10 @@ impl Planner {
                 Some(Step { what: Happening::Write(writes), .. }) if n % 100 > 0 => writes.push(write),
                 _ => self.step(Happening::Write(vec![write])),
             }
+        }
+        for n in 0..self.still {
+            let write = plain(&self.still_path(n));
+            self.step(Happening::Write(vec![write]));
         }
         for _ in 0..self.rng.usize(..30) {
             let write = self.mixed();
@@ -311,7 +327,21 @@ impl Planner {
                 _ => Fault::CutAfter(0),
             };
             self.step(Happening::Fault(fault));
+            if plan.report.is_some() {
+                self.write_on();
+            }
         }
+    }
+
+    /// Writes that go on while a client comes back, and asks what has changed.
+    fn write_on(&mut self) {
+        let began = self.now;
+        let time = magnitude(&mut self.rng, 1000, 3_000_000);
+        for _ in 0..self.rng.usize(..40) {
+            self.now = began + self.rng.u64(..time);
+            self.write(Style::Mixed, 0);
+        }
+        self.now = began;
     }
 
     /// The process of the client stands still.

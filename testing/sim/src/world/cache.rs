@@ -343,6 +343,10 @@ impl Watched {
             excused,
             history.multis_near(version.zxid).filter(|_| is_compared),
         )?;
+        if is_blind {
+            // What was shown may be of the old history still, and it is the next version that goes back.
+            self.observer.moved();
+        }
         Check::Monotonic.that(!self.version.is_complete || version.is_complete, || {
             "a version is less complete than the one before".to_owned()
         })?;

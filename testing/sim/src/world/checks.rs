@@ -8,7 +8,7 @@ use treecache_core::Zxid;
 use treecache_core::sync::{CacheId, SyncMode, WatchMode};
 
 use super::cache::{Call, Watched};
-use super::connection::Mark;
+use super::connection::{Connection, Mark};
 use super::server::Server;
 use super::{Tally, World};
 use crate::ensemble::Moment;
@@ -50,6 +50,11 @@ impl World {
     /// What the client has heard of: of its connection, or of the last one that told it something.
     pub(super) fn contact(&self) -> Option<Moment> {
         self.connections.iter().rev().find_map(|connection| connection.contact)
+    }
+
+    /// The last one that caches lived on.
+    fn last_connection(&self) -> Option<&Connection> {
+        self.connections.iter().rev().find(|connection| !connection.is_side)
     }
 
     /// The newest zxid that it was told.
@@ -155,7 +160,7 @@ impl World {
 
     /// *no false alarm*: the ensemble has another history than what was heard of since the last reset.
     pub(super) fn check_reset(&self) -> Result<(), Violation> {
-        let era = self.connections.last().map_or(0, |connection| connection.era);
+        let era = self.last_connection().map_or(0, |connection| connection.era);
         let heard = self.heard.iter().enumerate();
         let is_so = heard.clone().any(|(other, place)| *place > self.ensemble.common(era, other));
         Check::NoFalseAlarm.that(is_so, || {
@@ -180,7 +185,7 @@ impl World {
     /// The reset was told: what was heard of is forgotten.
     pub(super) fn was_reset(&mut self) {
         self.heard.clear();
-        let connection = self.connections.last();
+        let connection = self.last_connection();
         if let Some(moment) = connection.and_then(|connection| connection.contact) {
             self.heard_of(moment);
         }

@@ -43,6 +43,8 @@ pub struct Connection {
     pub server: usize,
     /// Of the server's data.
     pub era: usize,
+    /// It asks what has changed.
+    pub is_side: bool,
     pub rng: Rng,
     pub is_established: bool,
     /// By the server.
@@ -100,6 +102,7 @@ impl Connection {
         Connection {
             server,
             era,
+            is_side: false,
             rng,
             is_established: false,
             is_closed: false,

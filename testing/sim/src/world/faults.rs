@@ -105,11 +105,12 @@ impl World {
 
     /// Servers close connections.
     pub(super) fn hang_up(&mut self, which: impl Fn(&Connection) -> bool) {
-        let Some(id) = self.current else { return };
-        if which(&self.connections[id]) {
-            self.connections[id].is_closed = true;
-            let at = self.connections[id].arrival(self.now, &self.plan);
-            self.at(at, Event::Hangup(id));
+        for id in self.current.into_iter().chain(self.side) {
+            if which(&self.connections[id]) {
+                self.connections[id].is_closed = true;
+                let at = self.connections[id].arrival(self.now, &self.plan);
+                self.at(at, Event::Hangup(id));
+            }
         }
     }
 }

@@ -156,7 +156,7 @@ impl World {
             self.elect(0);
             return last - place;
         }
-        if let Some(id) = self.current {
+        for id in self.current.into_iter().chain(self.side) {
             let connection = &mut self.connections[id];
             (connection.era, connection.forgot) = (era, true);
             connection.watches.clear();

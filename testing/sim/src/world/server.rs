@@ -121,10 +121,12 @@ impl World {
     /// A server goes on after it was busy with something else.
     pub(super) fn resume(&mut self, server: usize) -> Result<(), Violation> {
         self.apply(server, true)?;
-        match self.current {
-            Some(id) if self.connections[id].server == server => self.serve(id),
-            _ => Ok(()),
+        for id in self.current.into_iter().chain(self.side) {
+            if self.connections[id].server == server {
+                self.serve(id)?;
+            }
         }
+        Ok(())
     }
 
     /// Applies what is due, and tells those who watch. `awake`: something came in that is to be answered; without
@@ -136,14 +138,13 @@ impl World {
             return Ok(());
         }
         while self.servers[at].apply_next(self.now) {
-            let Some(id) = self.current.filter(|id| {
-                let connection = &self.connections[*id];
-                connection.server == at && connection.is_established && !connection.is_closed
-            }) else {
-                continue;
-            };
-            self.notify(id, self.servers[at].applied);
-            self.serve(id)?;
+            for id in self.current.into_iter().chain(self.side) {
+                let connection = &self.connections[id];
+                if connection.server == at && connection.is_established && !connection.is_closed {
+                    self.notify(id, self.servers[at].applied);
+                    self.serve(id)?;
+                }
+            }
         }
         Ok(())
     }
@@ -159,7 +160,7 @@ impl World {
         for happened in era.happened(place) {
             let mut told = connection.watches.trigger(happened, era.truth(place));
             told.retain(|(.., access)| !hides || access.allows(connection.authenticated));
-            if told.is_empty() && is_one_shot && self.plan.restricted {
+            if told.is_empty() && is_one_shot && !connection.is_side && self.plan.restricted {
                 // The watch may be used up by what was hidden.
                 self.unnoticed.push(Unnoticed::of(happened, &root, connection.era, place));
             }
@@ -194,7 +195,7 @@ impl World {
 
     /// Answers what can be answered.
     pub(super) fn serve(&mut self, id: usize) -> Result<(), Violation> {
-        if self.current != Some(id) {
+        if !self.is_there(id) {
             return Ok(());
         }
         loop {
@@ -266,7 +267,16 @@ impl World {
             return Ok(());
         }
         if asked.session == 0 || is_keeper {
-            let timeout = (asked.timeout_ms.max(0) as u64).min(self.plan.granted_timeout_ms) * 1000;
+            let longest = self.plan.granted_timeout_ms;
+            let timeout = (asked.timeout_ms.max(0) as u64).clamp(longest.div_ceil(2), longest) * 1000;
+            let is_local = self.connections[id].is_side && self.plan.report.is_some_and(|plan| plan.is_local);
+            if is_local {
+                let session = self.ensemble.local_session(timeout, self.now, id, server);
+                self.connections[id].session = session;
+                self.answer_awaited(id, Awaited::Welcome);
+                self.at(self.now + timeout, Event::Expiry(session));
+                return Ok(());
+            }
             let (session, place) = self.ensemble.new_session(timeout, self.now, id);
             trace!(self, "session {session:#x} begins");
             self.tally.sessions += 1;
@@ -277,7 +287,7 @@ impl World {
             return Ok(());
         }
         match self.ensemble.session(asked.session) {
-            Some(session) if session.password == asked.password => {
+            Some(session) if session.password == asked.password && session.is_known_at(server) => {
                 (session.heard, session.connection) = (self.now, id);
                 trace!(self, "session {:#x} is resumed", asked.session);
                 self.connections[id].session = asked.session;
@@ -365,7 +375,9 @@ impl World {
         match operation {
             Operation::Ping => {
                 self.reply(id, -2, protocol::OK)?;
-                self.answered_ping(id);
+                if !self.connections[id].is_side {
+                    self.answered_ping(id);
+                }
                 Ok(())
             }
             Operation::Auth { scheme, credential } => {
@@ -378,6 +390,9 @@ impl World {
             Operation::Sasl { .. } => self.reply(id, xid, protocol::UNIMPLEMENTED),
             Operation::Close => {
                 let session = connection.session;
+                if self.ensemble.end_local(session) {
+                    return self.reply(id, xid, protocol::OK);
+                }
                 let place = self.ensemble.end_session(session, self.now);
                 self.committed(place);
                 let reply = Awaited::Reply { xid, error: protocol::OK, path: None };
@@ -458,6 +473,17 @@ impl World {
                 self.reply(id, xid, if are_removed { protocol::OK } else { protocol::NO_WATCHER })
             }
             Operation::SetWatches { since, data, missing, lists } => {
+                if connection.is_side {
+                    self.tally.chunks += 1;
+                    let report = self.plan.report.filter(|_| self.healed_at.is_none());
+                    let closes_first = report.map_or(0, |report| report.closes_first);
+                    if connection.rng.u8(..100) < closes_first
+                        && let Some(first) = self.current
+                    {
+                        self.close(first);
+                    }
+                }
+                let connection = &mut self.connections[id];
                 let truth = self.ensemble.era().truth(applied);
                 let told = connection.watches.set(Zxid(since), data, missing, lists, truth);
                 connection.is_unarmed = false;

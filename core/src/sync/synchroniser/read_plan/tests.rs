@@ -35,10 +35,11 @@ impl Reader {
             limit_bytes: 0,
             data: Data::All,
             limit_path: 1000,
+            verify: VerifyMode::Read,
             audit_interval,
             pace: Pace::default(),
         };
-        let plan = ReadPlan::new(root, 0, Selection::default(), &options, Rng::with_seed(1), now);
+        let plan = ReadPlan::new(root, 0, Selection::default(), false, &options, Rng::with_seed(1), now);
         let mut reader = Reader { plan, tree, unread: Unread::default(), now };
         reader.watching(Zxid(100));
         assert_eq!(reader.read(), ["/r"]);
@@ -57,7 +58,7 @@ impl Reader {
 
     fn suspended(&mut self, exact: Option<Zxid>) {
         self.plan.note_left(exact);
-        self.plan.handle_suspended(&mut self.unread);
+        self.plan.handle_suspended(&self.tree, &mut self.unread);
     }
 
     fn suspect(&mut self, path: &str) {
@@ -69,7 +70,7 @@ impl Reader {
     /// Goes to the next moment that the plan waits for; whether a verification begins.
     fn wait(&mut self) -> bool {
         self.now = self.plan.poll_timeout().expect("a time");
-        self.plan.handle_timeout(&mut self.unread, self.now)
+        self.plan.handle_timeout(&self.tree, &mut self.unread, self.now)
     }
 
     fn poll(&mut self) -> Option<Flight> {
