@@ -271,8 +271,6 @@ defects! {
     LeavesNotListed = "leaves without a watch of their lists",
     /// A server that is behind the watch is believed to know what has changed.
     ReportOfLaggardTaken = "report of a laggard taken",
-    /// If a watch was lost, what was found since is taken for known, and only what has changed since is asked for.
-    ReportBehindLostWatch = "report behind a lost watch",
     /// What was notified of during a verification by report is forgotten.
     NotifiedSinceForgotten = "notified during a report, and forgotten",
     /// If a server could not answer, the cache does not ask it again.
