@@ -315,6 +315,9 @@ impl Synchroniser {
                 log::warn!("the server could not catch up with what is committed: {error}");
                 let answered = self.syncs.answer_asked();
                 self.tell_synced(answered, Err(Status::Connection));
+                if !self.options.follow {
+                    self.hold_when_told();
+                }
             }
         }
         // The header may name no transaction, by chance even if the server is honest. The cache asks again, but after a

@@ -151,6 +151,21 @@ fn a_tree_that_is_not_followed_leaves_no_watch_behind_and_is_brought_up_to_date_
 }
 
 #[test]
+fn a_tree_that_is_not_followed_is_held_too_where_the_last_answer_is_that_the_server_could_not_catch_up() {
+    let mut line = Line::new();
+    line.open_with(1, "/a", Options { follow: false, ..options() });
+    line.asks();
+    line.answer(ServerError::OK);
+    assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
+    line.group.handle_input(CacheId(1), Input::Sync(Ticket(1)), line.now);
+    assert_eq!(line.asks(), [Request::Barrier(None)]);
+    line.answer(ServerError::OK);
+    assert_eq!(held(&mut line, 1).last(), Some(&State::InStep));
+    line.answer(ServerError(-1));
+    assert_eq!(held(&mut line, 1), [State::Held]);
+}
+
+#[test]
 fn a_tree_that_is_not_followed_shares_the_watch_of_one_that_is() {
     let mut line = Line::new();
     line.open(1, "/a");

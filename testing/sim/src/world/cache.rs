@@ -343,8 +343,9 @@ impl Watched {
             excused,
             history.multis_near(version.zxid).filter(|_| is_compared),
         )?;
-        if is_blind {
-            // What was shown may be of the old history still, and it is the next version that goes back.
+        let is_mixed = self.began_with.as_ref().is_some_and(|known| known.is_mixed) && !is_its_own;
+        if is_blind || is_mixed {
+            // What was shown may be of an old history still, and it is the next version that goes back.
             self.observer.moved();
         }
         Check::Monotonic.that(!self.version.is_complete || version.is_complete, || {
