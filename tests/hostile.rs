@@ -122,9 +122,20 @@ fn shake_hands(stream: &mut TcpStream, timeout_ms: i32) -> std::io::Result<()> {
     send(stream, &response)
 }
 
+/// Takes a request; where it asks what kind of server this is, it is told that it is no ClickHouse Keeper, and the next one is
+/// taken.
+fn receive_request(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let request = receive(stream)?;
+    if !request.ends_with(b"/keeper/feature_flags\0") {
+        return Ok(request);
+    }
+    send(stream, &[&request[..4], &5u64.to_be_bytes(), &(-101i32).to_be_bytes()].concat())?;
+    receive(stream)
+}
+
 /// Takes a request and answers it with `body`, under its own xid.
 fn answer(stream: &mut TcpStream, body: &[u8]) -> std::io::Result<()> {
-    let request = receive(stream)?;
+    let request = receive_request(stream)?;
     send(stream, &[&request[..4], &5u64.to_be_bytes(), &[0; 4], body].concat())
 }
 
@@ -361,7 +372,7 @@ fn a_server_that_is_of_no_use_does_not_wear_its_client_out() {
 fn storm(_: usize, stream: &mut TcpStream) -> std::io::Result<()> {
     shake_hands(stream, 10_000)?;
     // A reply to what was not asked yet would be the end.
-    let requests = ROOTS.iter().map(|_| receive(stream)).collect::<std::io::Result<Vec<_>>>()?;
+    let requests = ROOTS.iter().map(|_| receive_request(stream)).collect::<std::io::Result<Vec<_>>>()?;
     for request in requests {
         send(stream, &[&request[..4], &5u64.to_be_bytes(), &[0; 4]].concat())?;
     }
