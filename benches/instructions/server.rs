@@ -96,6 +96,10 @@ impl Server {
             let request = protocol::request(&frame).expect("a request");
             match request.operation {
                 Operation::MultiRead(reads) => self.read(request.xid, &reads),
+                // Whether this is a ClickHouse Keeper.
+                Operation::Exists { .. } => {
+                    Encoder::reply(&mut self.outbox, request.xid, self.zxid, protocol::NO_NODE).finish();
+                }
                 Operation::AddWatch { .. } => {
                     self.is_watched = true;
                     Encoder::reply(&mut self.outbox, request.xid, self.zxid, protocol::OK).finish();

@@ -70,6 +70,8 @@ impl Truth {
         match operation {
             Operation::Ping => Encoder::reply(&mut out, -2, self.zxid, protocol::OK).finish(),
             Operation::AddWatch { .. } => Encoder::reply(&mut out, *xid, self.zxid, protocol::OK).finish(),
+            // Whether this is a ClickHouse Keeper.
+            Operation::Exists { .. } => Encoder::reply(&mut out, *xid, self.zxid, protocol::NO_NODE).finish(),
             // A barrier. Nobody counts the transaction.
             Operation::Check(_) => Encoder::reply(&mut out, *xid, self.zxid, protocol::OK).finish(),
             Operation::Sync => {
