@@ -728,7 +728,9 @@ impl World {
         };
         Check::Sound.that(self.side.is_none(), || "a third connection".to_owned())?;
         // For each verification two that are refused, and those that the nodes take.
-        let most = 40 + 200 * (self.tally.connections + self.tally.synced + self.tally.versions);
+        let nodes = self.ensemble.era().newest().len() as u64;
+        let most =
+            40 + (200 + 2 * nodes) * (self.tally.connections + self.tally.synced + self.tally.versions);
         let count = self.tally.side_connections;
         Check::Bounded.that(count <= most, || format!("{count} connections to ask what has changed"))?;
         let id = self.connections.len();
