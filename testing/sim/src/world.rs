@@ -723,6 +723,8 @@ impl World {
     /// A second connection, to ask what has changed.
     fn connect_side(&mut self, server: usize) -> Result<(), Violation> {
         self.tally.side_connections += 1;
+        // The audit waits until it is known what has changed, or that nobody says.
+        self.stay_blind((self.plan.connect_timeout_ms + self.plan.granted_timeout_ms) * 1000);
         let Some(report) = self.plan.report else {
             return Err(Check::Sound.violated("a second connection, which nobody has asked for".to_owned()));
         };
