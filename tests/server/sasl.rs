@@ -13,6 +13,8 @@ use treecache_test_support::{
 
 const SASL: i32 = 102;
 const AUTH: i32 = 100;
+/// What kind of server it is.
+const EXISTS: i32 = 3;
 const ADD_WATCH: i32 = 106;
 
 /// Bob is plain; the others' passwords have what must be escaped, and what is in ISO 8859-1 and what is not.
@@ -145,8 +147,8 @@ fn who_the_session_is_comes_before_the_watch_on_new_resumed_and_replaced_session
     let both = [&identity(USERS[0])[..], &digest].concat();
     let my_id = treecache_test_support::digest_id("me", "secret");
     for (settings, scheme, id, expected) in [
-        (&digest[..], "digest", my_id.as_str(), &[AUTH, ADD_WATCH][..]),
-        (&both, "sasl", "bob", &[SASL, SASL, AUTH, ADD_WATCH]),
+        (&digest[..], "digest", my_id.as_str(), &[AUTH, EXISTS, ADD_WATCH][..]),
+        (&both, "sasl", "bob", &[SASL, SASL, AUTH, EXISTS, ADD_WATCH]),
     ] {
         let (root, proxy) = (unique_root("words"), Proxy::start(server().addr()));
         plant(&witness, &root, scheme, id);

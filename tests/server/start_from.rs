@@ -10,6 +10,8 @@ use treecache_test_support::{Acl, Ensemble, Proxy, Server, Verdict, Witness, sha
 use crate::common::*;
 use crate::subject::*;
 
+/// What kind of server it is.
+const EXISTS: i32 = 3;
 const ADD_WATCH: i32 = 106;
 const MULTI: i32 = 14;
 const MULTI_READ: i32 = 22;
@@ -71,7 +73,11 @@ fn a_tree_is_read_before_there_is_a_server_and_only_what_differs_is_told_when_th
     assert_same_as_server(&cache, &witness, &root);
     assert_eq!(resets(&faults), 0);
     let asked: Vec<i32> = opcodes.lock().unwrap().iter().copied().filter(|opcode| *opcode > 0).collect();
-    assert_eq!(asked[..3], [ADD_WATCH, MULTI, MULTI_READ], "the barrier goes before all reads: {asked:?}");
+    assert_eq!(
+        asked[..4],
+        [EXISTS, ADD_WATCH, MULTI, MULTI_READ],
+        "the barrier goes before all reads: {asked:?}"
+    );
     // It is a cache like any other from then on.
     witness.set(&format!("{root}/c"), b"again");
     assert_same_as_server(&cache, &witness, &root);
