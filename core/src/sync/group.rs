@@ -703,6 +703,12 @@ impl Group {
     ) -> Result<(), Breach> {
         match *purpose {
             Purpose::Kin => {
+                if error == ServerError::SESSION_CLOSED_REQUIRE_SASL {
+                    // So it would answer what comes behind that, too, if it did not close the connection.
+                    let waiting = self.caches.iter().filter(|(_, cache)| cache.lacks_watch());
+                    let ids: Vec<CacheId> = waiting.map(|(id, _)| *id).collect();
+                    ids.into_iter().for_each(|id| self.tell_refused(id, error));
+                }
                 self.kin.answered(error, body, now)?;
                 self.kin_answered(now)?;
             }
@@ -881,21 +887,7 @@ impl Group {
             }
             error => {
                 if error != ServerError::THROTTLED {
-                    let status = match error {
-                        // The server wants to know who asks, and closes the connection.
-                        ServerError::SESSION_CLOSED_REQUIRE_SASL => Status::Auth,
-                        _ => Status::Protocol,
-                    };
-                    let message = format!("the server could not watch {root}: {error}");
-                    let fault = Fault::new(status, message).at(root).server_error(error.0);
-                    for id in ids {
-                        self.with(id, |cache| {
-                            cache.fault(fault.clone());
-                            if status == Status::Auth {
-                                cache.set_failure(Some(status));
-                            }
-                        });
-                    }
+                    ids.into_iter().for_each(|id| self.tell_refused(id, error));
                 }
                 WatchProgress::Wanted(Some(now + WATCH_RETRY))
             }
@@ -904,6 +896,23 @@ impl Group {
             watch.progress = progress;
         }
         Ok(())
+    }
+
+    /// The server could not set the watch of a cache.
+    fn tell_refused(&mut self, id: CacheId, error: ServerError) {
+        let status = match error {
+            // The server wants to know who asks, and closes the connection.
+            ServerError::SESSION_CLOSED_REQUIRE_SASL => Status::Auth,
+            _ => Status::Protocol,
+        };
+        self.with(id, |cache| {
+            let root = cache.root().clone();
+            let message = format!("the server could not watch {root}: {error}");
+            cache.fault(Fault::new(status, message).at(&root).server_error(error.0));
+            if status == Status::Auth {
+                cache.set_failure(Some(status));
+            }
+        });
     }
 
     fn with(&mut self, id: CacheId, change: impl FnOnce(&mut Synchroniser)) {

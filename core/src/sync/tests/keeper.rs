@@ -303,3 +303,21 @@ fn a_root_that_was_read_in_another_history_maybe_shows_nothing_of_what_its_watch
     let answer = line.try_answer(ServerError::OK, &found(&[(NEW, None), (child, None)]));
     assert_eq!(answer, Ok(()));
 }
+
+#[test]
+fn a_server_that_wants_to_know_who_asks_says_so_to_the_first_question() {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    let (question, purpose) = line.group.poll_request(line.now).expect("a question");
+    assert_eq!(question, Request::FeatureFlags);
+    let error = ServerError::SESSION_CLOSED_REQUIRE_SASL;
+    assert_eq!(line.group.handle_reply(&purpose, Zxid(9), error, &[], line.now), Ok(()));
+    let told: Vec<_> = std::iter::from_fn(|| line.group.poll_output())
+        .filter_map(|(_, output)| match output {
+            Output::Fault(fault) => Some(fault.status),
+            Output::Failure(failure) => failure,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [Status::Auth, Status::Auth]);
+}
