@@ -99,11 +99,11 @@ impl Baseline {
     }
 
     /// What a read has found of a node, if there is one; `is_news`: it is not what was known.
-    pub(super) fn found(&mut self, path: &str, stat: Option<&Stat>, is_news: bool) {
+    pub(super) fn found(&mut self, path: &str, stat: Option<&Stat>, is_news: impl FnOnce() -> bool) {
         if !matches!(self.stage, Stage::Left | Stage::Mixed) {
             return;
         }
-        if is_news {
+        if is_news() {
             self.stage = Stage::Mixed;
         }
         let Ok(at) = self.anchors.binary_search_by(|anchor| anchor.path.as_str().cmp(path)) else { return };
@@ -236,7 +236,7 @@ mod tests {
         for Anchor { path, stat } in baseline.anchors.clone() {
             let is_newer = stat.mzxid > Zxid(branch);
             let now = if is_newer { Stat { mtime: stat.mtime + 60_000, ..stat } } else { stat };
-            baseline.found(&path, Some(&now), is_newer);
+            baseline.found(&path, Some(&now), || is_newer);
         }
     }
 
@@ -279,7 +279,7 @@ mod tests {
         assert!(!baseline.is_known());
         let mut baseline = left(100);
         for Anchor { path, stat } in baseline.anchors.clone() {
-            baseline.found(&path, Some(&Stat { ctime: 7, mtime: 7, ..stat }), true);
+            baseline.found(&path, Some(&Stat { ctime: 7, mtime: 7, ..stat }), || true);
         }
         assert_eq!(baseline.conclude(), None);
     }
@@ -300,10 +300,10 @@ mod tests {
     fn what_was_read_before_the_common_point_was_known_spoils_it() {
         let mut baseline = left(1000);
         let Anchor { path, stat } = baseline.anchors[0].clone();
-        baseline.found(&path, Some(&stat), false);
+        baseline.found(&path, Some(&stat), || false);
         baseline.leave(&tree(1000), MOST);
         assert!(baseline.is_known(), "nothing else was found");
-        baseline.found(&path, Some(&Stat { mtime: 7, ..stat }), true);
+        baseline.found(&path, Some(&Stat { mtime: 7, ..stat }), || true);
         baseline.leave(&tree(1000), MOST);
         assert!(!baseline.is_known());
     }
@@ -316,13 +316,13 @@ mod tests {
         let mut baseline = Baseline::default();
         baseline.note_cut(Zxid(9));
         baseline.leave(&tree, MOST);
-        baseline.found("", Some(&root), false);
+        baseline.found("", Some(&root), || false);
         assert_eq!(baseline.conclude(), None);
         root.mzxid = Zxid(4);
         assert!(tree.put("", Some(Node::new(Arc::from([]), root))));
         baseline.note_cut(Zxid(9));
         baseline.leave(&tree, MOST);
-        baseline.found("", Some(&root), false);
+        baseline.found("", Some(&root), || false);
         assert_eq!(baseline.conclude(), Some(Zxid(4)));
     }
 

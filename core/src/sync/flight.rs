@@ -237,6 +237,13 @@ pub(super) enum Found<'a> {
 }
 
 impl Found<'_> {
+    pub(super) fn stat(&self) -> Option<&Stat> {
+        match self {
+            Found::Node { stat, .. } | Found::Stat { stat, .. } => Some(stat),
+            Found::Missing | Found::Unreadable | Found::Failed(_) => None,
+        }
+    }
+
     pub(super) fn error(error: ServerError) -> Self {
         match error {
             ServerError::NO_NODE => Found::Missing,

@@ -17,7 +17,7 @@ use fastrand::Rng;
 
 use self::model::{Asked, ROOT, World, Write, options, path};
 use crate::error::Status;
-use crate::stat::Zxid;
+use crate::stat::{Stat, Zxid};
 use crate::state::{EventKind, State};
 use crate::sync::{
     Breach, CacheId, Group, Input, Modes, Options, Output, Progress, Purpose, Ticket, WatchMode,
@@ -691,6 +691,18 @@ fn a_pass_of_the_audit_takes_no_longer_where_few_nodes_fit_a_flight() {
 }
 
 #[test]
+fn a_node_goes_when_another_one_is_told_to_be_created_in_its_place() {
+    let mut world = World::in_step_with(&[create(""), create("/a"), create("/a/b")]);
+    let hidden = Write::Open(format!("{ROOT}/a"), false);
+    world.write(&[hidden, delete("/a/b"), delete("/a"), create("/a")]);
+    while world.deliver() {}
+    // What comes to be known below the new one must not end below the old one.
+    assert!(world.cache.tree().get("a").is_none());
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
 fn a_node_that_is_hidden_and_being_read_is_not_left_out_of_its_parents_list() {
     let mut world = World::new(options(), 1);
     world.strict = false;
@@ -888,6 +900,34 @@ fn missing(reads: usize) -> Vec<u8> {
     [result.concat().repeat(reads), end.concat()].concat()
 }
 
+/// A Stat as it stands on the wire.
+fn stat_bytes(stat: &Stat) -> Vec<u8> {
+    let Stat { czxid, mzxid, ctime, mtime, version, cversion, aversion, .. } = *stat;
+    let longs = [czxid.0, mzxid.0, ctime, mtime].map(i64::to_be_bytes).concat();
+    let ints = [version, cversion, aversion].map(i32::to_be_bytes).concat();
+    let lengths = [stat.data_length, stat.num_children].map(i32::to_be_bytes).concat();
+    let (owner, pzxid) = (stat.ephemeral_owner.to_be_bytes(), stat.pzxid.0.to_be_bytes());
+    [&longs[..], &ints, &owner, &lengths, &pzxid].concat()
+}
+
+/// A multiRead's reply: for each node its Stat, with as much data as that says, and the names of its children if they were
+/// asked for.
+fn found(nodes: &[(Stat, Option<&[&str]>)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (node, children) in nodes {
+        body.extend([&4i32.to_be_bytes()[..], &[0; 5], &node.data_length.to_be_bytes()].concat());
+        body.extend(vec![0; node.data_length as usize]);
+        body.extend(stat_bytes(node));
+        if let Some(names) = children {
+            body.extend([&8i32.to_be_bytes()[..], &[0; 5], &(names.len() as i32).to_be_bytes()].concat());
+            for name in *names {
+                body.extend([&(name.len() as i32).to_be_bytes()[..], name.as_bytes()].concat());
+            }
+        }
+    }
+    [body, missing(0)].concat()
+}
+
 impl Line {
     fn new() -> Line {
         Line::below("/")
@@ -915,6 +955,10 @@ impl Line {
 
     fn close(&mut self, id: u64) {
         self.group.handle_input(CacheId(id), Input::Close, self.now);
+    }
+
+    fn told(&mut self, kind: NotificationKind, path: &str) {
+        self.group.handle_notification(&Notification { kind, path: path.to_owned() }, self.now);
     }
 
     /// What is asked for now. What kind of server it is is said at once.
@@ -988,8 +1032,7 @@ fn caches_with_one_root_share_a_watch_and_the_last_one_removes_it() {
     // Opened again before the answer, and with a notification that belongs to the old one.
     line.open(4, "/a");
     assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
-    let notification = Notification { kind: NotificationKind::Created, path: "/a".to_owned() };
-    line.group.handle_notification(&notification, line.now);
+    line.told(NotificationKind::Created, "/a");
     line.answer_all();
     assert_eq!(line.states().get(&4), Some(&State::InStep));
 }
@@ -1150,6 +1193,34 @@ fn a_cache_that_is_opened_without_a_connection_takes_no_watch_of_the_last_one_fo
 }
 
 #[test]
+fn a_candidate_that_was_filled_with_more_than_a_limit_allows_ends_the_cache_too() {
+    let mut line = Line::new();
+    line.open_with(1, "/a", Options { limit_bytes: 100, ..options() });
+    line.asks();
+    line.answer(ServerError::OK);
+    let node =
+        |at: i64, num_children| Stat { czxid: Zxid(at), mzxid: Zxid(at), num_children, ..Stat::default() };
+    for (at, names) in [(1, &["b"][..]), (2, &["c"]), (3, &[])] {
+        line.asks();
+        line.answer_with(ServerError::OK, &found(&[(node(at, names.len() as i32), Some(names))]));
+    }
+    assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // A candidate lacks "/a/b/c" alone.
+    line.group.handle_input(CacheId(1), Input::Sync(Ticket(1)), line.now);
+    assert_eq!(line.asks(), [Request::Barrier(None)]);
+    line.told(NotificationKind::DataChanged, "/a/b/c");
+    assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
+    line.answer(ServerError::OK);
+    // What is read of it finds no place in the tree any more, and one in the candidate.
+    line.told(NotificationKind::Deleted, "/a/b");
+    line.answer_with(
+        ServerError::OK,
+        &found(&[(Stat { mzxid: Zxid(9), version: 1, data_length: 500, ..node(3, 0) }, None)]),
+    );
+    assert_eq!(line.states().get(&1), Some(&State::Closed));
+}
+
+#[test]
 fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
     let mut line = Line::new();
     line.open(1, "/a");
@@ -1175,15 +1246,7 @@ fn a_reply_with_other_results_than_asked_for_is_malformed_and_makes_no_cut() {
 
 /// The answer to the read of a node without data, and of its child list if that was read.
 fn node_with(num_children: i32, names: Option<&[&str]>) -> Vec<u8> {
-    let stat = [&[0; 56][..], &num_children.to_be_bytes(), &[0; 8]].concat();
-    let mut body = [&4i32.to_be_bytes()[..], &[0; 5], &[0; 4], &stat].concat();
-    if let Some(names) = names {
-        body.extend([&8i32.to_be_bytes()[..], &[0; 5], &(names.len() as u32).to_be_bytes()].concat());
-        for name in names {
-            body.extend([&(name.len() as u32).to_be_bytes(), name.as_bytes()].concat());
-        }
-    }
-    [body, missing(0)].concat()
+    found(&[(Stat { num_children, ..Stat::default() }, names)])
 }
 
 #[test]

@@ -190,6 +190,11 @@ impl Synchroniser {
         &self.root
     }
 
+    #[cfg(test)]
+    pub(super) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// Whether a limit has ended it.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
@@ -315,9 +320,7 @@ impl Synchroniser {
                 log::warn!("the server could not catch up with what is committed: {error}");
                 let answered = self.syncs.answer_asked();
                 self.tell_synced(answered, Err(Status::Connection));
-                if !self.options.follow {
-                    self.hold_when_told();
-                }
+                self.hold_when_told();
             }
         }
         // The header may name no transaction, by chance even if the server is honest. The cache asks again, but after a
@@ -503,9 +506,7 @@ impl Synchroniser {
     /// What comes from now on is news again.
     pub(super) fn handle_heard(&mut self) {
         self.publisher.handle_heard(&self.tree, self.standing());
-        if !self.options.follow {
-            self.hold_when_told();
-        }
+        self.hold_when_told();
         self.tell_state();
     }
 
@@ -644,14 +645,15 @@ impl Synchroniser {
             self.tell_synced(answered, Ok(()));
         }
         self.publish_when_due(now);
-        if !self.options.follow {
-            self.hold_when_told();
-        }
+        self.hold_when_told();
     }
 
     /// A tree that is not followed is held from when it has been told as a cut, nobody waits for a newer one, and all that was
     /// asked for is answered: an answer that came later would be taken for one behind the next watch.
     fn hold_when_told(&mut self) {
+        if self.options.follow {
+            return;
+        }
         let is_answered = self.plan.is_answered() && !self.syncs.is_called();
         if self.is_clean() && self.publisher.is_told(&self.tree) && is_answered {
             (self.held, self.lets_watch_go) = (true, true);

@@ -18,7 +18,7 @@ impl Synchroniser {
         if self.link != Link::Watching || self.stopped || self.is_behind() {
             return;
         }
-        if self.wants_report().is_some() && planted::is(Defect::NotifiedSinceForgotten) {
+        if planted::is(Defect::NotifiedSinceForgotten) && self.wants_report().is_some() {
             return;
         }
         let is_kept = self.selection.of(relative) != Kept::Nothing;

@@ -327,7 +327,7 @@ impl ReadPlan {
     }
 
     /// What a read has found of a node, if there is one; `is_news`: it is not what was known.
-    pub(super) fn note_found(&mut self, relative: &str, stat: Option<&Stat>, is_news: bool) {
+    pub(super) fn note_found(&mut self, relative: &str, stat: Option<&Stat>, is_news: impl FnOnce() -> bool) {
         self.baseline.found(relative, stat, is_news);
     }
 

@@ -68,12 +68,8 @@ impl Synchroniser {
             self.undated_newest = self.undated_newest.max(stat.newest());
         }
         let known = self.tree.get(relative).map(|entry| entry.node().map(|node| *node.stat()));
-        let is_other = !is_as_known(&found, &known);
-        let found_stat = match &found {
-            Found::Node { stat, .. } | Found::Stat { stat, .. } => Some(stat),
-            _ => None,
-        };
-        self.plan.note_found(relative, found_stat, is_other);
+        let is_other = || !is_as_known(&found, &known);
+        self.plan.note_found(relative, found.stat(), is_other);
         let is_anchor = self.plan.is_of_anchors();
         let has_other_children = || match &found {
             Found::Node { children: Some(names), .. } | Found::Stat { children: Some(names), .. } => {
@@ -82,7 +78,7 @@ impl Synchroniser {
             _ => false,
         };
         let was_known = !want.suspect || is_anchor || known.is_some();
-        if was_known && (is_other || has_other_children()) {
+        if was_known && (is_other() || has_other_children()) {
             self.found_unexpected(path, &found, &known, &want, now);
         }
         let old = known.flatten();
@@ -95,8 +91,7 @@ impl Synchroniser {
         }
         if relative.is_empty()
             && let Some(told) = self.root_told.take()
-            && let Found::Node { stat, .. } | Found::Stat { stat, .. } = &found
-            && told.is_refuted_by(stat)
+            && found.stat().is_some_and(|stat| told.is_refuted_by(stat))
         {
             log::warn!("{path} was told to have changed, and has not: the watch names what is watched");
             self.misnamed = true;
@@ -284,7 +279,7 @@ impl Synchroniser {
         let is_open = |name: &str| level.as_ref().is_none_or(|level| level.child(name) == Kept::Open);
         let nodes = due.iter().map(|(place, arrived)| (name(*place), arrived.node()));
         let is_put = self.tree.put_children(parent, nodes);
-        self.plan.note_found(parent, None, true);
+        self.plan.note_found(parent, None, || true);
         let mut buffer = String::new();
         for (place, arrived) in due {
             let path = || siblings.parent.absolute_in(name(*place), &mut buffer);
@@ -481,10 +476,6 @@ impl Synchroniser {
 
     /// Those of the names that a list has which can be in the tree.
     fn sorted_names<'r>(&self, relative: &str, mut names: Vec<&'r str>) -> Vec<&'r str> {
-        if self.selection.of(relative) == Kept::Alone {
-            // The list was read for what it says of the node.
-            return Vec::new();
-        }
         let level = self.selection.level(relative);
         let is_kept = |name: &str| level.as_ref().is_none_or(|level| level.child(name) != Kept::Nothing);
         names.retain(|name| is_name(name) && is_kept(name));

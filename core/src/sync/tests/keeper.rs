@@ -1,7 +1,6 @@
 //! ClickHouse Keeper: recursive watches that name what is watched, and Stats that count otherwise.
 
 use super::*;
-use crate::stat::Stat;
 
 const NEW: Stat = Stat {
     czxid: Zxid(3),
@@ -16,34 +15,6 @@ const NEW: Stat = Stat {
     num_children: 1,
     pzxid: Zxid(4),
 };
-
-fn stat(stat: &Stat) -> Vec<u8> {
-    let Stat { czxid, mzxid, ctime, mtime, version, cversion, aversion, .. } = *stat;
-    let longs = [czxid.0, mzxid.0, ctime, mtime].map(i64::to_be_bytes).concat();
-    let ints = [version, cversion, aversion].map(i32::to_be_bytes).concat();
-    let lengths = [stat.data_length, stat.num_children].map(i32::to_be_bytes).concat();
-    let (owner, pzxid) = (stat.ephemeral_owner.to_be_bytes(), stat.pzxid.0.to_be_bytes());
-    [&longs[..], &ints, &owner, &lengths, &pzxid].concat()
-}
-
-/// A multiRead's reply: for each node its Stat, and the names of its children if they were asked for.
-fn found(nodes: &[(Stat, Option<&[&str]>)]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for (node, children) in nodes {
-        body.extend([&4i32.to_be_bytes()[..], &[0; 9], &stat(node)].concat());
-        if let Some(names) = children {
-            body.extend([&8i32.to_be_bytes()[..], &[0; 5], &(names.len() as i32).to_be_bytes()].concat());
-            for name in *names {
-                body.extend([&(name.len() as i32).to_be_bytes()[..], name.as_bytes()].concat());
-            }
-        }
-    }
-    [&body[..], &(-1i32).to_be_bytes(), &[1], &(-1i32).to_be_bytes()].concat()
-}
-
-fn told(line: &mut Line, kind: NotificationKind, path: &str) {
-    line.group.handle_notification(&Notification { kind, path: path.to_owned() }, line.now);
-}
 
 fn data(of: &str) -> wire::Read {
     wire::Read::Data(path(of))
@@ -142,7 +113,7 @@ fn a_root_that_is_told_to_have_changed_and_has_not_shows_that_the_watch_names_wh
         (&[Created], another, true),
     ] {
         let mut line = in_step();
-        kinds.iter().for_each(|kind| told(&mut line, *kind, "/a"));
+        kinds.iter().for_each(|kind| line.told(*kind, "/a"));
         assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
         let asks = line.asks();
         let [Request::MultiRead(reads)] = &asks[..] else { panic!("{asks:?}") };
@@ -170,10 +141,10 @@ fn a_root_that_is_told_to_have_changed_and_has_not_shows_that_the_watch_names_wh
 #[test]
 fn a_root_with_children_is_not_believed_to_be_deleted_without_a_look() {
     let mut line = in_step();
-    told(&mut line, NotificationKind::DataChanged, "/a/b");
+    line.told(NotificationKind::DataChanged, "/a/b");
     assert_eq!(line.asks(), [Request::MultiRead(vec![data("/a/b")])]);
     // The child was deleted, and the watch names the root.
-    told(&mut line, NotificationKind::Deleted, "/a");
+    line.told(NotificationKind::Deleted, "/a");
     line.answer(ServerError::OK);
     assert_ne!(line.states().get(&1), Some(&State::InStep));
     let reads = vec![data("/a"), wire::Read::Children(path("/a"))];
@@ -189,7 +160,7 @@ fn a_root_without_children_can_be_deleted_and_more_of_that_transaction_may_follo
     line.asks();
     line.answer_with(ServerError::OK, &found(&[(Stat { num_children: 0, ..NEW }, Some(&[]))]));
     assert_eq!(line.states().get(&1), Some(&State::InStep));
-    told(&mut line, NotificationKind::Deleted, "/a");
+    line.told(NotificationKind::Deleted, "/a");
     assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::InStep));
@@ -205,7 +176,7 @@ fn a_root_that_was_just_created_is_not_believed_to_be_deleted_without_a_look() {
     assert_eq!(line.asks(), [Request::Barrier(None)]);
     // With it a child was created, and the child was deleted: the watch names the root for all that.
     use NotificationKind::{Created, Deleted};
-    [Created, Created, Deleted].into_iter().for_each(|kind| told(&mut line, kind, "/a"));
+    [Created, Created, Deleted].into_iter().for_each(|kind| line.told(kind, "/a"));
     line.answer(ServerError::OK);
     assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
     assert_eq!(line.asks(), [Request::MultiRead(vec![data("/a")])]);
@@ -218,15 +189,15 @@ fn what_a_keeper_says_of_a_missing_root_behind_the_reply_is_no_news() {
     line.open(1, "/a");
     line.asks();
     line.answer(ServerError::OK);
-    told(&mut line, NotificationKind::Deleted, "/a");
+    line.told(NotificationKind::Deleted, "/a");
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::InStep));
     // From then on it is news.
-    told(&mut line, NotificationKind::Created, "/a");
+    line.told(NotificationKind::Created, "/a");
     line.asks();
     line.answer(ServerError::OK);
     line.answer(ServerError::OK);
-    told(&mut line, NotificationKind::Deleted, "/a");
+    line.told(NotificationKind::Deleted, "/a");
     line.answer(ServerError::OK);
     assert_eq!(line.asks()[0], Request::SetWatches(vec![path("/a")]));
 }
@@ -251,14 +222,14 @@ fn at_a_keeper_a_parent_is_read_together_with_a_child_whose_data_was_set() {
     let child = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
     read(&mut line, &[(child, Some(&[]))]);
     assert_eq!(line.states().get(&1), Some(&State::InStep));
-    told(&mut line, NotificationKind::DataChanged, "/a/b");
+    line.told(NotificationKind::DataChanged, "/a/b");
     let (set, counted) = (Stat { mzxid: Zxid(9), version: 1, ..child }, Stat { cversion: 2, ..NEW });
     let asks = read(&mut line, &[(set, None), (counted, None)]);
     assert_eq!(asks.last(), Some(&Request::MultiRead(vec![data("/a/b"), data("/a")])));
     // The list is what it was: its watch would have told.
     assert_eq!(line.states().get(&1), Some(&State::InStep));
     // Another child is created, and before it is read, and watched, it is set: nothing tells of that.
-    told(&mut line, NotificationKind::ChildrenChanged, "/a");
+    line.told(NotificationKind::ChildrenChanged, "/a");
     let counted = Stat { cversion: 3, num_children: 2, pzxid: Zxid(10), ..counted };
     read(&mut line, &[(counted, Some(&["b", "c"]))]);
     let new = Stat { czxid: Zxid(10), mzxid: Zxid(11), pzxid: Zxid(10), version: 1, ..child };
@@ -278,7 +249,7 @@ fn a_root_that_is_being_read_is_not_believed_to_be_deleted_either() {
     line.answer(ServerError::OK);
     assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
     // A child was deleted, and the watch names the root.
-    told(&mut line, NotificationKind::Deleted, "/a");
+    line.told(NotificationKind::Deleted, "/a");
     line.answer_with(ServerError::OK, &found(&[(NEW, Some(&["b"]))]));
     assert_ne!(line.states().get(&1), Some(&State::InStep));
     let asks = line.asks();
@@ -298,7 +269,7 @@ fn a_root_that_was_read_in_another_history_maybe_shows_nothing_of_what_its_watch
     let asks = line.asks();
     assert!(matches!(&asks[..], [Request::MultiRead(reads)] if reads[0] == data("/a")), "{asks:?}");
     // Set once since the old history ended; in the new one its version was lower before.
-    told(&mut line, NotificationKind::DataChanged, "/a");
+    line.told(NotificationKind::DataChanged, "/a");
     let child = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
     let answer = line.try_answer(ServerError::OK, &found(&[(NEW, None), (child, None)]));
     assert_eq!(answer, Ok(()));

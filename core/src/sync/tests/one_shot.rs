@@ -6,8 +6,16 @@ fn set_watches(of: &str) -> Request {
     Request::SetWatches(vec![path(of)])
 }
 
-fn notified(kind: NotificationKind, path: &str) -> Notification {
-    Notification { kind, path: path.to_owned() }
+/// A cache of `/a`, at a server that has shown to know neither recursive watches nor multiRead.
+fn old() -> Line {
+    let mut line = Line::with("/", WatchMode::Auto);
+    line.open(1, "/a");
+    line.asks();
+    assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(true, "s:1", line.now);
+    line
 }
 
 #[test]
@@ -26,8 +34,7 @@ fn where_a_recursive_watch_is_refused_whatever_is_read_is_watched_first() {
     line.answer_all();
     assert_eq!(line.states().get(&2), Some(&State::InStep));
     // The creation of a missing root is told, and then it is read.
-    let created = notified(NotificationKind::Created, "/a");
-    line.group.handle_notification(&created, line.now);
+    line.told(NotificationKind::Created, "/a");
     assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
     assert_eq!(line.asks()[0], set_watches("/a"));
     // Nothing is removed at the end: the watches lapse.
@@ -37,13 +44,7 @@ fn where_a_recursive_watch_is_refused_whatever_is_read_is_watched_first() {
 
 #[test]
 fn a_server_that_does_not_know_recursive_watches_is_asked_in_another_way_on_its_next_connection_only() {
-    let mut line = Line::with("/", WatchMode::Auto);
-    line.open(1, "/a");
-    line.asks();
-    assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
-    line.group.handle_suspended(None, line.now);
-    line.asked.clear();
-    line.group.handle_connected(true, "s:1", line.now);
+    let mut line = old();
     let single = [Request::Data(path("/a")), Request::ChildrenWithStat(path("/a"))];
     let watches = [set_watches("/a"), Request::ExistsWatched(path("/a"))];
     assert_eq!(line.asks(), [watches, single].concat());
@@ -75,13 +76,7 @@ fn a_server_without_multiread_is_found_out_too() {
 
 #[test]
 fn of_two_reads_of_one_node_the_later_one_says_whether_it_is_there() {
-    let mut line = Line::with("/", WatchMode::Auto);
-    line.open(1, "/a");
-    line.asks();
-    assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
-    line.group.handle_suspended(None, line.now);
-    line.asked.clear();
-    line.group.handle_connected(true, "s:1", line.now);
+    let mut line = old();
     assert!(matches!(line.asks()[..], [_, _, Request::Data(_), Request::ChildrenWithStat(_)]));
     line.answer(ServerError::OK);
     line.answer(ServerError::OK);
@@ -103,8 +98,7 @@ fn a_watch_that_is_used_up_between_its_setting_and_the_read_has_the_node_read_on
     // The watches are set, and there is no node.
     line.answer(ServerError::OK);
     line.answer(ServerError::NO_NODE);
-    let created = notified(NotificationKind::Created, "/a");
-    line.group.handle_notification(&created, line.now);
+    line.told(NotificationKind::Created, "/a");
     line.answer(ServerError::OK);
     assert_eq!(line.states().get(&1), Some(&State::Loading));
     assert_eq!(line.asks()[0], set_watches("/a"));
@@ -168,7 +162,7 @@ fn what_is_told_while_a_held_tree_is_brought_up_to_date_counts_as_it_did_when_it
         while !matches!(line.asked.front(), Some((Request::MultiRead(_), _))) {
             line.answer(ServerError::OK);
         }
-        line.group.handle_notification(&notified(NotificationKind::Created, "/a"), line.now);
+        line.told(NotificationKind::Created, "/a");
         line.states();
         line.answer(ServerError::OK);
         assert_eq!(line.states().get(&1), None, "the node is to be read once more");

@@ -49,8 +49,7 @@ fn who_watches_a_root_alone_goes_on_where_another_cache_needs_all_of_it_told() {
     assert_eq!(line.asks(), [whole("/a")], "it replaces the other one, and tells of more");
     assert_eq!(line.states().get(&1), None);
     line.answer(ServerError::THROTTLED);
-    let changed = Notification { kind: NotificationKind::ChildrenChanged, path: "/a".to_owned() };
-    line.group.handle_notification(&changed, line.now);
+    line.told(NotificationKind::ChildrenChanged, "/a");
     assert_eq!(line.states().get(&1), Some(&State::CatchingUp), "it is told still");
     is_in_step_again(&mut line, 1);
 }
