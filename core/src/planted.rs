@@ -261,6 +261,8 @@ defects! {
     ReportSinceHalfVerified = "report since a half-verified tree",
     /// What has changed is asked for since a version that is no cut.
     ReportSinceNoCut = "report since a version that is no cut",
+    /// What has changed is asked for since a cut that the server has lost its watch before.
+    ReportBehindLostWatch = "report behind a lost watch",
     /// What has changed is asked for without reading how far the history is the one that is known.
     ReportWithoutAnchors = "report without anchors",
     /// What a report tells to be gone is removed without being read.

@@ -471,7 +471,7 @@ impl Synchroniser {
             self.plan.note_left(last_zxid.filter(|_| is_exact));
         }
         let is_deceived = std::mem::take(&mut self.lost_watch) | std::mem::take(&mut self.misnamed);
-        if is_deceived {
+        if is_deceived && !planted::is(Defect::ReportBehindLostWatch) {
             // The cuts since the watch was lost, or told of something else, were none, and nobody knows since when.
             self.plan.forget_baseline();
         }
