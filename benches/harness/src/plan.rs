@@ -196,10 +196,10 @@ impl Plan {
         let tree = bushy("storm", budget + writes / 10);
         add(tree.to_string(), &ours, Some(tree), What::Storm(tree, writes), 15.0);
         let tree = bushy("reconnect", others);
-        add(tree.to_string(), &RECONNECTERS, Some(tree), What::Reconnect(tree), 170.0);
+        add(tree.to_string(), &RECONNECTERS, Some(tree), What::Reconnect(tree), 140.0);
         let tree = bushy("reconnect", budget);
-        let lean = [Contender::Treecache, Contender::TreecacheReads, Contender::CuratorTree];
-        add(tree.to_string(), &lean, Some(tree), What::Reconnect(tree), 150.0);
+        let lean = [Contender::Treecache, Contender::TreecacheReads];
+        add(tree.to_string(), &lean, Some(tree), What::Reconnect(tree), 80.0);
         let tree = bushy("latency", others);
         let latencies = if scale == Scale::Quick { 50 } else { 600 };
         add(LATENCY.into(), &CACHES, Some(tree), What::Latency(tree, latencies), 70.0);
@@ -269,7 +269,7 @@ impl Plan {
             }
             What::Latency(tree, writes) => latency::measure(bench, key, tree, contenders, writes),
             What::Reconnect(tree) => {
-                reconnect::measure(bench, key, tree, contenders, &fewer(4));
+                reconnect::measure(bench, key, tree, contenders, &fewer(3));
             }
             What::ReadBushy(tree) => reads::measure_bushy(bench, key, tree, contenders, effort),
             What::ReadDeep(tree) => reads::measure_deep(bench, key, tree, contenders, effort),
