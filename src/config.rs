@@ -348,7 +348,8 @@ const KEYS: &[Key] = &[
         ]),
         purpose: "how the tree is verified after a lost connection, if something may have changed: `report` has a second, \
                   short session ask a server which nodes have changed, and reads these; `read` reads all; `auto`: \
-                  `report` for trees of 2,000 nodes or more, else `read`",
+                  `report` for trees of 2,000 nodes or more, if these are ephemeral or have some 300 bytes or more on \
+                  average, else `read`",
     },
     Key {
         name: "close.keep",

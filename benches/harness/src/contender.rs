@@ -14,8 +14,8 @@ use contender::Digest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Contender {
     Treecache,
-    /// With `verify=read`: what another session is asked otherwise.
-    TreecacheReads,
+    /// With `verify=report`: nodes of 128 bytes that are not ephemeral are read otherwise.
+    TreecacheReports,
     Bare,
     BareProven,
     CuratorTree,
@@ -40,7 +40,7 @@ impl Contender {
     pub fn id(self) -> &'static str {
         match self {
             Contender::Treecache => "treecache",
-            Contender::TreecacheReads => "treecache-reads",
+            Contender::TreecacheReports => "treecache-reports",
             Contender::Bare => "bare",
             Contender::BareProven => "bare-proven",
             Contender::CuratorTree => "curator-tree",
@@ -56,7 +56,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Contender::Treecache => "libtreecache",
-            Contender::TreecacheReads => "libtreecache, verify=read",
+            Contender::TreecacheReports => "libtreecache, verify=report",
             Contender::Bare => "bare multiRead",
             Contender::BareProven => "bare, our batches",
             Contender::CuratorTree => "Curator TreeCache",
@@ -96,7 +96,7 @@ impl Contender {
         };
         match self {
             Contender::Treecache => treecache(&[]),
-            Contender::TreecacheReads => treecache(&["verify=read"]),
+            Contender::TreecacheReports => treecache(&["verify=report"]),
             Contender::Map => map("shared"),
             Contender::MapMutex => map("mutex"),
             Contender::Bare => bare("plain"),

@@ -128,10 +128,10 @@ const READERS: [Contender; 7] = [
     Contender::Kazoo,
 ];
 
-/// [`CACHES`], and ours as it is without verification by report.
+/// [`CACHES`], and ours with verification by report.
 pub const RECONNECTERS: [Contender; 6] = [
     Contender::Treecache,
-    Contender::TreecacheReads,
+    Contender::TreecacheReports,
     Contender::CuratorTree,
     Contender::CuratorCache,
     Contender::ZookeeperCrate,
@@ -198,7 +198,7 @@ impl Plan {
         let tree = bushy("reconnect", others);
         add(tree.to_string(), &RECONNECTERS, Some(tree), What::Reconnect(tree), 140.0);
         let tree = bushy("reconnect", budget);
-        let lean = [Contender::Treecache, Contender::TreecacheReads];
+        let lean = [Contender::Treecache, Contender::TreecacheReports];
         add(tree.to_string(), &lean, Some(tree), What::Reconnect(tree), 80.0);
         let tree = bushy("latency", others);
         let latencies = if scale == Scale::Quick { 50 } else { 600 };

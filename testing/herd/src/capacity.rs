@@ -26,6 +26,8 @@ pub struct Capacity {
     pub request: u64,
     /// A node in a request.
     pub node: u64,
+    /// A node that is compared with a zxid, and its list.
+    pub compared: u64,
     pub notification: u64,
     /// 1000 bytes on the network.
     pub kilobyte: u64,
@@ -46,6 +48,7 @@ impl Capacity {
             session: of(rates.new_sessions) as u64,
             request: (single - node) as u64,
             node: node as u64,
+            compared: of(rates.compared_nodes) as u64,
             notification: of(rates.notifications) as u64,
             kilobyte: (1000.0 * of(NETWORK)) as u64,
             backlog: BACKLOG,
@@ -61,6 +64,7 @@ impl Capacity {
             session: 0,
             request: 0,
             node: 0,
+            compared: 0,
             notification: 0,
             kilobyte: 0,
             backlog: usize::MAX,
@@ -76,6 +80,7 @@ impl Capacity {
             session: self.session,
             request: self.request / servers,
             node: self.node / servers,
+            compared: self.compared / servers,
             notification: self.notification / servers,
             kilobyte: self.kilobyte / servers,
             backlog: self.backlog * servers as usize,
@@ -95,6 +100,7 @@ impl Capacity {
             session: self.session * clients,
             request: self.request * clients,
             node: self.node * clients,
+            compared: self.compared * clients,
             notification: self.notification * clients,
             kilobyte: self.kilobyte * clients,
             backlog: usize::MAX,
@@ -119,9 +125,11 @@ mod tests {
             batched_reads: 1_000_000.0,
             single_reads: 50_000.0,
             notifications: 50_000.0,
+            compared_nodes: 2_000_000.0,
         };
         let capacity = Capacity::of(&rates);
         assert_eq!(capacity.accept, 100_000);
+        assert_eq!(capacity.compared, 500);
         let batch = capacity.request + 120 * capacity.node;
         assert!((119_800..=120_200).contains(&batch), "{batch}");
         assert!((19_990..=20_010).contains(&(capacity.request + capacity.node)));

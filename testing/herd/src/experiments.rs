@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use treecache_core::session::Backoff;
-use treecache_core::sync::Pace;
+use treecache_core::sync::{Pace, VerifyMode};
 
 use crate::capacity::{BATCH, Capacity};
 use crate::chart::{Figure, Panel, Series, number};
 use crate::load::Moment;
-use crate::measured::{Cost, Line, Measured, Tree};
+use crate::measured::{Cost, Line, Measured, OURS, Tree};
 use crate::world::{Happening, Outcome, Scenario, run};
 
 /// The herd of the title.
@@ -24,6 +24,11 @@ const TENTH: Tree = Tree { directories: 99, leaves: 100, data: 128 };
 const WHOLE: Tree = Tree { directories: 990, leaves: 100, data: 128 };
 /// As it was before all this was simulated.
 const EARLIER: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5) };
+
+/// A second without servers, and somebody has written.
+const MOVED: Happening = Happening::Outage { down: Duration::from_secs(1), moved: true, unclean: 0.0 };
+const VERIFICATION: &str = "verify | half in step, min | 99 %, min | all, min | longest wait for an answer, s | \
+                            nodes read | compared | MB sent | MB received | connections | transactions";
 
 /// What is written to the documentation.
 #[derive(Default)]
@@ -97,6 +102,8 @@ impl Experiments {
         self.reconnect();
         self.jitter();
         self.verify();
+        self.spread();
+        self.unclean();
         self.cliff();
         self.audit();
         self.scale();
@@ -118,6 +125,7 @@ impl Experiments {
             capacity: Capacity::of(&self.measured.rates),
             backoff: Backoff::default(),
             pace: Pace::default(),
+            verify: VerifyMode::Auto,
             audit: Duration::ZERO,
             session_timeout: SESSION_TIMEOUT,
             bound: Duration::from_secs(300),
@@ -127,14 +135,19 @@ impl Experiments {
     }
 
     /// 100 clients that stand for 100 each, and the servers as one that is as fast as all of them: 10,000 clients come
-    /// to be spread evenly over servers by themselves, 100 do not.
+    /// to be spread evenly over servers by themselves, 100 do not. They have a tenth of the nodes, and what takes a
+    /// tenth of the time with that is told ten times as long; a transaction for a session does not, so it takes a tenth
+    /// here.
     fn scaled(&self, happening: Happening) -> Scenario {
         let base = self.base(happening);
         Scenario {
             clients: CLIENTS / 100,
             weight: 100,
             servers: 1,
-            capacity: base.capacity.joined(SERVERS as u64),
+            capacity: Capacity {
+                session: base.capacity.session / 10,
+                ..base.capacity.joined(SERVERS as u64)
+            },
             tree: TENTH,
             step: ms(500),
             ..base
@@ -175,6 +188,7 @@ impl Experiments {
             ("nodes read, 120 in a multiRead", rates.batched_reads),
             ("nodes read, one in a request, with a watch", rates.single_reads),
             ("notifications of recursive watches", rates.notifications),
+            ("nodes compared with a zxid, and their lists", rates.compared_nodes),
         ];
         let rows = rows.map(|(what, rate)| vec![what.to_owned(), number(rate)]);
         text += &table("one server, per second | measured", &rows);
@@ -234,24 +248,28 @@ impl Experiments {
         let mut rows = Vec::new();
         for client in self.clients() {
             let at = |of: &dyn Fn(&Cost) -> u64| self.line(&client, of).0.at(NODES);
-            let minutes = |requests: f64| {
+            let minutes = |requests: f64, node: u64| {
                 // Whoever makes few requests reads many nodes with each.
                 let reads = if requests < 10.0 { 0.0 } else { requests.max(NODES) };
-                let time = requests * capacity.request as f64 + reads * capacity.node as f64;
+                let time = requests * capacity.request as f64 + reads * node as f64;
                 format!("{:.1}", CLIENTS as f64 * time / 1e9 / SERVERS as f64 / 60.0)
             };
             rows.push(vec![
                 client.clone(),
                 number(CLIENTS as f64 * at(&|cost| cost.watches)),
                 number(CLIENTS as f64 * at(&|cost| cost.load.requests)),
-                minutes(at(&|cost| cost.load.requests)),
-                minutes(at(&|cost| cost.unmoved.requests)),
-                minutes(at(&|cost| cost.moved.requests)),
+                minutes(at(&|cost| cost.load.requests), capacity.node),
+                minutes(at(&|cost| cost.unmoved.requests), capacity.node),
+                minutes(
+                    at(&|cost| cost.moved.requests),
+                    if client == OURS { capacity.compared } else { capacity.node },
+                ),
+                format!("{:.0}", CLIENTS as f64 * at(&|cost| cost.moved.to_server) / 1e9),
                 format!("{:.0}", CLIENTS as f64 * at(&|cost| cost.moved.to_client) / 1e9),
             ]);
         }
         let head = "10,000 clients, 100,000 nodes, 3 servers | watches | requests to load | load, min | \
-                    lost, not moved, min | lost, moved, min | lost, moved, GB";
+                    lost, not moved, min | lost, moved, min | GB to the servers | GB to the clients";
         self.add("paper", table(head, &rows));
     }
 
@@ -355,7 +373,7 @@ impl Experiments {
     }
 
     fn outage(&self, down: u64, backoff: Backoff) -> Scenario {
-        Scenario { backoff, ..self.base(Happening::Outage { down: ms(down), moved: false }) }
+        Scenario { backoff, ..self.base(Happening::Outage { down: ms(down), moved: false, unclean: 0.0 }) }
     }
 
     fn reconnect(&mut self) {
@@ -479,56 +497,24 @@ impl Experiments {
         self.findings.figures.push(("jitter", figure));
     }
 
+    /// By report, and by reading.
     fn verify(&mut self) {
-        let happening = Happening::Outage { down: ms(1000), moved: true };
-        let drain = self.drain(TENTH.nodes() as f64, SERVERS);
-        let per_node = drain / TENTH.nodes() as f64;
-        // As it is, and over a share of the time that the bare reads take.
-        let spreads = [None, Some(0.1), Some(1.0), Some(2.0)];
         let mut rows = Vec::new();
         let mut shown = Vec::new();
-        for share in spreads {
-            let spread = share.map(|share| Duration::from_secs_f64(per_node * share));
-            let pace = spread
-                .map_or_else(Pace::default, |spread_per_node| Pace { spread_per_node, ..Pace::default() });
-            let spread = pace.spread_per_node;
-            let now = if share.is_none() { " (now)" } else { "" };
-            let name = format!("{} µs{now}", number(spread.as_micros() as f64));
-            let outcome =
-                run(&Scenario { pace, clients: CLIENTS / 25, weight: 25, ..self.scaled(happening) });
-            let minutes = |share| {
-                outcome.when(share).map_or("never".to_owned(), |at| format!("{:.1}", at * 10.0 / 60.0))
-            };
-            rows.push(vec![
-                name.clone(),
-                format!("{:.1}", spread.as_secs_f64() * NODES),
-                number(outcome.load.peak(|moment| moment.nodes)),
-                number(outcome.load.peak(|moment| moment.bytes)),
-                seconds(Some(outcome.load.longest_wait())),
-                minutes(0.5),
-                minutes(0.99),
-                minutes(1.0),
-            ]);
-            if spread.as_secs_f64() < 1.5 * per_node {
-                shown.push((name, outcome));
-            }
+        for (name, verify) in [("report", VerifyMode::Auto), ("read", VerifyMode::Read)] {
+            let scenario = Scenario { verify, clients: CLIENTS / 25, weight: 25, ..self.scaled(MOVED) };
+            let outcome = run(&scenario);
+            rows.push(self.verification(name, &outcome));
+            shown.push((name, outcome));
         }
-        let mut text = format!("The bare reads take {:.1} min.\n\n", drain * 10.0 / 60.0);
-        let head = "spread per node | of 100,000, s | most nodes/s | most bytes/s | longest wait for an answer, s | \
-                    half in step, min | 99 %, min | all, min";
-        text += &table(head, &rows);
-        self.add("verify", text);
-        // A tenth of the nodes in a tenth of the time.
+        self.add("verify", table(VERIFICATION, &rows));
         let minutes = |mut series: Series| {
             series.points.iter_mut().for_each(|point| point.0 *= 10.0 / 60.0);
             series
         };
         let panel = |title: &str, of: &dyn Fn(&str, &Outcome) -> Series| Panel {
             title: title.to_owned(),
-            series: shown
-                .iter()
-                .map(|(name, outcome)| minutes(of(&format!("spread {name}"), outcome)))
-                .collect(),
+            series: shown.iter().map(|(name, outcome)| minutes(of(name, outcome))).collect(),
             limit: None,
         };
         let figure = Figure {
@@ -539,8 +525,8 @@ impl Experiments {
             along: "min since the connections were lost".to_owned(),
             until: 8.0,
             panels: vec![
-                panel("nodes read per second, at all servers", &|name, outcome| {
-                    rate(name, outcome, |moment| moment.nodes)
+                panel("nodes read or compared per second, at all servers", &|name, outcome| {
+                    rate(name, outcome, |moment| moment.nodes + moment.compared)
                 }),
                 panel("bytes per second, from all servers", &|name, outcome| {
                     rate(name, outcome, |moment| moment.bytes)
@@ -552,9 +538,87 @@ impl Experiments {
         self.findings.figures.push(("verify", figure));
     }
 
+    /// A row of what a simulation of a tenth of the nodes says of all of them, per client.
+    fn verification(&self, name: &str, outcome: &Outcome) -> Vec<String> {
+        let minutes =
+            |share| outcome.when(share).map_or("never".to_owned(), |at| format!("{:.1}", at * 10.0 / 60.0));
+        let clients = outcome.clients as f64;
+        let whole = |what: f64| number(what * 10.0 / CLIENTS as f64);
+        vec![
+            name.to_owned(),
+            minutes(0.5),
+            minutes(0.99),
+            minutes(1.0),
+            seconds(Some(outcome.load.longest_wait())),
+            whole(outcome.load.total(|moment| moment.nodes)),
+            whole(outcome.load.total(|moment| moment.compared)),
+            format!("{:.2}", outcome.tally.bytes_to_servers as f64 * 10.0 / clients / 1e6),
+            format!("{:.2}", outcome.load.total(|moment| moment.bytes) * 10.0 / CLIENTS as f64 / 1e6),
+            format!("{:.1}", outcome.tally.accepted as f64 / clients),
+            format!("{:.2}", outcome.tally.transactions as f64 / clients),
+        ]
+    }
+
+    /// The ensemble is idle, its zxid does not move, and one of a hundred clients was about to read a change: only these
+    /// have something to verify, as long as nobody makes a session for it.
+    fn unclean(&mut self) {
+        let mut rows = Vec::new();
+        for (name, verify) in [("report", VerifyMode::Auto), ("read", VerifyMode::Read)] {
+            for unclean in [0.0, 0.01] {
+                let happening = Happening::Outage { down: ms(1000), moved: false, unclean };
+                let scenario =
+                    Scenario { verify, clients: CLIENTS / 25, weight: 25, ..self.scaled(happening) };
+                let name = format!("{name}, {:.0} % unclean", unclean * 100.0);
+                rows.push(self.verification(&name, &run(&scenario)));
+            }
+        }
+        self.add("unclean", table(VERIFICATION, &rows));
+    }
+
+    /// How long a client that reads all puts that off.
+    fn spread(&mut self) {
+        let drain = self.drain(TENTH.nodes() as f64, SERVERS);
+        let per_node = drain / TENTH.nodes() as f64;
+        // As it is, and over a share of the time that the bare reads take.
+        let spreads = [None, Some(0.1), Some(1.0), Some(2.0)];
+        let mut rows = Vec::new();
+        for share in spreads {
+            let spread = share.map(|share| Duration::from_secs_f64(per_node * share));
+            let pace = spread
+                .map_or_else(Pace::default, |spread_per_node| Pace { spread_per_node, ..Pace::default() });
+            let spread = pace.spread_per_node;
+            let now = if share.is_none() { " (now)" } else { "" };
+            let name = format!("{} µs{now}", number(spread.as_micros() as f64));
+            let outcome = run(&Scenario {
+                pace,
+                verify: VerifyMode::Read,
+                clients: CLIENTS / 25,
+                weight: 25,
+                ..self.scaled(MOVED)
+            });
+            let minutes = |share| {
+                outcome.when(share).map_or("never".to_owned(), |at| format!("{:.1}", at * 10.0 / 60.0))
+            };
+            rows.push(vec![
+                name,
+                format!("{:.1}", spread.as_secs_f64() * NODES),
+                number(outcome.load.peak(|moment| moment.nodes)),
+                number(outcome.load.peak(|moment| moment.bytes)),
+                seconds(Some(outcome.load.longest_wait())),
+                minutes(0.5),
+                minutes(0.99),
+                minutes(1.0),
+            ]);
+        }
+        let mut text = format!("The bare reads take {:.1} min.\n\n", drain * 10.0 / 60.0);
+        let head = "spread per node | of 100,000, s | most nodes/s | most bytes/s | longest wait for an answer, s | \
+                    half in step, min | 99 %, min | all, min";
+        text += &table(head, &rows);
+        self.add("spread", text);
+    }
+
     /// Where a client waits so long for its first answer that it takes the server for dead.
     fn cliff(&mut self) {
-        let happening = Happening::Outage { down: ms(1000), moved: true };
         let mut rows = Vec::new();
         let whole = Capacity::of(&self.measured.rates);
         for slower in [1, 2, 4, 6, 8, 10] {
@@ -562,11 +626,12 @@ impl Experiments {
             let batch = (capacity.request as f64 + BATCH * capacity.node as f64) / 1e9;
             let drain = self.drain(TENTH.nodes() as f64, 1) * slower as f64;
             let mut row = vec![number(BATCH / batch), format!("{:.1}", CLIENTS as f64 * batch)];
-            for flights in [8, 1] {
+            for (verify, flights) in [(VerifyMode::Auto, 8), (VerifyMode::Read, 8), (VerifyMode::Read, 1)] {
                 let pace = Pace { flights, ..Pace::default() };
                 let bound = Duration::from_secs_f64(drain * 2.5);
-                let outcome = run(&Scenario { capacity, pace, bound, ..self.scaled(happening) });
-                let reads = outcome.load.total(|moment| moment.nodes) / (CLIENTS * TENTH.nodes()) as f64;
+                let outcome = run(&Scenario { capacity, pace, bound, verify, ..self.scaled(MOVED) });
+                let reads = outcome.load.total(|moment| moment.nodes + moment.compared)
+                    / (CLIENTS * TENTH.nodes()) as f64;
                 row.extend([
                     outcome.when(1.0).map_or("never".to_owned(), |at| format!("{:.2}", at / drain)),
                     format!("{:.1}", outcome.tally.dropped as f64 / outcome.clients as f64),
@@ -575,8 +640,9 @@ impl Experiments {
             }
             rows.push(row);
         }
-        let head = "one server, nodes/s | a round, s | 8 in flight: all in step, × bare reads | lost again, per client | \
-                    reads, × tree | 1 in flight: all in step, × bare reads | lost again, per client | reads, × tree";
+        let head = "one server, nodes/s | a round, s | report: all in step, × bare reads | lost again, per client | \
+                    compared, × tree | read, 8 in flight: all in step, × bare reads | lost again, per client | reads, × tree | \
+                    read, 1 in flight: all in step, × bare reads | lost again, per client | reads, × tree";
         self.add("cliff", table(head, &rows));
     }
 
@@ -607,15 +673,15 @@ impl Experiments {
 
     /// Whether what was scaled says the same at another scale.
     fn scale(&mut self) {
-        let happening = Happening::Outage { down: ms(1000), moved: true };
         let mut rows = Vec::new();
         for (clients, tree) in [(100, TENTH), (400, TENTH), (100, WHOLE)] {
             let scenario = Scenario {
                 clients,
                 weight: (CLIENTS / clients) as u64,
                 tree,
+                verify: VerifyMode::Read,
                 bound: Duration::from_secs(3000),
-                ..self.scaled(happening)
+                ..self.scaled(MOVED)
             };
             let outcome = run(&scenario);
             let drain = self.drain(tree.nodes() as f64, SERVERS);

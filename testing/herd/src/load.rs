@@ -9,6 +9,8 @@ pub struct Moment {
     pub attempts: f64,
     pub requests: f64,
     pub nodes: f64,
+    /// Nodes that a server compared with a zxid.
+    pub compared: f64,
     pub bytes: f64,
     /// How many clients are in step at its end.
     pub in_step: f64,
@@ -47,11 +49,12 @@ impl Load {
         self.moment(at).attempts += weight;
     }
 
-    pub fn answered(&mut self, at: u64, nodes: usize, bytes: usize, waited: u64) {
+    pub fn answered(&mut self, at: u64, nodes: usize, compared: usize, bytes: usize, waited: u64) {
         let weight = self.weight;
         let moment = self.moment(at);
         moment.requests += weight;
         moment.nodes += nodes as f64 * weight;
+        moment.compared += compared as f64 * weight;
         moment.bytes += bytes as f64 * weight;
         moment.wait = moment.wait.max(waited as f64 / 1e9);
     }
@@ -84,11 +87,12 @@ mod tests {
         let mut load = Load::new(Duration::from_millis(100), 10);
         load.attempt(50_000_000);
         load.in_step(120_000_000, 3);
-        load.answered(399_999_999, 120, 1000, 2_000_000_000);
+        load.answered(399_999_999, 120, 7, 1000, 2_000_000_000);
         assert_eq!(load.moments.len(), 4);
         assert_eq!(load.moments[2].in_step, 30.0);
         assert_eq!(load.peak(|moment| moment.attempts), 100.0);
         assert_eq!(load.total(|moment| moment.nodes), 1200.0);
+        assert_eq!(load.total(|moment| moment.compared), 70.0);
         assert_eq!(load.longest_wait(), 2.0);
     }
 }

@@ -28,6 +28,9 @@ impl Tree {
     }
 }
 
+/// The library, as costs name it.
+pub const OURS: &str = "libtreecache";
+
 /// What one server does in a second.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Rates {
@@ -43,10 +46,12 @@ pub struct Rates {
     pub single_reads: f64,
     /// Notifications of recursive watches sent.
     pub notifications: f64,
+    /// Nodes compared with a zxid (`setWatches`), and their lists.
+    pub compared_nodes: f64,
 }
 
 impl Rates {
-    fn fields(&mut self) -> [(&'static str, &mut f64); 6] {
+    fn fields(&mut self) -> [(&'static str, &mut f64); 7] {
         [
             ("accepts", &mut self.accepts),
             ("resumed_sessions", &mut self.resumed_sessions),
@@ -54,6 +59,7 @@ impl Rates {
             ("batched_reads", &mut self.batched_reads),
             ("single_reads", &mut self.single_reads),
             ("notifications", &mut self.notifications),
+            ("compared_nodes", &mut self.compared_nodes),
         ]
     }
 }
@@ -198,6 +204,7 @@ mod tests {
                 batched_reads: 3.0,
                 single_reads: 4.0,
                 notifications: 5.0,
+                compared_nodes: 7.0,
             },
             costs: vec![Cost {
                 client: "one".to_owned(),

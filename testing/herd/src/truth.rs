@@ -9,6 +9,7 @@ use crate::measured::Tree;
 
 pub const ROOT: &str = "/herd";
 const NODE_DATA_CHANGED: i32 = 3;
+const NODE_CHILDREN_CHANGED: i32 = 4;
 
 struct Node {
     stat: Stat,
@@ -56,6 +57,11 @@ impl Truth {
             node.stat.mzxid = self.zxid;
             node.stat.version += 1;
         }
+        self.rumour()
+    }
+
+    /// A notification of the node that is written.
+    pub fn rumour(&self) -> Vec<u8> {
         let mut notification = Vec::new();
         protocol::notification(&mut notification, Zxid(-1), NODE_DATA_CHANGED, &self.hot);
         notification
@@ -102,6 +108,20 @@ impl Truth {
                 reply.multi_header(-1, true, -1);
                 reply.finish();
             }
+            Operation::SetWatches { since, data, lists, .. } => {
+                let mut tell = |paths: &[String], kind, newest: fn(&Stat) -> Zxid| {
+                    for path in paths {
+                        let is_newer = self.nodes.get(path).is_none_or(|node| newest(&node.stat).0 > *since);
+                        if is_newer {
+                            protocol::notification(&mut out, Zxid(-1), kind, path);
+                        }
+                    }
+                };
+                tell(data, NODE_DATA_CHANGED, |stat| stat.mzxid);
+                tell(lists, NODE_CHILDREN_CHANGED, |stat| stat.pzxid);
+                Encoder::reply(&mut out, *xid, self.zxid, protocol::OK).finish();
+            }
+            Operation::Close => Encoder::reply(&mut out, *xid, self.zxid, protocol::OK).finish(),
             operation => panic!("not foreseen: {operation:?}"),
         }
         out

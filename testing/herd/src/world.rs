@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use treecache_core::engine::{Engine, Output};
+use treecache_core::engine::{Engine, Output, SideInput};
 use treecache_core::selection::Selection;
 use treecache_core::session::{Action, Backoff, Hosts, Settings, TransportError};
 use treecache_core::sync::{self, CacheId, Data, Input, Modes, Options, Pace, VerifyMode};
@@ -32,8 +32,8 @@ pub enum Happening {
     /// One node is written.
     Write,
     /// All connections are lost at once, and the servers are back after a while. `moved`: the servers' zxid is another
-    /// one then.
-    Outage { down: Duration, moved: bool },
+    /// one then. So large a share of the clients has just been told of a change, and not read it.
+    Outage { down: Duration, moved: bool, unclean: f64 },
     /// Nothing, for so long.
     Nothing(Duration),
 }
@@ -50,6 +50,7 @@ pub struct Scenario {
     pub capacity: Capacity,
     pub backoff: Backoff,
     pub pace: Pace,
+    pub verify: VerifyMode,
     pub audit: Duration,
     pub session_timeout: Duration,
     /// After which time it is over, whether or not all are in step.
@@ -75,6 +76,12 @@ pub struct Tally {
     pub dropped: u64,
     /// Sessions that had expired when their clients came back.
     pub expired: u64,
+    /// Connections that were accepted: each is a handshake, if there is TLS.
+    pub accepted: u64,
+    /// Transactions that make a session or end it.
+    pub transactions: u64,
+    /// Of all frames to the servers.
+    pub bytes_to_servers: u64,
 }
 
 impl Outcome {
@@ -108,6 +115,8 @@ enum Event {
 struct Client {
     engine: Option<Engine>,
     connection: Option<usize>,
+    /// That of the session that asks what has changed.
+    side: Option<usize>,
     /// The earliest timer that is set.
     timer: u64,
     /// Since when it is in step, if it is.
@@ -117,6 +126,8 @@ struct Client {
 struct Connection {
     client: usize,
     server: usize,
+    /// It is the client's second one.
+    is_side: bool,
     /// The client wants it.
     is_wanted: bool,
     /// The server has it.
@@ -172,7 +183,7 @@ fn nanos(time: Duration) -> u64 {
 impl World {
     fn new(scenario: Scenario) -> World {
         let clients = (0..scenario.clients)
-            .map(|_| Client { engine: None, connection: None, timer: u64::MAX, in_step: None })
+            .map(|_| Client { engine: None, connection: None, side: None, timer: u64::MAX, in_step: None })
             .collect();
         World {
             capacity: scenario.capacity.shared_by(scenario.weight),
@@ -248,7 +259,11 @@ impl World {
         match self.scenario.happening {
             Happening::Start(over) => self.begin_over(over),
             Happening::Write => self.write(),
-            Happening::Outage { down, .. } => {
+            Happening::Outage { down, unclean, .. } => {
+                let rumour = self.truth.rumour();
+                for client in 0..(self.clients.len() as f64 * unclean).round() as usize {
+                    self.with(client, |engine, now| engine.handle_bytes(&rumour, now));
+                }
                 self.go_down();
                 self.at(self.now + nanos(down), Event::Up);
             }
@@ -294,23 +309,23 @@ impl World {
             Event::Established(id) => {
                 if self.connections[id].is_wanted {
                     self.connections[id].is_open = true;
-                    self.with(self.connections[id].client, |engine, now| engine.handle_connected(now));
+                    self.tally.accepted += 1;
+                    self.tell(id, SideInput::Connected);
                 }
             }
             Event::Arrive(id, frame) => self.arrive(id, &frame),
             Event::Done(server, life) => self.done(server, life),
             Event::Deliver(id, bytes) => {
                 if self.connections[id].is_wanted {
-                    self.with(self.connections[id].client, |engine, now| engine.handle_bytes(&bytes, now));
+                    self.tell(id, SideInput::Bytes(&bytes));
                 }
             }
             Event::Hangup(id) => {
                 self.connections[id].is_open = false;
                 if std::mem::take(&mut self.connections[id].is_wanted) {
-                    let client = self.connections[id].client;
-                    self.clients[client].connection = None;
+                    *self.place_of(id) = None;
                     let reason = TransportError::Connection("closed by the server".to_owned());
-                    self.with(client, |engine, now| engine.handle_disconnected(reason, now));
+                    self.tell(id, SideInput::Disconnected(reason));
                 }
             }
             Event::Leave(id) => {
@@ -349,7 +364,7 @@ impl World {
             limit_bytes: 0,
             data: Data::All,
             limit_path: 4096,
-            verify: VerifyMode::Read,
+            verify: self.scenario.verify,
             audit_interval: self.scenario.audit,
             pace: self.scenario.pace,
         };
@@ -367,17 +382,14 @@ impl World {
         let Some(mut engine) = self.clients[client].engine.take() else { return };
         tell(&mut engine, now);
         while let Some(action) = engine.poll_action() {
-            match action {
-                Action::Connect(host) => self.dial(client, usize::from(host.port) - 1),
-                Action::Disconnect => self.leave(client),
-                Action::Token { .. } => panic!("the herd has no Kerberos"),
-            }
+            self.act(client, false, action);
         }
-        let mut said = std::mem::take(engine.transmit());
-        if let Some(id) = self.clients[client].connection {
-            while let Some(frame) = protocol::next_frame(&mut said) {
-                self.at(self.now + LATENCY, Event::Arrive(id, frame));
-            }
+        while let Some(action) = engine.poll_side_action() {
+            self.act(client, true, action);
+        }
+        self.say(self.clients[client].connection, engine.transmit());
+        if let Some(said) = engine.side_transmit() {
+            self.say(self.clients[client].side, said);
         }
         while let Some(output) = engine.poll_output() {
             if let Output::Cache(_, sync::Output::State(state)) = output {
@@ -396,6 +408,35 @@ impl World {
         }
     }
 
+    /// What happens on a connection.
+    fn tell(&mut self, id: usize, input: SideInput<'_>) {
+        let Connection { client, is_side, .. } = self.connections[id];
+        self.with(client, |engine, now| match input {
+            input if is_side => engine.handle_side(input, now),
+            SideInput::Connected => engine.handle_connected(now),
+            SideInput::Disconnected(reason) => engine.handle_disconnected(reason, now),
+            SideInput::Bytes(bytes) => engine.handle_bytes(bytes, now),
+            SideInput::Leg(_) | SideInput::Token(_) => panic!("the herd has neither legs nor Kerberos"),
+        });
+    }
+
+    fn act(&mut self, client: usize, is_side: bool, action: Action) {
+        match action {
+            Action::Connect(host) => self.dial(client, is_side, usize::from(host.port) - 1),
+            Action::Disconnect => self.leave(client, is_side),
+            Action::Token { .. } => panic!("the herd has no Kerberos"),
+        }
+    }
+
+    fn say(&mut self, connection: Option<usize>, said: &mut Vec<u8>) {
+        let mut said = std::mem::take(said);
+        let Some(id) = connection else { return };
+        self.tally.bytes_to_servers += said.len() as u64;
+        while let Some(frame) = protocol::next_frame(&mut said) {
+            self.at(self.now + LATENCY, Event::Arrive(id, frame));
+        }
+    }
+
     fn told(&mut self, client: usize, state: State) {
         let in_step = (state == State::InStep).then_some(self.now);
         let before = std::mem::replace(&mut self.clients[client].in_step, in_step);
@@ -407,11 +448,12 @@ impl World {
         self.load.in_step(self.elapsed(), self.in_step);
     }
 
-    fn dial(&mut self, client: usize, server: usize) {
+    fn dial(&mut self, client: usize, is_side: bool, server: usize) {
         let id = self.connections.len();
         self.connections.push(Connection {
             client,
             server,
+            is_side,
             is_wanted: true,
             is_open: false,
             accepted: 0,
@@ -420,14 +462,22 @@ impl World {
             inbox: VecDeque::new(),
             outstanding: 0,
         });
-        self.clients[client].connection = Some(id);
+        *self.place_of(id) = Some(id);
         self.at(self.now + LATENCY, Event::Syn(id, 0));
     }
 
-    fn leave(&mut self, client: usize) {
-        if let Some(id) = self.clients[client].connection.take() {
+    fn leave(&mut self, client: usize, is_side: bool) {
+        let Client { connection, side, .. } = &mut self.clients[client];
+        if let Some(id) = if is_side { side } else { connection }.take() {
             self.connections[id].is_wanted = false;
             self.at(self.now + LATENCY, Event::Leave(id));
         }
+    }
+
+    /// Where a client keeps a connection of this kind.
+    fn place_of(&mut self, id: usize) -> &mut Option<usize> {
+        let Connection { client, is_side, .. } = self.connections[id];
+        let Client { connection, side, .. } = &mut self.clients[client];
+        if is_side { side } else { connection }
     }
 }

@@ -468,7 +468,7 @@ impl Synchroniser {
     pub(super) fn handle_suspended(&mut self, last_zxid: Option<Zxid>, heard: Instant) {
         if self.link == Link::Watching {
             let is_exact = self.is_clean() && !self.publisher.is_amid() && !self.lost_watch;
-            self.plan.note_left(last_zxid.filter(|_| is_exact));
+            self.plan.note_left(last_zxid, is_exact);
         }
         let is_deceived = std::mem::take(&mut self.lost_watch) | std::mem::take(&mut self.misnamed);
         if is_deceived && !planted::is(Defect::ReportBehindLostWatch) {

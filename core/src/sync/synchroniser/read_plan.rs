@@ -13,7 +13,7 @@ use crate::sync::common_point::{self, Baseline};
 use crate::sync::flight::{
     Flight, LARGE_DATA, MOST_HOT_READS, MOST_PROVEN_READS, MOST_READS, MOST_SPARSE, SizeGuess,
 };
-use crate::sync::report::{Chunk, Report};
+use crate::sync::report::{self, Chunk, Report};
 use crate::sync::unread::{Unread, Want};
 use crate::sync::{CacheId, Data, Options, Pace, VerifyMode, anchors};
 use crate::tree::{Entry, Tree};
@@ -68,6 +68,11 @@ pub(super) struct ReadPlan {
     /// If nothing was outstanding when the connection was lost: the zxid of the last reply, while the session that saw
     /// it may still be resumed.
     left_exact: Option<Zxid>,
+    /// What the server had named last when the connection was lost.
+    left_at: Option<Zxid>,
+    /// Nothing has been written since the connection was lost. To make a session, as a report takes, would be the first
+    /// transaction, and all other clients that come back would have to verify their trees for it.
+    is_idle: bool,
     /// Paths that notifications named, and when last.
     hot: HashMap<NodePath, Instant>,
     /// When the tree was last known to be exact: at the last cut, or when the first notification behind it came.
@@ -191,6 +196,8 @@ impl ReadPlan {
             verify: options.verify,
             baseline: Baseline::default(),
             left_exact: None,
+            left_at: None,
+            is_idle: false,
             hot: HashMap::new(),
             exact_until: now,
             audit: Audit { interval: options.audit_interval, behind: String::new(), next: AuditStep::Off },
@@ -265,7 +272,7 @@ impl ReadPlan {
             self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
         }
         let begins = matches!(self.verification, Verification::Due(at) if now >= at);
-        if begins && self.is_reported(tree, unread) && self.baseline.is_known() {
+        if begins && !self.is_idle && self.is_reported(tree, unread) && self.baseline.is_known() {
             for path in self.baseline.anchors() {
                 unread.update(&self.subject.root.absolute(path), Want::verify);
             }
@@ -294,7 +301,10 @@ impl ReadPlan {
     fn is_worth_a_report(&self, tree: &Tree) -> bool {
         match self.verify {
             _ if self.subject.is_zookeepers => false,
-            VerifyMode::Auto => tree.len() >= self.pace.reported,
+            VerifyMode::Auto => {
+                let is_large = tree.len() >= self.pace.reported;
+                is_large && report::is_cheaper(tree, |entry| self.subject.data.sent_of(entry))
+            }
             VerifyMode::Report => tree.has_root(),
             VerifyMode::Read => false,
         }
@@ -403,6 +413,7 @@ impl ReadPlan {
         now: Instant,
     ) -> bool {
         let is_as_left = self.left_exact.take().is_some_and(|left| zxid == Some(left));
+        self.is_idle = self.left_at.take().is_some_and(|left| zxid == Some(left));
         let had_begun = std::mem::replace(&mut self.begun, true);
         let is_trusted =
             planted::is(Defect::VerificationSkipped) || is_as_left && planted::is(Defect::AnchorsLeftOut);
@@ -423,10 +434,11 @@ impl ReadPlan {
         self.verification = Verification::Due(now + spread.mul_f64(self.rng.f64()));
     }
 
-    /// The connection was lost while the watch was there. `exact` is the zxid at which the tree was known to be the
-    /// server's then; `None` if it was not, or may not have been.
-    pub(super) fn note_left(&mut self, exact: Option<Zxid>) {
-        self.left_exact = exact;
+    /// The connection was lost while the watch was there, and `named` is what the server had named last. `is_exact`: the
+    /// tree was known to be the server's then.
+    pub(super) fn note_left(&mut self, named: Option<Zxid>, is_exact: bool) {
+        self.left_exact = named.filter(|_| is_exact);
+        self.left_at = named;
     }
 
     /// The connection is gone, and with it what was outstanding.

@@ -149,6 +149,26 @@ fn where_a_third_has_changed_all_is_read() {
 }
 
 #[test]
+fn where_nobody_has_written_no_session_is_made_for_the_question() {
+    for written in [false, true] {
+        let mut world = in_step_with(1000);
+        world.sync(1);
+        world.write(&[set("/0001", 3)]);
+        // The barrier's reply is newer than what was notified of, and that is not read any more.
+        assert!(world.serve() && world.deliver() && world.deliver());
+        world.disconnect();
+        if written {
+            world.write(&[set("/0002", 4)]);
+        }
+        world.connect();
+        world.rest();
+        world.assert_in_step();
+        let Asked { compared, nodes, .. } = world.asked;
+        assert_eq!((compared > 900, nodes > 900), (written, !written), "{compared} compared, {nodes} read");
+    }
+}
+
+#[test]
 fn a_verification_that_is_cut_off_says_nothing_of_what_it_has_not_come_to() {
     let mut world = in_step_with(2500);
     world.disconnect();

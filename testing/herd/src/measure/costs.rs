@@ -11,7 +11,7 @@ use treecache::{Client, Config, TreeCache};
 use treecache_test_support::{Proxy, Server, Verdict, Writer};
 
 use super::{DATA, ELSEWHERE, ROOT};
-use crate::measured::{Cost, Traffic, Tree};
+use crate::measured::{Cost, OURS, Traffic, Tree};
 
 const PING: i32 = 11;
 /// Without a byte for so long, a client has nothing more to say.
@@ -20,18 +20,28 @@ const BOUND: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// As it is for trees of 2,000 nodes or more.
     Libtreecache,
+    /// With `verify=read`.
+    LibtreecacheReads,
     Kazoo,
     CuratorTreeCache,
     CuratorCache,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] = [Kind::Libtreecache, Kind::Kazoo, Kind::CuratorTreeCache, Kind::CuratorCache];
+    pub const ALL: [Kind; 5] = [
+        Kind::Libtreecache,
+        Kind::LibtreecacheReads,
+        Kind::Kazoo,
+        Kind::CuratorTreeCache,
+        Kind::CuratorCache,
+    ];
 
     fn name(self) -> &'static str {
         match self {
-            Kind::Libtreecache => "libtreecache",
+            Kind::Libtreecache => OURS,
+            Kind::LibtreecacheReads => "libtreecache, verify=read",
             Kind::Kazoo => "kazoo",
             Kind::CuratorTreeCache => "curator-treecache",
             Kind::CuratorCache => "curator-curatorcache",
@@ -42,9 +52,12 @@ impl Kind {
     fn start(self, hosts: &str) -> Running {
         let clients = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
         let mut command = match self {
-            Kind::Libtreecache => {
+            Kind::Libtreecache | Kind::LibtreecacheReads => {
                 let mut config = Config::new();
-                for (key, value) in [("session.timeout.ms", "30000"), ("audit.interval.ms", "0")] {
+                let verify = if self == Kind::Libtreecache { "report" } else { "read" };
+                let settings =
+                    [("session.timeout.ms", "30000"), ("audit.interval.ms", "0"), ("verify", verify)];
+                for (key, value) in settings {
                     config.set(key, value).expect("a setting");
                 }
                 let client = Client::new(hosts, &config).expect("a client");

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
-use treecache_core::NodePath;
 use treecache_core::wire::{self, ConnectRequest, Request};
+use treecache_core::{NodePath, Zxid};
 use treecache_test_support::{Server, Writer};
 
 use super::{ROOT, fill};
@@ -20,6 +20,8 @@ const SESSIONS: usize = 2000;
 const BURST: usize = 4000;
 const WATCHERS: usize = 2000;
 const GET_DATA: i32 = 4;
+/// Nodes in a request that compares them: 16 KiB, their lists included.
+const COMPARED: usize = 270;
 /// Nodes in a multiRead: as in a verification.
 pub const BATCH: usize = 120;
 
@@ -47,7 +49,17 @@ pub fn measure(server: &Server) -> Rates {
     let sessions: Vec<_> = connections.drain(..).map(|one| (one.session, one.password)).collect();
     let resumed_sessions = median(|| resumed(addr, &sessions));
     let notifications = notifications(addr, &mut writer);
-    Rates { accepts, resumed_sessions, new_sessions, batched_reads, single_reads, notifications }
+    compared(addr, &paths);
+    let compared_nodes = median(|| compared(addr, &paths));
+    Rates {
+        accepts,
+        resumed_sessions,
+        new_sessions,
+        batched_reads,
+        single_reads,
+        notifications,
+        compared_nodes,
+    }
 }
 
 fn median(mut measure: impl FnMut() -> f64) -> f64 {
@@ -77,6 +89,37 @@ fn answers(addr: SocketAddr, frame: &[u8], count: usize) -> f64 {
         });
     });
     (CONNECTIONS * count) as f64 / took
+}
+
+/// Nodes compared in a second, on connections that have no watches yet, as a verification does it.
+fn compared(addr: SocketAddr, paths: &[NodePath]) -> f64 {
+    let frames: Vec<Vec<u8>> = paths
+        .chunks(COMPARED)
+        .map(|nodes| {
+            let mut frame = Vec::new();
+            let (nodes, lists) = (nodes.to_vec(), nodes.to_vec());
+            Request::Compare { since: Zxid(i64::MAX), nodes, lists }.encode(1, &NodePath::root(), &mut frame);
+            frame
+        })
+        .collect();
+    let mut connections: Vec<Connection> =
+        (0..5 * CONNECTIONS).map(|_| Connection::open(addr, 0, &[0; 16]).expect("a session")).collect();
+    let took = timed(|| {
+        thread::scope(|scope| {
+            for connections in connections.chunks_mut(5) {
+                let frames = &frames;
+                scope.spawn(move || {
+                    for connection in connections {
+                        for frame in frames {
+                            connection.output.write_all(frame).expect("it takes it");
+                        }
+                        frames.iter().for_each(|_| connection.skip_frame().expect("an answer"));
+                    }
+                });
+            }
+        });
+    });
+    (5 * CONNECTIONS * paths.len()) as f64 / took
 }
 
 /// A single read that leaves a watch, as caches without recursive watches make it. The library has no such request.

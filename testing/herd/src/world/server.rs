@@ -8,6 +8,9 @@ use treecache_test_protocol as protocol;
 use super::{Connection, Event, LATENCY, World};
 use crate::capacity::SYN_AGAIN;
 
+/// The shortest timeout that a server grants: two ticks.
+const SHORTEST_TIMEOUT_MS: i32 = 4000;
+
 #[derive(Default)]
 pub(super) struct Server {
     /// Until when each resource is used.
@@ -78,7 +81,8 @@ impl World {
         if server.is_down || asked.last_zxid_seen > self.truth.zxid.0 {
             return self.at(begin + LATENCY, Event::Hangup(id));
         }
-        let timeout = u64::from(asked.timeout_ms.unsigned_abs()) * 1_000_000;
+        let timeout_ms = asked.timeout_ms.max(SHORTEST_TIMEOUT_MS);
+        let timeout = u64::from(timeout_ms.unsigned_abs()) * 1_000_000;
         let known = usize::try_from(asked.session).ok().and_then(|number| number.checked_sub(1));
         let resumed = occupy(&mut server.resuming, begin, self.capacity.resume);
         let mut welcome = Vec::new();
@@ -87,7 +91,8 @@ impl World {
                 self.sessions.push(Session { heard: self.now });
                 connection.session = Some(self.sessions.len() - 1);
                 self.truth.move_on();
-                protocol::welcome(&mut welcome, asked.timeout_ms, self.sessions.len() as i64, &[0; 16]);
+                self.tally.transactions += 1;
+                protocol::welcome(&mut welcome, timeout_ms, self.sessions.len() as i64, &[0; 16]);
                 occupy(&mut self.leader, begin, self.capacity.session).max(resumed)
             }
             Some(known) if self.now > self.sessions[known].heard.max(self.revived) + timeout => {
@@ -98,7 +103,7 @@ impl World {
             Some(known) => {
                 self.sessions[known].heard = self.now;
                 connection.session = Some(known);
-                protocol::welcome(&mut welcome, asked.timeout_ms, asked.session, &[0; 16]);
+                protocol::welcome(&mut welcome, timeout_ms, asked.session, &[0; 16]);
                 resumed
             }
         };
@@ -129,11 +134,21 @@ impl World {
         let Some(work) = server.pipeline.pop_front() else { return };
         let (time, bytes) = match &work {
             Work::Request { connection, request, .. } => {
-                let nodes = nodes(request);
-                if let protocol::Operation::AddWatch { .. } = request.operation {
-                    self.connections[*connection].is_watching = true;
+                let mut time = self.capacity.request + nodes(request) as u64 * self.capacity.node;
+                match &request.operation {
+                    protocol::Operation::AddWatch { .. } => self.connections[*connection].is_watching = true,
+                    protocol::Operation::SetWatches { data, .. } => {
+                        time += data.len() as u64 * self.capacity.compared;
+                    }
+                    protocol::Operation::Close => {
+                        self.truth.move_on();
+                        self.tally.transactions += 1;
+                        let ended = occupy(&mut self.leader, self.now, self.capacity.session);
+                        time = time.max(ended - self.now);
+                    }
+                    _ => {}
                 }
-                (self.capacity.request + nodes as u64 * self.capacity.node, self.truth.answer(request))
+                (time, self.truth.answer(request))
             }
             Work::Notification { frame, .. } => (self.capacity.notification, frame.clone()),
         };
@@ -154,13 +169,13 @@ impl World {
             Work::Request { connection: id, request, came } => {
                 server.in_process -= 1;
                 let waited = sent - came;
-                self.load.answered(self.elapsed(), nodes(&request), bytes.len(), waited);
+                self.load.answered(self.elapsed(), nodes(&request), compared(&request), bytes.len(), waited);
                 self.connections[id].outstanding -= 1;
                 self.at(sent + LATENCY, Event::Deliver(id, bytes));
                 self.take_in(id);
             }
             Work::Notification { connection: id, .. } => {
-                self.load.answered(self.elapsed(), 0, bytes.len(), 0);
+                self.load.answered(self.elapsed(), 0, 0, bytes.len(), 0);
                 self.at(sent + LATENCY, Event::Deliver(id, bytes));
             }
         }
@@ -209,6 +224,13 @@ pub(super) struct Session {
 fn nodes(request: &protocol::Request) -> usize {
     match &request.operation {
         protocol::Operation::MultiRead(reads) => reads.len(),
+        _ => 0,
+    }
+}
+
+fn compared(request: &protocol::Request) -> usize {
+    match &request.operation {
+        protocol::Operation::SetWatches { data, .. } => data.len(),
         _ => 0,
     }
 }

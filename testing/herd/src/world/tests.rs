@@ -21,6 +21,7 @@ fn herd(clients: usize, happening: Happening) -> Scenario {
             session: time,
             request: time,
             node: time / 100,
+            compared: time / 200,
             notification: time,
             kilobyte: 0,
             backlog: 50,
@@ -28,6 +29,7 @@ fn herd(clients: usize, happening: Happening) -> Scenario {
         },
         backoff: Backoff::default(),
         pace: Pace::default(),
+        verify: VerifyMode::Read,
         audit: Duration::ZERO,
         session_timeout: Duration::from_secs(10),
         bound: Duration::from_secs(120),
@@ -37,7 +39,7 @@ fn herd(clients: usize, happening: Happening) -> Scenario {
 }
 
 fn outage(down: u64, moved: bool) -> Happening {
-    Happening::Outage { down: ms(down), moved }
+    Happening::Outage { down: ms(down), moved, unclean: 0.0 }
 }
 
 #[test]
@@ -117,4 +119,31 @@ fn a_server_that_is_too_slow_for_its_herd_loses_it_again() {
     scenario.capacity.request *= 100; // 100 clients, 0.1 s each: a round is longer than a client waits
     let outcome = run(&scenario);
     assert!(outcome.tally.dropped > 0, "{:?}", outcome.tally);
+}
+
+#[test]
+fn a_report_compares_each_node_once_and_reads_few_on_as_many_connections_as_slices_and_ends_its_session() {
+    let scenario = Scenario {
+        verify: VerifyMode::Report,
+        tree: Tree { directories: 99, leaves: 100, data: 16 },
+        ..herd(1, outage(0, true))
+    };
+    let outcome = run(&scenario);
+    let nodes = scenario.tree.nodes() as f64;
+    assert_eq!(outcome.load.total(|of| of.compared), nodes);
+    assert!(outcome.load.total(|of| of.nodes) < 100.0, "anchors");
+    // The client's own, and one for each 5,000 nodes.
+    assert!((3..=4).contains(&outcome.tally.accepted), "{:?}", outcome.tally);
+    assert!((1..=2).contains(&outcome.tally.transactions), "{:?}", outcome.tally);
+    let reads = run(&Scenario { verify: VerifyMode::Read, ..scenario });
+    assert_eq!((reads.load.total(|of| of.compared), reads.tally.transactions), (0.0, 0));
+    assert!(reads.load.total(|of| of.nodes) >= nodes);
+}
+
+#[test]
+fn an_unclean_client_has_its_tree_to_verify_though_the_zxid_has_not_moved() {
+    let scenario = herd(10, Happening::Outage { down: ms(0), moved: false, unclean: 0.1 });
+    let nodes = run(&scenario).load.total(|of| of.nodes);
+    let tree = TREE.nodes() as f64;
+    assert!((tree..2.0 * tree + 10.0 * 32.0).contains(&nodes), "{nodes}");
 }

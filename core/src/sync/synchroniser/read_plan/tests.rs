@@ -57,7 +57,7 @@ impl Reader {
     }
 
     fn suspended(&mut self, exact: Option<Zxid>) {
-        self.plan.note_left(exact);
+        self.plan.note_left(exact, true);
         self.plan.handle_suspended(&self.tree, &mut self.unread);
     }
 
