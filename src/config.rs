@@ -342,14 +342,13 @@ const KEYS: &[Key] = &[
         default: Some("auto"),
         scope: Scope::Cache,
         value: Value::Word(&[
-            // By report only where that is asked for, until the simulator has found nothing for long.
-            ("auto", |config| config.options.verify = VerifyMode::Read),
+            ("auto", |config| config.options.verify = VerifyMode::Auto),
             ("report", |config| config.options.verify = VerifyMode::Report),
             ("read", |config| config.options.verify = VerifyMode::Read),
         ]),
         purpose: "how the tree is verified after a lost connection, if something may have changed: `report` has a second, \
-                  short session ask a server which nodes have changed, and reads these; `read` reads all; `auto` reads, \
-                  for now",
+                  short session ask a server which nodes have changed, and reads these; `read` reads all; `auto`: \
+                  `report` for trees of 2,000 nodes or more, else `read`",
     },
     Key {
         name: "close.keep",

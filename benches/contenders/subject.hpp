@@ -37,11 +37,20 @@ class Subject {
         caches.pop_back();
     }
 
-    // A cache that is not started yet.
-    void open(const std::string &root)
+    // A cache that is not started yet, with settings such as "verify=read".
+    void open(const std::string &root, const std::vector<std::string> &settings = {})
     {
+        tc_config *config = tc_config_new();
+        for (const std::string &setting : settings) {
+            const size_t name = setting.find('=');
+            const int32_t status =
+                tc_config_set(config, setting.substr(0, name).c_str(), setting.c_str() + name + 1);
+            check(status, setting.c_str());
+        }
         tc_cache *opened = nullptr;
-        check(tc_new(client, root.c_str(), nullptr, &opened), "tc_new");
+        const int32_t status = tc_new(client, root.c_str(), config, &opened);
+        tc_config_free(config);
+        check(status, "tc_new");
         caches.push_back(opened);
     }
 

@@ -1,4 +1,4 @@
-// libtreecache, through its C ABI. All settings at their defaults. See README.md.
+// libtreecache, through its C ABI. Settings of a cache as arguments, KEY=VALUE; all others at their defaults. See README.md.
 #include "subject.hpp"
 
 #include <condition_variable>
@@ -10,6 +10,7 @@ namespace {
 constexpr size_t READS_A_BLOCK = 20000;
 
 class Treecache final : public Program {
+    const std::vector<std::string> settings;
     Subject subject;
     std::string root;
     const tc_snapshot *kept = nullptr; // the older one of a difference
@@ -17,12 +18,16 @@ class Treecache final : public Program {
     std::condition_variable changed;
     bool told = false;
 
+  public:
+    explicit Treecache(std::vector<std::string> settings_) : settings(std::move(settings_)) {}
+
+  private:
     void connect(const std::string &hosts) override { subject.connect(hosts); }
 
     void load(const std::string &path) override
     {
         root = path;
-        subject.open(root);
+        subject.open(root, settings);
         subject.load();
     }
 
@@ -193,7 +198,7 @@ class Treecache final : public Program {
 
 } // namespace
 
-int main()
+int main(int argc, char **argv)
 {
-    return Treecache().serve();
+    return Treecache({argv + 1, argv + argc}).serve();
 }

@@ -119,7 +119,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `data` (cache, default all): what is kept of the nodes' data: all, or none, for names and Stats only
 /// - `data.compressed` (cache, default none): with gzip, data is kept and told uncompressed; what is no gzip is kept as it came, with a fault
 /// - `limit.node.bytes` (cache, default 16777216): most bytes of a node's data once it is uncompressed (data.compressed); of a node beyond it, the data is kept as it came, with a fault, TC_ERR_LIMIT, and the cache goes on
-/// - `verify` (cache, default auto): how the tree is verified after a lost connection, if something may have changed: report has a second, short session ask a server which nodes have changed, and reads these; read reads all; auto reads, for now
+/// - `verify` (cache, default auto): how the tree is verified after a lost connection, if something may have changed: report has a second, short session ask a server which nodes have changed, and reads these; read reads all; auto: report for trees of 2,000 nodes or more, else read
 /// - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
 /// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit

@@ -44,7 +44,12 @@ impl Bench {
     }
 
     pub fn start(&self, contender: Contender) -> Result<Process> {
-        Process::start(contender, &self.folder)
+        self.start_with(contender, &[])
+    }
+
+    /// With settings for our caches.
+    pub fn start_with(&self, contender: Contender, settings: &[&str]) -> Result<Process> {
+        Process::start(contender, &self.folder, settings)
     }
 
     /// A file with these lines, for a contender; returns its path.

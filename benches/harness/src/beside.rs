@@ -1,4 +1,4 @@
-//! What a load does to others: how long the writes of another client take meanwhile.
+//! What a load, or a reconnect, does to others: how long the writes of another client take meanwhile.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -16,23 +16,37 @@ const PERIOD: Duration = Duration::from_millis(10);
 
 /// What there is beside the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub enum Phase {
     Nothing,
-    Load(Contender),
-    /// What is between two loads: sessions that come and go.
+    /// A contender does what is measured.
+    Busy(Contender),
+    /// What is between: sessions that come and go.
     Pause,
     End,
 }
 
 /// The phase that there is now.
-struct Now(Mutex<Phase>);
+pub struct Now(Mutex<Phase>);
+
+/// A write, and what there was beside it.
+#[derive(Debug, Clone, Copy)]
+pub struct Write {
+    pub phase: Phase,
+    pub sent: Instant,
+    /// In seconds.
+    pub took: f64,
+}
 
 impl Now {
+    pub fn new(phase: Phase) -> Now {
+        Now(Mutex::new(phase))
+    }
+
     fn get(&self) -> Phase {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, phase: Phase) {
+    pub fn set(&self, phase: Phase) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 }
@@ -41,7 +55,7 @@ impl Now {
 pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contender], time: Duration) {
     let outside = format!("{}-outside", tree.root());
     let _ = bench.writer().create(&outside, None, 0); // another cell may have done so
-    let now = Now(Mutex::new(Phase::Pause));
+    let now = Now::new(Phase::Pause);
     let mut runners: Vec<Runner> = Vec::new();
     bench.for_each(cell, contenders, |bench, contender| {
         let mut runner = Runner { contender, process: bench.start(contender)?, loads: Vec::new() };
@@ -52,7 +66,7 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
     });
     let mut writer = bench.writer();
     now.set(Phase::Nothing);
-    let latencies = thread::scope(|scope| {
+    let writes = thread::scope(|scope| {
         let writing = scope.spawn(|| write(&mut writer, &outside, &now));
         thread::sleep(time);
         now.set(Phase::Pause);
@@ -69,12 +83,12 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
         writing.join().expect("the writer's word")
     });
     let of = |wanted| -> Vec<f64> {
-        latencies.iter().filter(|(phase, _)| *phase == wanted).map(|(_, took)| *took).collect()
+        writes.iter().filter(|write| write.phase == wanted).map(|write| write.took).collect()
     };
     let alone = of(Phase::Nothing);
     print("nobody loads", &alone);
     for Runner { contender, loads, .. } in &runners {
-        let beside = of(Phase::Load(*contender));
+        let beside = of(Phase::Busy(*contender));
         print(contender.name(), &beside);
         for (what, values) in [("alone", &alone), ("beside", &beside), ("seconds", loads)] {
             bench.results.add(cell, contender.id(), what, values);
@@ -103,7 +117,7 @@ impl Runner {
         let truth = bench.create(tree);
         self.process.ask(&format!("connect {}", bench.server.hosts()), LONGEST)?;
         thread::sleep(2 * PERIOD); // a session is a transaction
-        now.set(Phase::Load(self.contender));
+        now.set(Phase::Busy(self.contender));
         let answer = self.process.ask(&format!("load {}", tree.root()), LONGEST);
         now.set(Phase::Pause);
         self.loads.push(answer?.took.as_secs_f64());
@@ -113,25 +127,26 @@ impl Runner {
     }
 }
 
-/// One write after the other, until the end; tells what there was beside each, and how long it took, in seconds. While
-/// one takes longer than [`PERIOD`], others would have been due: they count, too, from then on.
-fn write(writer: &mut Writer, path: &str, now: &Now) -> Vec<(Phase, f64)> {
-    let mut latencies = Vec::new();
+/// One write after the other, until the end; tells what there was beside each, and how long it took. While one takes
+/// longer than [`PERIOD`], others would have been due: they count, too, from then on.
+pub fn write(writer: &mut Writer, path: &str, now: &Now) -> Vec<Write> {
+    let mut writes = Vec::new();
     loop {
         let (sent, before) = (Instant::now(), now.get());
         if before == Phase::End {
-            return latencies;
+            return writes;
         }
         writer.set(path, Some(b"written beside a load")).expect("a write");
         let mut took = sent.elapsed();
         let phase = match now.get() {
-            after @ Phase::Load(_) => after,
+            after @ Phase::Busy(_) => after,
             _ => before,
         };
-        latencies.push((phase, took.as_secs_f64()));
+        let mut note = |took: Duration| writes.push(Write { phase, sent, took: took.as_secs_f64() });
+        note(took);
         while let Some(of_the_next) = took.checked_sub(PERIOD) {
             took = of_the_next;
-            latencies.push((phase, took.as_secs_f64()));
+            note(took);
         }
         thread::sleep(PERIOD.saturating_sub(took));
     }

@@ -14,6 +14,8 @@ use contender::Digest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Contender {
     Treecache,
+    /// With `verify=read`: what another session is asked otherwise.
+    TreecacheReads,
     Bare,
     BareProven,
     CuratorTree,
@@ -38,6 +40,7 @@ impl Contender {
     pub fn id(self) -> &'static str {
         match self {
             Contender::Treecache => "treecache",
+            Contender::TreecacheReads => "treecache-reads",
             Contender::Bare => "bare",
             Contender::BareProven => "bare-proven",
             Contender::CuratorTree => "curator-tree",
@@ -53,6 +56,7 @@ impl Contender {
     pub fn name(self) -> &'static str {
         match self {
             Contender::Treecache => "libtreecache",
+            Contender::TreecacheReads => "libtreecache, verify=read",
             Contender::Bare => "bare multiRead",
             Contender::BareProven => "bare, our batches",
             Contender::CuratorTree => "Curator TreeCache",
@@ -64,8 +68,8 @@ impl Contender {
         }
     }
 
-    /// `folder` is where scripts/bench has built them.
-    fn command(self, folder: &Path) -> Command {
+    /// `folder` is where scripts/bench has built them; `settings` are those of our caches, and nobody else's.
+    fn command(self, folder: &Path, settings: &[&str]) -> Command {
         let curator = |cache: &str| {
             let mut command = Command::new("benches/contenders/curator");
             command.arg(folder.join("curator")).arg(cache);
@@ -85,8 +89,14 @@ impl Contender {
             command.arg(batches);
             command
         };
+        let treecache = |own: &[&str]| {
+            let mut command = Command::new(folder.join("contenders/treecache"));
+            command.args(settings).args(own);
+            command
+        };
         match self {
-            Contender::Treecache => Command::new(folder.join("contenders/treecache")),
+            Contender::Treecache => treecache(&[]),
+            Contender::TreecacheReads => treecache(&["verify=read"]),
             Contender::Map => map("shared"),
             Contender::MapMutex => map("mutex"),
             Contender::Bare => bare("plain"),
@@ -129,12 +139,12 @@ impl Answer {
 
 impl Process {
     /// What it prints besides answers goes to a log in `folder`.
-    pub fn start(contender: Contender, folder: &Path) -> Result<Process> {
+    pub fn start(contender: Contender, folder: &Path, settings: &[&str]) -> Result<Process> {
         let log =
             File::options().create(true).append(true).open(folder.join(format!("{}.log", contender.id())));
         let began = Instant::now();
         let mut child = contender
-            .command(folder)
+            .command(folder, settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log.map_err(|error| error.to_string())?)

@@ -47,7 +47,7 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
 }
 
 /// From the server's answer to `wchs`.
-fn watches(answer: &str) -> f64 {
+pub fn watches(answer: &str) -> f64 {
     answer
         .lines()
         .find_map(|line| line.strip_prefix("Total watches:")?.trim().parse().ok())

@@ -128,6 +128,16 @@ const READERS: [Contender; 7] = [
     Contender::Kazoo,
 ];
 
+/// [`CACHES`], and ours as it is without verification by report.
+pub const RECONNECTERS: [Contender; 6] = [
+    Contender::Treecache,
+    Contender::TreecacheReads,
+    Contender::CuratorTree,
+    Contender::CuratorCache,
+    Contender::ZookeeperCrate,
+    Contender::Kazoo,
+];
+
 /// Those that load fast enough to be in the way of others.
 pub const LEAN_LOADERS: [Contender; 3] = [Contender::Bare, Contender::BareProven, Contender::Treecache];
 
@@ -186,9 +196,10 @@ impl Plan {
         let tree = bushy("storm", budget + writes / 10);
         add(tree.to_string(), &ours, Some(tree), What::Storm(tree, writes), 15.0);
         let tree = bushy("reconnect", others);
-        add(tree.to_string(), &CACHES, Some(tree), What::Reconnect(tree), 140.0);
+        add(tree.to_string(), &RECONNECTERS, Some(tree), What::Reconnect(tree), 140.0);
         let tree = bushy("reconnect", budget);
-        add(tree.to_string(), &ours, Some(tree), What::Reconnect(tree), 45.0);
+        let lean = [Contender::Treecache, Contender::TreecacheReads];
+        add(tree.to_string(), &lean, Some(tree), What::Reconnect(tree), 80.0);
         let tree = bushy("latency", others);
         let latencies = if scale == Scale::Quick { 50 } else { 600 };
         add(LATENCY.into(), &CACHES, Some(tree), What::Latency(tree, latencies), 70.0);
@@ -227,7 +238,9 @@ impl Plan {
 
     /// Leaves out all contenders but those with these ids. An id that nobody has is returned.
     pub fn keep<'n>(&mut self, ids: &[&'n str]) -> Result<(), &'n str> {
-        let is_known = |id: &str| READERS.iter().chain(&LOADERS).any(|contender| contender.id() == id);
+        let is_known = |id: &str| {
+            READERS.iter().chain(&LOADERS).chain(&RECONNECTERS).any(|contender| contender.id() == id)
+        };
         if let Some(unknown) = ids.iter().find(|id| !is_known(id)) {
             return Err(unknown);
         }
@@ -256,7 +269,7 @@ impl Plan {
             }
             What::Latency(tree, writes) => latency::measure(bench, key, tree, contenders, writes),
             What::Reconnect(tree) => {
-                reconnect::measure(bench, key, tree, contenders, &fewer(4));
+                reconnect::measure(bench, key, tree, contenders, &fewer(3));
             }
             What::ReadBushy(tree) => reads::measure_bushy(bench, key, tree, contenders, effort),
             What::ReadDeep(tree) => reads::measure_deep(bench, key, tree, contenders, effort),

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use treecache_test_support::{Proxy, Writer};
 
 use crate::bench::{Bench, PATIENCE, padded};
-use crate::contender::{Contender, Process, Result};
+use crate::beside::{self, Now, Phase};
+use crate::contender::{Contender, Process, Result, processor_seconds};
 use crate::effort::Effort;
+use crate::footprint::watches;
 use crate::traffic::Traffic;
 use crate::tree::Tree;
 
@@ -68,10 +70,19 @@ pub fn measure(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contende
                 Meanwhile::TenSets => &leaves[..10],
                 Meanwhile::TenthSet => &leaves[..leaves.len() / 10],
             };
-            play(bench, cell, tree, contender, case, set, &mark)?;
+            play(bench, cell, tree, contender, case, &Writes { set, elsewhere: &elsewhere, mark: &mark })?;
         }
         Ok(())
     });
+}
+
+/// What is written.
+struct Writes<'a> {
+    /// While the client is away.
+    set: &'a [String],
+    /// While it comes back, and outside of the tree.
+    elsewhere: &'a str,
+    mark: &'a str,
 }
 
 fn play(
@@ -80,14 +91,14 @@ fn play(
     tree: Tree,
     contender: Contender,
     case: Meanwhile,
-    set: &[String],
-    mark: &str,
+    writes: &Writes<'_>,
 ) -> Result<()> {
+    let Writes { set, elsewhere, mark } = *writes;
     // Before the contender connects: to open a session is a transaction, too, and moves the server's zxid.
-    let mut writer = bench.writer();
+    let (mut writer, mut other_writer) = (bench.writer(), bench.writer());
     let proxy = Proxy::start(bench.server.addr());
     let traffic = Traffic::of(&proxy);
-    let mut process = bench.start(contender)?;
+    let mut process = bench.start_with(contender, &["audit.interval.ms=0"])?;
     process.ask(&format!("connect {}", proxy.hosts()), PATIENCE)?;
     process.ask(&format!("load {}", tree.root()), PATIENCE)?;
     let load = seconds_between(traffic.take().first_read, Some(Instant::now()));
@@ -103,15 +114,34 @@ fn play(
     writer.drain().expect("answers");
     // What still came through before the connection went is not what is counted.
     traffic.take();
-    let back = Instant::now();
-    proxy.refuse(false);
-    while back.elapsed() < PATIENCE
-        && !traffic.is_quiet_for(QUIET)
-        && (traffic.has_begun() || back.elapsed() < LONGEST_SILENCE)
-    {
-        thread::sleep(Duration::from_millis(5));
-    }
+    let processor = || [process.pid(), bench.server.pid()].map(processor_seconds);
+    let (back, processor_before) = (Instant::now(), processor());
+    let (mut processor_after, mut most_watches) = (processor_before, 0.0);
+    let now = Now::new(Phase::Busy(contender));
+    let written = thread::scope(|scope| {
+        // Where nothing is to be written, nothing is.
+        let writing = (case != Meanwhile::Nothing)
+            .then(|| scope.spawn(|| beside::write(&mut other_writer, elsewhere, &now)));
+        proxy.refuse(false);
+        while back.elapsed() < PATIENCE
+            && !traffic.is_quiet_for(QUIET)
+            && (traffic.has_begun() || back.elapsed() < LONGEST_SILENCE)
+        {
+            let answered = traffic.last_answer();
+            thread::sleep(Duration::from_millis(5));
+            if traffic.last_answer() > answered {
+                processor_after = processor();
+                most_watches = f64::max(most_watches, watches(&bench.server.four_letter("wchs")));
+            }
+        }
+        now.set(Phase::End);
+        writing.map(|writing| writing.join().expect("the writer's word")).unwrap_or_default()
+    });
     let (seen, after) = (traffic.take(), bytes());
+    let is_beside = |write: &&beside::Write| {
+        seen.first_request <= Some(write.sent) && Some(write.sent) <= seen.last_answer
+    };
+    let beside: Vec<f64> = written.iter().filter(is_beside).map(|write| write.took).collect();
 
     let right = bench.check(&mut process, bench.truth(&tree.root())).is_ok();
     let follows = right && follows(bench, &mut process, &mut writer, tree)?;
@@ -142,7 +172,12 @@ fn play(
     add("round trips", seen.round_trips as f64);
     add("reads", seen.reads as f64);
     add("received", (after.0 - before.0) as f64);
+    add("sent", (after.1 - before.1) as f64);
     add("bytes", (after.0 - before.0 + after.1 - before.1) as f64);
+    add("client", processor_after[0] - processor_before[0]);
+    add("server", processor_after[1] - processor_before[1]);
+    add("watches", most_watches);
+    bench.results.add(cell, contender.id(), &format!("{}/beside", case.id()), &beside);
     Ok(())
 }
 

@@ -63,6 +63,11 @@ impl Traffic {
         self.lock().requests > 0
     }
 
+    /// When something was answered last.
+    pub fn last_answer(&self) -> Option<Instant> {
+        self.lock().last_answer
+    }
+
     /// Whether something was asked, and the last answer is so long ago.
     pub fn is_quiet_for(&self, time: Duration) -> bool {
         let seen = self.lock();

@@ -606,7 +606,7 @@ impl Plan {
         }
     }
 
-    /// The most batches of reads between two cuts: those of the 200 ms after which thousands of hot paths are read
+    /// The most batches of reads between two cuts: those of the 80 ms after which thousands of paths are read
     /// together, or where there are so few paths that they always are, of 5 ms; and a few more. `None`: any number. What
     /// lives for less than a round trip can be read by chance only, so that no bound holds for all writers.
     pub fn most_batches(&self) -> Option<u64> {
@@ -623,7 +623,7 @@ impl Plan {
             .flatten()
             .map(Write::path)
             .collect();
-        let hot_after = if paths.len() < 200 { 5_000 } else { 205_000 };
+        let hot_after = if paths.len() < 200 { 5_000 } else { 85_000 };
         Some(24 + hot_after / (self.latency.0 + self.latency.1))
     }
 }

@@ -23,7 +23,7 @@ const HOT_AFTER: Duration = Duration::from_millis(5);
 /// For each of these without a cut, as many more hot paths may be read at once as a usual flight has reads.
 const HOT_STEP: Duration = Duration::from_millis(8);
 /// If the tree has not been exact for this long, a small tree is read as a whole; before, if half of it is hot.
-const WHOLE_AFTER: Duration = Duration::from_millis(200);
+const WHOLE_AFTER: Duration = Duration::from_millis(80);
 /// How many bytes of data a tree may have that is read as a whole.
 const MOST_WHOLE_BYTES: usize = 1 << 20;
 /// A path is hot when a notification named it within this time, or since the tree was exact last.

@@ -217,7 +217,7 @@ fn the_longer_there_was_no_cut_the_more_is_read_for_one_and_a_small_tree_as_a_wh
     hot.iter().for_each(|path| reader.suspect(path));
     assert_eq!(reader.read(), hot);
     // One more for each time: the others are hot, and no more than 256 may be read with it; then 768, then all.
-    for (after, reads) in [(5, 1), (16, 1), (24, 600), (199, 600), (200, 1501)] {
+    for (after, reads) in [(5, 1), (16, 1), (24, 600), (79, 600), (80, 1501)] {
         reader.plan.note_exact(reader.now - Duration::from_millis(after));
         reader.suspect(&hot[0]);
         assert_eq!(reader.read().len(), reads, "after {after} ms");
