@@ -55,6 +55,8 @@ REFERENCE = ROOT / "docs/reference.md"  # has declarations, which are the header
 COMMAND_PAGES = [ROOT / page for page in ("docs/deploying.md", "docs/troubleshooting.md")]
 # Commands that are not run, and why.
 NOT_RUN = {
+    "gunicorn": "runs for ever; bindings/python/tests/test_docs.py runs it",
+    "static-go": "needs Go; bindings/go/test does the same",
     "docker-debian": "needs a container runtime, and images from a registry",
     "cross-compile": "needs another target of Rust, and a C compiler for it",
     "kubernetes": "needs a cluster",
