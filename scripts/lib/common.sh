@@ -16,7 +16,7 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|curator|kazoo|kdc|pyte|venv|pip ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|zookeeper|curator|kazoo|kdc|pyte|venv|pip|nc ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
@@ -33,6 +33,7 @@ install_missing() {
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
             dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
             venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
+            nc) command -v nc >/dev/null || missing+=(netcat-openbsd) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
         esac

@@ -9,10 +9,23 @@ A block of code is annotated by a comment above its fence:
     <!-- fragment NAME -->  a part of one: a program in tests/docs has it by #include "NAME.inc"
     <!-- output NAME -->    all that the program NAME prints on standard output
     <!-- cmake NAME -->     a CMakeLists.txt that builds the program NAME, too
+    <!-- commands NAME      what is typed into a shell, run like a program, in a folder that has what the source's has.
+    STEPS -->               $HOME/treecache is the prefix, and localhost:2181 the server
+
+On the pages of COMMAND_PAGES, every block of a shell, of YAML and of Docker is `commands`, and is run, or stands in
+NOT_RUN with the reason. (Their Python is run by bindings/python/tests/test_docs.py.)
+
+Figures that are told again are annotated above their table:
+
+    <!-- figures PAGE -->   each number in the table, but for its first column, is in PAGE
 
 Every block of C has to be a program or a fragment; blocks of C++ (cpp) may be. The programs in tests/docs begin with
 their steps in a comment. Steps are Python and use what `Trial` offers. Each program has a root of its own on the
 server: the chroot in the hosts that it is given as its first argument.
+
+Messages of the library that a page explains are annotated above their table:
+
+    <!-- messages -->       each code in its first column is in the source, but for what stands in place of "…"
 
 Links are checked, too: to files, and to headings in them.
 """
@@ -39,6 +52,20 @@ from proxy import Proxy  # noqa: E402
 PAGES = [ROOT / page for page in ("README.md", "CHANGELOG.md", "packaging/README.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 REFERENCE = ROOT / "docs/reference.md"  # has declarations, which are the header's own
+COMMAND_PAGES = [ROOT / page for page in ("docs/deploying.md", "docs/troubleshooting.md")]
+# Commands that are not run, and why.
+NOT_RUN = {
+    "gunicorn": "runs for ever; bindings/python/tests/test_docs.py runs it",
+    "static-go": "needs Go; bindings/go/test does the same",
+    "docker-debian": "needs a container runtime, and images from a registry",
+    "cross-compile": "needs another target of Rust, and a C compiler for it",
+    "kubernetes": "needs a cluster",
+    "prometheus-rules": "needs Prometheus",
+    "openssl": "needs a server with TLS; tests/server has one, and no certificate of an example.org",
+    "conformance": "builds the whole crate; tests/server/conformance.rs asks the same questions",
+}
+# Where messages of the library may stand.
+SOURCES = ["src/**/*.rs", "core/src/**/*.rs", "bindings/python/src/**/*.py", "CMakeLists.txt"]
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 COMPILERS = {"c": ["gcc", "-std=c99"], "cpp": ["g++", "-std=c++17"]}
 # What a program does not free is an error, too; also where stacks that are left still have its address.
@@ -58,7 +85,7 @@ class Block:
 
 
 FENCED = re.compile(
-    r"""(?:^<!--\ (?P<kind>program|fragment|output|cmake)\ (?P<name>[\w-]+)(?P<steps>(?:(?!-->).)*)-->\n)?
+    r"""(?:^<!--\ (?P<kind>program|fragment|output|cmake|commands)\ (?P<name>[\w-]+)(?P<steps>(?:(?!-->).)*)-->\n)?
         ^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$""",
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
@@ -72,13 +99,15 @@ def blocks_of(page):
         fields = match.groupdict()
         steps = textwrap.dedent(fields.pop("steps") or "")
         blocks.append(Block(page, line, fields["language"], fields["text"], fields["kind"], fields["name"], steps))
-    if len(re.findall(r"^<!-- (?:program|fragment|output|cmake)\b", text, re.MULTILINE)) != sum(
+    if len(re.findall(r"^<!-- (?:program|fragment|output|cmake|commands)\b", text, re.MULTILINE)) != sum(
         block.kind is not None for block in blocks
     ):
         raise Wrong(f"{page.relative_to(ROOT)}: an annotation is not right above a block")
     for block in blocks:
         if block.language == "c" and block.kind not in ("program", "fragment"):
             raise Wrong(f"{block.place}: a block of C is a program or a fragment: see tests/docs/examples.py")
+        if page in COMMAND_PAGES and block.language in ("sh", "yaml", "dockerfile") and block.kind != "commands":
+            raise Wrong(f"{block.place}: it is not said whether this is run: see tests/docs/examples.py")
     return blocks
 
 
@@ -106,7 +135,7 @@ def wrapper(path):
 
 def collect():
     """The programs, and the fragments by name."""
-    by_kind = {"program": {}, "fragment": {}, "output": {}, "cmake": {}}
+    by_kind = {"program": {}, "fragment": {}, "output": {}, "cmake": {}, "commands": {}}
     wrappers = [wrapper(path) for path in sorted((ROOT / "tests/docs").glob("*.c*"))]
     for block in wrappers + [block for page in PAGES if page != REFERENCE for block in blocks_of(page)]:
         if block.kind:
@@ -114,7 +143,13 @@ def collect():
                 raise Wrong(f"{block.place}: there is another {block.kind} {block.name}")
             by_kind[block.kind][block.name] = block
 
-    programs = {name: Program(block) for name, block in by_kind["program"].items()}
+    commands = by_kind["commands"]
+    if not_there := NOT_RUN.keys() - commands.keys():
+        raise Wrong(f"NOT_RUN has {sorted(not_there)}, which no page has")
+    runs = {name: block for name, block in commands.items() if name not in NOT_RUN}
+    if both := runs.keys() & by_kind["program"].keys():
+        raise Wrong(f"both programs and commands: {sorted(both)}")
+    programs = {name: Program(block) for name, block in (by_kind["program"] | runs).items()}
     for kind in ("output", "cmake"):
         for name, block in by_kind[kind].items():
             if name not in programs:
@@ -167,6 +202,7 @@ class Trial:
         with open(ours, encoding="utf-8", newline="\r\n") as file:
             try:
                 for line in file:
+                    line = re.sub(r"\x1b\[[0-9;]*m", "", line)  # colours
                     with self.changed:
                         self.lines.append(line.rstrip("\r\n"))
                         self.changed.notify()
@@ -265,9 +301,30 @@ def with_cmake(program, prefix, work):
     return folder / "build" / program.name
 
 
+def with_shell(program, prefix, server_port, work):
+    """A script of what is typed. The server is its argument, where it is named as host:port."""
+    folder = work / f"{program.name}-commands"
+    folder.mkdir()
+    for name in ("bindings", "examples"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "treecache").symlink_to(prefix)
+    text = program.text.replace("localhost:2181", "$1").replace("localhost 2181", f"127.0.0.1 {server_port}")
+    script = folder / "commands"
+    script.write_text(
+        "#!/usr/bin/env bash\nset -euo pipefail\n"
+        f"cd '{folder}'\nexport HOME=$PWD PYTHONPATH=$PWD/bindings/python/src PYTHONDONTWRITEBYTECODE=1\n{text}",
+        encoding="utf-8",
+    )
+    script.chmod(0o755)
+    return script
+
+
 def check(program, prefix, server_port, work):
     """What is wrong with a program, or None."""
     try:
+        if program.language == "sh":
+            attempt(program, with_shell(program, prefix, server_port, work), server_port)
+            return None
         attempt(program, with_pkg_config(program, prefix, work), server_port)
         if program.cmake:
             attempt(program, with_cmake(program, prefix, work), server_port)
@@ -301,6 +358,39 @@ def broken_links():
                 yield f"{page.relative_to(ROOT)}: there is no {link}"
 
 
+def tables(page, annotation):
+    """The tables of a page that stand below such a comment: its argument, and the rows."""
+    text = page.read_text(encoding="utf-8")
+    for argument, table in re.findall(rf"^<!-- {annotation}(?: (\S+))? -->\n((?:\|.*\n)+)", text, re.MULTILINE):
+        yield argument, [row.strip("|").split("|") for row in table.splitlines()[2:]]
+
+
+def unknown_messages():
+    """Messages that a page explains, and the library does not have (any more)."""
+    files = [file for pattern in SOURCES for file in ROOT.glob(pattern)]
+    source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    source = re.sub(r"\\\n\s*", "", source).replace('\\"', '"')  # one string over several lines, and its quotes
+    source = source.replace("${tool} was", "cargo was")
+    for page in PAGES:
+        for _, rows in tables(page, "messages"):
+            for message in (code for row in rows for code in re.findall(r"`([^`]+)`", row[0])):
+                missing = [part for part in message.split("…") if part.strip(" :,()") not in source]
+                if missing or len(message) < len("closed"):
+                    yield f"{page.relative_to(ROOT)}: the library does not say '{message}': {missing}"
+
+
+def figures_of_others():
+    """Figures that are told again, and are not (or no longer) in the page that they are from."""
+    number = r"\d[\d.,]*(?: (?:ns|µs|ms|s|MB|nodes)\b)?"
+    for page in PAGES:
+        for source, rows in tables(page, "figures"):
+            known = (ROOT / source).read_text(encoding="utf-8")
+            for name, *cells in rows:
+                for figure in re.findall(number, " ".join(cells)):
+                    if not re.search(rf"(?<![\d.,]){re.escape(figure)}(?![\d.,]*\d)", known):
+                        yield f"{page.relative_to(ROOT)}: {source} has no {figure}, of '{name.strip()}'"
+
+
 def main():
     logging.disable(logging.WARNING)  # kazoo's, of connections that end
     prefix, server_port, work = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
@@ -314,9 +404,13 @@ def main():
         checks = [pool.submit(check, program, prefix, server_port, work) for program in programs]
         wrong = [result for done in checks if (result := done.result())]
     wrong += broken_links()
+    wrong += figures_of_others()
+    wrong += unknown_messages()
     if wrong:
         sys.exit("\n".join(wrong))
     print(f"{len(programs)} programs with {len(fragments)} fragments do what they say; no link is broken")
+    for name, reason in NOT_RUN.items():
+        print(f"NOT RUN: {name}: {reason}")
 
 
 if __name__ == "__main__":

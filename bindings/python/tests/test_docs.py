@@ -1,11 +1,16 @@
-"""The programs of docs/python.md and docs/from-kazoo.md, word for word, and the example."""
+"""The programs of README.md, docs/python.md, docs/from-kazoo.md and docs/deploying.md, word for word, and the example."""
 
+import contextlib
+import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 
 import pytest
 from conftest import HOSTS, REPOSITORY, until
@@ -68,6 +73,16 @@ def test_the_first_program(zk, services, tmp_path):
         zk.delete("/services/new")
         assert running.line() == "NODE_REMOVED /services/new"
         assert running.end() == ""
+
+
+def test_the_shortest_program(zk, services, tmp_path):
+    program = tmp_path / "services.py"
+    program.write_text(blocks("../README.md")[0])
+    with Program("-u", program, HOSTS) as running:
+        assert running.line() == "['db', 'web']"
+        until(lambda: running.line() == "INITIALIZED ")
+        zk.create("/services/new")
+        until(lambda: running.line() == "NODE_ADDED /services/new")
 
 
 def run(block, module):
@@ -151,3 +166,84 @@ def test_the_example(zk, root):
         assert running.line() == "flags: dark=0% light=0%"
         assert flags_of(beta[0], port) == []
         assert running.end() == ""
+
+
+@pytest.fixture
+def deployed(zk, tmp_path, monkeypatch):
+    """The files of docs/deploying.md, in a folder of their own, and the tree that they read."""
+    text = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
+    files = re.findall(r"^<!-- python (\S+) -->\n```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(files) == len(re.findall(r"^```python$", text, re.MULTILINE)) == 4
+    for name, content in files:
+        (tmp_path / name).write_text(content)
+    monkeypatch.setenv("ZOOKEEPER", HOSTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    zk.create("/config")
+    zk.create("/config/greeting", b"good morning")
+    yield tmp_path
+    zk.delete("/config", recursive=True)
+
+
+@contextlib.contextmanager
+def serving(folder, *command):
+    """A server with workers, which ends at the end. Its output is in the folder."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    with (folder / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-preload",)], ids=["preload", "without"])
+def test_gunicorn(deployed, options):
+    if options:
+        configuration = deployed / "gunicorn.conf.py"
+        configuration.write_text(configuration.read_text().replace("preload_app = True\n", ""))
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+
+    def get(path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except OSError:
+            return None
+
+    with serving(deployed, "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"):
+        until(lambda: get("/livez") == (200, b"alive\n"))
+        until(lambda: all(get("/readyz") == (200, b"ready\n") for _ in range(20)))  # each of the workers
+        status, body = get("/")
+        assert (status, json.loads(body)) == (200, {"greeting": "good morning"})
+
+
+def test_celery(deployed, monkeypatch):
+    for folder in ("queue", "results"):
+        (deployed / folder).mkdir()
+    monkeypatch.setenv("BROKER", "filesystem://")
+    monkeypatch.setenv("BACKEND", f"file://{deployed}/results")
+    with (deployed / "tasks.py").open("a") as program:
+        folders = {f"data_folder_{way}": f"{deployed}/queue" for way in ("in", "out")}
+        program.write(f"\napp.conf.update(broker_transport_options={folders})\n")
+    import tasks  # type: ignore[import-not-found]
+
+    with serving(deployed, "celery", "--app", "tasks", "worker", "--pool", "prefork", "--concurrency", "2"):
+        assert tasks.greet.delay("Ada").get(timeout=60) == "good morning, Ada"
+
+
+def test_prometheus(deployed, cache):
+    import metrics  # type: ignore[import-not-found]
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    registry.register(metrics.TreeCacheCollector({"shop": cache}))
+    text = generate_latest(registry).decode()
+    assert 'treecache_nodes{cache="shop"} 4.0\n' in text
+    for name in ("in_step", "cut_age_seconds", "contact_age_seconds", "data_bytes", "lags_total", "connections_total"):
+        assert f'treecache_{name}{{cache="shop"}} ' in text
