@@ -144,35 +144,35 @@ static int32_t call_tc_start(world *w)
 }
 
 /* An error is told where there is one, and has its status. */
-static int32_t told(int32_t status, const tc_error *error)
+static int32_t told(int32_t status, const tc_error *const *error)
 {
-    CHECK((error == NULL) == (status == TC_OK) && (error == NULL || error->status == status));
-    tc_error_free(error);
+    CHECK((*error == NULL) == (status == TC_OK) && (*error == NULL || (*error)->status == status));
+    tc_error_free(*error);
     return status;
 }
 
 static int32_t call_tc_start_or_error(world *w)
 {
     const tc_error *error = NULL;
-    return told(tc_start_or_error(w->cache, &error), error);
+    return told(tc_start_or_error(w->cache, &error), &error);
 }
 
 static int32_t call_tc_start_from_or_error(world *w)
 {
     const tc_error *error = NULL;
-    return told(tc_start_from_or_error(w->cache, w->snapshot, &error), error);
+    return told(tc_start_from_or_error(w->cache, w->snapshot, &error), &error);
 }
 
 static int32_t call_tc_wait_initialized_or_error(world *w)
 {
     const tc_error *error = NULL;
-    return told(tc_wait_initialized_or_error(w->cache, 0, &error), error);
+    return told(tc_wait_initialized_or_error(w->cache, 0, &error), &error);
 }
 
 static int32_t call_tc_sync_or_error(world *w)
 {
     const tc_error *error = NULL;
-    return told(tc_sync_or_error(w->cache, LONG_MS, &error), error);
+    return told(tc_sync_or_error(w->cache, LONG_MS, &error), &error);
 }
 
 static int32_t call_tc_start_from(world *w)
@@ -432,7 +432,7 @@ static int32_t call_tc_queue_next_or_error(world *w)
 {
     const tc_item *item = NULL;
     const tc_error *error = NULL;
-    int32_t status = told(tc_queue_next_or_error(w->queue, 0, &item, &error), error);
+    int32_t status = told(tc_queue_next_or_error(w->queue, 0, &item, &error), &error);
     tc_item_free(item);
     return unless_idle(status);
 }
