@@ -40,7 +40,10 @@ fn watch(hosts: &str, root: &str) -> Result<(), Error> {
 
     // A snapshot is one version of the tree, whatever happens meanwhile.
     let snapshot = cache.snapshot()?;
-    println!("{} nodes at {}; press Enter to end", snapshot.len(), snapshot.zxid());
+    match snapshot.get_data(root) {
+        Err(Error::NoNode(_)) => println!("{root} does not exist; press Enter to end"),
+        _ => println!("{} nodes at {}; press Enter to end", snapshot.len(), snapshot.zxid()),
+    }
     let _ = std::io::stdin().read_line(&mut String::new());
     let (state, heard) = cache.state();
     let heard = heard.map_or("never".to_owned(), |age| format!("{age:?} ago"));

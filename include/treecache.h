@@ -93,6 +93,25 @@ int32_t tc_log_set(int32_t level,
                    tc_log_fn fn,
                    void *user);
 
+/**
+ * Writes the log lines of all clients in this process to a descriptor, in place of calling a function (`tc_log_set`): for
+ * languages that the threads of a library cannot call at any time. Off by default.
+ *
+ * `level`: as for `tc_log_set`. `fd`: stays the caller's; -1 switches logging off. Each line is one `write` of
+ * "<4>text\n", with syslog's number of its level, as systemd reads them; of no more than 4096 bytes, so that those of
+ * several threads do not mix in a pipe. If the descriptor is non-blocking and takes nothing, the line is lost, and the next
+ * one has the number of those that were: "<4>(2 lines lost) text\n". Lines that only say why a call was refused are left
+ * out, as the caller was told so too.
+ *
+ * May be called again; nothing is written to the descriptor before once this returns. Any thread; waits for writes that are
+ * under way; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for another level or a negative descriptor other than -1; TC_ERR_STATE as `tc_log_set`.
+ * Since 0.2.0.
+ */
+int32_t tc_log_set_fd(int32_t level,
+                      int32_t fd);
+
 /* --- Status codes -------------------------------------------------------------------------------------------- */
 
 /* What functions return, and what faults carry. */
@@ -334,8 +353,9 @@ void tc_config_free(struct tc_config *config);
 /* What goes wrong in the background. */
 
 /**
- * Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
- * that is freed. Later versions may add fields at its end.
+ * Something went wrong in the background. Lent with all it points to, for the length of a callback, or by an item until
+ * that is freed; or the caller's own, from `tc_get_fault`, to be freed with `tc_fault_free`. Later versions may add fields
+ * at its end.
  */
 typedef struct tc_fault {
     /**
@@ -368,6 +388,11 @@ typedef void (*tc_fault_fn)(const struct tc_fault *fault, void *user);
  * thread that uses the library, and may call what a callback may call.
  */
 typedef void (*tc_user_free_fn)(void *user);
+
+/**
+ * Frees a fault from `tc_get_fault`; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.2.0.
+ */
+void tc_fault_free(const struct tc_fault *fault);
 
 /* --- Client -------------------------------------------------------------------------------------------------- */
 
@@ -495,6 +520,16 @@ int32_t tc_new_or_error(struct tc_client *client,
 int32_t tc_start(struct tc_cache *cache);
 
 /**
+ * `tc_start` that tells why it failed.
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. All else as `tc_start`.
+ *
+ * Errors: as `tc_start`. Since 0.2.0.
+ */
+int32_t tc_start_or_error(struct tc_cache *cache,
+                          const struct tc_error **error);
+
+/**
  * Waits until the first load is complete (and, after the session was lost, until the tree is verified).
  *
  * `timeout_ms`: how long at most, in ms; -1 for no limit, 0 to ask only. Any thread; blocks as said; not from a
@@ -507,6 +542,19 @@ int32_t tc_start(struct tc_cache *cache);
  */
 int32_t tc_wait_initialized(struct tc_cache *cache,
                             int32_t timeout_ms);
+
+/**
+ * `tc_wait_initialized` that tells why it failed, for people: "timed out after 10 s; last: zk1:2181: Connection refused".
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. Where the time was over or
+ * the load cannot succeed, its message ends with what went wrong last, as `tc_get_fault` tells it. All else as
+ * `tc_wait_initialized`.
+ *
+ * Errors: as `tc_wait_initialized`. Since 0.2.0.
+ */
+int32_t tc_wait_initialized_or_error(struct tc_cache *cache,
+                                     int32_t timeout_ms,
+                                     const struct tc_error **error);
 
 /**
  * Returns whether the first load is complete (and, after the session was lost, the tree verified): what
@@ -537,6 +585,17 @@ bool tc_is_initialized(const struct tc_cache *cache);
  */
 int32_t tc_sync(struct tc_cache *cache,
                 int32_t timeout_ms);
+
+/**
+ * `tc_sync` that tells why it failed, for people: "there is no connection; last: zk1:2181: Connection refused".
+ *
+ * `error`: as for `tc_wait_initialized_or_error`. All else as `tc_sync`.
+ *
+ * Errors: as `tc_sync`. Since 0.2.0.
+ */
+int32_t tc_sync_or_error(struct tc_cache *cache,
+                         int32_t timeout_ms,
+                         const struct tc_error **error);
 
 /**
  * Detaches the cache and lets its listeners go: none of their calls starts after this has returned, though one may be
@@ -688,6 +747,18 @@ typedef struct tc_stats {
      * key "watch" has them; NULL while it is not connected, or that is not known yet. Since 0.2.0.
      */
     const char *watch;
+    /**
+     * Faults so far, of the cache and of its client, whether somebody listened to them or not. Since 0.2.0.
+     */
+    uint64_t faults;
+    /**
+     * Time since the last of them, in ms; -1 where there was none. `tc_get_fault` tells it. Since 0.2.0.
+     */
+    int64_t last_fault_age_ms;
+    /**
+     * The TC_ERR_ code of the last of them; TC_OK where there was none. Since 0.2.0.
+     */
+    int32_t last_fault_status;
 } tc_stats;
 
 /**
@@ -712,6 +783,18 @@ int32_t tc_get_state(const struct tc_cache *cache,
  */
 int32_t tc_get_stats(const struct tc_cache *cache,
                      const struct tc_stats **out);
+
+/**
+ * Tells what went wrong last, of this cache or of its client, be it over or not, and whether somebody listened to it or not.
+ *
+ * `out`: receives the fault, which is independent of the cache; free it with `tc_fault_free`. It is NULL where nothing went
+ * wrong so far. How long ago it was, and how many there were, `tc_get_stats` tells. Any thread; never blocks; callbacks may
+ * call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.2.0.
+ */
+int32_t tc_get_fault(const struct tc_cache *cache,
+                     const struct tc_fault **out);
 
 /**
  * Frees stats; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.1.0.
@@ -1077,6 +1160,18 @@ int32_t tc_start_from(struct tc_cache *cache,
                       const struct tc_snapshot *snapshot);
 
 /**
+ * `tc_start_from` that tells why it failed.
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. All else as
+ * `tc_start_from`.
+ *
+ * Errors: as `tc_start_from`. Since 0.2.0.
+ */
+int32_t tc_start_from_or_error(struct tc_cache *cache,
+                               const struct tc_snapshot *snapshot,
+                               const struct tc_error **error);
+
+/**
  * Takes a snapshot of the tree as it is now, in constant time.
  *
  * `out`: receives the snapshot; free it with `tc_snapshot_free`. It never changes, and is independent of the cache.
@@ -1436,6 +1531,20 @@ int32_t tc_queue_open_or_error(struct tc_cache *cache,
 int32_t tc_queue_next(struct tc_queue *queue,
                       int32_t timeout_ms,
                       const struct tc_item **out);
+
+/**
+ * `tc_queue_next` that tells why it failed, for people: "timed out after 5 s; last: zk1:2181: Connection refused".
+ *
+ * `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. Where the time was over
+ * or the cache has stopped, its message ends with what went wrong last, as `tc_get_fault` tells it; not with a timeout of
+ * 0. All else, `out` included, as `tc_queue_next`.
+ *
+ * Errors: as `tc_queue_next`. Since 0.2.0.
+ */
+int32_t tc_queue_next_or_error(struct tc_queue *queue,
+                               int32_t timeout_ms,
+                               const struct tc_item **out,
+                               const struct tc_error **error);
 
 /**
  * Takes out of a queue what is there, without waiting.

@@ -93,6 +93,38 @@ enum class status : std::int32_t {
     return tc_status_name(static_cast<std::int32_t>(status));
 }
 
+namespace detail {
+
+/// What a status means, where nothing says more.
+inline const char *words(status status) noexcept
+{
+    switch (status) {
+    case status::ok: return "done";
+    case status::invalid_argument: return "it is malformed";
+    case status::no_node: return "there is no such node";
+    case status::out_of_tree: return "it is not below the root of the cache";
+    case status::not_ready: return "the first load is not complete, and the node has not been seen yet";
+    case status::state: return "it was started before, not started, or made before the process was forked";
+    case status::closed: return "it is closed";
+    case status::timeout: return "the time to wait is over";
+    case status::would_deadlock: return "waiting in a callback would wait for itself";
+    case status::unsupported: return "the server cannot do what the cache needs";
+    case status::auth: return "the server does not take who the session is";
+    case status::panic: return "a defect in libtreecache has ended it";
+    case status::no_permission: return "the session may not read the node, or one above it";
+    case status::connection: return "there is no connection";
+    case status::protocol: return "the server broke the protocol";
+    case status::tls: return "TLS failed";
+    case status::reset: return "the ensemble went back in time";
+    case status::limit: return "the tree is beyond a limit, and the cache has stopped";
+    case status::interrupted: return "the wait was ended by a wake";
+    case status::too_small: return "the buffer is too small";
+    }
+    return "it has failed";
+}
+
+} // namespace detail
+
 /// How a cache stands to the server.
 enum class state : std::int32_t {
     latent = TC_STATE_LATENT,
@@ -134,9 +166,9 @@ class error : public std::exception {
 
     error(treecache::status status, std::string key, std::string path, std::string message) : status_(status)
     {
-        std::string what = name(status);
-        if (const std::string &about = message.empty() ? path : message; !about.empty())
-            what.append(": ").append(about);
+        std::string what = message;
+        if (what.empty())
+            what.append(path).append(path.empty() ? "" : ": ").append(detail::words(status));
         details_ = std::make_shared<const details>(
             details{std::move(key), std::move(path), std::move(message), std::move(what)});
     }
@@ -153,10 +185,10 @@ class error : public std::exception {
     /// What the library has to say of it, for people, without secrets; may be empty.
     [[nodiscard]] std::string_view message() const noexcept { return text(&details::message); }
 
-    /// The name of the status, and the message or path.
+    /// A sentence: the message, or what the status means, with the path. (For its name there is `name(status())`.)
     [[nodiscard]] const char *what() const noexcept override
     {
-        return details_ ? details_->what.c_str() : name(status_);
+        return details_ ? details_->what.c_str() : detail::words(status_);
     }
 
   private:
@@ -502,6 +534,11 @@ inline error failure(std::int32_t status, const tc_error *told)
 inline result<void> done(std::int32_t status) noexcept
 {
     return status == TC_OK ? result<void>() : failure(status);
+}
+
+inline result<void> done(std::int32_t status, const tc_error *told)
+{
+    return status == TC_OK ? result<void>() : failure(status, told);
 }
 
 /// What a call handed out, in the hands of its owner.
@@ -1014,9 +1051,37 @@ class stats {
     {
         return handle_->server ? std::string_view(handle_->server) : std::string_view();
     }
+    /// Faults of the cache and its client so far, and since when the last is over; nothing where there was none.
+    [[nodiscard]] std::uint64_t faults() const noexcept { return handle_->faults; }
+    [[nodiscard]] std::optional<std::chrono::milliseconds> last_fault_age() const noexcept
+    {
+        return detail::age(handle_->last_fault_age_ms);
+    }
+    /// Of the last fault, which `cache::last_fault` has; `ok` where there was none.
+    [[nodiscard]] treecache::status last_fault_status() const noexcept
+    {
+        return static_cast<treecache::status>(handle_->last_fault_status);
+    }
 
   private:
     detail::owned<const tc_stats, tc_stats_free> handle_;
+};
+
+/// A fault that was asked for; independent of the cache.
+class past_fault {
+  public:
+    /// Takes over what C handed out.
+    explicit past_fault(const tc_fault *handle) noexcept : handle_(handle) {}
+
+    /// Lent by this.
+    [[nodiscard]] fault view() const noexcept { return fault(*handle_); }
+    [[nodiscard]] treecache::status status() const noexcept { return view().status(); }
+    [[nodiscard]] std::int32_t server_error() const noexcept { return view().server_error(); }
+    [[nodiscard]] std::string_view path() const noexcept { return view().path(); }
+    [[nodiscard]] std::string_view message() const noexcept { return view().message(); }
+
+  private:
+    detail::owned<const tc_fault, tc_fault_free> handle_;
 };
 
 // --- Listeners ---------------------------------------------------------------------------------------------------
@@ -1497,29 +1562,41 @@ class cache : public detail::readable<cache> {
     }
 
     /// Begins to load and follow the tree. Returns at once. Errors: `state` when it was started before; `closed`.
-    result<void> try_start() noexcept { return detail::done(tc_start(native_handle())); }
+    result<void> try_start()
+    {
+        const tc_error *told = nullptr;
+        const std::int32_t status = tc_start_or_error(native_handle(), &told);
+        return detail::done(status, told);
+    }
 
     /// Begins to follow the tree from what a snapshot holds, in place of `start`: its tree can be read when this returns, and
     /// only what differs is told. The snapshot is of a cache of the same root, which may be gone, and its client too. Errors:
     /// `invalid_argument` for another root or chroot, other rules or other data; `limit`; `state` when it was started before;
     /// `closed`.
-    result<void> try_start_from(const treecache::snapshot &snapshot) noexcept
+    result<void> try_start_from(const treecache::snapshot &snapshot)
     {
-        return detail::done(tc_start_from(native_handle(), snapshot.native_handle()));
+        const tc_error *told = nullptr;
+        const std::int32_t status = tc_start_from_or_error(native_handle(), snapshot.native_handle(), &told);
+        return detail::done(status, told);
     }
 
     /// Waits until the first load is complete. Errors: `timeout`; `would_deadlock` in a callback; `state` when not
-    /// started; `closed`; or the status of what keeps it from succeeding, such as `auth`, `unsupported` or `limit`.
-    result<void> try_wait_initialized(timeout timeout = forever) noexcept
+    /// started; `closed`; or the status of what keeps it from succeeding, such as `auth`, `unsupported` or `limit`. The
+    /// message says what went wrong last: "timed out after 10 s; last: zk1:2181: Connection refused".
+    result<void> try_wait_initialized(timeout timeout = forever)
     {
-        return detail::done(tc_wait_initialized(native_handle(), timeout.ms()));
+        const tc_error *told = nullptr;
+        const std::int32_t status = tc_wait_initialized_or_error(native_handle(), timeout.ms(), &told);
+        return detail::done(status, told);
     }
 
     /// Waits until all that was committed before the call can be read. Errors as `wait_initialized`, and `connection`
     /// when there is none, or it went meanwhile.
-    result<void> try_sync(timeout timeout = forever) noexcept
+    result<void> try_sync(timeout timeout = forever)
     {
-        return detail::done(tc_sync(native_handle(), timeout.ms()));
+        const tc_error *told = nullptr;
+        const std::int32_t status = tc_sync_or_error(native_handle(), timeout.ms(), &told);
+        return detail::done(status, told);
     }
 
     [[nodiscard]] bool is_initialized() const noexcept { return tc_is_initialized(native_handle()); }
@@ -1538,6 +1615,15 @@ class cache : public detail::readable<cache> {
         const tc_stats *out = nullptr;
         const std::int32_t status = tc_get_stats(native_handle(), &out);
         return detail::take<treecache::stats>(status, out);
+    }
+
+    /// What went wrong last, of this cache or of its client, be it over or not; nothing where nothing did.
+    [[nodiscard]] result<std::optional<past_fault>> try_last_fault() const noexcept
+    {
+        const tc_fault *out = nullptr;
+        if (const std::int32_t status = tc_get_fault(native_handle(), &out); status != TC_OK)
+            return detail::failure(status);
+        return out ? std::optional<past_fault>(past_fault(out)) : std::nullopt;
     }
 
     /// The tree as it is now, in constant time. Errors: `closed`.
@@ -1604,6 +1690,7 @@ class cache : public detail::readable<cache> {
     void sync(timeout timeout = forever) { try_sync(timeout).value(); }
     [[nodiscard]] standing state() const { return try_state().value(); }
     [[nodiscard]] treecache::stats stats() const { return try_stats().value(); }
+    [[nodiscard]] std::optional<past_fault> last_fault() const { return try_last_fault().value(); }
     [[nodiscard]] treecache::snapshot snapshot() const { return try_snapshot().value(); }
 
     template <typename Callable>
@@ -1750,15 +1837,21 @@ class queue {
     /// Takes the next item out; nothing when the time is over, or `wake` ended the wait. Errors: `closed` when the
     /// queue, its cache or its client has come to an end; the status of the failure when the cache has stopped for
     /// good.
-    [[nodiscard]] result<std::optional<item>> try_next(timeout timeout = forever) noexcept
+    [[nodiscard]] result<std::optional<item>> try_next(timeout timeout = forever)
     {
         const tc_item *out = nullptr;
-        switch (const std::int32_t status = tc_queue_next(native_handle(), timeout.ms(), &out)) {
+        switch (tc_queue_next(native_handle(), timeout.ms(), &out)) {
         case TC_OK: return std::optional<item>(out);
         case TC_ERR_TIMEOUT:
         case TC_ERR_INTERRUPTED: return std::optional<item>();
-        default: return detail::failure(status);
+        default: break;
         }
+        // It is over, and stays so: the second answer is the first one, and says why.
+        const tc_error *told = nullptr;
+        const std::int32_t status = tc_queue_next_or_error(native_handle(), 0, &out, &told);
+        if (status == TC_OK)
+            return std::optional<item>(out);
+        return detail::failure(status, told);
     }
 
     /// Takes out what is there, up to `items::capacity`, without waiting. Errors as `next`.

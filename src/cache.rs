@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 
 use crate::clock;
 use crate::config::Config;
-use crate::error::{Error, Fault, Status};
+use crate::error::{Error, Fault, LastFault, Status};
 use crate::events::{Event, EventQueue, Feed, ListenerId, Listeners, Wants, on_dispatcher_thread};
 use crate::health::Health;
 use crate::net::CacheSink;
@@ -226,8 +226,17 @@ impl TreeCache {
         self.health.check()
     }
 
-    /// Waits, at most `timeout`, until `outcome` returns something, or until it never will.
+    /// Waits, at most `timeout`, until `outcome` returns something, or until it never will. If that is no success, the error
+    /// says what went wrong last.
     fn wait(
+        &self,
+        timeout: Option<Duration>,
+        outcome: impl Fn(&Life) -> Option<Result<(), Error>>,
+    ) -> Result<(), Error> {
+        self.wait_for(timeout, outcome).map_err(|error| error.behind(|| self.last_fault()))
+    }
+
+    fn wait_for(
         &self,
         timeout: Option<Duration>,
         outcome: impl Fn(&Life) -> Option<Result<(), Error>>,
@@ -245,14 +254,16 @@ impl TreeCache {
             }
             match (life.state, life.failure) {
                 _ if self.client.is_closed() => return Err(Error::Closed),
-                (_, Some(status)) => return Err(Error::Failed(status)),
+                (_, Some(status)) => return Err(Error::failed(status)),
                 (State::Closed, None) => return Err(Error::Closed),
                 _ => {}
             }
             let changed = &self.shared.changed;
             life = match deadline.map(|deadline| deadline.saturating_duration_since(clock::now())) {
                 None => changed.wait(life).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => return Err(Error::Timeout),
+                Some(Duration::ZERO) => {
+                    return Err(Error::Timeout { after: timeout.unwrap_or_default(), last: None });
+                }
                 Some(left) => changed.wait_timeout(life, left).unwrap_or_else(PoisonError::into_inner).0,
             };
         }
@@ -279,6 +290,7 @@ impl TreeCache {
         let known_at = heard.filter(|_| state == State::InStep);
         let (contact_age, cut_age) = (heard.map(ago), progress.current_at.max(known_at).map(ago));
         let (events, lags) = self.shared.feed.counters();
+        let (faults, last_fault) = (self.shared.feed.faults(), self.shared.feed.last_fault());
         Stats {
             state,
             contact_age,
@@ -297,7 +309,15 @@ impl TreeCache {
             connections: connection.count,
             session_id: connection.session_id,
             server: connection.server,
+            faults,
+            last_fault: last_fault.map(|last| (last.fault.status, last.age)),
         }
+    }
+
+    /// What went wrong last, of this cache or of its client, be it over or not; `None` where nothing did. Also where a
+    /// listener was told it, and when the cache is closed.
+    pub fn last_fault(&self) -> Option<LastFault> {
+        self.shared.feed.last_fault()
     }
 
     /// Detaches the cache and lets its listeners go; none of their calls starts after this. Snapshots and nodes that
@@ -435,7 +455,7 @@ impl TreeCache {
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
             self.shared.update(|_| {});
-            self.shared.feed.fault(fault);
+            self.shared.feed.fault(&fault);
         }
     }
 
@@ -512,7 +532,7 @@ impl Syncs {
 
     fn answer_to(&self, ticket: Ticket) -> Option<Result<(), Error>> {
         let answer = *self.waiting.get(&ticket)?;
-        answer.map(|answer| answer.map_err(Error::Failed))
+        answer.map(|answer| answer.map_err(Error::failed))
     }
 
     fn forget(&mut self, ticket: Ticket) {
@@ -542,7 +562,9 @@ impl CacheSink for CacheShared {
                     self.feed.event(kind);
                 });
             }
-            Output::Fault(fault) => self.feed.fault(fault),
+            // What concerns the client is about no node, and the client is told it too.
+            Output::Fault(fault) if fault.path.is_none() => self.feed.fault_of_client(&fault),
+            Output::Fault(fault) => self.feed.fault(&fault),
             Output::Failure(failure) => self.update(|life| life.failure = failure),
             Output::Synced(ticket, answer) => self.update(|life| life.syncs.answer(ticket, answer)),
             Output::Progress(progress) => self.lock().progress = progress,

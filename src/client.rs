@@ -64,7 +64,7 @@ impl Client {
                     ruined.ruin();
                     feeds.end(Status::Panic);
                 }
-                feed.fault(fault);
+                feed.fault_of_all(&fault);
             };
             let made = spawn(Box::new(tell))?;
             _ = io.set(made.clone());
@@ -134,7 +134,7 @@ impl Client {
     #[cfg(feature = "ffi")]
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
-            self.shared.faults.feed().fault(fault);
+            self.shared.faults.feed().fault_of_all(&fault);
         }
     }
 

@@ -51,7 +51,7 @@ impl Health {
     fn why(&self) -> Error {
         match self.is_forked() {
             true => Error::State("it was made before the process was forked; the child may only free it"),
-            false => Error::Failed(Status::Panic),
+            false => Error::failed(Status::Panic),
         }
     }
 }

@@ -76,7 +76,7 @@ mod thread;
 pub use cache::TreeCache;
 pub use client::Client;
 pub use config::Config;
-pub use error::{Error, Fault, Status};
+pub use error::{Error, Fault, LastFault, Status};
 pub use events::{Event, EventQueue, Item, ListenerId};
 pub use path::NodePath;
 pub use snapshot::{ChildList, Cursor, Snapshot};

@@ -11,8 +11,11 @@ use once_cell::sync::OnceCell;
 
 use crate::error::Error;
 
-/// Takes a line and its level.
-pub(crate) type Sink = Box<dyn Fn(Level, &str) + Send + Sync>;
+/// Takes a line, its level, and whether it says why a call was refused.
+pub(crate) type Sink = Box<dyn Fn(Level, &str, bool) + Send + Sync>;
+
+/// The target of lines that say why a call was refused. The caller was told so too, by a status.
+pub(crate) const OF_CALLS: &str = "treecache::calls";
 
 struct Logger {
     sink: RwLock<Option<(LevelFilter, Sink)>>,
@@ -85,7 +88,7 @@ impl Log for Logger {
         {
             let line = record.args().to_string();
             IN_SINK.set(true);
-            sink(record.level(), &line);
+            sink(record.level(), &line, record.target() == OF_CALLS);
             IN_SINK.set(false);
         }
     }

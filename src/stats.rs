@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::error::Status;
 use crate::stat::Zxid;
 use crate::state::State;
 
@@ -47,4 +48,9 @@ pub struct Stats {
     pub session_id: i64,
     /// `host:port`, as it was named, of the server that the client is connected to; `None` while it is not.
     pub server: Option<String>,
+    /// Faults so far: those of the cache, and those of its client.
+    pub faults: u64,
+    /// The status of the last one, and how long ago it was told; [`TreeCache::last_fault`](crate::TreeCache::last_fault) has
+    /// all of it. `None` where there was none.
+    pub last_fault: Option<(Status, Duration)>,
 }

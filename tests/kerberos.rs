@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::*;
-use treecache::{Client, Error, EventKind, Fault, State, Status, TreeCache};
+use treecache::{Client, EventKind, Fault, State, Status, TreeCache};
 use treecache_test_support::{Acl, Kdc, Proxy, Server, Witness, unique_root};
 
 const REALM: &str = "TREE.TEST";
@@ -129,7 +129,7 @@ fn rejected(client: &Client, words: &[&str]) -> Fault {
     let cache = client.cache(&root_of_this_process(), &config(&[])).unwrap();
     let faults = Faults::of(&cache);
     cache.start().unwrap();
-    assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Auth)));
+    assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Auth));
     faults.wait_for(|fault| {
         fault.status == Status::Auth && words.iter().all(|word| fault.message.contains(word))
     })

@@ -1,13 +1,10 @@
-#define _GNU_SOURCE /* pipe2 */
+#define _GNU_SOURCE /* F_DUPFD_CLOEXEC */
 
 #include "bridge.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Memory or the end, as in Go. */
 static void *checked(void *memory)
@@ -128,49 +125,4 @@ void tcgo_diff_clear(tcgo_diff *diff)
     }
     free(diff->events);
     memset(diff, 0, sizeof *diff);
-}
-
-struct tcgo_log {
-    int fd;
-    atomic_uint lost;
-};
-
-_Static_assert(sizeof(tcgo_log_record) + TCGO_LOG_LINE <= PIPE_BUF, "a record is written at once");
-
-tcgo_log *tcgo_log_new(int *read_fd)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
-        return NULL;
-    }
-    tcgo_log *log = checked(malloc(sizeof *log));
-    log->fd = ends[1];
-    atomic_init(&log->lost, 0);
-    *read_fd = ends[0];
-    return log;
-}
-
-/* A tc_log_fn, on any thread. */
-static void write_line(int32_t level, const char *message, void *user)
-{
-    tcgo_log *log = user;
-    char buffer[sizeof(tcgo_log_record) + TCGO_LOG_LINE];
-    tcgo_log_record record = {.level = (uint16_t)level, .length = (uint16_t)strnlen(message, TCGO_LOG_LINE)};
-    record.lost = atomic_exchange(&log->lost, 0);
-    memcpy(buffer, &record, sizeof record);
-    memcpy(buffer + sizeof record, message, record.length);
-    if (write(log->fd, buffer, sizeof record + record.length) < 0) {
-        atomic_fetch_add(&log->lost, record.lost + 1);
-    }
-}
-
-int32_t tcgo_log_set(int32_t level, tcgo_log *log)
-{
-    return tc_log_set(level, write_line, log);
-}
-
-void tcgo_log_free(tcgo_log *log)
-{
-    close(log->fd);
-    free(log);
 }

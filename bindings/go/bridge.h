@@ -45,24 +45,4 @@ int32_t tcgo_snapshot_diff(const tc_snapshot *old_snapshot, const tc_snapshot *n
 
 void tcgo_diff_clear(tcgo_diff *diff);
 
-/* Log lines go into a pipe, each as one record that is written at once, so that lines of several threads do not mix. */
-enum { TCGO_LOG_LINE = 4000 };
-
-typedef struct tcgo_log_record {
-    uint32_t lost;   /* lines that found the pipe full since the record before */
-    uint16_t length; /* of the text that follows; longer lines are cut */
-    uint16_t level;  /* syslog's */
-} tcgo_log_record;
-
-typedef struct tcgo_log tcgo_log;
-
-/* A log and the end of its pipe to read from; NULL when there is no descriptor left. */
-tcgo_log *tcgo_log_new(int *read_fd);
-
-/* tc_log_set with this log. */
-int32_t tcgo_log_set(int32_t level, tcgo_log *log);
-
-/* Closes the pipe: who reads it comes to its end. Not while the log is set. */
-void tcgo_log_free(tcgo_log *log);
-
 #endif

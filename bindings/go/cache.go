@@ -31,7 +31,9 @@ func (c *Cache) Start() error {
 		return closedError(op, c.root)
 	}
 	defer c.leave()
-	return failure(op, c.root, C.tc_start(c.c))
+	var why *C.tc_error
+	status := C.tc_start_or_error(c.c, &why)
+	return failureTold(op, c.root, status, why)
 }
 
 // StartFrom begins to follow the tree from what a snapshot holds, in place of [Cache.Start]. The snapshot is of a cache of the
@@ -39,8 +41,8 @@ func (c *Cache) Start() error {
 // is a connection. Then the tree is verified, and only what differs is told. A snapshot of another ensemble is a fault,
 // [ErrReset], and the tree is loaded anew.
 //
-// Errors: [ErrInvalidArgument] when the snapshot is of another root or chroot, or of a cache with other rules or data, and the
-// log names both; [ErrLimit] when it is beyond a limit of this cache; [ErrState] when the cache was started before;
+// Errors: [ErrInvalidArgument] when the snapshot is of another root or chroot, or of a cache with other rules or data, both of
+// which it names; [ErrLimit] when it is beyond a limit of this cache; [ErrState] when the cache was started before;
 // [ErrClosed], of the snapshot too.
 func (c *Cache) StartFrom(snapshot *Snapshot) error {
 	const op = "start from"
@@ -52,7 +54,9 @@ func (c *Cache) StartFrom(snapshot *Snapshot) error {
 		return closedError(op, snapshot.root)
 	}
 	defer snapshot.leave()
-	return failure(op, c.root, C.tc_start_from(c.c, snapshot.c))
+	var why *C.tc_error
+	status := C.tc_start_from_or_error(c.c, snapshot.c, &why)
+	return failureTold(op, c.root, status, why)
 }
 
 // waitSlice is how long a call of C waits before it looks at its context, and so how late a cancellation may be
@@ -63,8 +67,8 @@ const waitSlice = 20 * time.Millisecond
 //
 // It holds a thread while it waits, and notices within 20 ms that ctx was cancelled.
 //
-// Errors: that of ctx; [ErrState] when not started; [ErrClosed] when the cache or its client is closed, also while
-// waiting; [ErrAuth], [ErrUnsupported], [ErrLimit] or another one, when the load cannot succeed as things stand. A
+// Errors: a [WaitError] when ctx ends first; [ErrState] when not started; [ErrClosed] when the cache or its client is closed,
+// also while waiting; [ErrAuth], [ErrUnsupported], [ErrLimit] or another one, when the load cannot succeed as things stand. A
 // later call may, unless a limit stopped the cache.
 func (c *Cache) WaitInitialized(ctx context.Context) error {
 	const op = "wait"
@@ -72,13 +76,21 @@ func (c *Cache) WaitInitialized(ctx context.Context) error {
 		return closedError(op, c.root)
 	}
 	defer c.leave()
-	for {
+	for began := time.Now(); ; {
 		if err := ctx.Err(); err != nil {
-			return err
+			return c.waitError(op, began, err)
 		}
-		err := failure(op, c.root, C.tc_wait_initialized(c.c, timeout(ctx, waitSlice)))
-		if !isTimeout(err) {
-			return err
+		status := C.tc_wait_initialized(c.c, timeout(ctx, waitSlice))
+		if status == C.TC_OK {
+			return nil
+		}
+		if Status(status) != statusTimeout {
+			// It stays so as a rule, and is said with all that is known of it.
+			var why *C.tc_error
+			if status = C.tc_wait_initialized_or_error(c.c, 0, &why); Status(status) != statusTimeout {
+				return failureTold(op, c.root, status, why)
+			}
+			C.tc_error_free(why)
 		}
 	}
 }
@@ -99,12 +111,13 @@ func (c *Cache) Initialized() bool {
 // these two stay until the server has answered, the connection is lost, the cache is closed or the deadline of ctx has
 // come.
 //
-// Errors: that of ctx; [ErrConnection] when there is no connection, or it went while waiting; [ErrState] when not
-// started; [ErrClosed]; and those that WaitInitialized has for loads that cannot succeed.
+// Errors: a [WaitError] when ctx ends first; [ErrConnection] when there is no connection, or it went while waiting;
+// [ErrState] when not started; [ErrClosed]; and those that WaitInitialized has for loads that cannot succeed.
 func (c *Cache) Sync(ctx context.Context) error {
 	const op = "sync"
+	began := time.Now()
 	if err := ctx.Err(); err != nil {
-		return err
+		return c.waitError(op, began, err)
 	}
 	if !c.handle.acquire() {
 		return closedError(op, c.root)
@@ -112,18 +125,48 @@ func (c *Cache) Sync(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		defer c.leave()
-		done <- failure(op, c.root, C.tc_sync(c.c, timeout(ctx, math.MaxInt64)))
+		var why *C.tc_error
+		status := C.tc_sync_or_error(c.c, timeout(ctx, math.MaxInt64), &why)
+		done <- failureTold(op, c.root, status, why)
 	}()
 	select {
 	case err := <-done:
 		if isTimeout(err) {
 			<-ctx.Done() // whose deadline it was
-			return ctx.Err()
+			return c.waitError(op, began, ctx.Err())
 		}
 		return err
 	case <-ctx.Done():
-		return ctx.Err()
+		return c.waitError(op, began, ctx.Err())
 	}
+}
+
+// waitError returns why a wait ended that a context has ended.
+func (c *Cache) waitError(op string, began time.Time, err error) error {
+	waited := &WaitError{Op: op, Path: c.root, After: time.Since(began), Err: err}
+	waited.Last, waited.LastAge = c.lastFault()
+	return waited
+}
+
+// LastFault returns what went wrong last, of the cache or of its client, whether it is over or not; nil where nothing did, and
+// when the cache is closed. [Stats] has how long ago that was.
+func (c *Cache) LastFault() *Error {
+	last, _ := c.lastFault()
+	return last
+}
+
+func (c *Cache) lastFault() (*Error, time.Duration) {
+	stats, err := c.Stats()
+	if err != nil || !c.handle.acquire() {
+		return nil, 0
+	}
+	defer c.leave()
+	var f *C.tc_fault
+	if C.tc_get_fault(c.c, &f) != C.TC_OK || f == nil {
+		return nil, 0
+	}
+	defer C.tc_fault_free(f)
+	return goFault(f).Fault, max(stats.LastFaultAge, 0)
 }
 
 // timeout returns in C's milliseconds how long a call may wait: until the deadline of ctx, and no longer than most.

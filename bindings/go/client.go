@@ -22,6 +22,7 @@ func Open(hosts string, options ...ClientOption) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	logByDefault()
 	cfg, err := newConfig(op, options, ClientOption.forClient)
 	if err != nil {
 		return nil, err

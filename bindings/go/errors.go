@@ -6,6 +6,7 @@ import "C"
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unsafe"
 )
@@ -26,7 +27,7 @@ const (
 	ErrOutOfTree Status = C.TC_ERR_OUT_OF_TREE
 	// ErrNotReady: the first load is not complete, and the node has not been seen yet.
 	ErrNotReady Status = C.TC_ERR_NOT_READY
-	// ErrState: started twice, or not started.
+	// ErrState: started twice, or not started; the message says which.
 	ErrState Status = C.TC_ERR_STATE
 	// ErrClosed: closed, or what it belongs to is.
 	ErrClosed Status = C.TC_ERR_CLOSED
@@ -95,8 +96,8 @@ func (s Status) String() string {
 	return C.GoString(C.tc_status_name(C.int32_t(s)))
 }
 
-// An Error is what failed and why. All errors of this package are of this type, but those of contexts, which are handed
-// on as they are.
+// An Error is what failed and why. All errors of this package are of this type, but those of waits that a context has ended,
+// which are a [WaitError].
 //
 // It wraps its [Status]: both errors.Is(err, treecache.ErrNoNode) and errors.As(err, &status) see it.
 type Error struct {
@@ -156,6 +157,54 @@ func failure(op, path string, status C.int32_t) error {
 	}
 	return &Error{Op: op, Status: Status(status), Path: path}
 }
+
+// failureTold returns the error that a status means, with what the library told of it, which is freed.
+func failureTold(op, path string, status C.int32_t, why *C.tc_error) error {
+	defer C.tc_error_free(why)
+	if status == C.TC_OK {
+		return nil
+	}
+	e := &Error{Op: op, Status: Status(status), Path: path}
+	if why != nil && e.Status != ErrClosed { // of which the status says all
+		e.Message = C.GoString(why.message)
+	}
+	return e
+}
+
+// A WaitError is why a wait ended without success: its context has ended. It wraps the context's error, so that
+// errors.Is(err, context.DeadlineExceeded) holds, and says what went wrong last, which may be why the wait was in vain:
+//
+//	treecache: wait /a: context deadline exceeded after 10 s; last: zk1:2181: Connection refused
+type WaitError struct {
+	Op      string        // what was waited for: "wait", "sync" or "next"
+	Path    string        // the root of the cache
+	After   time.Duration // how long it waited
+	Err     error         // of the context
+	Last    *Error        // what went wrong last, of the cache or of its client; nil where nothing did
+	LastAge time.Duration // how long ago that was
+}
+
+// From this age on, the age of a fault is said too: it may have nothing to do with the wait.
+const worthSaying = time.Minute
+
+// Error says all of it in a line.
+func (e *WaitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "treecache: %s %s: %v after %v s", e.Op, escaped(e.Path), e.Err,
+		float64(e.After.Round(time.Millisecond).Milliseconds())/1000)
+	if e.Last != nil {
+		b.WriteString("; last")
+		if e.LastAge >= worthSaying {
+			fmt.Fprintf(&b, ", %d s ago", int64(e.LastAge.Seconds()))
+		}
+		b.WriteString(": ")
+		b.WriteString(e.Last.Message)
+	}
+	return b.String()
+}
+
+// Unwrap returns the context's error.
+func (e *WaitError) Unwrap() error { return e.Err }
 
 func closedError(op, path string) error {
 	return failure(op, path, C.TC_ERR_CLOSED)

@@ -157,6 +157,46 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestAWaitInVainSaysWhatWentWrongLast(t *testing.T) {
+	cache := made(t, openAt(t, nobody), "/a")
+	check(t, cache.Start())
+	eventually(t, "a fault", func() bool { return cache.LastFault() != nil })
+	stats, err := cache.Stats()
+	check(t, err)
+	checkEqual(t, "status", stats.LastFaultStatus, treecache.ErrConnection)
+	if stats.Faults == 0 || stats.LastFaultAge < 0 || stats.LastFaultAge > patience {
+		t.Fatalf("%+v", stats)
+	}
+	checkIs(t, cache.LastFault(), treecache.ErrConnection)
+	for name, wait := range waits(t, cache) {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+			defer cancel()
+			err := wait(ctx)
+			var waited *treecache.WaitError
+			if !errors.As(err, &waited) || waited.Last == nil || waited.After <= 0 {
+				t.Fatalf("%+v", err)
+			}
+			text := err.Error()
+			if !strings.Contains(text, " /a: context deadline exceeded after 0.0") ||
+				!strings.HasSuffix(text, " s; last: "+waited.Last.Message) {
+				t.Fatal(text)
+			}
+		})
+	}
+	err = cache.Sync(t.Context())
+	checkIs(t, err, treecache.ErrConnection)
+	checkEqual(t, "error", err.Error(), "treecache: sync /a: there is no connection; last: "+cache.LastFault().Message)
+}
+
+func TestStartedTwiceAndNotStartedAreTwoMessages(t *testing.T) {
+	cache := made(t, openAt(t, nobody), "/a")
+	checkEqual(t, "error", cache.WaitInitialized(t.Context()).Error(), "treecache: wait /a: the cache was not started")
+	checkEqual(t, "error", cache.Sync(t.Context()).Error(), "treecache: sync /a: the cache was not started")
+	check(t, cache.Start())
+	checkEqual(t, "error", cache.Start().Error(), "treecache: start /a: the cache was started before")
+}
+
 func TestWaitingEndsWhenTheCacheIsClosed(t *testing.T) {
 	client := openAt(t, nobody)
 	for name := range waits(t, made(t, client, "/a")) {

@@ -88,18 +88,19 @@ func descriptor(q *C.tcgo_queue) (*os.File, syscall.RawConn, error) {
 // It takes up to 64 events out of C at a time, so that a storm costs a fraction of a C call per event. While it waits,
 // no thread is held.
 //
-// Errors: that of ctx; [ErrClosed] when the queue or its cache was closed (what waits is dropped then), or when the
+// Errors: a [WaitError] when ctx ends first; [ErrClosed] when the queue or its cache was closed (what waits is dropped then), or when the
 // client was closed and all, the [ConnectionLost] included, has been taken out; another one, such as [ErrLimit], when
 // the cache has stopped for good and all has been taken out.
 func (q *Queue) Next(ctx context.Context) (Event, error) {
+	began := time.Now()
 	if err := ctx.Err(); err != nil {
-		return Event{}, err
+		return Event{}, q.cache.waitError("next", began, err)
 	}
 	select {
 	case q.turn <- struct{}{}:
 		defer func() { <-q.turn }()
 	case <-ctx.Done():
-		return Event{}, ctx.Err()
+		return Event{}, q.cache.waitError("next", began, ctx.Err())
 	}
 	if !q.handle.acquire() {
 		return Event{}, q.closedError()
@@ -108,7 +109,7 @@ func (q *Queue) Next(ctx context.Context) (Event, error) {
 
 	if q.next == int(q.c.count) {
 		q.next = 0
-		if err := q.take(ctx); err != nil {
+		if err := q.take(ctx, began); err != nil {
 			return Event{}, err
 		}
 	}
@@ -124,7 +125,7 @@ func (q *Queue) Next(ctx context.Context) (Event, error) {
 }
 
 // take waits for the next batch.
-func (q *Queue) take(ctx context.Context) error {
+func (q *Queue) take(ctx context.Context, began time.Time) error {
 	status := C.tcgo_queue_take(q.c)
 	if status == C.TC_ERR_TIMEOUT {
 		defer context.AfterFunc(ctx, func() { q.file.SetReadDeadline(past) })()
@@ -134,7 +135,7 @@ func (q *Queue) take(ctx context.Context) error {
 		// deadline that it sets stays.
 		q.file.SetReadDeadline(time.Time{})
 		if err := ctx.Err(); err != nil {
-			return err
+			return q.cache.waitError("next", began, err)
 		}
 		// The poller is told first and the queue asked then, so nothing can come unnoticed in between.
 		err := q.ready.Read(func(uintptr) bool {
@@ -145,7 +146,15 @@ func (q *Queue) take(ctx context.Context) error {
 			return q.closedError() // the file is closed
 		}
 	}
-	return failure("next", q.cache.root, status)
+	if status == C.TC_OK {
+		return nil
+	}
+	// It is over, and stays so: that is said once more, with all that is known of it.
+	var item *C.tc_item
+	var why *C.tc_error
+	status = C.tc_queue_next_or_error(q.c.queue, 0, &item, &why)
+	C.tc_item_free(item)
+	return failureTold("next", q.cache.root, status, why)
 }
 
 var past = time.Unix(1, 0)

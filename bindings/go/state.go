@@ -87,6 +87,10 @@ type Stats struct {
 	SessionID   int64         // of the client's session; 0 before the first
 	Server      string        // "host:port" that the client is connected to, or ""
 	Watch       string        // by which watches the cache hears of changes, "recursive" or "one-shot"; "" if not known yet
+
+	Faults          uint64        // of the cache and its client so far
+	LastFaultAge    time.Duration // since the last of them; -1 ms where there was none
+	LastFaultStatus Status        // of the last of them, which [Cache.LastFault] returns; 0 where there was none
 }
 
 // Stats returns figures of the cache and its client.
@@ -121,6 +125,10 @@ func (c *Cache) Stats() (Stats, error) {
 		SessionID:   int64(s.session_id),
 		Server:      C.GoString(s.server),
 		Watch:       C.GoString(s.watch),
+
+		Faults:          uint64(s.faults),
+		LastFaultAge:    goDuration(s.last_fault_age_ms),
+		LastFaultStatus: Status(s.last_fault_status),
 	}, nil
 }
 

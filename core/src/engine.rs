@@ -5,15 +5,17 @@
 
 mod reporter;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use self::reporter::{Reporter, Said};
 use crate::error::{Fault, Status};
+use crate::path::NodePath;
 use crate::session::{
     Action, Event, Leg, SaslFailure, Session, SessionError, Settings, Token, TransportError,
 };
 use crate::sync::{Breach, CacheId, Group, Input, Modes, Purpose};
+use crate::wire::Request;
 
 /// If this many bytes wait to be sent, the engine asks for nothing more. With paths of the usual limit, all that may be
 /// in flight is less; more piles up only if a server answers what it has not read.
@@ -67,6 +69,8 @@ pub struct Engine {
     group: Group,
     /// When the server's last word had been taken in.
     heard: Instant,
+    /// The roots that are being created, from the server's root.
+    creating: BTreeMap<CacheId, NodePath>,
     /// What comes counts as heard: there is a connection, and what it brings cannot have waited in a pause.
     is_news: bool,
     outputs: VecDeque<Output>,
@@ -85,6 +89,7 @@ impl Engine {
             side_actions: VecDeque::new(),
             group,
             heard: now,
+            creating: BTreeMap::new(),
             is_news: false,
             outputs: VecDeque::new(),
         }
@@ -294,6 +299,11 @@ impl Engine {
             && self.session.transmit().len() < MOST_UNSENT
             && let Some((request, purpose)) = self.group.poll_request(now)
         {
+            if let (Request::CreateFromServerRoot(root), Purpose::Create { cache, last: true }) =
+                (&request, &purpose)
+            {
+                self.creating.insert(*cache, root.clone());
+            }
             self.session.request(&request, purpose, now);
         }
         self.collect();
@@ -308,6 +318,7 @@ impl Engine {
             }
             Event::Suspended { last_zxid } => {
                 self.is_news = false;
+                self.creating.clear();
                 self.outputs.push_back(Output::Disconnected);
                 self.end_report(now);
                 self.group.handle_suspended(last_zxid, self.heard);
@@ -324,6 +335,12 @@ impl Engine {
             Event::Reset => self.group.handle_reset(),
             Event::Notification(notification) => self.group.handle_notification(&notification, now),
             Event::Reply(reply) => {
+                if let Purpose::Create { cache, last: true } = reply.tag
+                    && let Some(root) = self.creating.remove(&cache)
+                    && reply.error.is_ok()
+                {
+                    log::warn!("created the root {root}, which was missing, with the ACL world:anyone:cdrwa");
+                }
                 match self.group.handle_reply(&reply.tag, reply.zxid, reply.error, reply.body(), now) {
                     Ok(()) if reply.zxid.is_transaction() => {}
                     // The header does not say how far the server is, but what was read may.
@@ -345,8 +362,8 @@ impl Engine {
         }
     }
 
+    /// Tells each cache, then the client, which so knows whether one of them was listened to.
     fn tell_fault(&mut self, fault: Fault) {
-        log::warn!("{}", fault.message);
         let is_failure = match fault.status {
             Status::Auth => true,
             // If another server may still have what a cache needs, the cache waits for that server.

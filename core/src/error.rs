@@ -3,6 +3,9 @@
 //! Each layer has an error enum of its own. [`Error::status`] says which [`Status`] an error of a call becomes. What
 //! goes wrong in the background gets its [`Status`] where a [`Fault`] is made of it.
 
+use std::fmt;
+use std::time::Duration;
+
 use crate::escape::Escaped;
 use crate::path::{InvalidPath, NodePath};
 
@@ -83,6 +86,22 @@ impl Status {
         self as i32
     }
 
+    /// What it means for a cache that has failed with it, in a few words.
+    fn words(self) -> &'static str {
+        match self {
+            Status::Auth => "the server does not take who the session is",
+            Status::Connection => "there is no connection",
+            Status::Limit => "the tree is beyond a limit, and the cache has stopped",
+            Status::NoPermission => "there is no permission",
+            Status::Panic => "a defect in libtreecache has ended it",
+            Status::Protocol => "the server broke the protocol",
+            Status::Reset => "the ensemble went back in time",
+            Status::Tls => "TLS failed",
+            Status::Unsupported => "the server cannot do what the cache needs",
+            _ => "it has failed",
+        }
+    }
+
     /// The status of that number; `None` where none has it.
     pub fn from_code(code: i32) -> Option<Status> {
         Status::ALL.into_iter().find(|status| status.code() == code)
@@ -141,8 +160,13 @@ pub enum Error {
     #[error("closed")]
     Closed,
     /// What was waited for did not happen in the time that was given.
-    #[error("timed out")]
-    Timeout,
+    #[error("timed out after {}{}", Seconds(*after), Behind(last))]
+    Timeout {
+        /// The time that was given.
+        after: Duration,
+        /// What went wrong last, which may be why; `None` where nothing did.
+        last: Option<Box<LastFault>>,
+    },
     /// The queue was woken, so that whoever waits at it looks after something else.
     #[error("woken")]
     Interrupted,
@@ -159,12 +183,31 @@ pub enum Error {
     /// said.
     #[error("{0}")]
     NoResources(String),
-    /// The cache or client has failed for a reason it has reported as a [`Fault`].
-    #[error("failed: {0:?}")]
-    Failed(Status),
+    /// The cache or client has failed for a reason that it has told as a [`Fault`], or it can do nothing while things stand
+    /// as they do.
+    #[error("{}{}", status.words(), Behind(last))]
+    Failed {
+        /// What kind of failure it is.
+        status: Status,
+        /// What went wrong last, which is why as a rule; `None` where nothing did, and where no call waited.
+        last: Option<Box<LastFault>>,
+    },
 }
 
 impl Error {
+    /// An [`Error::Failed`] without a fault.
+    pub fn failed(status: Status) -> Error {
+        Error::Failed { status, last: None }
+    }
+
+    /// The same, with what went wrong last where that says more: in an [`Error::Timeout`] or [`Error::Failed`].
+    pub fn behind(mut self, fault: impl FnOnce() -> Option<LastFault>) -> Error {
+        if let Error::Timeout { last, .. } | Error::Failed { last, .. } = &mut self {
+            *last = fault().map(Box::new);
+        }
+        self
+    }
+
     /// An [`Error::Setting`] about `key`. The message must not name a value that may be a secret.
     pub fn setting(key: &str, message: impl Into<String>) -> Error {
         Error::Setting { key: key.to_owned(), message: message.into() }
@@ -205,14 +248,14 @@ impl Error {
             Error::NotReady(_) => Status::NotReady,
             Error::State(_) => Status::State,
             Error::Closed => Status::Closed,
-            Error::Timeout => Status::Timeout,
+            Error::Timeout { .. } => Status::Timeout,
             Error::Interrupted => Status::Interrupted,
             Error::TooSmall(_) => Status::TooSmall,
             Error::WouldDeadlock => Status::WouldDeadlock,
             Error::NoPermission(_) => Status::NoPermission,
             Error::NoResources(_) => Status::Connection,
             Error::Limit(_) => Status::Limit,
-            Error::Failed(status) => *status,
+            Error::Failed { status, .. } => *status,
         }
     }
 }
@@ -246,5 +289,70 @@ impl Fault {
     pub fn server_error(mut self, code: i32) -> Fault {
         self.server_error = code;
         self
+    }
+}
+
+/// The fault that was the last to be told, and how long ago that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFault {
+    /// What went wrong.
+    pub fault: Fault,
+    /// How long ago that was told.
+    pub age: Duration,
+}
+
+/// From this age on, the age of a fault is said too: it may have nothing to do with what happens now.
+const WORTH_SAYING: Duration = Duration::from_secs(60);
+
+/// What went wrong last, behind what happened now.
+struct Behind<'a>(&'a Option<Box<LastFault>>);
+
+impl fmt::Display for Behind<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_deref() {
+            None => Ok(()),
+            Some(LastFault { fault, age }) if *age < WORTH_SAYING => write!(f, "; last: {}", fault.message),
+            Some(LastFault { fault, age }) => {
+                write!(f, "; last, {} s ago: {}", age.as_secs(), fault.message)
+            }
+        }
+    }
+}
+
+/// A time as people say it: `10 s`, `0.25 s`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // To the millisecond, as programs in C give it.
+        write!(f, "{} s", (self.0.as_secs_f64() * 1000.0).ceil() / 1000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_failed_says_how_long_it_was_and_what_went_wrong_last() {
+        let refused = |age| LastFault { fault: Fault::new(Status::Connection, "zk1:2181: refused"), age };
+        let timeout = |after| Error::Timeout { after, last: None };
+        let (soon, late) = (Duration::from_millis(250), Duration::from_secs(3600));
+        for (error, said) in [
+            (timeout(Duration::from_secs(10)), "timed out after 10 s"),
+            (timeout(soon).behind(|| Some(refused(soon))), "timed out after 0.25 s; last: zk1:2181: refused"),
+            (
+                timeout(soon).behind(|| Some(refused(late))),
+                "timed out after 0.25 s; last, 3600 s ago: zk1:2181: refused",
+            ),
+            (Error::failed(Status::Limit), "the tree is beyond a limit, and the cache has stopped"),
+            (
+                Error::failed(Status::Connection).behind(|| Some(refused(soon))),
+                "there is no connection; last: zk1:2181: refused",
+            ),
+            (Error::Closed.behind(|| Some(refused(soon))), "closed"),
+        ] {
+            assert_eq!(error.to_string(), said);
+        }
     }
 }

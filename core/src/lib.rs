@@ -40,7 +40,7 @@ pub mod sync;
 
 pub mod engine;
 
-pub use error::{Error, Fault, Status};
+pub use error::{Error, Fault, LastFault, Status};
 pub use path::NodePath;
 pub use stat::{Stat, Zxid};
 pub use state::{EventKind, State};

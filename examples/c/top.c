@@ -938,6 +938,16 @@ static void put_cell(struct frame *frame, struct pen *pen, const char *name, con
     pad_to(pen, 1 + (pen->column - 1 + grid - 1) / grid * grid);
 }
 
+/* Whether the server has no such node as the root; a tree that is empty is one. */
+static bool root_is_missing(const struct model *model)
+{
+    const tc_node *node = NULL;
+    int32_t status = model->snapshot == NULL ? TC_ERR_NOT_READY
+                                             : tc_snapshot_get_data(model->snapshot, model->root, &node);
+    tc_node_free(node);
+    return status == TC_ERR_NO_NODE;
+}
+
 static void draw_state(struct frame *frame, const struct model *model, const struct view *view)
 {
     const tc_stats *stats = model->stats;
@@ -949,6 +959,12 @@ static void draw_state(struct frame *frame, const struct model *model, const str
     use(&pen, PLAIN);
     put(&pen, "  ");
     put(&pen, model->root);
+    if (root_is_missing(model)) {
+        put(&pen, "  ");
+        use(&pen, BUSY);
+        put(&pen, "the root does not exist");
+        use(&pen, PLAIN);
+    }
     if (view->paused) {
         put(&pen, "  ");
         use(&pen, BUSY);
@@ -1587,6 +1603,8 @@ static void print_summary(const struct look *look, struct text *line, const stru
     struct pen pen = {.look = look, .line = line, .width = INT_MAX};
     put(&pen, "--");
     put_number(&pen, "state", state_name(stats->state));
+    if (root_is_missing(model))
+        put_number(&pen, "root", "does not exist");
     put_number(&pen, "server", stats->server != NULL ? stats->server : "none");
     put_number(&pen, "contact", ago_label(stats->contact_age_ms).text);
     put_number(&pen, "cut", ago_label(stats->cut_age_ms).text);

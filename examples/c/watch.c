@@ -53,10 +53,24 @@ static void print_path(const char *what, const char *path)
     print_shown(stdout, path);
 }
 
+/* What is watched. */
+struct watched {
+    const tc_cache *cache;
+    const char *root;
+};
+
+/* An empty tree has a root. */
+static bool root_is_missing(const struct watched *watched)
+{
+    const tc_node *node = NULL;
+    int32_t status = tc_get_data(watched->cache, watched->root, &node);
+    tc_node_free(node);
+    return status == TC_ERR_NO_NODE;
+}
+
 /* Called on the library's own thread. The event is borrowed: what is to outlive this call must be copied. */
 static void on_event(const tc_event *event, void *user)
 {
-    (void)user;
     switch (event->type) {
     case TC_EVENT_NODE_ADDED:
         print_path("added", event->path);
@@ -86,7 +100,7 @@ static void on_event(const tc_event *event, void *user)
         printf("initialized: the whole tree is here");
         break;
     case TC_EVENT_IN_STEP:
-        printf("in step: nothing is outstanding");
+        printf("in step%s", root_is_missing(user) ? "; the root does not exist" : ": nothing is outstanding");
         break;
     default: /* A newer library may know more. */
         printf("event %" PRId32, event->type);
@@ -215,11 +229,11 @@ static bool set_wanted(tc_config *config, const char *setting)
 }
 
 /* Follows the tree until a signal comes. */
-static int watch(tc_cache *cache, const char *root, const struct options *options, const sigset_t *signals)
+static int watch(tc_cache *cache, struct watched *watched, const struct options *options, const sigset_t *signals)
 {
     int32_t status;
     uint64_t listener; /* for tc_unlisten(), which tc_free() makes needless here */
-    if ((status = tc_listen_with(cache, options->wanted, on_event, NULL, NULL, &listener)) != TC_OK ||
+    if ((status = tc_listen_with(cache, options->wanted, on_event, watched, NULL, &listener)) != TC_OK ||
         (status = tc_listen_fault(cache, on_fault, NULL, NULL, &listener)) != TC_OK) /* the client's too */
         return failed("cannot listen", status);
     if ((status = tc_start(cache)) != TC_OK)
@@ -230,7 +244,7 @@ static int watch(tc_cache *cache, const char *root, const struct options *option
     int signal_number;
     sigwait(signals, &signal_number);
 
-    if (options->dump_file != NULL && (status = dump(cache, root, options->dump_file)) != TC_OK)
+    if (options->dump_file != NULL && (status = dump(cache, watched->root, options->dump_file)) != TC_OK)
         return failed("cannot read the tree", status);
     return EXIT_SUCCESS;
 }
@@ -245,10 +259,15 @@ static int run(const char *hosts, const char *path, const struct options *option
 
     int exit_code;
     tc_cache *cache;
-    if ((status = tc_new(client, path, NULL, &cache)) != TC_OK) {
+    tc_config *config = tc_config_new();
+    tc_config_set(config, "root.create", "false"); /* who looks at a tree does not make it */
+    status = tc_new(client, path, config, &cache);
+    tc_config_free(config);
+    if (status != TC_OK) {
         exit_code = failed(path, status);
     } else {
-        exit_code = watch(cache, path, options, signals);
+        struct watched watched = {cache, path};
+        exit_code = watch(cache, &watched, options, signals);
         tc_free(cache); /* No callback runs after this. */
     }
     tc_client_free(client);

@@ -74,6 +74,11 @@ bool reload(const treecache::cache &cache, const std::string &root, current_sett
     const treecache::snapshot snapshot = cache.snapshot();
     if (!snapshot.is_cut())
         return false;
+    if (!snapshot.find(root)) {
+        std::printf("in step; %s does not exist\n", root.c_str());
+        std::fflush(stdout);
+        return true;
+    }
     try {
         current.set(read(snapshot, root));
         const std::shared_ptr<const settings> used = current.get();
@@ -88,7 +93,7 @@ bool reload(const treecache::cache &cache, const std::string &root, current_sett
 void serve(const char *hosts, const std::string &root)
 {
     treecache::client client(hosts);
-    treecache::cache cache(client, root);
+    treecache::cache cache(client, root, {{"root.create", "false"}}); // somebody else makes it
     treecache::queue events(cache);
     current_settings current; // a real service gives it to its workers
     cache.start();

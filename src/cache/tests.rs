@@ -187,19 +187,72 @@ fn waiting_ends_with_the_first_load_or_with_the_reason_why_it_cannot() {
     let (client, _hand, cache, sink) = started();
     let latent = client.cache("/x", &Config::new()).unwrap();
     assert_eq!(latent.wait_initialized(None).unwrap_err().status(), Status::State);
-    assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
-    assert_eq!(cache.wait_initialized(Some(Duration::from_millis(5))), Err(Error::Timeout));
     assert_eq!(
-        waited(&cache, || sink.tell(Output::Failure(Some(Status::Auth)))),
-        Err(Error::Failed(Status::Auth))
+        cache.wait_initialized(Some(Duration::ZERO)).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
+    assert_eq!(
+        cache.wait_initialized(Some(Duration::from_millis(5))).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
+    assert_eq!(
+        waited(&cache, || sink.tell(Output::Failure(Some(Status::Auth)))).map_err(|error| error.status()),
+        Err(Status::Auth)
     );
     sink.tell(Output::Failure(None));
     assert_eq!(waited(&cache, || sink.tell(Output::Event(EventKind::Initialized))), Ok(()));
     assert_eq!(cache.wait_initialized(None), Ok(()));
     sink.tell(Output::Event(EventKind::ConnectionLost));
-    assert_eq!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout));
+    assert_eq!(
+        cache.wait_initialized(Some(Duration::ZERO)).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
     assert_eq!(waited(&cache, || sink.tell(Output::Event(EventKind::Initialized))), Ok(()));
     assert_eq!(cache.wait_initialized(Some(Duration::MAX)), Ok(()));
+}
+
+#[test]
+fn a_wait_without_success_says_what_went_wrong_last_of_the_cache_or_of_its_client() {
+    let (client, hand) = client();
+    let refused = Fault::new(Status::Connection, "zk1:2181: refused");
+    // Before there was a cache.
+    hand.fault.lock().unwrap()(refused.clone());
+    let cache = client.cache("/foo", &Config::new()).unwrap();
+    cache.start().unwrap();
+    let sink = hand.sink();
+    let waited = || cache.wait_initialized(Some(Duration::from_millis(1))).unwrap_err().to_string();
+    assert_eq!(waited(), "timed out after 0.001 s; last: zk1:2181: refused");
+    let root = NodePath::new("/foo").unwrap();
+    sink.tell(Output::Fault(Fault::new(Status::NoPermission, "/foo may not be read").at(&root)));
+    assert_eq!(waited(), "timed out after 0.001 s; last: /foo may not be read");
+    assert_eq!(
+        cache.sync(Some(Duration::ZERO)).unwrap_err().to_string(),
+        "timed out after 0 s; last: /foo may not be read"
+    );
+    // As the engine does: first the caches, then the client.
+    sink.tell(Output::Fault(refused.clone()));
+    hand.fault.lock().unwrap()(refused.clone());
+    sink.tell(Output::Failure(Some(Status::Auth)));
+    assert_eq!(waited(), "the server does not take who the session is; last: zk1:2181: refused");
+    assert_eq!(cache.last_fault().unwrap().fault, refused);
+    let stats = cache.stats();
+    assert_eq!((stats.faults, stats.last_fault.unwrap().0), (3, Status::Connection));
+    // A queue, of which it is no news that nothing has come.
+    let queue = cache.queue(&Config::new()).unwrap();
+    assert_eq!(queue.next(Some(Duration::ZERO)).unwrap_err().to_string(), "timed out after 0 s");
+    let waited = queue.next(Some(Duration::from_millis(2))).unwrap_err().to_string();
+    assert_eq!(waited, "timed out after 0.002 s; last: zk1:2181: refused");
+    cache.close();
+    assert_eq!(cache.last_fault().unwrap().fault, refused);
+}
+
+#[test]
+fn what_never_went_wrong_is_no_fault() {
+    let (_client, _hand, cache, _sink) = started();
+    assert_eq!(cache.last_fault(), None);
+    assert_eq!((cache.stats().faults, cache.stats().last_fault), (0, None));
+    let waited = cache.wait_initialized(Some(Duration::from_millis(1))).unwrap_err();
+    assert_eq!(waited.to_string(), "timed out after 0.001 s");
 }
 
 #[test]
@@ -214,7 +267,7 @@ fn waiting_ends_when_the_cache_or_its_client_or_the_io_thread_does() {
         sink.tell(Output::Fault(Fault::new(Status::Panic, "a defect")));
         sink.tell(Output::State(State::Closed));
     };
-    assert_eq!(waited(&cache, panicked), Err(Error::Failed(Status::Panic)));
+    assert_eq!(waited(&cache, panicked).map_err(|error| error.status()), Err(Status::Panic));
 }
 
 #[test]
@@ -222,8 +275,11 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
     let (client, hand, cache, sink) = started();
     let latent = client.cache("/x", &Config::new()).unwrap();
     assert_eq!(latent.sync(None).unwrap_err().status(), Status::State);
-    assert_eq!(cache.sync(Some(Duration::ZERO)), Err(Error::Timeout));
-    assert_eq!(cache.sync(Some(Duration::from_millis(5))), Err(Error::Timeout));
+    assert_eq!(cache.sync(Some(Duration::ZERO)).map_err(|error| error.status()), Err(Status::Timeout));
+    assert_eq!(
+        cache.sync(Some(Duration::from_millis(5))).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
     assert_eq!(*hand.synced.lock().unwrap(), [Ticket(1), Ticket(2)], "the I/O thread is told of each");
     let answered = |ticket, answer| {
         synced(&cache, || {
@@ -234,7 +290,7 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
         })
     };
     assert_eq!(answered(Ticket(3), Ok(())), Ok(()));
-    let lost = Err(Error::Failed(Status::Connection));
+    let lost = Err(Error::failed(Status::Connection));
     assert_eq!(answered(Ticket(4), Err(Status::Connection)), lost);
     // Three at once: an answer is for all calls up to one, and the first that comes counts.
     let answers = std::thread::scope(|scope| {
@@ -258,7 +314,7 @@ fn a_cache_that_a_limit_stopped_is_initialized_no_more() {
     sink.tell(Output::Failure(Some(Status::Limit)));
     sink.tell(Output::State(State::Closed));
     assert!(!cache.is_initialized());
-    assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Limit)));
+    assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Limit));
 }
 
 #[test]
@@ -266,8 +322,8 @@ fn a_sync_ends_when_it_cannot_be_answered_any_more() {
     let (_client, _hand, cache, sink) = started();
     sink.tell(Output::Event(EventKind::Initialized));
     assert_eq!(
-        synced(&cache, || sink.tell(Output::Failure(Some(Status::Limit)))),
-        Err(Error::Failed(Status::Limit))
+        synced(&cache, || sink.tell(Output::Failure(Some(Status::Limit)))).map_err(|error| error.status()),
+        Err(Status::Limit)
     );
     sink.tell(Output::Failure(None));
     assert_eq!(synced(&cache, || cache.close()), Err(Error::Closed));
@@ -277,7 +333,7 @@ fn a_sync_ends_when_it_cannot_be_answered_any_more() {
     assert_eq!(cache.sync(None), Err(Error::Closed));
     let (_client, _hand, cache, _) = started();
     let panicked = || cache.fail(Fault::new(Status::Panic, "a defect"));
-    assert_eq!(synced(&cache, panicked), Err(Error::Failed(Status::Panic)));
+    assert_eq!(synced(&cache, panicked).map_err(|error| error.status()), Err(Status::Panic));
 }
 
 #[test]
@@ -430,6 +486,6 @@ fn who_has_waited_for_the_first_load_and_wants_what_follows_is_not_told_of_its_e
             cache.wait_initialized(None).unwrap();
             cache.queue(&follows).unwrap()
         });
-        assert_eq!(queue.next(Some(Duration::ZERO)).err(), Some(Error::Timeout));
+        assert_eq!(queue.next(Some(Duration::ZERO)).err().map(|error| error.status()), Some(Status::Timeout));
     }
 }

@@ -156,7 +156,10 @@ fn a_client_that_reaches_no_server_can_be_closed_at_once() {
     let client = Client::new("127.0.0.1:1", &Config::new()).unwrap();
     let cache = client.cache("/a", &Config::new()).unwrap();
     cache.start().unwrap();
-    assert_eq!(cache.wait_initialized(Some(Duration::from_millis(20))), Err(Error::Timeout));
+    assert_eq!(
+        cache.wait_initialized(Some(Duration::from_millis(20))).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
     drop(client);
     assert_eq!(cache.wait_initialized(None).unwrap_err().status(), Status::Closed);
     drop(cache);

@@ -340,7 +340,9 @@ impl Consumer {
                 inbox.check_end()?;
                 inbox = match deadline.map(|deadline| deadline.saturating_duration_since(clock::now())) {
                     None => self.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner),
-                    Some(Duration::ZERO) => return Err(Error::Timeout),
+                    Some(Duration::ZERO) => {
+                        return Err(Error::Timeout { after: timeout.unwrap_or_default(), last: None });
+                    }
                     Some(left) => {
                         self.arrived.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0
                     }
@@ -464,7 +466,7 @@ impl Inbox {
     fn check_end(&self) -> Result<(), Error> {
         match self.end {
             Some(Status::Closed) => Err(Error::Closed),
-            Some(status) => Err(Error::Failed(status)),
+            Some(status) => Err(Error::failed(status)),
             None => Ok(()),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use super::backlog::Capacity;
+use super::faults::Faults;
 use super::feed::{Feed, Feeds};
 use super::listeners::{Listeners, become_dispatcher, on_dispatcher_thread};
 use super::mailbox::Mailbox;
@@ -18,6 +19,8 @@ pub(crate) struct Dispatcher {
     /// The [`Listeners`] in which somebody may have a turn. Each of them is in it once at most.
     mailbox: Arc<Mailbox<Arc<Listeners>>>,
     feeds: Arc<Feeds>,
+    /// Those of the client.
+    faults: Arc<Faults>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -27,13 +30,13 @@ impl Dispatcher {
         let mailbox = Arc::new(Mailbox::new());
         let own = mailbox.clone();
         let thread = thread::spawn("treecache-events", move || run(&own, panicked))?;
-        Ok(Dispatcher { mailbox, feeds: Arc::default(), thread: Some(thread) })
+        Ok(Dispatcher { mailbox, feeds: Arc::default(), faults: Arc::default(), thread: Some(thread) })
     }
 
     /// Makes a new feed, and its listeners (none yet), whose callbacks run on this thread. The feed's paths are at or
     /// below `root`; `capacity` is what may wait for one listener.
     pub(crate) fn listeners(&self, root: NodePath, capacity: Capacity) -> Arc<Listeners> {
-        let feed = Arc::new(Feed::new(root));
+        let feed = Arc::new(Feed::new(root, self.faults.clone()));
         self.feeds.add(&feed);
         Arc::new(Listeners::new(feed, capacity, self.mailbox.clone()))
     }

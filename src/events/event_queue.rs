@@ -119,7 +119,11 @@ impl EventQueue {
         timeout: Option<Duration>,
         tell: impl FnMut(Told<'_>) -> R,
     ) -> Result<R, Error> {
-        self.consumer.next(timeout, tell)
+        self.consumer.next(timeout, tell).map_err(|error| match error {
+            // Who only asks does so often, and is told in a moment.
+            Error::Timeout { after: Duration::ZERO, .. } => error,
+            error => error.behind(|| self.feed.last_fault()),
+        })
     }
 
     /// As [`drain`](Self::drain), but gives the items to `tell`. Returns how many there were.

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use super::backlog::{Belief, Capacity};
 use super::consumer::{Consumer, Counters, OnArrival};
+use super::faults::{self, Faults, Told};
 use super::wants::Wants;
-use crate::error::{Error, Fault, Status};
+use crate::error::{Error, Fault, LastFault, Status};
 use crate::path::NodePath;
 use crate::state::EventKind;
 use crate::tree::Version;
@@ -16,6 +17,10 @@ use crate::tree::Version;
 pub(crate) struct Feed {
     root: NodePath,
     counters: Arc<Counters>,
+    /// Those of this cache, and not of its client.
+    faults: Faults,
+    /// Those of the client.
+    client_faults: Arc<Faults>,
     state: Mutex<FeedState>,
 }
 
@@ -31,9 +36,15 @@ struct FeedState {
 }
 
 impl Feed {
-    /// Its paths are at or below `root`.
-    pub(super) fn new(root: NodePath) -> Feed {
-        Feed { root, counters: Arc::default(), state: Mutex::default() }
+    /// Its paths are at or below `root`. `client_faults` are those of its client.
+    pub(super) fn new(root: NodePath, client_faults: Arc<Faults>) -> Feed {
+        Feed {
+            root,
+            counters: Arc::default(),
+            faults: Faults::default(),
+            client_faults,
+            state: Mutex::default(),
+        }
     }
 
     pub(super) fn root(&self) -> &NodePath {
@@ -74,20 +85,44 @@ impl Feed {
         state.belief = state.belief.after(kind);
     }
 
-    pub(crate) fn fault(&self, fault: Fault) {
+    /// Tells a fault of this cache. If nobody takes it, it is logged.
+    pub(crate) fn fault(&self, fault: &Fault) {
+        self.faults.add(fault);
+        log_unless_told(fault, self.tell_fault(fault));
+    }
+
+    /// Tells a fault of the client to those who listen to this cache. The client is told it behind all its caches.
+    pub(crate) fn fault_of_client(&self, fault: &Fault) {
+        self.client_faults.told_by_a_cache(self.tell_fault(fault));
+    }
+
+    /// As [`fault`](Self::fault), where this is the feed of the client itself, and its caches were told the fault before. If
+    /// nobody took it there either, it is logged, once.
+    pub(crate) fn fault_of_all(&self, fault: &Fault) {
+        self.client_faults.add(fault);
+        log_unless_told(fault, self.client_faults.told_by_all(self.tell_fault(fault)));
+    }
+
+    fn tell_fault(&self, fault: &Fault) -> Told {
         let state = self.lock();
-        if state.closed {
-            return;
-        }
-        let (mut told, mut missed) = (0, 0);
+        let mut told = Told::default();
         for consumer in state.consumers.iter().filter(|consumer| consumer.wants().faults) {
-            told += 1;
-            missed += usize::from(!consumer.push_fault(&fault));
+            match consumer.push_fault(fault) {
+                true => told.told = true,
+                false => told.missed = true,
+            }
         }
-        drop(state);
-        if told == 0 || missed > 0 {
-            log_fault(&self.root, &fault);
-        }
+        told
+    }
+
+    /// How many faults there were, of the cache and of its client.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.count() + self.client_faults.count()
+    }
+
+    /// The last one of these.
+    pub(crate) fn last_fault(&self) -> Option<LastFault> {
+        faults::later(self.faults.last(), self.client_faults.last())
     }
 
     /// Says that nothing follows what is there. Whoever waits for more is told why.
@@ -163,9 +198,14 @@ impl Feed {
     }
 }
 
-fn log_fault(root: &NodePath, fault: &Fault) {
-    let path = fault.path.as_ref().map_or(String::new(), |path| format!(" at {path}"));
-    log::warn!("{root}: {:?}{path}: {}", fault.status, fault.message);
+/// Logs a fault, with the path that it is about, if somebody was not told of it. What panicked was logged where that
+/// happened.
+fn log_unless_told(fault: &Fault, told: Told) {
+    match &fault.path {
+        _ if fault.status == Status::Panic || !told.is_to_be_logged() => {}
+        Some(path) => log::warn!("{path}: {}", fault.message),
+        None => log::warn!("{}", fault.message),
+    }
 }
 
 /// The feeds of a client and its caches that are still there.
@@ -211,17 +251,17 @@ mod tests {
 
     #[test]
     fn a_feed_that_comes_when_all_have_ended_has_ended_too() {
-        let (feeds, feed) = (Feeds::default(), Arc::new(Feed::new(NodePath::root())));
+        let (feeds, feed) = (Feeds::default(), Arc::new(Feed::new(NodePath::root(), Arc::default())));
         feeds.end(Status::Limit);
         feeds.end(Status::Closed);
         feeds.add(&feed);
         let consumer = feed.join(Wants::EVENTS, room(1), None).unwrap();
-        assert_eq!(consumer.next(None, |_| ()), Err(Error::Failed(Status::Limit)));
+        assert_eq!(consumer.next(None, |_| ()).map_err(|error| error.status()), Err(Status::Limit));
     }
 
     #[test]
     fn nobody_joins_a_closed_feed_and_who_has_left_is_told_nothing() {
-        let feed = Feed::new(NodePath::root());
+        let feed = Feed::new(NodePath::root(), Arc::default());
         let [stays, leaves] = [(); 2].map(|()| feed.join(Wants::EVENTS, room(9), None).unwrap());
         feed.leave(&leaves);
         feed.event(EventKind::InStep);

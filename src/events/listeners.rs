@@ -309,7 +309,7 @@ impl Listeners {
                 log::error!("{message}");
                 let mut fault = Fault::new(Status::Panic, message);
                 fault.path = event.path.and_then(NodePath::of_server);
-                self.feed.fault(fault);
+                self.feed.fault(&fault);
             }
             // Not a fault again: that would go round in circles.
             Told::Fault(_) => log::error!("a fault listener of {root} panicked: {panic}"),

@@ -12,6 +12,7 @@
 //! - `wants`: which events and faults a consumer is to be told.
 //! - `backlog`: the versions and events that wait for one consumer, kept bounded.
 //! - `consumer`: what one consumer has not been told yet, and its place in the difference that it is being told.
+//! - `faults`: what has gone wrong so far.
 //! - `feed`: the consumers of one cache (or client), behind one short lock. This is where the I/O thread puts things in;
 //!   who takes them out is told below.
 //! - `event_queue`: the *queue*, a consumer that the program takes things out of by itself.
@@ -26,6 +27,7 @@ mod consumer;
 mod descriptor;
 mod dispatcher;
 mod event_queue;
+mod faults;
 mod feed;
 mod listeners;
 mod mailbox;

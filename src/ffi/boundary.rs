@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::status::TC_OK;
 use crate::error::{Error, Fault, Status};
+use crate::logging::OF_CALLS;
 use crate::panics::catch;
 use crate::planted::{self, Defect};
 
@@ -53,7 +54,7 @@ impl Panicked {
     /// As [`Handle::check`].
     pub(super) fn check(&self) -> Result<(), Error> {
         match self.0.load(Ordering::Relaxed) {
-            true => Err(Error::Failed(Status::Panic)),
+            true => Err(Error::failed(Status::Panic)),
             false => Ok(()),
         }
     }
@@ -86,7 +87,7 @@ pub(super) fn guarded(function: &str, body: impl FnOnce() -> Result<(), Error>) 
         Ok(result) => logged(function, result),
         Err(message) => {
             log::error!("{function} panicked: {message}");
-            Err(Error::Failed(Status::Panic))
+            Err(Error::failed(Status::Panic))
         }
     }
 }
@@ -126,7 +127,7 @@ pub(super) unsafe fn with_handle<H: Handle>(
             let message = format!("{function} panicked: {message}");
             log::error!("{message}");
             handle.fail(Fault::new(Status::Panic, message));
-            Err(Error::Failed(Status::Panic))
+            Err(Error::failed(Status::Panic))
         }
     }
 }
@@ -144,16 +145,17 @@ fn run(body: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, St
 fn refusal(function: &str, error: Error) -> Error {
     // A panic was logged when it happened.
     if error.status() != Status::Panic {
-        log::error!("{function}: {error}");
+        log::error!(target: OF_CALLS, "{function}: {error}");
     }
     error
 }
 
 fn logged(function: &str, result: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &result
-        && (error.status() == Status::InvalidArgument || matches!(error, Error::Limit(_)))
+        && (matches!(error.status(), Status::InvalidArgument | Status::State)
+            || matches!(error, Error::Limit(_)))
     {
-        log::error!("{function}: {error}");
+        log::error!(target: OF_CALLS, "{function}: {error}");
     }
     result
 }

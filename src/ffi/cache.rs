@@ -1,6 +1,7 @@
 //! Caches.
 
 use std::ffi::{c_char, c_void};
+use std::ptr;
 
 use super::boundary::{
     Boxed, Handle, Out, User, bytes, null, tc_user_free_fn, text, timeout, with, with_handle,
@@ -10,7 +11,7 @@ use super::client::tc_client;
 use super::config::{self, tc_config};
 use super::error::{self, tc_error};
 use super::event::{self, tc_event_fn};
-use super::fault::{self, tc_fault_fn};
+use super::fault::{self, tc_fault, tc_fault_fn};
 use super::node::{self, Buffer, tc_node, tc_stat};
 use super::snapshot::tc_snapshot;
 use super::state::tc_state;
@@ -114,6 +115,17 @@ pub unsafe extern "C" fn tc_start(cache: *mut tc_cache) -> i32 {
     unsafe { with("tc_start", cache, |cache| cache.cache.start()) }
 }
 
+/// `tc_start` that tells why it failed.
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. All else as `tc_start`.
+///
+/// Errors: as `tc_start`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_start_or_error(cache: *mut tc_cache, error: *mut *const tc_error) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and NULL or a place for the error.
+    unsafe { error::answer(with_handle("tc_start_or_error", cache, |cache| cache.cache.start()), error) }
+}
+
 /// Begins to follow the tree from what a snapshot holds, in place of `tc_start`.
 ///
 /// `snapshot`: of a cache of the same root, which may be closed and freed, and its client too; stays the caller's. When this
@@ -135,12 +147,34 @@ pub unsafe extern "C" fn tc_start(cache: *mut tc_cache) -> i32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_start_from(cache: *mut tc_cache, snapshot: *const tc_snapshot) -> i32 {
     // SAFETY: the caller passes a cache and a snapshot that are not freed meanwhile.
+    unsafe { with("tc_start_from", cache, |cache| start_from(cache, snapshot)) }
+}
+
+/// `tc_start_from` that tells why it failed.
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. All else as
+/// `tc_start_from`.
+///
+/// Errors: as `tc_start_from`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_start_from_or_error(
+    cache: *mut tc_cache,
+    snapshot: *const tc_snapshot,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a cache and a snapshot that are not freed meanwhile, and NULL or a place for the error.
     unsafe {
-        with("tc_start_from", cache, |cache| {
-            let snapshot = snapshot.as_ref().ok_or_else(|| null("snapshot"))?;
-            cache.cache.start_from(&snapshot.snapshot)
-        })
+        let started = with_handle("tc_start_from_or_error", cache, |cache| start_from(cache, snapshot));
+        error::answer(started, error)
     }
+}
+
+/// # Safety
+/// `snapshot` is NULL, or valid until this returns.
+unsafe fn start_from(cache: &tc_cache, snapshot: *const tc_snapshot) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let snapshot = unsafe { snapshot.as_ref() }.ok_or_else(|| null("snapshot"))?;
+    cache.cache.start_from(&snapshot.snapshot)
 }
 
 /// Waits until the first load is complete (and, after the session was lost, until the tree is verified).
@@ -156,6 +190,28 @@ pub unsafe extern "C" fn tc_start_from(cache: *mut tc_cache, snapshot: *const tc
 pub unsafe extern "C" fn tc_wait_initialized(cache: *mut tc_cache, timeout_ms: i32) -> i32 {
     // SAFETY: the caller passes a cache that is not freed meanwhile.
     unsafe { with("tc_wait_initialized", cache, |cache| cache.cache.wait_initialized(timeout(timeout_ms)?)) }
+}
+
+/// `tc_wait_initialized` that tells why it failed, for people: "timed out after 10 s; last: zk1:2181: Connection refused".
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. Where the time was over or
+/// the load cannot succeed, its message ends with what went wrong last, as `tc_get_fault` tells it. All else as
+/// `tc_wait_initialized`.
+///
+/// Errors: as `tc_wait_initialized`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_wait_initialized_or_error(
+    cache: *mut tc_cache,
+    timeout_ms: i32,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and NULL or a place for the error.
+    unsafe {
+        let waited = with_handle("tc_wait_initialized_or_error", cache, |cache| {
+            cache.cache.wait_initialized(timeout(timeout_ms)?)
+        });
+        error::answer(waited, error)
+    }
 }
 
 /// Returns whether the first load is complete (and, after the session was lost, the tree verified): what
@@ -191,6 +247,24 @@ pub unsafe extern "C" fn tc_sync(cache: *mut tc_cache, timeout_ms: i32) -> i32 {
     unsafe { with("tc_sync", cache, |cache| cache.cache.sync(timeout(timeout_ms)?)) }
 }
 
+/// `tc_sync` that tells why it failed, for people: "there is no connection; last: zk1:2181: Connection refused".
+///
+/// `error`: as for `tc_wait_initialized_or_error`. All else as `tc_sync`.
+///
+/// Errors: as `tc_sync`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_sync_or_error(
+    cache: *mut tc_cache,
+    timeout_ms: i32,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and NULL or a place for the error.
+    unsafe {
+        let synced = with_handle("tc_sync_or_error", cache, |cache| cache.cache.sync(timeout(timeout_ms)?));
+        error::answer(synced, error)
+    }
+}
+
 /// Tells how the cache stands to the server.
 ///
 /// `state`: receives a TC_STATE_ number. `age_ms`: receives the time since the last word from a server, in ms; -1
@@ -224,6 +298,25 @@ pub unsafe extern "C" fn tc_get_stats(cache: *const tc_cache, out: *mut *const t
         with("tc_get_stats", cache, |cache| {
             let out = Out::new("out", out)?;
             out.write(stats::into_raw(cache.cache.stats()));
+            Ok(())
+        })
+    }
+}
+
+/// Tells what went wrong last, of this cache or of its client, be it over or not, and whether somebody listened to it or not.
+///
+/// `out`: receives the fault, which is independent of the cache; free it with `tc_fault_free`. It is NULL where nothing went
+/// wrong so far. How long ago it was, and how many there were, `tc_get_stats` tells. Any thread; never blocks; callbacks may
+/// call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_get_fault(cache: *const tc_cache, out: *mut *const tc_fault) -> i32 {
+    // SAFETY: the caller passes a cache that is not freed meanwhile, and a place for the result.
+    unsafe {
+        with("tc_get_fault", cache, |cache| {
+            let out = Out::new("out", out)?;
+            out.write(cache.cache.last_fault().map_or(ptr::null(), |last| fault::into_raw(&last.fault)));
             Ok(())
         })
     }

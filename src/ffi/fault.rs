@@ -1,13 +1,14 @@
-//! Faults, as lent to a callback.
+//! Faults, as lent to a callback, or handed out.
 
 use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 
-use super::boundary::{User, c_string, null};
+use super::boundary::{Boxed, User, c_string, null};
 use crate::error::{Error, Fault};
 
-/// Something went wrong in the background. Lent with all it points to: for the length of a callback, or by an item until
-/// that is freed. Later versions may add fields at its end.
+/// Something went wrong in the background. Lent with all it points to, for the length of a callback, or by an item until
+/// that is freed; or the caller's own, from `tc_get_fault`, to be freed with `tc_fault_free`. Later versions may add fields
+/// at its end.
 #[repr(C)]
 pub struct tc_fault {
     /// A TC_ERR_ code.
@@ -45,6 +46,32 @@ impl Strings {
             message: self.message.as_ptr(),
         }
     }
+}
+
+/// What a fault that is handed out points to, behind it.
+#[repr(C)]
+pub(super) struct Owner {
+    view: tc_fault,
+    /// Lent by `view`.
+    strings: Strings,
+}
+
+// SAFETY: `Owner` has C's layout and begins with the view.
+unsafe impl Boxed for tc_fault {
+    type Owner = Owner;
+}
+
+pub(super) fn into_raw(fault: &Fault) -> *const tc_fault {
+    let strings = Strings::new(fault);
+    let view = strings.lend(fault);
+    tc_fault::into_raw(Owner { view, strings })
+}
+
+/// Frees a fault from `tc_get_fault`; NULL does nothing. Any thread; never blocks; callbacks may call it. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_fault_free(fault: *const tc_fault) {
+    // SAFETY: the caller passes NULL or a fault that it owns and does not use any more.
+    unsafe { tc_fault::free("tc_fault_free", fault) }
 }
 
 /// The Rust listener that a C function and its `user` make.

@@ -1,6 +1,8 @@
 //! The log of the process.
 
 use std::ffi::{c_char, c_void};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use log::{Level, LevelFilter};
 
@@ -44,19 +46,87 @@ impl Target {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn tc_log_set(level: i32, r#fn: tc_log_fn, user: *mut c_void) -> i32 {
     guard("tc_log_set", || {
-        let level = match level {
-            3 => LevelFilter::Error,
-            4 | 5 => LevelFilter::Warn,
-            6 => LevelFilter::Info,
-            7 => LevelFilter::Trace,
-            _ => return Err(Error::InvalidArgument(format!("no such log level: {level}"))),
-        };
+        let level = filter(level)?;
         logging::set(r#fn.map(|function| {
             let target = Target { function, user };
-            let sink: logging::Sink = Box::new(move |level, message| target.write(level, message));
+            let sink: logging::Sink = Box::new(move |level, message, _| target.write(level, message));
             (level, sink)
         }))
     })
+}
+
+/// Writes the log lines of all clients in this process to a descriptor, in place of calling a function (`tc_log_set`): for
+/// languages that the threads of a library cannot call at any time. Off by default.
+///
+/// `level`: as for `tc_log_set`. `fd`: stays the caller's; -1 switches logging off. Each line is one `write` of
+/// "<4>text\n", with syslog's number of its level, as systemd reads them; of no more than 4096 bytes, so that those of
+/// several threads do not mix in a pipe. If the descriptor is non-blocking and takes nothing, the line is lost, and the next
+/// one has the number of those that were: "<4>(2 lines lost) text\n". Lines that only say why a call was refused are left
+/// out, as the caller was told so too.
+///
+/// May be called again; nothing is written to the descriptor before once this returns. Any thread; waits for writes that are
+/// under way; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for another level or a negative descriptor other than -1; TC_ERR_STATE as `tc_log_set`.
+/// Since 0.2.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn tc_log_set_fd(level: i32, fd: i32) -> i32 {
+    guard("tc_log_set_fd", || {
+        let level = filter(level)?;
+        match fd {
+            -1 => logging::set(None),
+            0.. => {
+                let pipe = Descriptor { fd, lost: AtomicU64::new(0) };
+                let sink: logging::Sink = Box::new(move |level, message, is_of_call| {
+                    if !is_of_call {
+                        pipe.write(level, message);
+                    }
+                });
+                logging::set(Some((level, sink)))
+            }
+            _ => Err(Error::InvalidArgument(format!("no such descriptor: {fd}"))),
+        }
+    })
+}
+
+/// The most that a pipe takes at once or not at all (`PIPE_BUF`).
+const LONGEST: usize = 4096;
+
+/// Where lines are written to.
+struct Descriptor {
+    fd: RawFd,
+    /// Lines that it did not take.
+    lost: AtomicU64,
+}
+
+impl Descriptor {
+    fn write(&self, level: Level, message: &str) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let mut line = format!("<{}>", syslog(level));
+        if lost > 0 {
+            line += &format!("({lost} lines lost) ");
+        }
+        // What others have chosen is escaped; this is for the rest.
+        line += &message.replace('\n', "\\n");
+        let end = (0..LONGEST).rev().find(|&at| line.is_char_boundary(at.min(line.len())));
+        line.truncate(end.unwrap_or_default());
+        line.push('\n');
+        // SAFETY: the bytes are valid for the call.
+        let written = unsafe { libc::write(self.fd, line.as_ptr().cast(), line.len()) };
+        if written < 0 {
+            self.lost.fetch_add(lost + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn filter(level: i32) -> Result<LevelFilter, Error> {
+    match level {
+        3 => Ok(LevelFilter::Error),
+        4 | 5 => Ok(LevelFilter::Warn),
+        6 => Ok(LevelFilter::Info),
+        7 => Ok(LevelFilter::Trace),
+        _ => Err(Error::InvalidArgument(format!("no such log level: {level}"))),
+    }
 }
 
 fn syslog(level: Level) -> i32 {

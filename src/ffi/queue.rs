@@ -103,13 +103,37 @@ pub unsafe extern "C" fn tc_queue_next(
     out: *mut *const tc_item,
 ) -> i32 {
     // SAFETY: the caller passes a queue that is not freed meanwhile, and a place for the result.
+    unsafe { with("tc_queue_next", queue, |queue| next(queue, timeout_ms, out)) }
+}
+
+/// `tc_queue_next` that tells why it failed, for people: "timed out after 5 s; last: zk1:2181: Connection refused".
+///
+/// `error`: NULL, or receives the error, to be freed with `tc_error_free`; NULL when there is none. Where the time was over
+/// or the cache has stopped, its message ends with what went wrong last, as `tc_get_fault` tells it; not with a timeout of
+/// 0. All else, `out` included, as `tc_queue_next`.
+///
+/// Errors: as `tc_queue_next`. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_queue_next_or_error(
+    queue: *mut tc_queue,
+    timeout_ms: i32,
+    out: *mut *const tc_item,
+    error: *mut *const tc_error,
+) -> i32 {
+    // SAFETY: the caller passes a queue that is not freed meanwhile, a place for the result, and NULL or one for the error.
     unsafe {
-        with("tc_queue_next", queue, |queue| {
-            let (timeout, out) = (timeout(timeout_ms)?, Out::new("out", out)?);
-            out.write(queue.queue.next_with(timeout, item::into_raw)?);
-            Ok(())
-        })
+        let taken = with_handle("tc_queue_next_or_error", queue, |queue| next(queue, timeout_ms, out));
+        error::answer(taken, error)
     }
+}
+
+/// # Safety
+/// `out` is as `Out` takes it.
+unsafe fn next(queue: &tc_queue, timeout_ms: i32, out: *mut *const tc_item) -> Result<(), Error> {
+    // SAFETY: the caller's promise.
+    let (timeout, out) = unsafe { (timeout(timeout_ms)?, Out::new("out", out)?) };
+    out.write(queue.queue.next_with(timeout, item::into_raw)?);
+    Ok(())
 }
 
 /// Takes out of a queue what is there, without waiting.

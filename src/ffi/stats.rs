@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::boundary::{Boxed, c_string};
 use super::state::tc_state;
+use super::status::TC_OK;
 use crate::stats::{Stats, WatchMode};
 
 /// How a cache stands, and what it and its client have done since they were made. Independent of the cache. Freed with
@@ -47,6 +48,12 @@ pub struct tc_stats {
     /// By which watches the cache hears of changes: "recursive" (also where the root alone is watched: single) or "one-shot", as the
     /// key "watch" has them; NULL while it is not connected, or that is not known yet. Since 0.2.0.
     pub watch: *const c_char,
+    /// Faults so far, of the cache and of its client, whether somebody listened to them or not. Since 0.2.0.
+    pub faults: u64,
+    /// Time since the last of them, in ms; -1 where there was none. `tc_get_fault` tells it. Since 0.2.0.
+    pub last_fault_age_ms: i64,
+    /// The TC_ERR_ code of the last of them; TC_OK where there was none. Since 0.2.0.
+    pub last_fault_status: i32,
 }
 
 /// What `tc_stats` points to, behind it.
@@ -91,6 +98,9 @@ pub(super) fn into_raw(stats: Stats) -> *const tc_stats {
             Some(WatchMode::OneShot) => c"one-shot".as_ptr(),
             Some(WatchMode::Auto) | None => std::ptr::null(),
         },
+        faults: stats.faults,
+        last_fault_age_ms: millis(stats.last_fault.map(|(_, age)| age)),
+        last_fault_status: stats.last_fault.map_or(TC_OK, |(status, _)| status.code()),
     };
     tc_stats::into_raw(Owner { view, server })
 }

@@ -15,6 +15,7 @@ use super::config::*;
 use super::error::*;
 use super::event::*;
 use super::fault::*;
+use super::item::tc_item_free;
 use super::log::*;
 use super::node::*;
 use super::queue::*;
@@ -192,6 +193,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
     let (mut new_client, mut new_cache) = (null_mut(), null_mut());
     let (mut node, mut children, mut snapshot, mut other) = (null(), null(), null(), null());
     let (mut stats, mut walk, mut new_walk, mut visit) = (null(), null_mut(), null_mut(), null());
+    let (mut fault, mut item) = (null(), null());
     // SAFETY: what is not NULL is valid.
     let answers = unsafe {
         sink.tell(Output::Publish(version(&[""]), 1));
@@ -270,6 +272,15 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_snapshot_walk(snapshot, path, None, user),
             tc_log_set(2, None, null_mut()),
             tc_log_set(8, None, null_mut()),
+            tc_log_set_fd(2, -1),
+            tc_log_set_fd(3, -2),
+            tc_get_fault(null(), &mut fault),
+            tc_get_fault(cache, null_mut()),
+            tc_start_or_error(null_mut(), null_mut()),
+            tc_start_from_or_error(cache, null(), null_mut()),
+            tc_wait_initialized_or_error(cache, -2, null_mut()),
+            tc_sync_or_error(null_mut(), 0, null_mut()),
+            tc_queue_next_or_error(null_mut(), 0, &mut item, null_mut()),
         ]
     };
     for (at, answer) in answers.into_iter().enumerate() {
@@ -850,7 +861,21 @@ fn log_lines_name_the_value_that_was_refused_and_no_credential() {
         log::info!("not wanted");
         assert_eq!(tc_log_set(3, None, null_mut()), TC_OK);
         tc_config_set(config, c"limit.nodes".as_ptr(), c"too late".as_ptr());
-        tc_config_free(config);
+    }
+    let written = written_to_a_descriptor(config);
+    // SAFETY: nobody else has it.
+    unsafe { tc_config_free(config) };
+    for line in ["<4>two\\nlines", "<3>bad"] {
+        assert!(written.iter().any(|written| written == line), "{line}: {written:?}");
+    }
+    let long = written.iter().find(|line| line.starts_with("<4>é")).unwrap();
+    assert!((4090..4096).contains(&long.len()), "{}", long.len());
+    assert!(
+        written.last().unwrap().starts_with("<3>(")
+            && written.last().unwrap().ends_with(" lines lost) again")
+    );
+    for line in ["not wanted", "refused call", "too late"] {
+        assert!(!written.iter().any(|written| written.contains(line)), "{line}: {written:?}");
     }
     // Other tests log at the same time.
     let lines: Vec<_> = received.try_iter().collect();
@@ -866,5 +891,97 @@ fn log_lines_name_the_value_that_was_refused_and_no_credential() {
     }
     for refused in ["hunter2", "another library", "not wanted", "too late"] {
         assert!(!lines.iter().any(|line| line.contains(refused)), "{lines:?}");
+    }
+}
+
+/// What some lines are in a pipe.
+fn written_to_a_descriptor(config: *mut tc_config) -> Vec<String> {
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, OwnedFd};
+    let (mut reads, writes) = std::io::pipe().unwrap();
+    let writes = OwnedFd::from(writes);
+    // SAFETY: the descriptor is open, and the arguments are valid.
+    unsafe { assert_eq!(libc::fcntl(writes.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK), 0) };
+    assert_eq!(tc_log_set_fd(4, writes.as_raw_fd()), TC_OK);
+    log::warn!("two\nlines");
+    log::error!("bad");
+    log::info!("not wanted");
+    // SAFETY: the arguments are valid.
+    unsafe { tc_config_set(config, c"limit.nodes".as_ptr(), c"refused call".as_ptr()) };
+    for _ in 0..64 {
+        log::warn!("{}", "é".repeat(4000));
+    }
+    let mut buffer = vec![0; 1 << 20];
+    let mut len = reads.read(&mut buffer).unwrap();
+    log::error!("again");
+    assert_eq!(tc_log_set_fd(4, -1), TC_OK);
+    log::error!("too late");
+    drop(writes);
+    while let Ok(more @ 1..) = reads.read(&mut buffer[len..]) {
+        len += more;
+    }
+    std::str::from_utf8(&buffer[..len]).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_went_wrong_last_is_handed_out_and_is_in_the_stats_and_in_the_errors_of_waits() {
+    let (client, hand, cache, sink) = started();
+    let (mut fault, mut stats, mut error) = (null(), null(), null());
+    let (mut queue, mut item) = (null_mut(), null());
+    let root = crate::path::NodePath::new("/r").unwrap();
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        assert_eq!(tc_get_fault(cache, &mut fault), TC_OK);
+        assert!(fault.is_null(), "nothing went wrong so far");
+        tc_fault_free(fault);
+        assert_eq!(tc_get_stats(cache, &mut stats), TC_OK);
+        let tc_stats { faults, last_fault_age_ms, last_fault_status, .. } = *stats;
+        assert_eq!((faults, last_fault_age_ms, last_fault_status), (0, -1, TC_OK));
+        tc_stats_free(stats);
+
+        hand.fault.lock().unwrap()(Fault::new(Status::Connection, "zk1:2181: refused"));
+        sink.tell(Output::Fault(Fault::new(Status::NoPermission, "no").at(&root).server_error(-102)));
+        assert_eq!(tc_get_fault(cache, &mut fault), TC_OK);
+        let tc_fault { status, server_error, path, message } = *fault;
+        assert_eq!((status, server_error), (TC_ERR_NO_PERMISSION, -102));
+        assert_eq!((string(path), string(message)), ("/r".to_owned(), "no".to_owned()));
+        tc_fault_free(fault);
+        assert_eq!(tc_get_stats(cache, &mut stats), TC_OK);
+        let tc_stats { faults, last_fault_age_ms, last_fault_status, .. } = *stats;
+        assert_eq!((faults, last_fault_status), (2, TC_ERR_NO_PERMISSION));
+        assert!((0..60_000).contains(&last_fault_age_ms), "{last_fault_age_ms}");
+        tc_stats_free(stats);
+
+        let said = |status: i32, error: *const tc_error| {
+            assert_eq!((*error).status, status);
+            let message = string((*error).message);
+            tc_error_free(error);
+            message
+        };
+        assert_eq!(tc_wait_initialized_or_error(cache, 20, &mut error), TC_ERR_TIMEOUT);
+        assert_eq!(said(TC_ERR_TIMEOUT, error), "timed out after 0.02 s; last: no");
+        assert_eq!(tc_sync_or_error(cache, 1, &mut error), TC_ERR_TIMEOUT);
+        assert_eq!(said(TC_ERR_TIMEOUT, error), "timed out after 0.001 s; last: no");
+        assert_eq!(tc_queue_open(cache, null(), &mut queue), TC_OK);
+        assert_eq!(tc_queue_next_or_error(queue, 1, &mut item, &mut error), TC_ERR_TIMEOUT);
+        assert_eq!(said(TC_ERR_TIMEOUT, error), "timed out after 0.001 s; last: no");
+        assert_eq!(tc_start_or_error(cache, &mut error), TC_ERR_STATE);
+        assert_eq!(said(TC_ERR_STATE, error), "the cache was started before");
+        sink.tell(Output::Event(EventKind::Initialized));
+        assert_eq!(tc_wait_initialized_or_error(cache, 20, &mut error), TC_OK);
+        assert!(error.is_null());
+        assert_eq!(tc_queue_next_or_error(queue, -1, &mut item, &mut error), TC_OK);
+        tc_item_free(item);
+
+        let mut latent = null_mut();
+        assert_eq!(tc_new(client, c"/r".as_ptr(), null(), &mut latent), TC_OK);
+        assert_eq!(tc_wait_initialized_or_error(latent, 20, &mut error), TC_ERR_STATE);
+        assert_eq!(said(TC_ERR_STATE, error), "the cache was not started");
+        assert_eq!(tc_start_from_or_error(latent, null(), &mut error), TC_ERR_INVALID_ARGUMENT);
+        assert_eq!(said(TC_ERR_INVALID_ARGUMENT, error), "snapshot is NULL");
+        tc_free(latent);
+        tc_queue_free(queue);
+        tc_free(cache);
+        tc_client_free(client);
     }
 }

@@ -95,7 +95,7 @@ impl tc_walk {
     fn lock(&self) -> Result<MutexGuard<'_, State>, Error> {
         match self.state.try_lock() {
             Ok(state) => Ok(state),
-            Err(TryLockError::Poisoned(_)) => Err(Error::Failed(Status::Panic)),
+            Err(TryLockError::Poisoned(_)) => Err(Error::failed(Status::Panic)),
             Err(TryLockError::WouldBlock) => Err(Error::State("another thread is in a call on this walk")),
         }
     }

@@ -97,6 +97,12 @@ static int32_t call_tc_log_set(world *w)
     return tc_log_set(3, ignore_line, NULL);
 }
 
+static int32_t call_tc_log_set_fd(world *w)
+{
+    (void)w;
+    return tc_log_set_fd(3, -1);
+}
+
 static int32_t call_tc_client_new(world *w)
 {
     (void)w;
@@ -137,6 +143,38 @@ static int32_t call_tc_start(world *w)
     return tc_start(w->cache);
 }
 
+/* An error is told where there is one, and has its status. */
+static int32_t told(int32_t status, const tc_error *const *error)
+{
+    CHECK((*error == NULL) == (status == TC_OK) && (*error == NULL || (*error)->status == status));
+    tc_error_free(*error);
+    return status;
+}
+
+static int32_t call_tc_start_or_error(world *w)
+{
+    const tc_error *error = NULL;
+    return told(tc_start_or_error(w->cache, &error), &error);
+}
+
+static int32_t call_tc_start_from_or_error(world *w)
+{
+    const tc_error *error = NULL;
+    return told(tc_start_from_or_error(w->cache, w->snapshot, &error), &error);
+}
+
+static int32_t call_tc_wait_initialized_or_error(world *w)
+{
+    const tc_error *error = NULL;
+    return told(tc_wait_initialized_or_error(w->cache, 0, &error), &error);
+}
+
+static int32_t call_tc_sync_or_error(world *w)
+{
+    const tc_error *error = NULL;
+    return told(tc_sync_or_error(w->cache, LONG_MS, &error), &error);
+}
+
 static int32_t call_tc_start_from(world *w)
 {
     return tc_start_from(w->cache, w->snapshot);
@@ -162,6 +200,14 @@ static int32_t call_tc_get_stats(world *w)
     const tc_stats *stats = NULL;
     int32_t status = tc_get_stats(w->cache, &stats);
     tc_stats_free(stats);
+    return status;
+}
+
+static int32_t call_tc_get_fault(world *w)
+{
+    const tc_fault *fault = NULL;
+    int32_t status = tc_get_fault(w->cache, &fault);
+    tc_fault_free(fault);
     return status;
 }
 
@@ -382,6 +428,15 @@ static int32_t call_tc_queue_next(world *w)
     return unless_idle(status);
 }
 
+static int32_t call_tc_queue_next_or_error(world *w)
+{
+    const tc_item *item = NULL;
+    const tc_error *error = NULL;
+    int32_t status = told(tc_queue_next_or_error(w->queue, 0, &item, &error), &error);
+    tc_item_free(item);
+    return unless_idle(status);
+}
+
 static int32_t call_tc_queue_drain(world *w)
 {
     const tc_item *items[4];
@@ -478,6 +533,7 @@ static int32_t call_tc_walk_skip(world *w)
 #define call_tc_node_free call_tc_snapshot_get_data
 #define call_tc_children_free call_tc_snapshot_get_children
 #define call_tc_stats_free call_tc_get_stats
+#define call_tc_fault_free call_tc_get_fault
 #define call_tc_snapshot_free call_tc_get_snapshot
 #define call_tc_children_data_free call_tc_snapshot_get_children_data
 #define call_tc_walk_free call_tc_walk_new
@@ -507,6 +563,7 @@ static const tc_call calls[] = {
     CALL(tc_error_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_config_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_log_set, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_log_set_fd, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_new, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_new_or_error, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_client_listen_fault, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
@@ -515,6 +572,12 @@ static const tc_call calls[] = {
     CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_new_or_error, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_start_or_error, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_start_from_or_error, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_wait_initialized_or_error, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_sync_or_error, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_get_fault, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_fault_free, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_start_from, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_wait_initialized, TC_OK, TC_ERR_WOULD_DEADLOCK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_is_initialized, TC_OK, TC_OK, TC_ERR_NOT_READY, TC_ERR_NOT_READY),
@@ -552,6 +615,7 @@ static const tc_call calls[] = {
     CALL(tc_walk_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_queue_open, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_queue_open_or_error, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
+    CALL(tc_queue_next_or_error, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_queue_next, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_item_event, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_item_fault, TC_OK, TC_OK, TC_ERR_CLOSED, TC_ERR_STATE),

@@ -357,6 +357,12 @@ def once_prints_one_frame():
     assert max(map(len, lines)) <= 90
     missing = subprocess.run([TOP, "--once", HOSTS, "/missing"], capture_output=True, timeout=PATIENCE_S)
     assert missing.returncode == 0 and zk.exists("/missing") is None, "looking has made the root"
+    assert missing.stdout.decode().startswith(" ● IN STEP  /missing  the root does not exist"), missing.stdout
+    with subprocess.Popen([WATCH, HOSTS, "/missing"], stdout=subprocess.PIPE, text=True) as watch:
+        said = [watch.stdout.readline() for _ in range(2)]
+        watch.terminate()
+    assert said == ["initialized: the whole tree is here\n", "in step; the root does not exist\n"], said
+    assert zk.exists("/missing") is None, "watching has made the root"
 
 
 def nonsense_is_answered_clearly():

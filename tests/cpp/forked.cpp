@@ -26,8 +26,10 @@ int main(int argc, char **argv)
     const pid_t child = fork();
     if (child == 0) {
         alarm(LONG_MS / 1000);
+        const treecache::result<void> started = cache.try_start();
+        CHECK(std::strstr(started.error().what(), "before the process was forked") != nullptr);
         listening.unlisten();
-        _exit(7);
+        _exit(failures == 0 ? 7 : 1);
     }
     int status = 0;
     CHECK(waitpid(child, &status, 0) == child);

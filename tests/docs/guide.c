@@ -29,6 +29,7 @@ shows("removed /config/a", "updated /config/b", "added /config/c")
 #include "shutdown.inc"
 #include "snapshot.inc"
 #include "state.inc"
+#include "waits.inc"
 
 /* Takes out of a queue until it is closed. */
 static void *consume(void *queue)
@@ -59,7 +60,7 @@ int main(int argc, char **argv)
     CHECK(!is_fresh(cache, 10000));
 
     CHECK_OK(tc_start(cache));
-    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
+    CHECK_OK(load(cache));
     print_setting(cache, "/config/a");
     print_setting(cache, "/config/c");
     print_setting(cache, "/elsewhere");

@@ -30,7 +30,7 @@ pub const NOUNS: [Noun; 14] = [
     Noun {
         title: "Fault",
         about: "What goes wrong in the background.",
-        names: &["tc_fault", "tc_fault_fn", "tc_user_free_fn"],
+        names: &["tc_fault", "tc_fault_fn", "tc_fault_free", "tc_user_free_fn"],
     },
     Noun {
         title: "Client",
@@ -45,9 +45,12 @@ pub const NOUNS: [Noun; 14] = [
             "tc_new",
             "tc_new_or_error",
             "tc_start",
+            "tc_start_or_error",
             "tc_wait_initialized",
+            "tc_wait_initialized_or_error",
             "tc_is_initialized",
             "tc_sync",
+            "tc_sync_or_error",
             "tc_close",
             "tc_free",
         ],
@@ -55,7 +58,15 @@ pub const NOUNS: [Noun; 14] = [
     Noun {
         title: "State",
         about: "How a cache stands to the server.",
-        names: &["tc_state", "TC_STATE_*", "tc_get_state", "tc_stats", "tc_stats_free", "tc_get_stats"],
+        names: &[
+            "tc_state",
+            "TC_STATE_*",
+            "tc_get_state",
+            "tc_stats",
+            "tc_stats_free",
+            "tc_get_stats",
+            "tc_get_fault",
+        ],
     },
     Noun {
         title: "Node",
@@ -87,6 +98,7 @@ pub const NOUNS: [Noun; 14] = [
             "tc_snapshot_*",
             "tc_get_snapshot",
             "tc_start_from",
+            "tc_start_from_or_error",
             "tc_visit_fn",
             "tc_diff_fn",
             "TC_WALK_*",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use treecache::EventKind::{
     ConnectionLost, ConnectionSuspended, InStep, NodeAdded, NodeRemoved, NodeUpdated,
 };
-use treecache::{Error, State, Status};
+use treecache::{State, Status};
 use treecache_test_support::{Proxy, Server, Witness, Writer, shared, unique_root};
 
 use crate::common::*;
@@ -105,7 +105,10 @@ fn a_client_that_finds_nobody_waits_calmly_and_loads_when_somebody_comes() {
     server.kill();
     let mut subject = Subject::start(&hosts, root, &[("session.timeout.ms", "2000")]);
     subject.faults.wait_for(|fault| fault.status == Status::Connection && fault.message.contains(&hosts));
-    assert_eq!(subject.cache.wait_initialized(Some(Duration::from_secs(3))), Err(Error::Timeout));
+    assert_eq!(
+        subject.cache.wait_initialized(Some(Duration::from_secs(3))).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
     assert_eq!(subject.cache.state(), (State::Loading, None));
     subject.io.assert_calm(Duration::from_secs(1));
     assert_eq!(subject.recorder.events(), []);

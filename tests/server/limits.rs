@@ -16,7 +16,11 @@ fn a_tree_beyond_limit_nodes_stops_the_load_with_a_fault() {
         let cache = client.cache(&root, &config(&[("limit.nodes", limit)])).unwrap();
         let faults = Faults::of(&cache);
         cache.start().unwrap();
-        assert_eq!(cache.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Limit)), "{limit}");
+        assert_eq!(
+            cache.wait_initialized(Some(BOUND)).map_err(|error| error.status()),
+            Err(Status::Limit),
+            "{limit}"
+        );
         let fault = faults.wait_for(|fault| fault.status == Status::Limit);
         assert!(fault.message.contains(&format!("limit.nodes={limit}")), "{}", fault.message);
         wait_for_state(&cache, State::Closed);
@@ -66,7 +70,7 @@ fn data_beyond_limit_bytes_stops_the_cache_with_a_fault() {
     let refused = client.cache(&root, &config(&[("limit.bytes", "2999")])).unwrap();
     let faults = Faults::of(&refused);
     refused.start().unwrap();
-    assert_eq!(refused.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Limit)));
+    assert_eq!(refused.wait_initialized(Some(BOUND)).map_err(|error| error.status()), Err(Status::Limit));
     let fault = faults.wait_for(|fault| fault.status == Status::Limit);
     assert!(fault.message.contains("limit.bytes=2999"), "{}", fault.message);
     wait_for_state(&refused, State::Closed);
@@ -91,10 +95,10 @@ fn a_cache_that_a_limit_has_stopped_goes_on_saying_so_when_another_has_the_same_
     }
     let stopped = client.cache(&root, &config(&[("limit.nodes", "2")])).unwrap();
     stopped.start().unwrap();
-    assert_eq!(stopped.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Limit)));
+    assert_eq!(stopped.wait_initialized(Some(BOUND)).map_err(|error| error.status()), Err(Status::Limit));
     let other = started(&client, &root, &[]);
     assert_same_as_server(&other, &witness, &root);
-    assert_eq!(stopped.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Limit)));
+    assert_eq!(stopped.wait_initialized(Some(BOUND)).map_err(|error| error.status()), Err(Status::Limit));
     assert_eq!(stopped.state().0, State::Closed);
 }
 
@@ -110,7 +114,7 @@ fn a_cache_that_a_limit_has_stopped_tells_nothing_of_the_connection() {
     let stopped = client.cache(&root, &config(&[("limit.nodes", "2")])).unwrap();
     let recorder = Recorder::listen(&stopped);
     stopped.start().unwrap();
-    assert_eq!(stopped.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Limit)));
+    assert_eq!(stopped.wait_initialized(Some(BOUND)).map_err(|error| error.status()), Err(Status::Limit));
     let other = started(&client, &format!("{root}/0"), &[]);
     let others = Recorder::listen(&other);
     wait_for_state(&other, State::InStep);
@@ -118,7 +122,7 @@ fn a_cache_that_a_limit_has_stopped_tells_nothing_of_the_connection() {
     others.wait_for_kind(EventKind::ConnectionReconnected, 1);
     assert_same_as_server(&other, &witness, &format!("{root}/0"));
     assert_eq!(stopped.state().0, State::Closed);
-    assert_eq!(stopped.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Limit)));
+    assert_eq!(stopped.wait_initialized(Some(BOUND)).map_err(|error| error.status()), Err(Status::Limit));
     // A consumer that was told CONNECTION_RECONNECTED waits for IN_STEP, which would never come.
     assert!(recorder.events().iter().all(Recorded::is_of_a_node), "{:?}", kinds(&recorder.events()));
 }

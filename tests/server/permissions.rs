@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use treecache::{Error, EventKind, State, Status, TreeCache};
+use treecache::{EventKind, State, Status, TreeCache};
 use treecache_test_support::{Acl, Proxy, shared, unique_root};
 
 use crate::common::*;
@@ -372,7 +372,7 @@ fn a_scheme_that_the_server_does_not_know_fails_the_wait_instead_of_hanging_it()
     let of_cache = Faults::of(&cache);
     cache.start().expect("started");
     let began = Instant::now();
-    assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Auth)));
+    assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Auth));
     assert!(began.elapsed() < BOUND);
     for faults in [of_client, of_cache] {
         let fault = faults.wait_for(|fault| fault.status == Status::Auth);
@@ -382,5 +382,5 @@ fn a_scheme_that_the_server_does_not_know_fails_the_wait_instead_of_hanging_it()
     // One that is started only now learns of it as well.
     let late = client.cache(&root, &config(&[])).expect("a cache");
     late.start().expect("started");
-    assert_eq!(late.wait_initialized(Some(BOUND)), Err(Error::Failed(Status::Auth)));
+    assert_eq!(late.wait_initialized(Some(BOUND)).map_err(|error| error.status()), Err(Status::Auth));
 }

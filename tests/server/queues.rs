@@ -59,7 +59,7 @@ fn a_consumer_a_hundred_times_too_slow_keeps_the_order_and_ends_with_the_tree() 
         loop {
             match queue.next(Some(Duration::ZERO)) {
                 Ok(item) => told.push(Recorded::of(&item.as_event().expect("an event"))),
-                Err(Error::Timeout) => break,
+                Err(Error::Timeout { .. }) => break,
                 Err(error) => panic!("{error}"),
             }
         }

@@ -24,7 +24,7 @@ fn is_refused(server: &Server, client: &Client) {
     let (recorder, faults) = (Recorder::listen(&cache), Faults::of(&cache));
     cache.start().unwrap();
     // Without a bound: that it returns is what is tested.
-    assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Unsupported)));
+    assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Unsupported));
     let fault = faults.wait_for(|fault| fault.status == Status::Unsupported);
     assert!(fault.message.contains("3.6"), "{}", fault.message);
     assert!(fault.message.contains(&server.hosts()), "{}", fault.message);
@@ -37,10 +37,10 @@ fn is_refused(server: &Server, client: &Client) {
     for cache in [&later, &same] {
         let faults = Faults::of(cache);
         cache.start().unwrap();
-        assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Unsupported)));
+        assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Unsupported));
         faults.wait_for(|fault| fault.status == Status::Unsupported);
     }
-    assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Unsupported)));
+    assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Unsupported));
 
     let (before, window) = (cpu_time(), Duration::from_secs(3));
     std::thread::sleep(window);

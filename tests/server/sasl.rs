@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::common::*;
-use treecache::{Client, Error, EventKind, Status};
+use treecache::{Client, EventKind, Status};
 use treecache_test_support::{
     Acl, Ca, Proxy, RequestFrame, Server, Verdict, Witness, expire_session, password_of, unique_root,
 };
@@ -61,7 +61,7 @@ fn assert_rejected(client: &Client, words: &[&str]) {
     let cache = client.cache(&unique_root("rejected"), &config(&[])).unwrap();
     let faults = Faults::of(&cache);
     cache.start().unwrap();
-    assert_eq!(cache.wait_initialized(None), Err(Error::Failed(Status::Auth)));
+    assert_eq!(cache.wait_initialized(None).map_err(|error| error.status()), Err(Status::Auth));
     let fault = faults.wait_for(|fault| fault.status == Status::Auth);
     for word in words {
         assert!(fault.message.contains(word), "{word:?} is missing in {fault:?}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::common::*;
-use treecache::{Error, EventKind, State, TreeCache};
+use treecache::{Error, EventKind, State, Status, TreeCache};
 use treecache_test_support::{Op, Proxy, Server, Witness, Writer, sessions_of, shared, unique_root};
 
 /// How many watches the server has on each path that begins with `prefix`.
@@ -249,7 +249,10 @@ fn caches_may_be_opened_before_the_connection_is_there() {
     given_up.start().unwrap();
     for cache in &caches {
         assert_eq!(cache.state().0, State::Loading);
-        assert_eq!(cache.wait_initialized(Some(Duration::from_millis(10))), Err(Error::Timeout));
+        assert_eq!(
+            cache.wait_initialized(Some(Duration::from_millis(10))).map_err(|error| error.status()),
+            Err(Status::Timeout)
+        );
         assert!(matches!(cache.get_data(&root), Err(Error::NotReady(_) | Error::OutOfTree { .. })));
     }
     given_up.close();

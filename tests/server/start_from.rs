@@ -51,7 +51,7 @@ fn a_tree_is_read_before_there_is_a_server_and_only_what_differs_is_told_when_th
     assert_eq!((stats.state, stats.versions, stats.cuts, stats.cut_age), (State::Warm, 1, 1, None));
     assert!(!cache.is_initialized());
     let too_soon = cache.wait_initialized(Some(std::time::Duration::from_millis(50)));
-    assert_eq!(too_soon, Err(Error::Timeout));
+    assert_eq!(too_soon.map_err(|error| error.status()), Err(Status::Timeout));
 
     witness.set(&format!("{root}/c"), b"changed");
     witness.delete(&format!("{root}/d"));

@@ -11,7 +11,7 @@ use crate::common::*;
 use treecache::{Error, State, Status, TreeCache};
 use treecache_test_support::{Ensemble, Partition, Proxy, Verdict, Writer, shared, unique_root};
 
-const LOST: Result<(), Error> = Err(Error::Failed(Status::Connection));
+const LOST: Result<(), Status> = Err(Status::Connection);
 /// ZooKeeper's opcode of a `multi`: what a call asks the server for is a transaction that changes nothing.
 const MULTI: i32 = 14;
 
@@ -139,7 +139,7 @@ fn a_sync_fails_at_once_without_a_connection_and_when_that_is_lost() {
     proxy.refuse(true);
     proxy.drop_connections();
     wait_for_state(&cache, State::Suspended);
-    assert_eq!(cache.sync(None), LOST);
+    assert_eq!(cache.sync(None).map_err(|error| error.status()), LOST);
     proxy.refuse(false);
     wait_for_state(&cache, State::InStep);
     assert_eq!(cache.sync(Some(BOUND)), Ok(()));
@@ -155,7 +155,7 @@ fn a_sync_fails_at_once_without_a_connection_and_when_that_is_lost() {
                 proxy.drop_connections();
                 waiting.is_finished()
             });
-            assert_eq!(waiting.join().expect("no panic"), LOST);
+            assert_eq!(waiting.join().expect("no panic").map_err(|error| error.status()), LOST);
         }
     });
     proxy.on_request(Box::new(|_| Verdict::Pass));
@@ -168,8 +168,11 @@ fn a_sync_that_waits_ends_with_its_time_its_cache_or_its_client() {
     let client = client(&proxy.hosts());
     let [closed, orphan, late] = [(); 3].map(|()| started(&client, &root, &[]));
     let held = hold_syncs(&proxy);
-    assert_eq!(late.sync(Some(Duration::ZERO)), Err(Error::Timeout));
-    assert_eq!(late.sync(Some(Duration::from_millis(50))), Err(Error::Timeout));
+    assert_eq!(late.sync(Some(Duration::ZERO)).map_err(|error| error.status()), Err(Status::Timeout));
+    assert_eq!(
+        late.sync(Some(Duration::from_millis(50))).map_err(|error| error.status()),
+        Err(Status::Timeout)
+    );
     thread::scope(|scope| {
         let waiting = scope.spawn(|| closed.sync(None));
         // What waits in the proxy holds up what comes behind it, so that no more of them are seen.
@@ -246,7 +249,7 @@ fn a_sync_through_a_follower_has_what_was_written_through_the_others() {
         synced = cache.sync(Some(Duration::from_millis(200)));
         synced.is_err()
     });
-    assert_eq!(synced, Err(Error::Timeout));
+    assert_eq!(synced.map_err(|error| error.status()), Err(Status::Timeout));
     servers[follower].resume();
     writers[0].set(&root, Some(b"awake")).expect("a write");
     eventually("it goes on", || cache.sync(Some(BOUND)).is_ok());

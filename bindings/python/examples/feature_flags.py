@@ -59,6 +59,8 @@ async def follow(cache: TreeCache, flags: Flags) -> None:
                     del shares[name]
                 else:
                     shares[name] = parse_share(node.data)
+            if told.event_type == TreeEvent.IN_STEP and cache.path not in cache.snapshot():
+                print(f"in step; {cache.path} does not exist", flush=True)
             # The events of one version are the whole difference to the one before: only at their end do the shares
             # stand for a state that ZooKeeper was in. While the first load grows, they stand for a part of it.
             if told.event_type == TreeEvent.INITIALIZED:
@@ -75,7 +77,8 @@ async def main(hosts: str, root: str = "/flags") -> None:
         writer.write((" ".join(flags.on_for(user)) + "\n").encode())
         writer.close()
 
-    with Client(hosts) as client, client.cache(root) as cache:
+    # Who reads flags does not make the place where they are set.
+    with Client(hosts) as client, client.cache(root, {"root.create": False}) as cache:
         following = asyncio.create_task(follow(cache, flags))
         loaded = asyncio.create_task(flags.loaded.wait())
         await asyncio.wait([following, loaded], return_when=asyncio.FIRST_COMPLETED)

@@ -179,3 +179,70 @@ def test_a_loop_that_ends_early_leaves_nothing_behind(cache):
     gc.collect()
     with cache.events() as stream:
         assert stream.get(timeout=30)
+
+
+def test_a_coroutine_waits_for_a_cache_to_be_ready(client, root):
+    async def main():
+        cache = client.cache(root)
+        with pytest.raises(treecache.StateError, match="not started"):
+            await cache.ready(30)
+        with cache:
+            await cache.ready(30)
+            assert cache.get_data(f"{root}/a").data == b"1"
+            await cache.ready(0)
+            cache.wait_initialized(30)  # has nothing to wait for
+        with pytest.raises(treecache.ClosedError):
+            await cache.ready(30)
+
+    run(main())
+
+
+def test_readiness_that_does_not_come_says_why():
+    async def main():
+        with Client("127.0.0.1:1") as nowhere:
+            with nowhere.cache("/a") as cache:
+                with pytest.raises(TimeoutError, match=r"/a: timed out after 0.5 s; last: 127\.0\.0\.1:1: "):
+                    await cache.ready(0.5)
+                with pytest.raises(asyncio.TimeoutError):
+                    await asyncio.wait_for(cache.ready(), 0.1)
+                waiting = asyncio.ensure_future(cache.ready())
+                await asyncio.sleep(0.05)
+            with pytest.raises(treecache.ClosedError):
+                await waiting
+            with nowhere.cache("/a") as cache:
+                waiting = asyncio.ensure_future(cache.ready())
+                await asyncio.sleep(0.05)
+                await asyncio.get_running_loop().run_in_executor(None, nowhere.close)
+                with pytest.raises(treecache.ClosedError):
+                    await waiting
+
+    run(main())
+
+
+def test_readiness_that_cannot_come_says_why(client, root):
+    async def main():
+        with client.cache(root, {"limit.nodes": 1}) as cache:
+            with pytest.raises(treecache.LimitError, match="; last: "):
+                await cache.ready(30)
+
+    run(main())
+
+
+def test_a_wait_that_would_block_the_event_loop_says_so(cache):
+    async def main():
+        with Client("127.0.0.1:1") as nowhere, nowhere.cache("/a") as vain:
+            for wait in (
+                lambda: vain.wait_initialized(30),
+                lambda: vain.sync(30),
+                lambda: vain.events().get(30),
+                lambda: next(vain.events()),
+            ):
+                with pytest.raises(treecache.WouldDeadlockError, match="event loop"):
+                    wait()
+            with pytest.raises(treecache.WouldDeadlockError, match=r"await cache\.ready"):
+                vain.wait_initialized()
+            with pytest.raises(TimeoutError):
+                vain.events().get(0)
+            await asyncio.get_running_loop().run_in_executor(None, cache.sync, 30)
+
+    run(main())

@@ -1,5 +1,6 @@
 """Clients and caches: their lives, reads, and what is refused."""
 
+import builtins
 import pickle
 import signal
 import sys
@@ -216,17 +217,24 @@ def test_errors_say_what_is_wrong(client, cache, root):
 
     assert said(lambda: cache.get_data("/other")) == f"OutOfTreeError: /other: it is not below the root {root}"
     assert said(lambda: cache.snapshot()["/other"]) == f"OutOfTreeError: /other: it is not below the root {root}"
-    assert said(cache.start) == f"StateError: {root}: it was started before"
+    assert said(cache.start) == f"StateError: {root}: the cache was started before"
     latent = client.cache(root)
-    assert said(lambda: latent.wait_initialized(1)) == f"StateError: {root}: it was not started"
-    assert said(lambda: latent.sync(1)) == f"StateError: {root}: it was not started"
+    assert said(lambda: latent.wait_initialized(1)) == f"StateError: {root}: the cache was not started"
+    assert said(lambda: latent.sync(1)) == f"StateError: {root}: the cache was not started"
     other = client.cache(f"{root}/a")
     assert said(lambda: cache.snapshot().diff(other.snapshot())).endswith(
         f"one snapshot is of {root}, the other of {root}/a"
     )
     nowhere = Client("127.0.0.1:1")
     with nowhere.cache(root) as unconnected:
-        assert said(lambda: unconnected.sync(1)) == f"ConnectionError: {root}: There is no connection to a server."
+        until(lambda: unconnected.stats().faults)
+        last = f"; last: {unconnected.last_fault.message}"
+        assert last.startswith("; last: 127.0.0.1:1: ")
+        assert said(lambda: unconnected.sync(1)) == f"ConnectionError: {root}: there is no connection{last}"
+        assert said(lambda: unconnected.wait_initialized(0.25)) == f"TimeoutError: {root}: timed out after 0.25 s{last}"
+        assert said(lambda: unconnected.events().get(0.25)) == f"TimeoutError: {root}: timed out after 0.25 s{last}"
+        assert said(lambda: next(unconnected.events(timeout=0.25))).endswith(last)
+        assert said(lambda: unconnected.events().get(0)) == f"TimeoutError: {root}: The time to wait is over."
         nowhere.close()
         assert said(lambda: unconnected.sync(1)) == f"ClosedError: {root}: the Client is closed"
     assert said(unconnected.start) == "ClosedError: the TreeCache is closed"
@@ -449,3 +457,41 @@ def test_many_threads_read_while_one_closes(client, root):
         for thread in threads:
             thread.join(30)
         assert len(ended) == 4
+
+
+def test_what_went_wrong_last_is_told_and_counted(cache):
+    assert cache.last_fault is None
+    assert cache.stats()[-3:] == (0, None, 0)
+    with Client("127.0.0.1:1") as nowhere, nowhere.cache("/a") as vain:
+        until(lambda: vain.stats().faults)
+        stats = vain.stats()
+        assert (stats.last_fault_status, stats.last_fault_age_ms < 30_000) == (-13, True)
+        assert isinstance(vain.last_fault, treecache.ConnectionError)
+        assert vain.last_fault.path is None
+
+
+def test_a_state_is_shown_by_its_name(cache):
+    assert (str(State.IN_STEP), f"{State.IN_STEP}", f"{State.IN_STEP:>9}") == ("IN_STEP", "IN_STEP", "  IN_STEP")
+    assert (f"{State.IN_STEP:d}", State.IN_STEP + 1, str(State(4711))) == ("2", 3, "UNKNOWN_4711")
+    assert str(treecache.EventType.NODE_ADDED) == "NODE_ADDED"
+    assert repr(cache) == f"<TreeCache of {cache.path!r}, IN_STEP>"
+
+
+def test_repr_never_raises(client, cache):
+    stream = cache.events()
+    for one in (client, cache, stream, cache.snapshot()):
+        assert repr(one).startswith(f"<{type(one).__name__} of '")
+    stream.close()
+    cache.close()
+    client.close()
+    for one in (client, cache, stream):
+        assert repr(one).endswith(", closed>")
+    for kind in (Client, TreeCache, treecache.EventStream):
+        assert repr(kind.__new__(kind)) == f"<{kind.__name__} of None, closed>"
+
+
+def test_a_star_import_shadows_no_builtin():
+    names: dict = {}
+    exec("from treecache import *", names)
+    assert not set(names).difference({"__builtins__"}) & set(dir(builtins))
+    assert names["TreeCache"] is TreeCache

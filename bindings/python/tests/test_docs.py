@@ -141,6 +141,15 @@ def flags_of(user, port):
         return connection.makefile().read().split()
 
 
+def test_the_example_says_that_there_is_no_root_and_makes_none(zk, root):
+    with Program(EXAMPLE, HOSTS, f"{root}/flags") as running:
+        lines = [running.line() for _ in range(3)]
+        assert f"in step; {root}/flags does not exist" in lines, lines
+        assert "flags:" in lines, lines
+        assert running.end() == ""
+    assert zk.exists(f"{root}/flags") is None
+
+
 def test_the_example(zk, root):
     flags = f"{root}/flags"
     zk.create(flags)

@@ -155,6 +155,9 @@ def test_the_child_of_a_fork_is_told_so(zk, cache, client, root):
         ):
             with pytest.raises(treecache.StateError, match="fork"):
                 use()
+        for one in (client, cache, stream):
+            assert "made before the fork" in repr(one)
+        assert repr(snapshot).startswith(f"<Snapshot of '{root}'")
         assert snapshot[f"{root}/a"].data == b"1"
         assert [node.path for node in snapshot.walk()] == list(snapshot)
         stream.close()
@@ -271,6 +274,7 @@ GIVEN_BACK = {
     "tc_snapshot_free": ["tc_get_snapshot"],
     "tc_walk_free": ["tc_walk_new"],
     "tc_stats_free": ["tc_get_stats"],
+    "tc_fault_free": ["tc_get_fault"],
     "tc_error_free": ["tc_config_get_error"],
 }
 
@@ -318,7 +322,10 @@ def test_what_the_library_hands_out_is_given_back_once(monkeypatch, root):
                     stream.get(timeout=0)
         with pytest.raises(treecache.InvalidArgumentError):
             client.cache(root, {"no.such.key": 1})
-    del client, cache, snapshot, stream, read
+    with Client("127.0.0.1:1") as nowhere, nowhere.cache(root) as vain:
+        until(lambda: vain.stats().faults)
+        assert vain.last_fault
+    del client, cache, snapshot, stream, read, nowhere, vain
     gc.collect()
     assert sorted(handed_out) == sorted(GIVEN_BACK)
     assert all(handed_out.values())

@@ -168,3 +168,16 @@ def test_a_cache_begins_with_a_snapshot_of_a_closed_one(zk, cache, client, root)
     assert paths[4] == (TreeEvent.NODE_UPDATED, f"{root}/b")
     assert told[5].event_type == TreeEvent.INITIALIZED
     begun.close()
+
+
+def test_in_and_get_agree_whatever_the_path_is(zk, client, root):
+    zk.create(f"{root}/hidden", b"", [make_digest_acl("ada", "secret", all=True)])
+    with client.cache(root) as cache:
+        cache.wait_initialized(timeout=30)
+        snapshot = cache.snapshot()
+    for path in (root, f"{root}/a", f"{root}/c", f"{root}/hidden", "/elsewhere", "/", "nonsense", "", f"{root}/", 7):
+        found = path in snapshot
+        assert found == (path in (root, f"{root}/a")), path
+        if isinstance(path, str):
+            assert (snapshot.get(path) is not None) == found
+            assert snapshot.get(path, 1) == (snapshot[path] if found else 1)

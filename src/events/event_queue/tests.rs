@@ -62,7 +62,7 @@ fn is_readable(queue: &EventQueue) -> bool {
 fn a_queue_hands_out_what_a_listener_is_told() {
     let mut author = author(1000);
     let early = open(&author, false, 1000);
-    assert_eq!(taken(&early), Err(Error::Timeout));
+    assert_eq!(taken(&early).map_err(|error| error.status()), Err(Status::Timeout));
     author.put("a");
     author.publish();
     author.feed.event(EventKind::Initialized);
@@ -97,7 +97,7 @@ fn an_item_stays_what_it_is() {
 fn faults_are_in_it_where_they_are_wanted() {
     let mut author = author(1000);
     let (both, events) = (open(&author, true, 1000), open(&author, false, 1000));
-    author.feed.fault(Fault::new(Status::Connection, "refused"));
+    author.feed.fault(&Fault::new(Status::Connection, "refused"));
     author.publish();
     assert_eq!(drained(&both), ["refused", "+/r."]);
     assert_eq!(drained(&events), ["+/r."]);
@@ -196,7 +196,7 @@ fn a_wake_before_a_wait_ends_it_and_is_used_up() {
     assert_eq!(drained(&queue), ["+/r."]);
     queue.wake();
     assert_eq!(queue.drain(10).unwrap().len(), 0);
-    assert_eq!(taken(&queue), Err(Error::Timeout));
+    assert_eq!(taken(&queue).map_err(|error| error.status()), Err(Status::Timeout));
 }
 
 #[test]
@@ -207,10 +207,10 @@ fn what_ended_it_is_said_when_all_was_taken_out() {
     author.feed.end(Status::Limit);
     author.feed.end(Status::Closed);
     assert_eq!(drained(&queue), ["+/r."]);
-    assert_eq!(taken(&queue), Err(Error::Failed(Status::Limit)));
-    assert_eq!(queue.drain(1).err(), Some(Error::Failed(Status::Limit)));
+    assert_eq!(taken(&queue).map_err(|error| error.status()), Err(Status::Limit));
+    assert_eq!(queue.drain(1).err(), Some(Error::failed(Status::Limit)));
     assert_eq!(drained(&open(&author, false, 1000)), ["+/r."]);
-    assert_eq!(taken(&queue), Err(Error::Failed(Status::Limit)));
+    assert_eq!(taken(&queue).map_err(|error| error.status()), Err(Status::Limit));
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn the_descriptor_is_readable_exactly_while_there_is_something_to_say() {
         assert_eq!(taken(&queue).as_deref(), Ok(event));
     }
     assert!(!is_readable(&queue));
-    author.feed.fault(Fault::new(Status::Connection, "refused"));
+    author.feed.fault(&Fault::new(Status::Connection, "refused"));
     assert!(is_readable(&queue));
     assert_eq!(queue.drain(10).unwrap().len(), 1);
     assert!(!is_readable(&queue));
@@ -236,7 +236,7 @@ fn the_descriptor_is_readable_exactly_while_there_is_something_to_say() {
     assert!(!is_readable(&queue));
     // A version without a difference to be told: readable, and then not.
     author.publish();
-    assert_eq!(taken(&queue), Err(Error::Timeout));
+    assert_eq!(taken(&queue).map_err(|error| error.status()), Err(Status::Timeout));
     assert!(!is_readable(&queue));
     let late = open(&author, false, 1000);
     assert!(is_readable(&late), "made while something waits");
@@ -401,7 +401,7 @@ fn who_waits_for_a_subtree_is_not_told_that_nothing_happened_there() {
         let item = waiting.join().unwrap().unwrap();
         assert_eq!(described(&item.as_event().unwrap()), "+/r/a.");
     });
-    assert_eq!(taken(&queue), Err(Error::Timeout));
+    assert_eq!(taken(&queue).map_err(|error| error.status()), Err(Status::Timeout));
 }
 
 #[test]

@@ -269,11 +269,11 @@ fn faults_that_nobody_takes_are_bounded() {
             _ = open.recv();
         })
         .unwrap();
-    listeners.feed().fault(Fault::new(Status::Connection, "first"));
+    listeners.feed().fault(&Fault::new(Status::Connection, "first"));
     running.recv().unwrap();
     for n in 0..1000 {
-        listeners.feed().fault(Fault::new(Status::Connection, n.to_string()));
-        listeners.feed().fault(Fault::new(Status::Connection, n.to_string()));
+        listeners.feed().fault(&Fault::new(Status::Connection, n.to_string()));
+        listeners.feed().fault(&Fault::new(Status::Connection, n.to_string()));
     }
     drop(gate);
     let told = std::iter::from_fn(|| running.recv_timeout(Duration::from_millis(500)).ok()).count();
@@ -294,7 +294,7 @@ fn who_has_nothing_to_be_told_is_not_looked_at() {
     author.feed.event(EventKind::InStep);
     assert_eq!(next(&received, 3), ["+/r", "+/r/a.", "InStep"]);
     drop(held);
-    author.feed.fault(Fault::new(Status::Connection, "refused"));
+    author.feed.fault(&Fault::new(Status::Connection, "refused"));
     assert_eq!(next(&faults, 1), ["refused"]);
 }
 
@@ -342,12 +342,12 @@ fn who_joins_while_something_is_put_in_is_told_it() {
 #[test]
 fn after_a_panic_of_the_dispatcher_those_of_faults_are_told_what_waits() {
     let mailbox = Arc::new(Mailbox::new());
-    let feed = Arc::new(Feed::new(NodePath::root()));
+    let feed = Arc::new(Feed::new(NodePath::root(), Arc::default()));
     let listeners = Arc::new(Listeners::new(feed.clone(), room(1000), mailbox.clone()));
     let (told, received) = mpsc::channel();
     let events = listeners.listen(Wants::EVENTS, |_| {}).unwrap();
     listeners.listen_fault(move |fault| told.send(fault.message.clone()).unwrap()).unwrap();
-    feed.fault(Fault::new(Status::Connection, "refused"));
+    feed.fault(&Fault::new(Status::Connection, "refused"));
     // As if it had panicked with the turn in its hands.
     assert!(mailbox.receive().unwrap().lock().next_turn().is_some());
     listeners.recover();

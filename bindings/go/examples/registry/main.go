@@ -54,7 +54,7 @@ func run(ctx context.Context, hosts, root string) error {
 		return err
 	}
 	defer client.Close()
-	cache, err := client.Cache(root)
+	cache, err := client.Cache(root, treecache.WithRootCreate(false)) // it is the services' own affair
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func run(ctx context.Context, hosts, root string) error {
 		answer(ctx, table, os.Stdin, os.Stdout)
 	}()
 
-	err = follow(ctx, cache, table, os.Stdout)
+	err = follow(ctx, cache, root, table, os.Stdout)
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -79,7 +79,7 @@ func run(ctx context.Context, hosts, root string) error {
 }
 
 // follow keeps the table, and tells what has changed.
-func follow(ctx context.Context, cache *treecache.Cache, table *table, out io.Writer) error {
+func follow(ctx context.Context, cache *treecache.Cache, root string, table *table, out io.Writer) error {
 	var version []treecache.Event
 	for event, err := range cache.Events(ctx, treecache.WithFaults()) {
 		if err != nil {
@@ -98,6 +98,12 @@ func follow(ctx context.Context, cache *treecache.Cache, table *table, out io.Wr
 		case treecache.Initialized:
 			fmt.Fprintln(out, event.Type)
 			table.complete()
+		case treecache.InStep:
+			if _, err := cache.Get(root); errors.Is(err, treecache.ErrNoNode) {
+				fmt.Fprintln(out, "in step; the root does not exist")
+			} else {
+				fmt.Fprintln(out, event.Type)
+			}
 		case treecache.Fault:
 			log.Print(event.Fault)
 		default:

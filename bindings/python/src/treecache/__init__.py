@@ -41,15 +41,14 @@ __version__ = "0.1.0"
 #: The version of the shared library that was found.
 library_version: str = _lib.tc_version().decode()
 
+# Without ConnectionError, InterruptedError and TimeoutError: `from treecache import *` shadows no built-in.
 __all__ = [
     "AuthError",
     "Client",
     "ClosedError",
     "Config",
-    "ConnectionError",
     "EventStream",
     "EventType",
-    "InterruptedError",
     "InvalidArgumentError",
     "LimitError",
     "NoNodeError",
@@ -65,7 +64,6 @@ __all__ = [
     "StateError",
     "Stats",
     "TLSError",
-    "TimeoutError",
     "TooSmallError",
     "TreeCache",
     "TreeCacheError",

@@ -109,6 +109,9 @@ class tc_stats(Structure):
         ("session_id", c_int64),
         ("server", c_char_p),
         ("watch", c_char_p),
+        ("faults", c_uint64),
+        ("last_fault_age_ms", c_int64),
+        ("last_fault_status", c_int32),
     ]
 
 
@@ -119,6 +122,7 @@ TC_ERR_OUT_OF_TREE = -3
 TC_ERR_STATE = -5
 TC_ERR_CLOSED = -6
 TC_ERR_TIMEOUT = -7
+TC_ERR_WOULD_DEADLOCK = -8
 TC_ERR_NO_PERMISSION = -12
 TC_ERR_CONNECTION = -13
 TC_ERR_INTERRUPTED = -18
@@ -139,14 +143,17 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_client_new_or_error": (c_int32, [c_char_p, c_void_p, c_void_p, c_void_p]),
     "tc_client_free": (None, [c_void_p]),
     "tc_new_or_error": (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
-    "tc_start": (c_int32, [c_void_p]),
-    "tc_start_from": (c_int32, [c_void_p, c_void_p]),
-    "tc_wait_initialized": (c_int32, [c_void_p, c_int32]),
+    "tc_log_set_fd": (c_int32, [c_int32, c_int32]),
+    "tc_start_or_error": (c_int32, [c_void_p, c_void_p]),
+    "tc_start_from_or_error": (c_int32, [c_void_p, c_void_p, c_void_p]),
+    "tc_wait_initialized_or_error": (c_int32, [c_void_p, c_int32, c_void_p]),
     "tc_is_initialized": (c_bool, [c_void_p]),
-    "tc_sync": (c_int32, [c_void_p, c_int32]),
+    "tc_sync_or_error": (c_int32, [c_void_p, c_int32, c_void_p]),
     "tc_get_state": (c_int32, [c_void_p, c_void_p, c_void_p]),
     "tc_get_stats": (c_int32, [c_void_p, c_void_p]),
     "tc_stats_free": (None, [c_void_p]),
+    "tc_get_fault": (c_int32, [c_void_p, c_void_p]),
+    "tc_fault_free": (None, [c_void_p]),
     "tc_close": (c_int32, [c_void_p]),
     "tc_free": (None, [c_void_p]),
     "tc_copy_data": (c_int32, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p, c_void_p]),
@@ -177,5 +184,6 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_item_free": (None, [c_void_p]),
 }
 
-# They are over sooner than other threads could make use of it that Python's lock was let go.
+# They are over sooner than other threads could make use of it that Python's lock was let go. ctypes does not convert their
+# arguments: these are instances of ctypes' types, or bytes.
 SHORT = frozenset({"tc_copy_data", "tc_snapshot_copy_data"})

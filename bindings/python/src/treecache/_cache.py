@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from ctypes import POINTER, byref, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Callable, Literal, Optional, TypeVar, Union, overload
 
 from . import _abi, _reads
-from ._config import Config, Settings, Value, make
+from ._config import Config, Settings, Value, make, raise_told, tell
 from ._events import EventStream, either_in, event_in, fault_in
-from ._handle import Handle, Owner, interruptible, milliseconds, text
+from ._handle import Handle, Owner, interruptible, milliseconds, refuse_in_event_loop, text
 from ._library import lib
 from ._listeners import Listeners
 from ._snapshot import Snapshot
-from ._values import NodeData, State, Stats, TreeEvent, stats
-from .errors import NoNodeError, StateError, TreeCacheError
+from ._values import NodeData, State, Stats, TreeEvent, fault, stats
+from .errors import NoNodeError, StateError, TimeoutError, TreeCacheError
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -26,6 +27,9 @@ _FaultListener = TypeVar("_FaultListener", bound=Callable[[Exception], object])
 
 # Settings of the cache that its streams begin with.
 _OF_STREAMS = ("events.capacity", "events.bytes")
+
+# How long a coroutine waits before it asks again whether the load can still succeed, in seconds.
+_LONGEST_REST = 0.2
 
 
 class TreeCache(Owner):
@@ -50,13 +54,16 @@ class TreeCache(Owner):
         self._listeners = Listeners(path)
 
     def __repr__(self) -> str:
-        return f"<TreeCache of {self._path!r}, {self.state.name}>"
+        standing = self._standing()
+        if not standing:
+            try:
+                standing = f", {self.state}"
+            except TreeCacheError as refused:  # a defect has ended it
+                standing = f", {refused.message}"
+        return f"<TreeCache of {getattr(self, '_path', None)!r}{standing}>"
 
     def _why(self, status: int, path: Optional[str]) -> Optional[str]:
-        why = super()._why(status, path) or _reads.why(status, self._path if path is None else path, self._path)
-        if status == _abi.TC_ERR_STATE and why is None:
-            return "it was not started" if self.state == State.LATENT else "it was started before"
-        return why
+        return super()._why(status, path) or _reads.why(status, self._path if path is None else path, self._path)
 
     @property
     def path(self) -> str:
@@ -67,7 +74,7 @@ class TreeCache(Owner):
 
     def start(self) -> None:
         """Begins to load and follow the tree. Returns at once. StateError when it was started before."""
-        self._check(lib.tc_start(self._handle), self._path)
+        tell(self, lib.tc_start_or_error, self._handle, path=self._path)
 
     def start_from(self, snapshot: Snapshot) -> None:
         """Begins to follow the tree from what `snapshot` holds, in place of `start`. Returns at once.
@@ -77,10 +84,12 @@ class TreeCache(Owner):
         snapshot of another ensemble is a fault, ResetError, and the tree is loaded anew.
 
         Raises InvalidArgumentError when the snapshot is of another root or chroot, or of a cache with other rules or data,
-        and the log names both; LimitError when it is beyond a limit of this cache; StateError when the cache was started
+        which the message names; LimitError when it is beyond a limit of this cache; StateError when the cache was started
         before; ClosedError.
         """
-        self._check(lib.tc_start_from(self._handle, snapshot._handle), self._path)
+        why = POINTER(_abi.tc_error)()
+        status = lib.tc_start_from_or_error(self._handle, snapshot._handle, byref(why))
+        raise_told(self, status, why, self._path)
 
     def close(self) -> None:
         """Ends it: whoever waits is woken, and it cannot be started again.
@@ -105,9 +114,51 @@ class TreeCache(Owner):
         """Waits until the first load is complete, at most `timeout` seconds, None for no limit. Ctrl-C ends the wait.
 
         Raises TimeoutError, StateError when it is not started, ClosedError also when it is closed meanwhile, and
-        AuthError, UnsupportedError, LimitError or what else a fault said when the load cannot succeed as things stand.
+        AuthError, UnsupportedError, LimitError or what else a fault said when the load cannot succeed as things stand. The
+        message says what went wrong last: "timed out after 10 s; last: zk1:2181: Connection refused". Where it would block
+        the event loop that runs on this thread, WouldDeadlockError: see `ready`.
         """
-        self._check(interruptible(lib.tc_wait_initialized, self._handle, milliseconds(timeout)), self._path)
+        milliseconds(timeout)  # raises now what is wrong with it
+        if not self.is_initialized:
+            self._wait(lib.tc_wait_initialized_or_error, timeout, "await cache.ready(timeout)")
+
+    def _wait(self, function: Callable[..., int], timeout: Optional[float], instead: str) -> None:
+        handle, limit = self._handle, milliseconds(timeout)
+        if limit != 0:
+            refuse_in_event_loop(instead)
+        why = POINTER(_abi.tc_error)()
+        arguments = (handle, limit, byref(why))
+        status = function(*arguments) if limit == 0 else interruptible(function, *arguments)
+        raise_told(self, status, why, self._path)
+
+    async def ready(self, timeout: Optional[float] = None) -> None:
+        """`wait_initialized` for a coroutine: no thread waits, and it may be cancelled. Raises the same."""
+        limit = milliseconds(timeout)
+        end = None if limit < 0 else time.monotonic() + limit / 1000
+        stream = None
+        try:
+            while True:
+                try:
+                    return self._wait(lib.tc_wait_initialized_or_error, 0, "")
+                except TimeoutError:
+                    rest = None if end is None else end - time.monotonic()
+                    if rest is not None and rest <= 0:
+                        raise TimeoutError(self._timed_out(timeout), path=self._path) from None
+                if stream is None:  # what follows is told, and what was before is asked for once more
+                    stream = EventStream(self, either_in, None, {"listen.events": "initialized"})
+                else:
+                    await stream.come(_LONGEST_REST if rest is None else min(rest, _LONGEST_REST))
+        finally:
+            if stream is not None:
+                stream.close()
+
+    def _timed_out(self, timeout: Optional[float]) -> str:
+        """What is said when a time is over, with what went wrong last: the words of the library."""
+        said = f"timed out after {timeout or 0:g} s"
+        last, age = self.last_fault, self.stats().last_fault_age_ms
+        if last is None or age is None:
+            return said
+        return f"{said}; last{'' if age < 60_000 else f', {age // 1000} s ago'}: {last.message}"
 
     def sync(self, timeout: Optional[float] = None) -> None:
         """Waits until reads see all that was committed anywhere before this call: ZooKeeper's sync.
@@ -115,7 +166,7 @@ class TreeCache(Owner):
         At most `timeout` seconds, None for no limit. Ctrl-C ends the wait. Raises as `wait_initialized`, and
         ConnectionError when there is no connection or it goes meanwhile.
         """
-        self._check(interruptible(lib.tc_sync, self._handle, milliseconds(timeout)), self._path)
+        self._wait(lib.tc_sync_or_error, timeout, "await loop.run_in_executor(None, cache.sync, timeout)")
 
     @property
     def is_initialized(self) -> bool:
@@ -140,6 +191,16 @@ class TreeCache(Owner):
             return stats(told.contents)
         finally:
             lib.tc_stats_free(told)
+
+    @property
+    def last_fault(self) -> Optional[TreeCacheError]:
+        """What went wrong last, of the cache or of its client, whether it is over or not; None where nothing did."""
+        told = POINTER(_abi.tc_fault)()
+        self._check(lib.tc_get_fault(self._handle, byref(told)), self._path)
+        try:
+            return fault(told.contents) if told else None
+        finally:
+            lib.tc_fault_free(told)
 
     # Reads
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from . import _logging
 from ._cache import TreeCache
 from ._config import Config, Settings, make
 from ._handle import Handle, Owner, interruptible, text
@@ -20,12 +21,13 @@ class Client(Owner):
     """
 
     def __init__(self, hosts: str, config: Optional[Config] = None) -> None:
+        _logging.begin()
         made = make(lib.tc_client_new_or_error, text(hosts), Settings(config).handle)
         self._open = Handle(made, lib.tc_client_free)
         self._hosts = hosts
 
     def __repr__(self) -> str:
-        return f"<Client of {self._hosts!r}{'' if self._open else ', closed'}>"
+        return f"<Client of {getattr(self, '_hosts', None)!r}{self._standing()}>"
 
     def cache(self, path: str, config: Optional[Config] = None) -> TreeCache:
         """A TreeCache of this client."""

@@ -46,6 +46,22 @@ def make(function: Callable[..., int], *arguments: object, of: Optional[Owner] =
     _raise(status, why)
 
 
+def tell(owner: Owner, function: Callable[..., int], *arguments: object, path: str) -> int:
+    """Makes a call that tells why it has failed, and raises that, about a path. Returns TC_OK."""
+    why = POINTER(_abi.tc_error)()
+    status = function(*arguments, byref(why))
+    raise_told(owner, status, why, path)
+    return status
+
+
+def raise_told(owner: Owner, status: int, why: Any, path: str) -> None:
+    """Raises what a call has told with its status, about a path, unless that is TC_OK. Frees what was told."""
+    message = why.contents.message.decode() if why else None
+    lib.tc_error_free(why)
+    if status != _abi.TC_OK:
+        raise error(status, owner._why(status, path) or message, path=path)
+
+
 def _raise(status: int, why: Any) -> NoReturn:
     """Raises the error that the library told, or that the status means, and frees the former."""
     if not why:

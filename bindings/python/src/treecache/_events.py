@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar, Uni
 
 from . import _abi
 from ._config import Config, Settings, make
-from ._handle import Handle, Owner, milliseconds
+from ._handle import Handle, Owner, milliseconds, refuse_in_event_loop
 from ._library import lib
 from ._values import TreeEvent, fault, tree_event
 from .errors import ClosedError, TimeoutError, TreeCacheError, check
@@ -84,7 +85,8 @@ class EventStream(Owner, Generic[T]):
         return super()._why(status, path)
 
     def __repr__(self) -> str:
-        return f"<EventStream of {self._cache.path!r}{'' if self._open else ', closed'}>"
+        cache = getattr(self, "_cache", None)
+        return f"<EventStream of {cache.path if cache else None!r}{self._standing()}>"
 
     def close(self) -> None:
         """Ends the stream: what waits is dropped, whoever waits is woken. Any thread, more than once; never blocks."""
@@ -118,8 +120,9 @@ class EventStream(Owner, Generic[T]):
         while (item := self._take(queue)) is None:
             rest = None if end is None else end - time.monotonic()
             if rest is not None and rest <= 0:
-                raise TimeoutError(path=self._cache.path)
+                raise self._late(timeout)
             if readable is None:
+                refuse_in_event_loop("async for event in cache.events()")
                 readable = select.poll()
                 readable.register(_descriptor(queue), select.POLLIN)
             readable.poll(milliseconds(rest))
@@ -146,12 +149,15 @@ class EventStream(Owner, Generic[T]):
                 await asyncio.sleep(0)
             while (item := self._take(queue)) is None:
                 self._without_rest = 0
-                await self._until_readable(_descriptor(queue))
+                try:
+                    await self._until_readable(_descriptor(queue), self._timeout)
+                except asyncio.TimeoutError:
+                    raise self._late(self._timeout) from None
             return item
         except ClosedError:
             raise StopAsyncIteration from None
 
-    async def _until_readable(self, descriptor: int) -> None:
+    async def _until_readable(self, descriptor: int, timeout: Optional[float]) -> None:
         """Waits for the event loop to say so. When it is cancelled, nothing is lost: nothing has been taken out yet."""
         if self._awaited:
             raise RuntimeError("another coroutine is already waiting for this stream")
@@ -165,12 +171,28 @@ class EventStream(Owner, Generic[T]):
         loop.add_reader(descriptor, tell)
         self._awaited = True
         try:
-            await asyncio.wait_for(readable, self._timeout)
-        except asyncio.TimeoutError:
-            raise TimeoutError(path=self._cache.path) from None
+            await asyncio.wait_for(readable, timeout)
         finally:
             loop.remove_reader(descriptor)
             self._awaited = False
+
+    async def come(self, seconds: float) -> None:
+        """Waits until something has come, at most so long, and takes it out. ClosedError when nothing can come."""
+        queue = self._handle  # as in get
+        if self._take(queue) is None:
+            try:
+                await self._until_readable(_descriptor(queue), seconds)
+            except asyncio.TimeoutError:
+                return
+            self._take(queue)
+
+    def _late(self, timeout: Optional[float]) -> TimeoutError:
+        """The time is over. Who only asks does so often, and is told no more than that."""
+        said = None
+        if timeout:
+            with contextlib.suppress(TreeCacheError):  # it was closed meanwhile
+                said = self._cache._timed_out(timeout)
+        return TimeoutError(said, path=self._cache.path)
 
     def _take(self, queue: Handle) -> Optional[T]:
         """Takes the next out that is wanted here, if it is there already."""

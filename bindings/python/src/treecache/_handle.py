@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import math
 import os
@@ -11,7 +12,7 @@ import weakref
 from typing import Callable, Optional, TypeVar
 
 from . import _abi
-from .errors import ClosedError, InvalidArgumentError, error
+from .errors import ClosedError, InvalidArgumentError, WouldDeadlockError, error
 
 T = TypeVar("T")
 
@@ -29,10 +30,11 @@ class Handle:
     What is left at the end of the process is not freed: other threads may still be using it.
     """
 
-    __slots__ = ("__weakref__", "_as_parameter_", "_process")
+    __slots__ = ("__weakref__", "_as_parameter_", "_pointer", "_process")
 
     def __init__(self, pointer: ctypes.c_void_p, free: Callable[[ctypes.c_void_p], None]) -> None:
-        self._as_parameter_ = pointer.value  # an int takes less time to pass
+        self._as_parameter_ = pointer.value  # an int takes less time to convert
+        self._pointer = pointer  # for functions that convert nothing
         self._process = os.getpid()
         weakref.finalize(self, free, pointer).atexit = False  # type: ignore[misc] # a property, whatever typeshed says
 
@@ -45,7 +47,7 @@ class Handle:
 class Owner:
     """What has a handle until it is closed."""
 
-    _open: Optional[Handle]
+    _open: Optional[Handle] = None
 
     def _why(self, status: int, path: Optional[str]) -> Optional[str]:
         """What is wrong when a call has answered with `status`; None where that says all."""
@@ -53,8 +55,15 @@ class Owner:
         if status == _abi.TC_ERR_CLOSED:
             return f"the {type(self).__name__ if handle is None else 'Client'} is closed"
         if status == _abi.TC_ERR_STATE and handle is not None and handle.is_inherited:
-            return f"the {type(self).__name__} was made by the parent, before the fork"
+            return f"the {type(self).__name__} was made by the parent, before the fork; the child may only close it"
         return None
+
+    def _standing(self) -> str:
+        """How it stands, for `repr`, which raises nothing: not where it was never made, and not in the child of a fork."""
+        handle = self._open
+        if handle is None:
+            return ", closed"
+        return ", made before the fork" if handle.is_inherited else ""
 
     def _check(self, status: int, path: Optional[str] = None) -> None:
         """Raises what is wrong when a call has failed."""
@@ -94,6 +103,15 @@ def milliseconds(timeout: Optional[float]) -> int:
     if timeout > _INT32_MAX / 1000:
         return -1
     return math.ceil(timeout * 1000)
+
+
+def refuse_in_event_loop(instead: str) -> None:
+    """Raises WouldDeadlockError where an event loop runs on this thread: it would stand still for as long as the wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise WouldDeadlockError(f"this would block the event loop that runs on this thread; {instead}")
 
 
 def interruptible(call: Callable[..., T], *arguments: object) -> T:

@@ -29,7 +29,8 @@ def load() -> ctypes.CDLL:
             for function, (result, arguments) in _abi.PROTOTYPES.items():
                 prototype = getattr(holding_the_lock if function in _abi.SHORT else library, function)
                 prototype.restype = result
-                prototype.argtypes = arguments
+                if function not in _abi.SHORT:  # these are given what needs no conversion, which takes a third of the time
+                    prototype.argtypes = arguments
                 setattr(library, function, prototype)
         except (OSError, AttributeError) as error:  # not there, or not this library, or an older one
             tried.append(f"  {name} ({source}): {error}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ctypes import POINTER, addressof, byref, c_size_t, create_string_buffer, sizeof
+from ctypes import POINTER, addressof, byref, c_size_t, c_void_p, create_string_buffer, sizeof
 from typing import Callable, Optional
 
 from . import _abi
@@ -49,10 +49,11 @@ class _Block:
     def __init__(self, capacity: int) -> None:
         self.memory = create_string_buffer(self.DATA + capacity)
         self.length = c_size_t.from_buffer(self.memory, self._LENGTH)
-        self.at_stat = addressof(self.memory)
-        self.at_length = self.at_stat + self._LENGTH
-        self.at_data = self.at_stat + self.DATA
-        self.capacity = capacity
+        at = addressof(self.memory)
+        self.at_stat = c_void_p(at)
+        self.at_length = c_void_p(at + self._LENGTH)
+        self.at_data = c_void_p(at + self.DATA)
+        self.capacity = c_size_t(capacity)
 
 
 _FIRST_CAPACITY = 4096
@@ -76,7 +77,7 @@ def get_data(function: _Function, handle: Handle, path: str, check: _Check) -> O
     except IndexError:
         block = _Block(_FIRST_CAPACITY)
     # The bare pointer takes less time to pass than the handle, to which this frame refers for as long as the call lasts.
-    pointer = handle._as_parameter_
+    pointer = handle._pointer
     while (
         status := function(pointer, raw, block.at_data, block.capacity, block.at_length, block.at_stat)
     ) == _abi.TC_ERR_TOO_SMALL:
@@ -90,7 +91,7 @@ def get_data(function: _Function, handle: Handle, path: str, check: _Check) -> O
         stat = _new(ZnodeStat, STAT.unpack_from(memory))
         return _new(NodeData, (path, memory[data : data + block.length.value], stat))
     finally:
-        if block.capacity <= _MOST_CAPACITY:
+        if block.capacity.value <= _MOST_CAPACITY:
             _spare.append(block)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ctypes import POINTER, byref, c_void_p
 from itertools import chain
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar, Union, overload
 
 from . import _abi, _reads
 from ._handle import Handle, text
@@ -19,6 +19,8 @@ from .errors import (
     OutOfTreeError,
     check,
 )
+
+D = TypeVar("D")
 
 _NOT_IN_IT = (InvalidArgumentError, NoNodeError, NoPermissionError, NotReadyError, OutOfTreeError)
 
@@ -54,7 +56,7 @@ class Snapshot(Mapping[str, NodeData]):
         self._root = root
 
     def __repr__(self) -> str:
-        return f"<Snapshot of {self._root!r}, zxid {self.zxid:#x}, {len(self)} nodes>"
+        return f"<Snapshot of {self._root!r}, zxid {self.zxid:#x}, {len(self)} nodes>"  # in a forked child too
 
     @property
     def zxid(self) -> int:
@@ -83,6 +85,17 @@ class Snapshot(Mapping[str, NodeData]):
         except _NOT_IN_IT:
             return False
         return True
+
+    @overload
+    def get(self, path: str) -> Optional[NodeData]: ...
+    @overload
+    def get(self, path: str, default: Union[NodeData, D]) -> Union[NodeData, D]: ...
+    def get(self, path: str, default: object = None) -> object:
+        """The node at `path`; `default` where `path in snapshot` is False, for whatever reason."""
+        try:
+            return self[path]
+        except _NOT_IN_IT:
+            return default
 
     def __iter__(self) -> Iterator[str]:
         if self._root in self:

@@ -28,6 +28,12 @@ class _Number(enum.IntEnum):
         unknown._value_ = value
         return unknown
 
+    def __str__(self) -> str:
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        return int.__format__(self, spec) if spec[-1:] in tuple("bcdoxXneEfFgG%") else format(self.name, spec)
+
 
 class EventType(_Number):
     """What happened. 0 to 6 are kazoo's."""
@@ -118,7 +124,9 @@ class Stats(NamedTuple):
     fell behind and went on by difference. reads: nodes asked for; batches: requests they were asked with. resyncs:
     verifications of the tree after a connection was gone. connections: how often the client has connected.
     session_id: 0 before the first session. server: "host:port" the client is connected to, or None. watch: by which
-    watches the cache hears of changes, "recursive" or "one-shot", or None if that is not known yet.
+    watches the cache hears of changes, "recursive" or "one-shot", or None if that is not known yet. faults: of the cache
+    and its client so far. last_fault_age_ms and last_fault_status: of the last of them, None and 0 where there was none;
+    `cache.last_fault` is that fault.
     """
 
     state: State
@@ -138,6 +146,9 @@ class Stats(NamedTuple):
     session_id: int
     server: Optional[str]
     watch: Optional[str] = None
+    faults: int = 0
+    last_fault_age_ms: Optional[int] = None
+    last_fault_status: int = 0
 
 
 def _node_data(path: str, data: Optional[int], length: int, stat: Iterable[int]) -> NodeData:
@@ -197,4 +208,7 @@ def stats(told: _abi.tc_stats) -> Stats:
         told.session_id,
         None if told.server is None else told.server.decode(),
         None if told.watch is None else told.watch.decode(),
+        told.faults,
+        None if told.last_fault_age_ms < 0 else told.last_fault_age_ms,
+        told.last_fault_status,
     )
