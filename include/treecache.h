@@ -1567,7 +1567,7 @@ int32_t tc_queue_drain(struct tc_queue *queue,
  * `tc_queue_next` would not wait.
  *
  * `fd`: receives the descriptor. It is made when first asked for, and the same from then on; non-blocking, close-on-exec,
- * level-triggered. It is the queue's, until `tc_queue_free`: do not read, write or close it. Now and then it is readable
+ * level-triggered. It is the queue's, until `tc_queue_free`: do not read, write or close it. It may be readable
  * though there is no item; so ask with a timeout of 0. Once that was answered with TC_ERR_TIMEOUT, it is not readable until
  * something new comes.
  *

@@ -26,7 +26,7 @@ const COMPARED: usize = 270;
 pub const BATCH: usize = 120;
 
 pub fn measure(server: &Server) -> Rates {
-    let tree = Tree { directories: 10, leaves: 100, data: super::DATA };
+    let tree = Tree { directories: 50, leaves: 100, data: super::DATA };
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(60)).expect("a server");
     fill(&mut writer, &tree);
     let paths: Vec<NodePath> = tree.paths(ROOT).map(|path| NodePath::new(&path).expect("a path")).collect();
@@ -91,7 +91,8 @@ fn answers(addr: SocketAddr, frame: &[u8], count: usize) -> f64 {
     (CONNECTIONS * count) as f64 / took
 }
 
-/// Nodes compared in a second, on connections that have no watches yet, as a verification does it.
+/// Nodes compared in a second, on connections that have no watches yet and are closed once they have one of each node, as
+/// a verification does it.
 fn compared(addr: SocketAddr, paths: &[NodePath]) -> f64 {
     let frames: Vec<Vec<u8>> = paths
         .chunks(COMPARED)
@@ -106,10 +107,10 @@ fn compared(addr: SocketAddr, paths: &[NodePath]) -> f64 {
         (0..5 * CONNECTIONS).map(|_| Connection::open(addr, 0, &[0; 16]).expect("a session")).collect();
     let took = timed(|| {
         thread::scope(|scope| {
-            for connections in connections.chunks_mut(5) {
-                let frames = &frames;
+            for _ in 0..CONNECTIONS {
+                let (frames, own) = (&frames, connections.split_off(connections.len() - 5));
                 scope.spawn(move || {
-                    for connection in connections {
+                    for mut connection in own {
                         for frame in frames {
                             connection.output.write_all(frame).expect("it takes it");
                         }
