@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 
 use super::backlog::{Belief, Capacity};
 use super::consumer::{Consumer, Counters, OnArrival};
+use super::feed_root::FeedRoot;
 use super::wants::Wants;
 use crate::error::{Error, Fault, Status};
 use crate::path::NodePath;
@@ -14,7 +15,7 @@ use crate::tree::Version;
 
 /// Consumers, behind one short lock, so that all of them are told the same in the same order.
 pub(crate) struct Feed {
-    root: NodePath,
+    root: FeedRoot,
     counters: Arc<Counters>,
     state: Mutex<FeedState>,
 }
@@ -32,12 +33,12 @@ struct FeedState {
 
 impl Feed {
     /// Its paths are at or below `root`.
-    pub(super) fn new(root: NodePath) -> Feed {
-        Feed { root, counters: Arc::default(), state: Mutex::default() }
+    pub(super) fn new(root: impl Into<FeedRoot>) -> Feed {
+        Feed { root: root.into(), counters: Arc::default(), state: Mutex::default() }
     }
 
-    pub(super) fn root(&self) -> &NodePath {
-        &self.root
+    pub(super) fn root(&self) -> NodePath {
+        self.root.get()
     }
 
     /// How many events were told to all consumers together, and how often one of them was told the difference over
@@ -86,7 +87,7 @@ impl Feed {
         }
         drop(state);
         if told == 0 || missed > 0 {
-            log_fault(&self.root, &fault);
+            log_fault(&self.root(), &fault);
         }
     }
 
@@ -147,7 +148,7 @@ impl Feed {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // The lock is held for ever, and what it guards may be half changed.
             Err(TryLockError::WouldBlock) => {
-                log::warn!("{}: its consumers are not freed, they were in use at the fork", self.root);
+                log::warn!("{}: its consumers are not freed, they were in use at the fork", self.root());
                 return std::mem::forget(self.clone());
             }
         };

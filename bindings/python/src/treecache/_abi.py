@@ -139,6 +139,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_client_new_or_error": (c_int32, [c_char_p, c_void_p, c_void_p, c_void_p]),
     "tc_client_free": (None, [c_void_p]),
     "tc_new_or_error": (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
+    "tc_attach": (c_int32, [c_char_p, c_void_p, c_void_p]),
     "tc_start": (c_int32, [c_void_p]),
     "tc_start_from": (c_int32, [c_void_p, c_void_p]),
     "tc_wait_initialized": (c_int32, [c_void_p, c_int32]),
