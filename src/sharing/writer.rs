@@ -28,6 +28,8 @@ use crate::tree::Version;
 
 /// How long after something failed it is tried again, and how often it is looked whether another writer has gone.
 const AGAIN: Duration = Duration::from_secs(1);
+/// A process that is being started holds a lock for a moment that its parent has let go of: so the first refusal is none.
+const SOON: Duration = Duration::from_millis(100);
 /// How often a word of the server's is put down, at least.
 const BEATS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// A file is written anew when it is so many times as long as it was when it was new, and so many bytes longer.
@@ -177,6 +179,8 @@ struct Writing {
     is_written: bool,
     changes: u64,
     standing: (State, bool),
+    /// Somebody else had the lock at the last look.
+    was_taken: bool,
     /// What was told last of what fails.
     told: Option<String>,
 }
@@ -192,6 +196,7 @@ impl Writing {
             is_written: true,
             changes: 0,
             standing,
+            was_taken: false,
             told: None,
         }
     }
@@ -202,10 +207,15 @@ impl Writing {
             let is_over = self.take(desk, pause);
             pause = match self.write() {
                 Ok(()) => {
+                    self.was_taken = false;
                     if self.told.take().is_some() {
                         log::info!("{} is written again", self.source.path.display());
                     }
                     self.beat()
+                }
+                Err(Failure::Taken) if !self.was_taken => {
+                    self.was_taken = true;
+                    SOON
                 }
                 Err(failure) => {
                     self.tell(failure);
