@@ -142,7 +142,8 @@ int32_t tc_log_set_fd(int32_t level,
 #define TC_ERR_NOT_READY -4
 
 /**
- * Started twice, or not started. Also in the child of a fork, for what the parent made.
+ * Started twice, or not started. Also in the child of a fork, for what the parent made; as a fault: another cache writes
+ * `share.file`.
  */
 #define TC_ERR_STATE -5
 
@@ -162,7 +163,7 @@ int32_t tc_log_set_fd(int32_t level,
 #define TC_ERR_WOULD_DEADLOCK -8
 
 /**
- * The server cannot do what a cache needs.
+ * The server cannot do what a cache needs; or the cache is attached to a file, and has no server.
  */
 #define TC_ERR_UNSUPPORTED -9
 
@@ -183,12 +184,12 @@ int32_t tc_log_set_fd(int32_t level,
 #define TC_ERR_NO_PERMISSION -12
 
 /**
- * No connection, or no means to make one.
+ * No connection, or no means to make one. As a fault also: `share.file` cannot be written.
  */
 #define TC_ERR_CONNECTION -13
 
 /**
- * The server sent what ZooKeeper's protocol does not allow.
+ * The server sent what ZooKeeper's protocol does not allow; or a shared file is damaged.
  */
 #define TC_ERR_PROTOCOL -14
 
@@ -299,6 +300,8 @@ struct tc_config *tc_config_new(void);
  * - `limit.node.bytes` (cache, default 16777216): most bytes of a node's data once it is uncompressed (data.compressed); of a node beyond it, the data is kept as it came, with a fault, TC_ERR_LIMIT, and the cache goes on
  * - `verify` (cache, default auto): how the tree is verified after a lost connection, if something may have changed: report has a second, short session ask a server which nodes have changed, and reads these; read reads all; auto: report for trees of 2,000 nodes or more, if these are ephemeral or have some 300 bytes or more on average, else read
  * - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
+ * - `share.file` (cache, none): file in which the tree is kept for other processes (tc_attach), and with which the cache begins when it is started again; on a local file system, best in memory (/dev/shm); only on Linux
+ * - `share.max.age.ms` (cache, default 0): a tree in share.file whose last word from a server is longer ago is not begun with; 0 for no limit
  * - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
  * - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
@@ -326,7 +329,7 @@ int32_t tc_config_set(struct tc_config *config,
 
 /**
  * Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new`,
- * `tc_listen_with` or `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
+ * `tc_attach`, `tc_listen_with` or `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
  *
  * `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
  * none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;
@@ -510,6 +513,33 @@ int32_t tc_new_or_error(struct tc_client *client,
                         const struct tc_error **error);
 
 /**
+ * Makes a cache of the tree that another cache keeps in a file (`share.file`), be it in another process or in this one:
+ * without a session, without a network, and without a thread until something listens or a queue is opened.
+ *
+ * It needs nothing but leave to read the file and the one beside it, which has `.side` behind its name. Reads, snapshots and
+ * walks are those of any cache, and a snapshot is a cut where the writer's was one. State and age say what the writer
+ * last knew. A writer that was silent for longer than its session lasts, be it dead, is TC_STATE_SUSPENDED; one that comes back,
+ * also with another file, is taken up by itself. If there is no file yet, the state is TC_STATE_LOADING until there is one.
+ * `tc_wait_initialized` waits for the writer; `tc_sync` is TC_ERR_UNSUPPORTED. Listeners and queues are told as ever, woken by
+ * the writer.
+ *
+ * In the child of a fork the cache can still be read, and its state asked for; for events, attach there.
+ *
+ * `file`: where the tree is; copied. `config`: NULL for the defaults; its keys `close.keep`, `events.capacity` and
+ * `events.bytes` count; stays the caller's, and is not used after the call. `out`: receives the cache, which is started; free
+ * it with `tc_free`.
+ *
+ * Any thread; reads the file; callbacks may call it.
+ *
+ * Errors: TC_ERR_INVALID_ARGUMENT for NULL, and when something else has that name, or a file of another format or on the
+ * file system of a network, or it cannot be read (`tc_config_get_error` tells which); TC_ERR_UNSUPPORTED on other systems
+ * than Linux. Since 0.2.0.
+ */
+int32_t tc_attach(const char *file,
+                  const struct tc_config *config,
+                  struct tc_cache **out);
+
+/**
  * Begins to load and follow the tree.
  *
  * Returns at once: `tc_wait_initialized` waits, the INITIALIZED event tells. Any thread; callbacks may call it.
@@ -657,7 +687,7 @@ void tc_free(struct tc_cache *cache);
 #define TC_STATE_CLOSED 6
 
 /**
- * Begun with a known tree (tc_start_from), and no server has been heard yet: what is read was kept by an earlier cache.
+ * Begun with a known tree (tc_start_from, share.file), and no server has been heard yet: what is read was kept by an earlier cache.
  */
 #define TC_STATE_WARM 7
 

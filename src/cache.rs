@@ -1,24 +1,31 @@
 //! A cache of one subtree: its life, its reads and its listeners.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, ShareKeys};
 use crate::error::{Error, Fault, LastFault, Status};
-use crate::events::{Event, EventQueue, Feed, ListenerId, Listeners, Wants, on_dispatcher_thread};
+use crate::events::{
+    Capacity, Dispatcher, Event, EventQueue, Feed, FeedRoot, ListenerId, Listeners, Wants,
+    on_dispatcher_thread,
+};
 use crate::health::Health;
-use crate::net::CacheSink;
+use crate::net::{CacheSink, Connection};
 use crate::path::NodePath;
-use crate::shared::ClientShared;
+use crate::selection::Selection;
+use crate::share::{Identity, Loader, Moment};
+use crate::shared::{ClientShared, Io};
+use crate::sharing::{self, Attached, Opened, Reader, Source, Unusable, Writer};
 use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
+use crate::sync::{CacheId, Data, Input, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -31,8 +38,10 @@ const NOT_STARTED: Error = Error::State("the cache was not started");
 pub struct TreeCache {
     health: Health,
     id: CacheId,
-    scope: Scope,
     options: Options,
+    share: ShareKeys,
+    /// What another process has read, in place of a session.
+    attached: Option<Arc<Attached>>,
     shared: Arc<CacheShared>,
     listeners: Arc<Listeners>,
     client: Arc<ClientShared>,
@@ -47,6 +56,12 @@ struct CacheShared {
     /// The version that reads look into. A close empties it, unless it `keeps` it, so a read checks `closed` only if it
     /// found nothing.
     current: ArcSwap<Version>,
+    /// Which tree it is. Only a cache that is attached to a file that is not there does not know that.
+    scope: OnceLock<Scope>,
+    /// The root of what is told.
+    root: FeedRoot,
+    /// Who writes the tree to a file for others.
+    writer: OnceLock<Writer>,
     /// Reads go on after a close (`close.keep`).
     keeps: bool,
     feed: Arc<Feed>,
@@ -65,6 +80,8 @@ struct Life {
     failure: Option<Status>,
     syncs: Syncs,
     progress: Progress,
+    /// When a server was heard last by whoever has written the file with which the cache began: how long before when.
+    heard_before: Option<(Instant, Duration)>,
 }
 
 /// The calls of `sync` that wait.
@@ -77,8 +94,23 @@ struct Syncs {
 
 impl TreeCache {
     pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
+        let options = config.options();
+        let making =
+            Making { chroot: client.chroot.clone(), data: options.data, limit_path: options.limit_path };
+        let selection = options.selection.clone();
+        let scope = Scope { root: root.clone(), selection, making: Arc::new(making) };
+        let cache = TreeCache::of(client, id, root.into(), config);
+        _ = cache.shared.scope.set(scope);
+        cache
+    }
+
+    /// A cache of which tree is not said yet.
+    fn of(client: Arc<ClientShared>, id: CacheId, root: FeedRoot, config: &Config) -> TreeCache {
         let listeners = client.dispatcher.listeners(root.clone(), config.capacity());
         let shared = CacheShared {
+            scope: OnceLock::new(),
+            root,
+            writer: OnceLock::new(),
             current: ArcSwap::default(),
             keeps: config.close_keep(),
             feed: listeners.feed().clone(),
@@ -89,16 +121,106 @@ impl TreeCache {
                 failure: None,
                 syncs: Syncs::default(),
                 progress: Progress::default(),
+                heard_before: None,
             }),
             changed: Condvar::new(),
         };
         let (telling, health) = (Mutex::new(()), Health::on(&client.health));
-        let shared = Arc::new(shared);
-        let options = config.options();
-        let making =
-            Making { chroot: client.chroot.clone(), data: options.data, limit_path: options.limit_path };
-        let scope = Scope { root, selection: options.selection.clone(), making: Arc::new(making) };
-        TreeCache { health, id, scope, options, shared, listeners, client, telling }
+        let (shared, options, share) = (Arc::new(shared), config.options(), config.share().clone());
+        TreeCache { health, id, options, share, attached: None, shared, listeners, client, telling }
+    }
+
+    /// A cache of the tree that another cache keeps in `file` (`share.file`), be it in another process or in this one: without
+    /// a session, without a network, and without a thread until somebody listens. It needs nothing but leave to read the
+    /// file and the side file, which has `.side` behind its name.
+    ///
+    /// Reads, snapshots and walks are those of a cache of its own, and a snapshot is a cut where the writer's was one. State and
+    /// age say what the *writer* last knew. A writer that was silent for longer than its session lasts, be it dead, is
+    /// [`Suspended`](State::Suspended); one that comes back, also with another file, is taken up by itself. Until there is
+    /// a file the state is [`Loading`](State::Loading). [`wait_initialized`](Self::wait_initialized) waits for the writer.
+    ///
+    /// The cache is started. Of `config` the keys `close.keep`, `events.capacity` and `events.bytes` count.
+    ///
+    /// In the child of a fork it can still be read; for events, attach there.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] when there is something else under that name, or a file of another format, or on a file system
+    /// of a network, or it cannot be read; the message says what. [`Error::Failed`] with [`Status::Unsupported`] on systems
+    /// other than Linux.
+    pub fn attach(file: impl AsRef<Path>, config: &Config) -> Result<TreeCache, Error> {
+        if let Some(why) = sharing::UNSUPPORTED {
+            log::error!("{why}");
+            return Err(Error::failed(Status::Unsupported));
+        }
+        let health = Arc::new(Health::new());
+        let ended = Arc::new(OnceLock::<std::sync::Weak<Feed>>::new());
+        let (ruined, told) = (health.clone(), ended.clone());
+        let dispatcher = Dispatcher::deferred(move |message| {
+            let message = format!("a thread panicked, which is a defect of libtreecache: {message}");
+            ruined.ruin();
+            if let Some(feed) = told.get().and_then(std::sync::Weak::upgrade) {
+                feed.fault(&Fault::new(Status::Panic, message));
+                feed.end(Status::Panic);
+            }
+        });
+        let faults = dispatcher.listeners(NodePath::root(), Capacity { events: 0, bytes: 0 });
+        let client = ClientShared {
+            health,
+            io: Arc::new(NoSession),
+            dispatcher,
+            faults,
+            closed: AtomicBool::new(false),
+            last_cache: AtomicU64::new(1),
+            chroot: NodePath::root(),
+        };
+        let mut cache = TreeCache::of(Arc::new(client), CacheId(1), FeedRoot::unknown(), config);
+        _ = ended.set(Arc::downgrade(&cache.shared.feed));
+        cache.shared.lock().state = State::Loading;
+        cache.attached = Some(Attached::open(file.as_ref(), cache.shared.clone())?);
+        Ok(cache)
+    }
+
+    /// Which tree it is; of one that is not known, nothing is left out, and nothing is there yet.
+    #[inline]
+    fn scope(&self) -> &Scope {
+        self.shared.scope.get().unwrap_or_else(|| unknown_scope())
+    }
+
+    /// Takes up what another process has written, if this cache is of that.
+    #[inline]
+    fn refresh(&self) {
+        if let Some(attached) = &self.attached {
+            attached.refresh();
+        }
+    }
+
+    /// Whether reads are refused, be this the child of a fork: a tree in a file can be read there, too.
+    #[cfg(feature = "ffi")]
+    pub(crate) fn check_reads(&self) -> Result<(), Error> {
+        match self.health.check() {
+            Err(Error::State(_)) if self.attached.is_some() => Ok(()),
+            checked => checked,
+        }
+    }
+
+    /// Sees to it that there is somebody to tell consumers.
+    fn wake_tellers(&self, config: Option<&Config>) -> Result<(), Error> {
+        let Some(attached) = &self.attached else { return Ok(()) };
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        let started = self.client.dispatcher.start().and_then(|()| attached.watch());
+        started.map_err(|error| {
+            let message = format!("nobody can tell events: {error}");
+            log::error!("{message}");
+            Error::NoResources(message)
+        })?;
+        match self.shared.scope.get() {
+            None if config.is_some_and(Config::names_subtrees) => Err(Error::State(
+                "the file is not there yet, so that no \"listen.under\" is known to be in its tree",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Begins to load and follow the tree. Returns at once.
@@ -107,7 +229,9 @@ impl TreeCache {
     /// [`Error::State`] when it was started before; [`Error::Closed`] when the cache or its client is closed.
     /// [`Error::Failed`] after a panic, here and below.
     pub fn start(&self) -> Result<(), Error> {
-        self.begin(None)
+        self.health.check()?;
+        let (known, heard) = self.kept()?.unzip();
+        self.begin(known, heard.unwrap_or_default())
     }
 
     /// As [`start`](Self::start), with a snapshot of another cache, which may be gone, and its client too. The tree can be
@@ -126,10 +250,82 @@ impl TreeCache {
     /// [`start`](Self::start).
     pub fn start_from(&self, snapshot: &Snapshot) -> Result<(), Error> {
         self.health.check()?;
-        self.begin(snapshot.for_cache(&self.scope, &self.options)?)
+        self.begin(snapshot.for_cache(self.scope(), &self.options)?, Moment::default())
     }
 
-    fn begin(&self, known: Option<Arc<Version>>) -> Result<(), Error> {
+    /// What of the tree is in its file, and when a server was heard last by whoever has written it.
+    fn kept(&self) -> Result<Option<(Arc<Version>, Moment)>, Error> {
+        let Some(path) = &self.share.file else { return Ok(None) };
+        let refused = |why: String| {
+            Err(Error::setting(
+                "share.file",
+                format!("\"share.file\" {:?}: {why}", path.display().to_string()),
+            ))
+        };
+        if let Some(why) = sharing::UNSUPPORTED {
+            return refused(why.to_owned());
+        }
+        let useless = |why: String| {
+            log::warn!("{}: nothing of it is used: {why}", path.display());
+            Ok(None)
+        };
+        let opened = match Opened::open(path) {
+            Ok(opened) => opened,
+            Err(Unusable::Missing) => return Ok(None),
+            Err(Unusable::Refused(why)) => return refused(why),
+            Err(error) => return useless(error.to_string()),
+        };
+        if let Err(why) = sharing::check_same(&opened.identity, &self.identity()) {
+            return refused(why);
+        }
+        let (heard, most) = (opened.heard(), self.share.max_age);
+        let age = sharing::age(&heard);
+        if !most.is_zero() && age.is_none_or(|age| age > most) {
+            let age = age.map_or("an unknown age".to_owned(), |age| format!("{} ms", age.as_millis()));
+            return useless(format!("it has {age}; share.max.age.ms={}", most.as_millis()));
+        }
+        let Some(root) = opened.newest_root().filter(|root| root.is_complete) else { return Ok(None) };
+        let version = match opened.load(&root, &mut Loader::default(), true) {
+            Ok(version) => version,
+            Err(error) => return useless(error.to_string()),
+        };
+        let snapshot = Snapshot::new(Arc::new(version), self.scope().clone());
+        match snapshot.for_cache(self.scope(), &self.options) {
+            Ok(known) => Ok(known.map(|known| (known, heard))),
+            Err(error) => useless(error.to_string()),
+        }
+    }
+
+    fn identity(&self) -> Identity {
+        let Scope { root, selection, making } = self.scope().clone();
+        let Making { chroot, data, limit_path } = &*making;
+        Identity { root, chroot: chroot.clone(), selection, data: *data, limit_path: *limit_path }
+    }
+
+    /// Starts the thread that writes the tree to its file.
+    fn start_writer(&self, path: &Path, heard_before: Moment) -> Result<(), Error> {
+        let (io, feed) = (self.client.io.clone(), self.shared.feed.clone());
+        let source = Source {
+            path: path.to_owned(),
+            identity: self.identity(),
+            contact: Box::new(move || (io.heard(), io.connection().timeout)),
+            fault: Box::new(move |fault| feed.fault(&fault)),
+            heard_before,
+        };
+        match Writer::spawn(source) {
+            Ok(writer) => {
+                _ = self.shared.writer.set(writer);
+                Ok(())
+            }
+            Err(error) => {
+                let message = format!("no thread for \"share.file\": {error}");
+                log::error!("{message}");
+                Err(Error::NoResources(message))
+            }
+        }
+    }
+
+    fn begin(&self, known: Option<Arc<Version>>, heard_before: Moment) -> Result<(), Error> {
         self.health.check()?;
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
@@ -139,14 +335,21 @@ impl TreeCache {
         if life.state != State::Latent {
             return Err(Error::State("the cache was started before"));
         }
+        if let Some(path) = &self.share.file {
+            self.start_writer(path, heard_before)?;
+        }
         life.state = if known.is_some() { State::Warm } else { State::Loading };
+        life.heard_before = sharing::age(&heard_before).map(|age| (clock::now(), age));
         if let Some(known) = &known {
             // Its events come with the I/O thread's word.
             self.shared.current.store(known.clone());
         }
+        if let Some(writer) = self.shared.writer.get() {
+            writer.stands(life.state, false);
+        }
         drop(life);
         self.client.io.attach(self.id, self.shared.clone());
-        let (root, options) = (self.scope.root.clone(), self.options.clone());
+        let (root, options) = (self.scope().root.clone(), self.options.clone());
         let input = match known {
             Some(known) => Input::OpenFrom(root, options, known),
             None => Input::Open(root, options),
@@ -170,6 +373,9 @@ impl TreeCache {
     /// [`Error::Closed`] when the cache or its client is closed, also while waiting; [`Error::Failed`] when the load
     /// cannot succeed as things stand.
     pub fn wait_initialized(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        if let (Some(attached), false) = (&self.attached, on_dispatcher_thread()) {
+            return attached.wait_initialized(timeout).map_err(|error| error.behind(|| self.last_fault()));
+        }
         self.may_wait()?;
         self.wait(timeout, |life| match life.state {
             State::Latent => Some(Err(NOT_STARTED)),
@@ -182,6 +388,9 @@ impl TreeCache {
     /// Whether the first load is complete (and, after the session was lost, the tree verified): whether
     /// [`wait_initialized`](Self::wait_initialized) has nothing to wait for. May be asked in a callback.
     pub fn is_initialized(&self) -> bool {
+        if let Some(attached) = &self.attached {
+            return !self.shared.is_closed() && attached.is_initialized();
+        }
         let is_initialized = |life: MutexGuard<'_, Life>| life.initialized && life.state != State::Closed;
         self.health.check().is_ok() && is_initialized(self.shared.lock())
     }
@@ -200,6 +409,13 @@ impl TreeCache {
     /// too busy is asked again); [`Error::Failed`] with the status of a fault when no cut can come as things stand.
     pub fn sync(&self, timeout: Option<Duration>) -> Result<(), Error> {
         self.may_wait()?;
+        if self.attached.is_some() {
+            return Err(if self.shared.is_closed() {
+                Error::Closed
+            } else {
+                Error::failed(Status::Unsupported)
+            });
+        }
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
         if self.shared.is_closed() || self.client.is_closed() {
@@ -273,22 +489,30 @@ impl TreeCache {
     pub fn state(&self) -> (State, Option<Duration>) {
         // First the last contact, then the state, and the age at the end: if this thread pauses in between, the age
         // only gets larger.
+        if let Some(attached) = &self.attached {
+            let (state, age) = attached.standing();
+            return (if self.shared.is_closed() { State::Closed } else { state }, age);
+        }
         let heard = self.client.io.heard();
-        let state = self.shared.lock().state;
-        (state, heard.map(ago))
+        let life = self.shared.lock();
+        (life.state, life.age(heard))
     }
 
     /// How the cache stands, and what it has done so far. A closed cache has no tree (unless `close.keep` is true): its
     /// zxid, nodes and bytes are 0.
     pub fn stats(&self) -> Stats {
+        if let Some(attached) = &self.attached {
+            return self.attached_stats(attached);
+        }
         // Before the state, as in `state`.
         let heard = self.client.io.heard();
         let life = self.shared.lock();
         let (state, progress, version) = (life.state, life.progress, self.shared.current.load_full());
+        let contact_age = life.age(heard);
         drop(life);
         let connection = self.client.io.connection();
         let known_at = heard.filter(|_| state == State::InStep);
-        let (contact_age, cut_age) = (heard.map(ago), progress.current_at.max(known_at).map(ago));
+        let cut_age = progress.current_at.max(known_at).map(ago);
         let (events, lags) = self.shared.feed.counters();
         let (faults, last_fault) = (self.shared.feed.faults(), self.shared.feed.last_fault());
         Stats {
@@ -320,10 +544,41 @@ impl TreeCache {
         self.shared.feed.last_fault()
     }
 
+    /// No lock is taken, which a thread may have held at a fork.
+    fn attached_stats(&self, attached: &Attached) -> Stats {
+        let (state, contact_age) = self.state();
+        let (version, (versions, cuts)) = (self.shared.current.load_full(), attached.counts());
+        let (events, lags) = self.shared.feed.counters();
+        Stats {
+            state,
+            contact_age,
+            cut_age: contact_age.filter(|_| state == State::InStep),
+            zxid: version.zxid,
+            nodes: version.tree.len(),
+            bytes: version.tree.bytes(),
+            versions,
+            cuts,
+            events,
+            lags,
+            reads: 0,
+            batches: 0,
+            resyncs: 0,
+            watch: None,
+            connections: 0,
+            session_id: 0,
+            server: None,
+            faults: self.shared.feed.faults(),
+            last_fault: self.last_fault().map(|last| (last.fault.status, last.age)),
+        }
+    }
+
     /// Detaches the cache and lets its listeners go; none of their calls starts after this. Snapshots and nodes that
     /// were handed out stay; with `close.keep=true` reads go on from the last version, too. Never waits; may be called
     /// twice, and in a listener.
     pub fn close(&self) {
+        if let Some(attached) = &self.attached {
+            attached.close();
+        }
         if self.health.is_forked() {
             // The threads that share the rest do not exist here, and may have left it half changed.
             self.listeners.abandon();
@@ -339,6 +594,9 @@ impl TreeCache {
         drop(life);
         self.client.io.input(self.id, Input::Close);
         drop(telling);
+        if let Some(writer) = self.shared.writer.get() {
+            writer.end();
+        }
         self.shared.changed.notify_all();
         self.listeners.close();
         drop(last);
@@ -351,6 +609,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen(&self, listener: impl FnMut(&Event<'_>) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
+        self.wake_tellers(None)?;
         self.listeners.listen(Wants::EVENTS, listener)
     }
 
@@ -365,7 +624,8 @@ impl TreeCache {
         listener: impl FnMut(&Event<'_>) + Send + 'static,
     ) -> Result<ListenerId, Error> {
         self.health.check()?;
-        self.listeners.listen(config.listener(&self.scope.root)?, listener)
+        self.wake_tellers(Some(config))?;
+        self.listeners.listen(config.listener(&self.scope().root)?, listener)
     }
 
     /// Calls `listener` with every fault that concerns this cache, on the client's dispatcher thread.
@@ -374,6 +634,7 @@ impl TreeCache {
     /// [`Error::Closed`].
     pub fn listen_fault(&self, listener: impl FnMut(&Fault) + Send + 'static) -> Result<ListenerId, Error> {
         self.health.check()?;
+        self.wake_tellers(None)?;
         self.listeners.listen_fault(listener)
     }
 
@@ -385,8 +646,10 @@ impl TreeCache {
     /// [`Error::Setting`] when `listen.under` is outside of the cache's tree; [`Error::Closed`].
     pub fn queue(&self, config: &Config) -> Result<EventQueue, Error> {
         self.health.check()?;
+        self.wake_tellers(Some(config))?;
         let health = Health::on(&self.client.health);
-        EventQueue::open(health, self.shared.feed.clone(), config.queue(&self.scope.root)?, config.capacity())
+        let wants = config.queue(&self.scope().root)?;
+        EventQueue::open(health, self.shared.feed.clone(), wants, config.capacity())
     }
 
     /// Removes a listener of either kind. None of its calls starts after this. Never waits; may be called in a
@@ -395,6 +658,7 @@ impl TreeCache {
     /// # Errors
     /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
     pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
+        self.health.check()?;
         self.listeners.unlisten(listener)
     }
 
@@ -406,7 +670,8 @@ impl TreeCache {
     /// node has not been seen yet; [`Error::NoNode`]; [`Error::NoPermission`] when the session may not read the node,
     /// or one above it; [`Error::Closed`], unless `close.keep` is true.
     pub fn get_data(&self, path: impl AsRef<[u8]>) -> Result<Node, Error> {
-        snapshot::get_data(&self.shared.current.load(), &self.scope, path.as_ref())
+        self.refresh();
+        snapshot::get_data(&self.shared.current.load(), self.scope(), path.as_ref())
             .map(|node| node.to_node())
             .map_err(|error| self.unless_closed(error))
     }
@@ -419,7 +684,8 @@ impl TreeCache {
         path: &[u8],
         look: impl FnOnce(crate::tree::NodeRef<'_>) -> T,
     ) -> Result<T, Error> {
-        snapshot::get_data(&self.shared.current.load(), &self.scope, path)
+        self.refresh();
+        snapshot::get_data(&self.shared.current.load(), self.scope(), path)
             .map(look)
             .map_err(|error| self.unless_closed(error))
     }
@@ -429,7 +695,8 @@ impl TreeCache {
     /// # Errors
     /// As [`get_data`](Self::get_data).
     pub fn get_children(&self, path: impl AsRef<[u8]>) -> Result<ChildList, Error> {
-        snapshot::get_children(&self.shared.current.load(), &self.scope, path.as_ref())
+        self.refresh();
+        snapshot::get_children(&self.shared.current.load(), self.scope(), path.as_ref())
             .map_err(|error| self.unless_closed(error))
     }
 
@@ -438,16 +705,12 @@ impl TreeCache {
     /// # Errors
     /// [`Error::Closed`], unless `close.keep` is true.
     pub fn snapshot(&self) -> Result<Snapshot, Error> {
+        self.refresh();
         let version = self.shared.current.load_full();
         match self.shared.refuses_reads() {
             true => Err(Error::Closed),
-            false => Ok(Snapshot::new(version, self.scope.clone())),
+            false => Ok(Snapshot::new(version, self.scope().clone())),
         }
-    }
-
-    #[cfg(feature = "ffi")]
-    pub(crate) fn health(&self) -> &Health {
-        &self.health
     }
 
     /// After a panic in a call: the cache is of no use any more, and its fault listeners are told, once.
@@ -465,6 +728,38 @@ impl TreeCache {
     }
 }
 
+#[cold]
+fn unknown_scope() -> &'static Scope {
+    static UNKNOWN: LazyLock<Scope> = LazyLock::new(|| {
+        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: usize::MAX };
+        Scope { root: NodePath::root(), selection: Selection::default(), making: Arc::new(making) }
+    });
+    &UNKNOWN
+}
+
+/// In the place of an I/O thread, where another process has one.
+struct NoSession;
+
+impl Io for NoSession {
+    fn attach(&self, _: CacheId, _: Arc<dyn CacheSink>) {}
+
+    fn input(&self, _: CacheId, _: Input) {}
+
+    fn heard(&self) -> Option<Instant> {
+        None
+    }
+
+    fn connection(&self) -> Connection {
+        Connection::default()
+    }
+
+    fn shut_down(&self) {}
+
+    fn fail(&self, _: String) {}
+
+    fn abandon(&self) {}
+}
+
 fn ago(at: Instant) -> Duration {
     clock::now().saturating_duration_since(at)
 }
@@ -474,6 +769,24 @@ impl Drop for TreeCache {
         self.close();
         if !self.health.is_forked() {
             self.listeners.wait_idle();
+            if let Some(attached) = &self.attached {
+                attached.wait_closed();
+            }
+            if let Some(writer) = self.shared.writer.get() {
+                writer.wait();
+            }
+        }
+    }
+}
+
+impl Life {
+    /// How long ago a server was heard: by this client, or else by whoever has written the file with which the cache began.
+    fn age(&self, heard: Option<Instant>) -> Option<Duration> {
+        let before = self.heard_before.map(|(then, age)| ago(then) + age);
+        match self.state {
+            // Whatever this client has heard, it was not about this tree.
+            State::Warm => before.or(heard.map(ago)),
+            _ => heard.map(ago).or(before),
         }
     }
 }
@@ -501,8 +814,11 @@ impl CacheShared {
         // Readable before its events go out, and never after a close.
         let before = self.current.swap(version.clone());
         drop(life);
-        self.feed.publish(version, changes);
+        self.feed.publish(version.clone(), changes);
         drop(before);
+        if let Some(writer) = self.writer.get() {
+            writer.publish(version, changes);
+        }
     }
 
     /// Changes what is known of the cache, unless it is closed, and wakes those who wait.
@@ -510,6 +826,9 @@ impl CacheShared {
         let mut life = self.lock();
         if !self.is_closed() {
             change(&mut life);
+            if let Some(writer) = self.writer.get() {
+                writer.stands(life.state, life.initialized);
+            }
             drop(life);
             self.changed.notify_all();
         }
@@ -540,10 +859,41 @@ impl Syncs {
     }
 }
 
+impl Reader for CacheShared {
+    fn is_of(&self, identity: &Identity) {
+        let Identity { root, chroot, selection, data, limit_path } = identity.clone();
+        self.root.becomes(root.clone());
+        let making = Making { chroot, data, limit_path };
+        _ = self.scope.set(Scope { root, selection, making: Arc::new(making) });
+    }
+
+    fn publish(&self, version: Arc<Version>, changes: usize, in_child: bool) {
+        if self.is_closed() {
+            return;
+        }
+        self.current.store(version.clone());
+        if self.refuses_reads() {
+            // It was closed meanwhile.
+            self.current.store(Arc::default());
+        }
+        if !in_child {
+            self.feed.publish(version, changes);
+        }
+    }
+
+    fn event(&self, kind: EventKind) {
+        self.feed.event(kind);
+    }
+
+    fn fault(&self, fault: Fault) {
+        self.feed.fault(&fault);
+    }
+}
+
 impl CacheSink for CacheShared {
     fn tell(&self, output: Output) {
         match output {
-            Output::Publish(version, changes) => self.publish(version, changes),
+            Output::Publish(version, changes) => CacheShared::publish(self, version, changes),
             Output::State(state) => self.update(|life| {
                 life.state = state;
                 if state == State::Closed {

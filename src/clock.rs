@@ -22,13 +22,32 @@ pub(crate) fn now() -> Instant {
     base + read().saturating_sub(at)
 }
 
+/// How long the machine has been running, sleep included.
+pub(crate) fn since_boot() -> Duration {
+    read()
+}
+
+/// Milliseconds of some clock, coarse and cheap: for what is done now and then. It does not count sleep.
+pub(crate) fn coarse_millis() -> u64 {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const COARSE: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const COARSE: libc::clockid_t = CLOCK;
+    let time = read_of(COARSE);
+    time.as_secs() * 1000 + u64::from(time.subsec_millis())
+}
+
 fn read() -> Duration {
+    read_of(CLOCK)
+}
+
+fn read_of(clock: libc::clockid_t) -> Duration {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: the system fills it, or returns an error if it has no such clock.
-    let time = match unsafe { libc::clock_gettime(CLOCK, time.as_mut_ptr()) } {
+    let time = match unsafe { libc::clock_gettime(clock, time.as_mut_ptr()) } {
         // SAFETY: filled, as above.
         0 => unsafe { time.assume_init() },
-        _ => panic!("no clock {CLOCK}"),
+        _ => panic!("no clock {clock}"),
     };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

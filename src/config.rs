@@ -31,6 +31,7 @@ pub struct Config {
     modes: Modes,
     options: Options,
     data: DataKeys,
+    share: ShareKeys,
     close_keep: bool,
     capacity: Capacity,
     listen: Interest,
@@ -67,6 +68,14 @@ struct DataKeys {
     limit_node: usize,
 }
 
+/// What was said of sharing the tree in a file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ShareKeys {
+    pub(crate) file: Option<PathBuf>,
+    /// Zero: however old it is.
+    pub(crate) max_age: Duration,
+}
+
 /// How to authenticate with SASL.
 #[derive(Debug, Clone, Copy)]
 enum Mechanism {
@@ -93,6 +102,8 @@ enum Value {
     Count(RangeInclusive<u64>, fn(&mut Config, usize)),
     Flag(fn(&mut Config, bool)),
     File(fn(&mut Config, PathBuf)),
+    /// A file that need not be there.
+    Place(fn(&mut Config, PathBuf)),
     /// Names, relative to a cache's root.
     Pattern(Effect),
     Path(fn(&mut Config, NodePath)),
@@ -359,6 +370,21 @@ const KEYS: &[Key] = &[
         purpose: "whether reads go on from the last version after `tc_close`, until `tc_free`",
     },
     Key {
+        name: "share.file",
+        default: None,
+        scope: Scope::Cache,
+        value: Value::Place(|config, file| config.share.file = Some(file)),
+        purpose: "file in which the tree is kept for other processes (`tc_attach`), and with which the cache begins when it is \
+                  started again; on a local file system, best in memory (`/dev/shm`); only on Linux",
+    },
+    Key {
+        name: "share.max.age.ms",
+        default: Some("0"),
+        scope: Scope::Cache,
+        value: Value::Milliseconds(0..=u64::MAX / 2, |config, age| config.share.max_age = age),
+        purpose: "a tree in `share.file` whose last word from a server is longer ago is not begun with; 0 for no limit",
+    },
+    Key {
         name: "limit.nodes",
         default: Some("0"),
         scope: Scope::Cache,
@@ -513,10 +539,17 @@ impl Value {
                 Some((_, set)) => set(config),
                 None => return Err(format!("expected {}", self.takes())),
             },
-            Value::File(_) | Value::Text(_) | Value::Keytab(_) | Value::Secret(_) if value.is_empty() => {
+            Value::File(_) | Value::Place(_) | Value::Text(_) | Value::Keytab(_) | Value::Secret(_)
+                if value.is_empty() =>
+            {
                 return Err(format!("expected {}", self.takes()));
             }
             Value::File(set) | Value::Keytab(set) => set(config, value.into()),
+            // Wherever the process is when it is used.
+            Value::Place(set) => {
+                let file = std::path::absolute(value).map_err(|error| error.to_string())?;
+                set(config, file);
+            }
             Value::Text(set) => set(config, value.to_owned()),
             Value::Part(_) if value.is_empty() || value.contains(is_no_part) => {
                 return Err(format!("expected {}", self.takes()));
@@ -542,6 +575,7 @@ impl Value {
             Value::Count(range, _) => format!("{} to {}", range.start(), range.end()),
             Value::Flag(_) => "true or false".to_owned(),
             Value::File(_) => "a file in PEM".to_owned(),
+            Value::Place(_) => "a file".to_owned(),
             Value::Keytab(_) => "a keytab".to_owned(),
             Value::Pattern(_) => "names relative to the root, with `*` and `**`".to_owned(),
             Value::Path(_) => "an absolute path".to_owned(),
@@ -604,6 +638,7 @@ impl Config {
                 pace: Pace::default(),
             },
             data: DataKeys::default(),
+            share: ShareKeys::default(),
             close_keep: false,
             capacity: Capacity { events: 0, bytes: 0 },
             listen: Interest::all(),
@@ -756,6 +791,16 @@ impl Config {
             options.selection.limit_depth(0);
         }
         options
+    }
+
+    /// Where a cache's tree is shared.
+    pub(crate) fn share(&self) -> &ShareKeys {
+        &self.share
+    }
+
+    /// Whether some subtrees are named to be listened to.
+    pub(crate) fn names_subtrees(&self) -> bool {
+        !self.listen.under.is_empty()
     }
 
     /// Whether reads of a cache go on after it was closed.

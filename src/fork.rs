@@ -3,7 +3,8 @@
 
 #![expect(unsafe_code, reason = "the handler of forks")]
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 use once_cell::sync::Lazy;
 
@@ -19,8 +20,44 @@ static WATCHED: Lazy<()> = Lazy::new(|| {
 
 extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    for place in &NOT_INHERITED {
+        let fd = place.swap(-1, Ordering::Relaxed);
+        if fd >= 0 {
+            // SAFETY: whoever has opened it is a thread that this process does not have.
+            unsafe { libc::close(fd) };
+        }
+    }
     #[cfg(feature = "ffi")]
     crate::logging::after_fork();
+}
+
+/// Descriptors that a child closes at once: -1 for none. If there were more, the children would keep them open.
+static NOT_INHERITED: [AtomicI32; 64] = [const { AtomicI32::new(-1) }; 64];
+
+/// Has the children of forks close a descriptor, as long as this lives; it has to be open for so long. In the child nobody may
+/// use it, nor close it. (A lock that belongs to a descriptor would outlive its owner in them.)
+pub(crate) struct NotInherited(RawFd);
+
+impl NotInherited {
+    pub(crate) fn new(file: &impl AsRawFd) -> NotInherited {
+        Lazy::force(&WATCHED);
+        let fd = file.as_raw_fd();
+        let takes =
+            |place: &AtomicI32| place.compare_exchange(-1, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if !NOT_INHERITED.iter().any(takes) {
+            log::warn!("children of forks will have a lock of this process's");
+        }
+        NotInherited(fd)
+    }
+}
+
+impl Drop for NotInherited {
+    fn drop(&mut self) {
+        let is_it = |place: &AtomicI32| {
+            place.compare_exchange(self.0, -1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        _ = NOT_INHERITED.iter().any(is_it);
+    }
 }
 
 /// In which process something was made.

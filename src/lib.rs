@@ -49,6 +49,7 @@ use treecache_core::escape;
 pub use treecache_core::planted;
 #[cfg(not(feature = "planted"))]
 use treecache_core::planted;
+use treecache_core::share;
 pub use treecache_core::{engine, error, path, selection, session, stat, state, sync, tree, wire};
 
 pub mod net;
@@ -69,6 +70,7 @@ mod logging;
 mod panics;
 mod random;
 mod shared;
+mod sharing;
 pub mod snapshot;
 pub mod stats;
 mod thread;

@@ -9,6 +9,12 @@ pub(crate) fn nonce() -> Option<[u8; 16]> {
     Some(nonce)
 }
 
+/// A number that no other one is likely to be, and not 0; `None` if the system has no random numbers.
+pub(crate) fn number() -> Option<u64> {
+    let nonce = nonce()?;
+    Some(u64::from_le_bytes(*nonce.first_chunk()?) | 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,8 @@ pub enum Output {
         server: String,
         /// ZooKeeper's id of the session, be it a new one or the one that there was before.
         session_id: i64,
+        /// How long it lives without a word, as the server has granted it.
+        timeout: Duration,
     },
     /// There is no connection any more. Comes before the caches tell of it, and also before [`Closed`](Self::Closed).
     Disconnected,
@@ -314,7 +316,8 @@ impl Engine {
             Event::Connected { resumed } => {
                 let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
                 self.group.handle_connected(resumed, &server, now);
-                self.outputs.push_back(Output::Connected { server, session_id });
+                let timeout = self.session.session_timeout();
+                self.outputs.push_back(Output::Connected { server, session_id, timeout });
             }
             Event::Suspended { last_zxid } => {
                 self.is_news = false;

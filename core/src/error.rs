@@ -23,7 +23,8 @@ pub enum Status {
     OutOfTree = -3,
     /// The first load is not complete, and the node has not been seen yet.
     NotReady = -4,
-    /// Started twice, or not started. Also in the child of a fork, for what the parent made.
+    /// Started twice, or not started. Also in the child of a fork, for what the parent made; as a fault: another cache
+    /// writes `share.file`.
     State = -5,
     /// The cache, its client or the queue is closed.
     Closed = -6,
@@ -31,7 +32,8 @@ pub enum Status {
     Timeout = -7,
     /// Waiting in a callback would wait for itself.
     WouldDeadlock = -8,
-    /// The server has no persistent recursive watches (`addWatch`, ZooKeeper 3.6).
+    /// The server has no persistent recursive watches (`addWatch`, ZooKeeper 3.6); or the cache is attached to a file, and
+    /// has no server.
     Unsupported = -9,
     /// The server refused the credentials, or wants some; or SASL failed, on either side.
     Auth = -10,
@@ -40,9 +42,10 @@ pub enum Status {
     /// The session may not read the node, or one above it; or it may not create the root.
     NoPermission = -12,
     /// No connection, or no means to make one: a thread or a descriptor. Also where a server could not catch up for a
-    /// `sync`.
+    /// `sync`, and as a fault: `share.file` cannot be written.
     Connection = -13,
-    /// The server sent what ZooKeeper's protocol does not allow, or an error code that nothing explains.
+    /// The server sent what ZooKeeper's protocol does not allow, or an error code that nothing explains; or a shared file is
+    /// damaged.
     Protocol = -14,
     /// TLS failed: no trust between the two ends, or no common language.
     Tls = -15,

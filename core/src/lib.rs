@@ -11,6 +11,7 @@
 //! | [`tree`] | the immutable, structurally shared tree |
 //! | [`sync`] | what to read next, and when the tree is a consistent cut |
 //! | [`engine`] | a session and the synchronisers of its caches, joined |
+//! | [`share`] | a tree as a file that other processes read |
 //!
 //! This is no API with promises of its own: programs use `treecache`.
 
@@ -39,6 +40,8 @@ pub mod tree;
 pub mod sync;
 
 pub mod engine;
+
+pub mod share;
 
 pub use error::{Error, Fault, LastFault, Status};
 pub use path::NodePath;

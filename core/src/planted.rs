@@ -277,6 +277,18 @@ defects! {
     NotifiedSinceForgotten = "notified during a report, and forgotten",
     /// If a server could not answer, the cache does not ask it again.
     RetryForEver = "a timeout that is never over",
+    /// What was written to a shared file is taken for what it says, whatever its checksum.
+    ChecksumsIgnored = "checksums ignored",
+    /// Different blocks of a shared file have the same number.
+    NumbersUsedAgain = "numbers used again",
+    /// Of the two roots of a shared file the older one is taken.
+    OlderRootTaken = "older root taken",
+    /// What a failed write has left is taken for written.
+    LostWritesKept = "lost writes kept",
+    /// The age of a shared tree goes by a clock that people set.
+    AgeByRealTime = "age by real time",
+    /// A writer that has been silent for long is taken for alive.
+    SilenceIgnored = "silence ignored",
     /// The resolver thread panics when it is asked for a name.
     PanicOnResolverThread = "panic on the resolver thread",
     /// The dispatcher thread panics when it has an event to tell.

@@ -61,6 +61,18 @@ pub enum Effect {
     Include,
 }
 
+impl Effect {
+    const ALL: [Effect; 3] = [Effect::Exclude, Effect::Leaf, Effect::Include];
+
+    fn key(self) -> &'static str {
+        match self {
+            Effect::Exclude => "select.exclude",
+            Effect::Leaf => "select.leaf",
+            Effect::Include => "select.include",
+        }
+    }
+}
+
 /// Names one below the other, as in `services/*/**/.lock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Pattern(Vec<Part>);
@@ -98,6 +110,24 @@ impl Selection {
     #[must_use]
     pub(crate) fn without_child(self, name: &'static str) -> Selection {
         Selection { hidden: Some(name), ..self }
+    }
+
+    /// The settings that its rules come from: key and value.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static str, String)> + '_ {
+        let depth = self.rules.as_ref().and_then(|rules| rules.depth);
+        let depth = depth.map(|depth| ("depth.max", depth.to_string()));
+        let patterns = self.rules.iter().flat_map(|rules| &rules.patterns);
+        depth.into_iter().chain(patterns.map(|(effect, pattern)| (effect.key(), pattern.to_string())))
+    }
+
+    /// Takes in one of these settings. `None`, and nothing is changed, if it is none.
+    pub fn set(&mut self, key: &str, value: &str) -> Option<()> {
+        if key == "depth.max" {
+            self.limit_depth(value.parse().ok()?);
+            return Some(());
+        }
+        let effect = Effect::ALL.into_iter().find(|effect| effect.key() == key)?;
+        self.add(effect, value).ok()
     }
 
     fn rules_mut(&mut self) -> &mut Rules {
@@ -156,17 +186,11 @@ impl Eq for Rules {}
 /// The rules, as the settings that they come from.
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(rules) = &self.rules else { return f.write_str("no rules") };
-        let depth = rules.depth.map(|depth| format!("depth.max={depth}"));
-        let patterns = rules.patterns.iter().map(|(effect, pattern)| {
-            let key = match effect {
-                Effect::Exclude => "select.exclude",
-                Effect::Leaf => "select.leaf",
-                Effect::Include => "select.include",
-            };
-            format!("{key}={}", Escaped(&pattern.to_string()))
-        });
-        f.write_str(&depth.into_iter().chain(patterns).collect::<Vec<_>>().join(" "))
+        if self.rules.is_none() {
+            return f.write_str("no rules");
+        }
+        let settings = self.settings().map(|(key, value)| format!("{key}={}", Escaped(&value)));
+        f.write_str(&settings.collect::<Vec<_>>().join(" "))
     }
 }
 

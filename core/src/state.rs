@@ -18,10 +18,29 @@ pub enum State {
     Lost = 5,
     /// Closed, or stopped by a limit.
     Closed = 6,
-    /// Begun with a known tree, and no server has been heard yet: what is read was kept by an earlier cache.
+    /// Begun with a known tree (`start_from`, `share.file`), and no server has been heard yet: what is read was kept by an
+    /// earlier cache.
     Warm = 7,
     /// Loaded, and not followed (`follow=false`): a tree of the past, whatever the connection is.
     Held = 8,
+}
+
+impl State {
+    /// The state of that number; `None` where none has it.
+    pub fn from_number(number: i32) -> Option<State> {
+        const ALL: [State; 9] = [
+            State::Latent,
+            State::Loading,
+            State::InStep,
+            State::CatchingUp,
+            State::Suspended,
+            State::Lost,
+            State::Closed,
+            State::Warm,
+            State::Held,
+        ];
+        usize::try_from(number).ok().and_then(|number| ALL.get(number).copied())
+    }
 }
 
 /// Kinds of events. The numbers are the C API's `TC_EVENT_*`, 0 to 6 as in kazoo's `TreeEvent`.

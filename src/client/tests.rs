@@ -59,7 +59,8 @@ impl Io for Arc<Hand> {
     }
 
     fn connection(&self) -> Connection {
-        Connection { count: 2, session_id: 7, server: Some("zk1:2181".to_owned()) }
+        let timeout = Some(Duration::from_secs(10));
+        Connection { count: 2, session_id: 7, server: Some("zk1:2181".to_owned()), timeout }
     }
 
     fn shut_down(&self) {

@@ -13,11 +13,11 @@ use std::time::Duration;
 use super::backlog::{Backlog, Belief, Capacity, Pending};
 use super::changes::Changes;
 use super::descriptor::Descriptor;
+use super::feed_root::FeedRoot;
 use super::told::{Event, Told};
 use super::wants::{Events, Wants};
 use crate::clock;
 use crate::error::{Error, Fault, Status};
-use crate::path::NodePath;
 use crate::stat::Zxid;
 use crate::state::EventKind;
 use crate::tree::{Differences, Version};
@@ -42,7 +42,7 @@ pub(super) struct Counters {
 }
 
 pub(super) struct Consumer {
-    root: NodePath,
+    root: FeedRoot,
     wants: Wants,
     counters: Arc<Counters>,
     /// Set under the lock of `inbox`.
@@ -87,7 +87,7 @@ struct Cursor {
 impl Consumer {
     /// A consumer that begins with the tree `so_far`, or behind it; `belief` is how the cache stands.
     pub(super) fn new(
-        root: NodePath,
+        root: FeedRoot,
         wants: Wants,
         capacity: Capacity,
         belief: Belief,
@@ -317,7 +317,7 @@ impl Consumer {
             Some(filter) => Differences::filtered(&old.tree, &new.tree, filter),
             None => Differences::new(&old.tree, &new.tree),
         };
-        Changes::new(self.root.clone(), new.zxid, differences)
+        Changes::new(self.root.get(), new.zxid, differences)
     }
 
     /// As [`take`](Self::take), and waits for something to take, at most `timeout`.
@@ -484,6 +484,7 @@ impl Inbox {
 pub(super) mod tests {
     use super::*;
     use crate::events::tests::room;
+    use crate::path::NodePath;
 
     /// Nobody can put anything in, nor ask whether there is something, while what is returned is held.
     pub(in crate::events) fn hold(consumer: &Consumer) -> impl Sized + '_ {
@@ -496,7 +497,7 @@ pub(super) mod tests {
     }
 
     fn consumer(wants: Wants, on_arrival: Option<OnArrival>) -> Consumer {
-        let (root, counters) = (NodePath::root(), Arc::default());
+        let (root, counters) = (NodePath::root().into(), Arc::default());
         Consumer::new(root, wants, room(1000), Belief::default(), None, counters, on_arrival)
     }
 

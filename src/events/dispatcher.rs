@@ -1,16 +1,16 @@
 //! The thread of a client on which every callback runs.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::backlog::Capacity;
 use super::faults::Faults;
 use super::feed::{Feed, Feeds};
+use super::feed_root::FeedRoot;
 use super::listeners::{Listeners, become_dispatcher, on_dispatcher_thread};
 use super::mailbox::Mailbox;
 use crate::panics::catch;
-use crate::path::NodePath;
 use crate::thread;
 
 /// Runs the callbacks of one client and its caches, one after the other. Dropping it ends the thread and waits for it,
@@ -21,21 +21,54 @@ pub(crate) struct Dispatcher {
     feeds: Arc<Feeds>,
     /// Those of the client.
     faults: Arc<Faults>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Thread>,
+}
+
+/// The thread of a dispatcher.
+enum Thread {
+    /// Not before somebody has a listener. Calls this if it panics.
+    Deferred(Box<dyn Fn(String) + Send>),
+    Running(JoinHandle<()>),
+    /// It could not be started.
+    None,
 }
 
 impl Dispatcher {
     /// If the thread panics, and no listener is to blame for it, the thread calls `panicked`.
     pub(crate) fn spawn(panicked: impl Fn(String) + Send + 'static) -> io::Result<Dispatcher> {
-        let mailbox = Arc::new(Mailbox::new());
-        let own = mailbox.clone();
-        let thread = thread::spawn("treecache-events", move || run(&own, panicked))?;
-        Ok(Dispatcher { mailbox, feeds: Arc::default(), faults: Arc::default(), thread: Some(thread) })
+        let dispatcher = Dispatcher::deferred(panicked);
+        dispatcher.start()?;
+        Ok(dispatcher)
+    }
+
+    /// As [`spawn`](Self::spawn), without a thread until [`start`](Self::start).
+    pub(crate) fn deferred(panicked: impl Fn(String) + Send + 'static) -> Dispatcher {
+        let thread = Mutex::new(Thread::Deferred(Box::new(panicked)));
+        Dispatcher {
+            mailbox: Arc::new(Mailbox::new()),
+            feeds: Arc::default(),
+            faults: Arc::default(),
+            thread,
+        }
+    }
+
+    /// Starts the thread, if it was not started.
+    pub(crate) fn start(&self) -> io::Result<()> {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        *thread = match std::mem::replace(&mut *thread, Thread::None) {
+            Thread::Deferred(panicked) => {
+                let own = self.mailbox.clone();
+                Thread::Running(thread::spawn("treecache-events", move || run(&own, panicked))?)
+            }
+            Thread::None => return Err(io::Error::other("it could not be started before")),
+            running @ Thread::Running(_) => running,
+        };
+        Ok(())
     }
 
     /// Makes a new feed, and its listeners (none yet), whose callbacks run on this thread. The feed's paths are at or
     /// below `root`; `capacity` is what may wait for one listener.
-    pub(crate) fn listeners(&self, root: NodePath, capacity: Capacity) -> Arc<Listeners> {
+    pub(crate) fn listeners(&self, root: impl Into<FeedRoot>, capacity: Capacity) -> Arc<Listeners> {
         let feed = Arc::new(Feed::new(root, self.faults.clone()));
         self.feeds.add(&feed);
         Arc::new(Listeners::new(feed, capacity, self.mailbox.clone()))
@@ -50,7 +83,8 @@ impl Dispatcher {
 impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.mailbox.close();
-        if let Some(thread) = self.thread.take()
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Thread::Running(thread) = std::mem::replace(thread, Thread::None)
             && !on_dispatcher_thread()
             && thread.join().is_err()
         {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use super::backlog::{Belief, Capacity};
 use super::consumer::{Consumer, Counters, OnArrival};
 use super::faults::{self, Faults, Told};
+use super::feed_root::FeedRoot;
 use super::wants::Wants;
 use crate::error::{Error, Fault, LastFault, Status};
 use crate::path::NodePath;
@@ -15,7 +16,7 @@ use crate::tree::Version;
 
 /// Consumers, behind one short lock, so that all of them are told the same in the same order.
 pub(crate) struct Feed {
-    root: NodePath,
+    root: FeedRoot,
     counters: Arc<Counters>,
     /// Those of this cache, and not of its client.
     faults: Faults,
@@ -37,9 +38,9 @@ struct FeedState {
 
 impl Feed {
     /// Its paths are at or below `root`. `client_faults` are those of its client.
-    pub(super) fn new(root: NodePath, client_faults: Arc<Faults>) -> Feed {
+    pub(super) fn new(root: impl Into<FeedRoot>, client_faults: Arc<Faults>) -> Feed {
         Feed {
-            root,
+            root: root.into(),
             counters: Arc::default(),
             faults: Faults::default(),
             client_faults,
@@ -47,8 +48,8 @@ impl Feed {
         }
     }
 
-    pub(super) fn root(&self) -> &NodePath {
-        &self.root
+    pub(super) fn root(&self) -> NodePath {
+        self.root.get()
     }
 
     /// How many events were told to all consumers together, and how often one of them was told the difference over
@@ -182,7 +183,7 @@ impl Feed {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // The lock is held for ever, and what it guards may be half changed.
             Err(TryLockError::WouldBlock) => {
-                log::warn!("{}: its consumers are not freed, they were in use at the fork", self.root);
+                log::warn!("{}: its consumers are not freed, they were in use at the fork", self.root());
                 return std::mem::forget(self.clone());
             }
         };

@@ -7,6 +7,7 @@
 //! Each module knows those above it here, and none below:
 //!
 //! - `told`: events as they are told, and how listeners are named.
+//! - `feed_root`: the root of the paths in events, which may become known late.
 //! - `descriptor`: what can be polled for.
 //! - `changes`: the events that lead from one version to the next.
 //! - `wants`: which events and faults a consumer is to be told.
@@ -29,6 +30,7 @@ mod dispatcher;
 mod event_queue;
 mod faults;
 mod feed;
+mod feed_root;
 mod listeners;
 mod mailbox;
 mod told;
@@ -43,6 +45,7 @@ pub(crate) use changes::Changes;
 pub(crate) use dispatcher::Dispatcher;
 pub use event_queue::{EventQueue, Item};
 pub(crate) use feed::Feed;
+pub(crate) use feed_root::FeedRoot;
 pub(crate) use listeners::{Listeners, on_dispatcher_thread};
 pub use told::{Event, ListenerId, Told};
 pub(crate) use wants::{EventKinds, Interest, Wants};

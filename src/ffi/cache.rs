@@ -1,10 +1,12 @@
 //! Caches.
 
 use std::ffi::{c_char, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 use super::boundary::{
-    Boxed, Handle, Out, User, bytes, null, tc_user_free_fn, text, timeout, with, with_handle,
+    Boxed, Handle, Out, User, bytes, guard, null, tc_user_free_fn, text, timeout, with, with_handle,
 };
 use super::children::{self, tc_children, tc_children_data};
 use super::client::tc_client;
@@ -35,7 +37,8 @@ impl Handle for tc_cache {
     const NAME: &'static str = "cache";
 
     fn check(&self) -> Result<(), Error> {
-        self.cache.health().check()
+        // The rest is refused where it is done.
+        self.cache.check_reads()
     }
 
     fn fail(&self, fault: Fault) {
@@ -101,6 +104,47 @@ unsafe fn make(
     let cache = client.client.cache(path, config)?;
     out.write(tc_cache::into_raw(tc_cache { cache }));
     Ok(())
+}
+
+/// Makes a cache of the tree that another cache keeps in a file (`share.file`), be it in another process or in this one:
+/// without a session, without a network, and without a thread until something listens or a queue is opened.
+///
+/// It needs nothing but leave to read the file and the one beside it, which has `.side` behind its name. Reads, snapshots and
+/// walks are those of any cache, and a snapshot is a cut where the writer's was one. State and age say what the writer
+/// last knew. A writer that was silent for longer than its session lasts, be it dead, is TC_STATE_SUSPENDED; one that comes back,
+/// also with another file, is taken up by itself. If there is no file yet, the state is TC_STATE_LOADING until there is one.
+/// `tc_wait_initialized` waits for the writer; `tc_sync` is TC_ERR_UNSUPPORTED. Listeners and queues are told as ever, woken by
+/// the writer.
+///
+/// In the child of a fork the cache can still be read, and its state asked for; for events, attach there.
+///
+/// `file`: where the tree is; copied. `config`: NULL for the defaults; its keys `close.keep`, `events.capacity` and
+/// `events.bytes` count; stays the caller's, and is not used after the call. `out`: receives the cache, which is started; free
+/// it with `tc_free`.
+///
+/// Any thread; reads the file; callbacks may call it.
+///
+/// Errors: TC_ERR_INVALID_ARGUMENT for NULL, and when something else has that name, or a file of another format or on the
+/// file system of a network, or it cannot be read (`tc_config_get_error` tells which); TC_ERR_UNSUPPORTED on other systems
+/// than Linux. Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_attach(
+    file: *const c_char,
+    config: *const tc_config,
+    out: *mut *mut tc_cache,
+) -> i32 {
+    // SAFETY: the caller passes a C string, NULL or a configuration, and a place for the result.
+    unsafe {
+        guard("tc_attach", || {
+            config::using(config, |config| {
+                let (file, out) = (bytes("file", file)?, Out::new("out", out)?);
+                let file = Path::new(std::ffi::OsStr::from_bytes(file));
+                let cache = TreeCache::attach(file, config)?;
+                out.write(tc_cache::into_raw(tc_cache { cache }));
+                Ok(())
+            })
+        })
+    }
 }
 
 /// Begins to load and follow the tree.

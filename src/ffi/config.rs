@@ -121,6 +121,8 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `limit.node.bytes` (cache, default 16777216): most bytes of a node's data once it is uncompressed (data.compressed); of a node beyond it, the data is kept as it came, with a fault, TC_ERR_LIMIT, and the cache goes on
 /// - `verify` (cache, default auto): how the tree is verified after a lost connection, if something may have changed: report has a second, short session ask a server which nodes have changed, and reads these; read reads all; auto: report for trees of 2,000 nodes or more, if these are ephemeral or have some 300 bytes or more on average, else read
 /// - `close.keep` (cache, default false): whether reads go on from the last version after tc_close, until tc_free
+/// - `share.file` (cache, none): file in which the tree is kept for other processes (tc_attach), and with which the cache begins when it is started again; on a local file system, best in memory (/dev/shm); only on Linux
+/// - `share.max.age.ms` (cache, default 0): a tree in share.file whose last word from a server is longer ago is not begun with; 0 for no limit
 /// - `limit.nodes` (cache, default 0): most nodes; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.bytes` (cache, default 0): most bytes of data, as it is kept; a tree beyond it stops the cache with a fault, TC_ERR_LIMIT; 0 for no limit
 /// - `limit.path.bytes` (cache, default 4096): longest path of a node, and so longest name; a tree with a longer one stops the cache with a fault, TC_ERR_LIMIT
@@ -166,7 +168,7 @@ pub unsafe extern "C" fn tc_config_set(
 }
 
 /// Tells why the last call that was made with a configuration failed: `tc_config_set`, `tc_client_new`, `tc_new`,
-/// `tc_listen_with` or `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
+/// `tc_attach`, `tc_listen_with` or `tc_queue_open`. Those that take an `error` of their own tell it there, and leave nothing here.
 ///
 /// `out`: receives the error; free it with `tc_error_free`. It receives NULL when that call succeeded, and when there was
 /// none; what was refused for the sake of the client or cache that it was to be made of is not remembered. Any thread, but where several use one configuration at once, the last call may be another's; never blocks;

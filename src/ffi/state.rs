@@ -19,7 +19,7 @@ pub const TC_STATE_SUSPENDED: tc_state = 4;
 pub const TC_STATE_LOST: tc_state = 5;
 /// Closed, or stopped by a limit.
 pub const TC_STATE_CLOSED: tc_state = 6;
-/// Begun with a known tree (tc_start_from), and no server has been heard yet: what is read was kept by an earlier cache.
+/// Begun with a known tree (tc_start_from, share.file), and no server has been heard yet: what is read was kept by an earlier cache.
 pub const TC_STATE_WARM: tc_state = 7;
 /// Loaded once, and not followed (follow=false): the tree of a moment that has passed, whatever the connection is. The age
 /// counts from that moment. tc_sync brings it up to date.

@@ -21,7 +21,8 @@ pub const TC_ERR_NO_NODE: i32 = -2;
 pub const TC_ERR_OUT_OF_TREE: i32 = -3;
 /// The first load is not complete, and the node has not been seen yet.
 pub const TC_ERR_NOT_READY: i32 = -4;
-/// Started twice, or not started. Also in the child of a fork, for what the parent made.
+/// Started twice, or not started. Also in the child of a fork, for what the parent made; as a fault: another cache writes
+/// `share.file`.
 pub const TC_ERR_STATE: i32 = -5;
 /// The cache, or its client, is closed.
 pub const TC_ERR_CLOSED: i32 = -6;
@@ -29,7 +30,7 @@ pub const TC_ERR_CLOSED: i32 = -6;
 pub const TC_ERR_TIMEOUT: i32 = -7;
 /// Waiting in a callback would wait for itself.
 pub const TC_ERR_WOULD_DEADLOCK: i32 = -8;
-/// The server cannot do what a cache needs.
+/// The server cannot do what a cache needs; or the cache is attached to a file, and has no server.
 pub const TC_ERR_UNSUPPORTED: i32 = -9;
 /// The server refused the credentials.
 pub const TC_ERR_AUTH: i32 = -10;
@@ -38,9 +39,9 @@ pub const TC_ERR_AUTH: i32 = -10;
 pub const TC_ERR_PANIC: i32 = -11;
 /// The session may not read the node, or one above it.
 pub const TC_ERR_NO_PERMISSION: i32 = -12;
-/// No connection, or no means to make one.
+/// No connection, or no means to make one. As a fault also: `share.file` cannot be written.
 pub const TC_ERR_CONNECTION: i32 = -13;
-/// The server sent what ZooKeeper's protocol does not allow.
+/// The server sent what ZooKeeper's protocol does not allow; or a shared file is damaged.
 pub const TC_ERR_PROTOCOL: i32 = -14;
 /// TLS failed.
 pub const TC_ERR_TLS: i32 = -15;

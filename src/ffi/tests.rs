@@ -217,6 +217,9 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             tc_new(null_mut(), path, config, &mut new_cache),
             tc_new(client, null(), config, &mut new_cache),
             tc_new(client, path, config, null_mut()),
+            tc_attach(null(), config, &mut new_cache),
+            tc_attach(path, config, null_mut()),
+            tc_attach(c"/".as_ptr(), config, &mut new_cache),
             tc_start(null_mut()),
             tc_start_from(null_mut(), null()),
             tc_start_from(cache, null()),
@@ -442,6 +445,72 @@ fn a_cache_begins_with_a_snapshot_whose_cache_and_client_are_freed() {
         assert_eq!(hand.opened.lock().unwrap().len(), 2);
         [other, next].into_iter().for_each(|cache| tc_free(cache));
         tc_client_free(another);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_tree_in_a_file_is_attached_to_and_read_without_a_client() {
+    let folder = crate::sharing::tests::folder();
+    let file = folder.path().join("tree");
+    let name = CString::new(file.to_str().unwrap()).unwrap();
+    let (client, hand) = client();
+    let client = tc_client::into_raw(tc_client { client });
+    let (mut cache, mut attached, mut node, mut error) = (null_mut(), null_mut(), null(), null());
+    let (mut state, mut age, mut id, mut children) = (0, 0, 0, null());
+    let (witness, told) = Witness::new();
+    // SAFETY: the arguments are valid, and freed once.
+    unsafe {
+        let config = tc_config_new();
+        assert_eq!(tc_config_set(config, c"share.file".as_ptr(), name.as_ptr()), TC_OK);
+        assert_eq!(tc_new(client, c"/r".as_ptr(), config, &mut cache), TC_OK);
+        assert_eq!(tc_attach(name.as_ptr(), config, &mut attached), TC_OK, "it need not be there");
+        assert_eq!(tc_get_state(attached, &mut state, &mut age), TC_OK);
+        assert_eq!((state, age), (TC_STATE_LOADING, -1));
+        assert_eq!(tc_get_data(attached, c"/r".as_ptr(), &mut node), TC_ERR_NOT_READY);
+        assert_eq!(tc_start(cache), TC_OK);
+        let sink = hand.sink();
+        let mut tree = version(&["", "a"]).tree.clone();
+        assert!(tree.put("large", Some(Node::new(vec![7; 5000].into(), STAT))));
+        sink.tell(Output::Publish(
+            Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+            3,
+        ));
+        sink.tell(Output::State(State::InStep));
+        sink.tell(Output::Event(EventKind::Initialized));
+        assert_eq!(tc_wait_initialized(attached, 20_000), TC_OK);
+        assert!(tc_is_initialized(attached));
+        assert_eq!(tc_get_data(attached, c"/r/a".as_ptr(), &mut node), TC_OK);
+        assert_eq!(((*node).data_len, (*node).stat.czxid), (1, STAT.czxid.0));
+        tc_node_free(node);
+        assert_eq!(tc_get_children(attached, c"/r".as_ptr(), &mut children), TC_OK);
+        assert_eq!((*children).len, 2);
+        tc_children_free(children);
+        assert_eq!(tc_sync(attached, 0), TC_ERR_UNSUPPORTED);
+        assert_eq!(tc_start(attached), TC_ERR_STATE);
+        let user = witness.user();
+        assert_eq!(tc_listen(attached, Some(on_event), user, Some(count_free), &mut id), TC_OK);
+        for _ in 0..3 {
+            told.recv_timeout(Duration::from_secs(20)).expect("the tree so far");
+        }
+        assert_eq!(tc_get_data(attached, c"/r/large".as_ptr(), &mut node), TC_OK);
+        tc_free(attached);
+        assert_eq!(witness.frees(), 1);
+        let data = std::slice::from_raw_parts((*node).data, (*node).data_len);
+        assert!(data.len() == 5000 && data.iter().all(|byte| *byte == 7), "it outlives the cache");
+        tc_node_free(node);
+        // What is no tree.
+        std::fs::write(folder.path().join("other"), "something else").unwrap();
+        let other = CString::new(folder.path().join("other").to_str().unwrap()).unwrap();
+        attached = null_mut();
+        assert_eq!(tc_attach(other.as_ptr(), config, &mut attached), TC_ERR_INVALID_ARGUMENT);
+        assert!(attached.is_null());
+        assert_eq!(tc_config_get_error(config, &mut error), TC_OK);
+        assert!(string((*error).message).ends_with("/other: it is no shared tree"));
+        tc_error_free(error);
+        tc_config_free(config);
+        tc_free(cache);
+        tc_client_free(client);
     }
 }
 

@@ -13,6 +13,8 @@ pub struct Connection {
     pub session_id: i64,
     /// `host:port`; `None` while there is no connection.
     pub server: Option<String>,
+    /// How long a session lives without a word, as a server has granted it; `None` before the first session.
+    pub timeout: Option<Duration>,
 }
 
 /// What the I/O thread knows of the connection, readable from any thread.
@@ -34,10 +36,11 @@ impl Contact {
         self.last.store(millis + 1, Ordering::Release);
     }
 
-    pub(super) fn connected(&self, server: String, session_id: i64) {
+    pub(super) fn connected(&self, server: String, session_id: i64, timeout: Duration) {
         let mut connection = self.lock();
         connection.count += 1;
         (connection.server, connection.session_id) = (Some(server), session_id);
+        connection.timeout = Some(timeout);
     }
 
     pub(super) fn disconnected(&self) {

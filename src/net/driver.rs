@@ -407,7 +407,9 @@ impl Driver {
                     }
                 }
                 Output::Fault(fault) => (self.fault)(fault),
-                Output::Connected { server, session_id } => self.contact.connected(server, session_id),
+                Output::Connected { server, session_id, timeout } => {
+                    self.contact.connected(server, session_id, timeout);
+                }
                 Output::Disconnected => self.contact.disconnected(),
                 Output::Closed => self.is_closed = true,
             }

@@ -143,6 +143,15 @@ static int32_t call_tc_start(world *w)
     return tc_start(w->cache);
 }
 
+static int32_t call_tc_attach(world *w)
+{
+    (void)w;
+    tc_cache *cache = NULL;
+    int32_t status = tc_attach("/dev/shm/no-such-tree", NULL, &cache);
+    tc_free(cache);
+    return status;
+}
+
 /* An error is told where there is one, and has its status. */
 static int32_t told(int32_t status, const tc_error *const *error)
 {
@@ -571,6 +580,7 @@ static const tc_call calls[] = {
     CALL(tc_client_free, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_new, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
     CALL(tc_new_or_error, TC_OK, TC_OK, TC_OK, TC_ERR_STATE),
+    CALL(tc_attach, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_start, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_start_or_error, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),
     CALL(tc_start_from_or_error, TC_ERR_STATE, TC_ERR_STATE, TC_ERR_CLOSED, TC_ERR_STATE),

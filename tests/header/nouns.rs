@@ -44,6 +44,7 @@ pub const NOUNS: [Noun; 14] = [
             "tc_cache",
             "tc_new",
             "tc_new_or_error",
+            "tc_attach",
             "tc_start",
             "tc_start_or_error",
             "tc_wait_initialized",

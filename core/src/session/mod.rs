@@ -512,6 +512,11 @@ impl<T> Session<T> {
         self.session_id
     }
 
+    /// How long the session lives without a word, as a server has granted it; before, as it is asked for.
+    pub fn session_timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sends a request, and names it; `None` where none are taken. The tag comes back with the reply.
     pub fn request(&mut self, request: &Request, tag: T, now: Instant) -> Option<Xid> {
         match &mut self.phase {

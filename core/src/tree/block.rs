@@ -19,6 +19,7 @@ use super::entry::Entry;
 use super::footprint::{COUNTED, Footprint, count_if_shared, make_mut};
 use super::keys::is_same;
 use super::node::NodeRef;
+use super::piece::Piece;
 use super::record::{self, Draft, Name, Places, Record};
 
 /// How many bytes a block has before it is split: with its counts, and what malloc adds, 4 KiB.
@@ -37,7 +38,7 @@ type Lane = [[u8; KEY]; LANE];
 /// Siblings that follow each other. A clone shares them.
 #[derive(Clone)]
 pub(super) struct Block {
-    bytes: Arc<[u8]>,
+    bytes: Piece,
     beside: Option<Arc<Beside>>,
 }
 
@@ -47,7 +48,33 @@ pub(super) struct Beside {
     /// The child lists. `None`: only room for one.
     lists: Box<[Option<Arc<Children>>]>,
     /// Data, and names with a NUL.
-    large: Box<[Arc<[u8]>]>,
+    large: Box<[Piece]>,
+}
+
+impl Beside {
+    pub(super) fn new(lists: Box<[Option<Arc<Children>>]>, large: Box<[Piece]>) -> Beside {
+        Beside { lists, large }
+    }
+
+    pub(super) fn lists(&self) -> &[Option<Arc<Children>>] {
+        &self.lists
+    }
+
+    pub(super) fn large(&self) -> &[Piece] {
+        &self.large
+    }
+}
+
+/// What is in a block that somebody else has written.
+#[derive(Default)]
+pub(super) struct Checked {
+    pub(super) records: u64,
+    /// Those that may be read.
+    pub(super) nodes: u64,
+    /// Bytes of data in these.
+    pub(super) bytes: u64,
+    /// The longest path of what is here and below, relative to the node whose children these are.
+    pub(super) longest: u64,
 }
 
 impl Footprint for Beside {
@@ -64,56 +91,107 @@ impl Block {
         builder.seal()
     }
 
+    /// Of what somebody else has written. It has to be [checked](Self::check).
+    pub(super) fn of_parts(bytes: Piece, beside: Option<Arc<Beside>>) -> Block {
+        Block { bytes, beside }
+    }
+
+    pub(super) fn parts(&self) -> (&Piece, Option<&Arc<Beside>>) {
+        (&self.bytes, self.beside.as_ref())
+    }
+
+    /// Looks whether it is a block as it is made here; then no other function reads beyond it, or does not find what is in it.
+    /// `is_root`: that of a tree's root, whose name is empty. `longest`: for each list, the longest path below.
+    pub(super) fn check(&self, is_root: bool, longest: &[u32]) -> Option<Checked> {
+        let bytes = self.bytes.bytes();
+        bytes.first_chunk::<HEADER>()?;
+        let (len, prefix) = header(bytes);
+        if !(1..=MOST_RECORDS).contains(&len) || is_root && len != 1 {
+            return None;
+        }
+        let start = HEADER + OFFSET * len + lanes_len(len);
+        if bytes.len() < start || offset(bytes, 0) != start {
+            return None;
+        }
+        let all_keys = keys(bytes, len).as_flattened();
+        if all_keys[len..].iter().any(|key| *key != i32::MAX.to_le_bytes()) {
+            return None;
+        }
+        let (mut lists, mut large) = (0, 0);
+        let mut checked = Checked { records: len as u64, ..Checked::default() };
+        let mut last: Option<&[u8]> = None;
+        for index in 0..len {
+            let (begin, end) = (offset(bytes, index), extent(bytes, &(index..index + 1)).1);
+            let record = record::check(bytes.get(begin..end)?)?;
+            // They stand beside it in the order of the records.
+            let mut take_large = |place: Option<u16>| match place {
+                None => Some(None),
+                Some(place) if usize::from(place) == large => {
+                    large += 1;
+                    Some(Some(self.beside.as_ref()?.large.get(usize::from(place))?))
+                }
+                Some(_) => None,
+            };
+            let (data, name) = (take_large(record.places.data)?, take_large(record.places.name)?);
+            if name.is_some_and(|name| name.bytes().last() != Some(&0)) {
+                return None;
+            }
+            let below = match record.places.list {
+                None => 0,
+                Some(place) if usize::from(place) == lists => {
+                    lists += 1;
+                    // Nothing is known of what is below a node that may not be read.
+                    let is_none = self.beside.as_ref()?.lists.get(usize::from(place))?.is_none();
+                    if record.is_opaque && !is_none {
+                        return None;
+                    }
+                    u64::from(*longest.get(usize::from(place))?)
+                }
+                Some(_) => return None,
+            };
+            let name = self.entry_in(bytes, index).name_bytes();
+            let is_name = std::str::from_utf8(name)
+                .is_ok_and(|name| name.is_empty() == is_root && !name.contains(['/', '\0']));
+            let has_key = name.get(prefix..).is_some_and(|rest| key(rest).to_le_bytes() == all_keys[index]);
+            let follows = last.is_none_or(|last| last < name && last.get(..prefix) == name.get(..prefix));
+            if !is_name || !has_key || !follows {
+                return None;
+            }
+            last = Some(name);
+            checked.nodes += u64::from(!record.is_opaque);
+            checked.bytes += data.map_or(record.data_len, |data| data.bytes().len()) as u64;
+            checked.longest = checked.longest.max(name.len() as u64 + u64::from(below > 0) + below);
+        }
+        let beside = self.beside.as_ref().map_or((0, 0), |beside| (beside.lists.len(), beside.large.len()));
+        let is_needed = self.beside.is_none() || beside != (0, 0);
+        (is_needed && beside == (lists, large) && longest.len() == lists).then_some(checked)
+    }
+
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.header().0
-    }
-
-    /// How many records there are, and the length of the prefix.
-    #[inline]
-    fn header(&self) -> (usize, usize) {
-        let [a, b, c, d] = self.bytes.first_chunk().expect("a block has a header");
-        (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into())
-    }
-
-    #[inline]
-    fn keys(&self, len: usize) -> &[Lane] {
-        let start = HEADER + OFFSET * len;
-        self.bytes[start..start + lanes_len(len)].as_chunks().0.as_chunks().0
-    }
-
-    /// Where a record begins.
-    #[inline]
-    fn offset(&self, index: usize) -> usize {
-        let at = HEADER + OFFSET * index;
-        let offset: &[u8] = &self.bytes[at..at + OFFSET];
-        u16::from_le_bytes([offset[0], offset[1]]).into()
+        header(self.bytes.bytes()).0
     }
 
     /// Where the last record ends.
     pub(super) fn end_of_records(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Where records begin and end. Where there are none: where they would be.
-    fn extent(&self, range: &Range<usize>) -> (usize, usize) {
-        let start = if range.start < self.len() { self.offset(range.start) } else { self.bytes.len() };
-        (start, if range.is_empty() { start } else { self.end(range.end - 1) })
-    }
-
-    /// Where a record ends.
-    fn end(&self, index: usize) -> usize {
-        if index + 1 < self.len() { self.offset(index + 1) } else { self.bytes.len() }
+        self.bytes.bytes().len()
     }
 
     #[inline]
     pub(super) fn record(&self, at: usize) -> Record<'_> {
-        Record::new(&self.bytes[at..])
+        Record::new(&self.bytes.bytes()[at..])
     }
 
     #[inline]
     pub(super) fn entry(&self, index: usize) -> Entry<'_> {
-        Entry::new(self, self.offset(index))
+        let bytes = self.bytes.bytes();
+        self.entry_in(bytes, index)
+    }
+
+    /// As [`entry`](Self::entry), for one who has the bytes at hand.
+    #[inline]
+    fn entry_in<'b>(&'b self, bytes: &'b [u8], index: usize) -> Entry<'b> {
+        Entry::of(self, Record::new(&bytes[offset(bytes, index)..]))
     }
 
     pub(super) fn last_name(&self) -> &[u8] {
@@ -127,7 +205,7 @@ impl Block {
     }
 
     /// Data or a name that stands beside the block.
-    pub(super) fn large(&self, place: u16) -> &Arc<[u8]> {
+    pub(super) fn large(&self, place: u16) -> &Piece {
         let large = self.beside.as_ref().and_then(|beside| beside.large.get(usize::from(place)));
         large.expect("what is large is beside the block")
     }
@@ -144,20 +222,21 @@ impl Block {
 
     /// Whether both share their records, though not what is below these.
     pub(super) fn has_bytes_of(&self, other: &Block) -> bool {
-        Arc::ptr_eq(&self.bytes, &other.bytes)
+        self.bytes.is(&other.bytes)
     }
 
     /// Finds a name: its index and its entry. (If this, `Children::find` and `Entry::name_bytes` are functions of their own,
     /// records go through memory in between, and a search takes almost twice as long.)
     #[inline(always)]
     pub(super) fn find(&self, name: &[u8]) -> Option<(usize, Entry<'_>)> {
-        let (len, prefix) = self.header();
+        let bytes = self.bytes.bytes();
+        let (len, prefix) = header(bytes);
         let key = key(name.get(prefix..)?);
-        let first = count_below(self.keys(len), key);
+        let first = count_below(keys(bytes, len), key);
         if first == len {
             return None;
         }
-        let entry = self.entry(first);
+        let entry = self.entry_in(bytes, first);
         if is_same(entry.name_bytes(), name) {
             return Some((first, entry));
         }
@@ -167,7 +246,8 @@ impl Block {
     /// As [`find`](Self::find), among names that have the same key.
     #[cold]
     fn find_alike(&self, name: &[u8], key: i32, first: usize, len: usize) -> Option<(usize, Entry<'_>)> {
-        let behind = key.checked_add(1).map_or(len, |above| count_below(self.keys(len), above));
+        let all = keys(self.bytes.bytes(), len);
+        let behind = key.checked_add(1).map_or(len, |above| count_below(all, above));
         self.search_in(first..behind, name).ok().map(|index| (index, self.entry(index)))
     }
 
@@ -195,17 +275,18 @@ impl Block {
 
     /// Whether it has to be split.
     pub(super) fn is_too_large(&self) -> bool {
-        self.len() > MOST_RECORDS || self.bytes.len() > MOST_BYTES && self.len() > 1
+        self.len() > MOST_RECORDS || self.end_of_records() > MOST_BYTES && self.len() > 1
     }
 
     /// Whether it should be joined with a neighbour.
     pub(super) fn is_small(&self) -> bool {
-        self.bytes.len() < MOST_BYTES / 4
+        self.end_of_records() < MOST_BYTES / 4
     }
 
     /// Whether there is room in one block for both, and for some more.
     pub(super) fn has_room_for(&self, other: &Block) -> bool {
-        self.bytes.len() + other.bytes.len() <= MOST_BYTES / 2 && self.len() + other.len() <= MOST_RECORDS / 2
+        self.end_of_records() + other.end_of_records() <= MOST_BYTES / 2
+            && self.len() + other.len() <= MOST_RECORDS / 2
     }
 
     // --- Edits: the size of what this block and others share, and does not go on to hold, is added to `let_go` -----
@@ -218,7 +299,7 @@ impl Block {
         if record.is_alike_beside(&draft) {
             let mut bytes = Vec::with_capacity(draft.len());
             draft.write(record.places(), &mut bytes);
-            let key = i32::from_le_bytes(self.keys(self.len()).as_flattened()[index]);
+            let key = i32::from_le_bytes(keys(self.bytes.bytes(), self.len()).as_flattened()[index]);
             self.splice(index..index + 1, Some((key, &bytes)), let_go);
         } else {
             let new = self.built(0..index, Some((&draft, old.children())), index + 1..self.len());
@@ -231,32 +312,33 @@ impl Block {
     fn splice(&mut self, range: Range<usize>, new: Option<(i32, &[u8])>, let_go: &mut u64) {
         let (key, record) = new.unzip();
         let record = record.unwrap_or_default();
-        let (first, (start, end)) = (self.offset(0), self.extent(&range));
+        let (start, end) = extent(self.bytes.bytes(), &range);
         if range.len() == usize::from(new.is_some())
             && record.len() == end - start
-            && let Some(bytes) = Arc::get_mut(&mut self.bytes)
+            && let Some(bytes) = self.bytes.get_mut()
         {
             return bytes[start..end].copy_from_slice(record);
         }
-        let (len, prefix) = self.header();
+        let bytes = self.bytes.bytes();
+        let ((len, prefix), first) = (header(bytes), offset(bytes, 0));
         let (mut keys, mut offsets) = (Vec::with_capacity(len + 1), Vec::with_capacity(len + 1));
-        let old_keys = self.keys(len).as_flattened();
+        let old_keys = self::keys(bytes, len).as_flattened();
         keys.extend(old_keys[..range.start].iter().map(|key| i32::from_le_bytes(*key)));
         keys.extend(key);
         keys.extend(old_keys[range.end..len].iter().map(|key| i32::from_le_bytes(*key)));
-        offsets.extend((0..range.start).map(|index| self.offset(index) - first));
+        offsets.extend((0..range.start).map(|index| offset(bytes, index) - first));
         offsets.extend(key.map(|_| start - first));
-        let moved = |index| self.offset(index) - first - (end - start) + record.len();
+        let moved = |index| offset(bytes, index) - first - (end - start) + record.len();
         offsets.extend((range.end..len).map(moved));
-        let records = [&self.bytes[first..start], record, &self.bytes[end..]];
+        let records = [&bytes[first..start], record, &bytes[end..]];
         let spliced = assemble(prefix, &offsets, &keys, &records);
-        count_if_shared(&self.bytes, let_go);
-        self.bytes = spliced;
+        self.bytes.count_if_shared(let_go);
+        self.bytes = spliced.into();
     }
 
     /// Whether the record of a draft may be put in as it is: the keys stay, and nothing goes beside the block.
     fn takes(&self, draft: &Draft<'_>) -> bool {
-        let (len, prefix) = self.header();
+        let (len, prefix) = header(self.bytes.bytes());
         let begins = |name: &[u8]| self.entry(0).name_bytes().get(..prefix) == name.get(..prefix);
         // A single name has a prefix that is hardly another's.
         len > 1 && !draft.has_beside() && begins(draft.name())
@@ -283,7 +365,7 @@ impl Block {
         if self.takes(&draft) {
             let mut bytes = Vec::with_capacity(draft.len());
             draft.write(Places::default(), &mut bytes);
-            let key = key(&name.as_bytes()[self.header().1..]);
+            let key = key(&name.as_bytes()[header(self.bytes.bytes()).1..]);
             self.splice(index..index, Some((key, &bytes)), let_go);
         } else {
             let new = self.built(0..index, Some((&draft, None)), index..self.len());
@@ -302,9 +384,9 @@ impl Block {
 
     /// Cuts a part off its end, and returns that: a half, or one record `at_end`.
     pub(super) fn split_off(&mut self, at_end: bool, let_go: &mut u64) -> Block {
-        let len = self.len();
-        let middle = (self.offset(0) + self.bytes.len()) / 2;
-        let half = (0..len).find(|index| self.offset(*index) >= middle).unwrap_or(len);
+        let (len, bytes) = (self.len(), self.bytes.bytes());
+        let middle = (offset(bytes, 0) + bytes.len()) / 2;
+        let half = (0..len).find(|index| offset(bytes, *index) >= middle).unwrap_or(len);
         let at = if at_end { len - 1 } else { half.clamp(1, len - 1) };
         let tail = self.built(at..len, None, len..len);
         let head = self.built(0..at, None, at..at);
@@ -329,7 +411,7 @@ impl Block {
         after: Range<usize>,
     ) -> Block {
         let mut builder = Builder::default();
-        builder.records.reserve(self.bytes.len() + new.map_or(0, |(draft, _)| draft.len()));
+        builder.records.reserve(self.end_of_records() + new.map_or(0, |(draft, _)| draft.len()));
         builder.copy(self, before);
         if let Some((draft, list)) = new {
             builder.push(draft, list.cloned());
@@ -345,7 +427,7 @@ impl Block {
 
     /// Adds what others hold too; to be called before it is dropped.
     pub(super) fn count_if_shared(&self, let_go: &mut u64) {
-        count_if_shared(&self.bytes, let_go);
+        self.bytes.count_if_shared(let_go);
         if let Some(beside) = &self.beside {
             count_if_shared(beside, let_go);
         }
@@ -368,6 +450,36 @@ impl Block {
     }
 }
 
+// --- What is where in a block's bytes. (Who has them at hand need not ask the block for them again.) -----------------
+
+/// How many records there are, and the length of the prefix.
+#[inline]
+fn header(bytes: &[u8]) -> (usize, usize) {
+    let [a, b, c, d] = bytes.first_chunk().expect("a block has a header");
+    (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into())
+}
+
+#[inline]
+fn keys(bytes: &[u8], len: usize) -> &[Lane] {
+    let start = HEADER + OFFSET * len;
+    bytes[start..start + lanes_len(len)].as_chunks().0.as_chunks().0
+}
+
+/// Where a record begins.
+#[inline]
+fn offset(bytes: &[u8], index: usize) -> usize {
+    let at = HEADER + OFFSET * index;
+    let offset: &[u8] = &bytes[at..at + OFFSET];
+    u16::from_le_bytes([offset[0], offset[1]]).into()
+}
+
+/// Where records begin and end. Where there are none: where they would be.
+fn extent(bytes: &[u8], range: &Range<usize>) -> (usize, usize) {
+    let len = header(bytes).0;
+    let begin = |index| if index < len { offset(bytes, index) } else { bytes.len() };
+    (begin(range.start), begin(range.end))
+}
+
 /// Builds blocks of records that come in the order of their names.
 #[derive(Default)]
 pub(super) struct Builder {
@@ -375,7 +487,7 @@ pub(super) struct Builder {
     /// Where each begins in `records`.
     offsets: Vec<u16>,
     lists: Vec<Option<Arc<Children>>>,
-    large: Vec<Arc<[u8]>>,
+    large: Vec<Piece>,
 }
 
 impl Builder {
@@ -400,7 +512,7 @@ impl Builder {
         self.offsets.push(self.records.len() as u16);
         let places = Places {
             list: draft.has_room().then(|| push(&mut self.lists, list)),
-            data: draft.large_data().map(|data| push(&mut self.large, data.to_shared())),
+            data: draft.large_data().map(|data| push(&mut self.large, data.to_shared().into())),
             name: draft.long_name().map(|name| push(&mut self.large, name.to_shared())),
         };
         draft.write(places, &mut self.records);
@@ -416,11 +528,12 @@ impl Builder {
         if range.is_empty() {
             return;
         }
-        let (start, end) = (block.offset(range.start), block.end(range.end - 1));
+        let bytes = block.bytes.bytes();
+        let (start, end) = extent(bytes, &range);
         let base = self.records.len();
-        self.records.extend_from_slice(&block.bytes[start..end]);
+        self.records.extend_from_slice(&bytes[start..end]);
         for index in range {
-            let at = base + block.offset(index) - start;
+            let at = base + offset(bytes, index) - start;
             self.offsets.push(at as u16);
             if block.entry(index).record().has_beside() {
                 self.copy_beside(block, index, at);
@@ -444,7 +557,7 @@ impl Builder {
         let record = Record::new(&self.records[usize::from(self.offsets[index])..]);
         match record.name_place() {
             None => record.name(),
-            Some(place) => record::without_nul(&self.large[usize::from(place)]),
+            Some(place) => record::without_nul(self.large[usize::from(place)].bytes()),
         }
     }
 
@@ -476,7 +589,7 @@ impl Builder {
             large: std::mem::take(&mut self.large).into(),
         };
         let is_alone = beside.lists.is_empty() && beside.large.is_empty();
-        Block { bytes, beside: (!is_alone).then(|| Arc::new(beside)) }
+        Block { bytes: bytes.into(), beside: (!is_alone).then(|| Arc::new(beside)) }
     }
 }
 
@@ -543,15 +656,16 @@ pub(super) mod tests {
 
     /// Whether numbers of 16 bits reach everywhere by far. (A half of what was too large may be too large, too.)
     pub(in crate::tree) fn is_bounded(block: &Block) -> bool {
-        (1..=MOST_RECORDS).contains(&block.len()) && block.bytes.len() <= 2 * MOST_BYTES
+        (1..=MOST_RECORDS).contains(&block.len()) && block.end_of_records() <= 2 * MOST_BYTES
     }
 
     /// Each allocation that a block holds, and its size, without child lists.
     pub(in crate::tree) fn pieces(block: &Block) -> Vec<(usize, usize)> {
-        let mut pieces = vec![(block.bytes.as_ptr().addr(), block.bytes.footprint())];
+        let mut pieces = vec![(block.bytes.bytes().as_ptr().addr(), block.bytes.footprint())];
         if let Some(beside) = &block.beside {
             pieces.push((Arc::as_ptr(beside).addr(), beside.footprint()));
-            pieces.extend(beside.large.iter().map(|large| (large.as_ptr().addr(), large.footprint())));
+            pieces
+                .extend(beside.large.iter().map(|large| (large.bytes().as_ptr().addr(), large.footprint())));
         }
         pieces
     }

@@ -15,7 +15,7 @@ use super::way::KnownWay;
 use crate::planted::{self, Defect};
 
 /// The most blocks of a group.
-const MOST_BLOCKS: usize = 32;
+pub(super) const MOST_BLOCKS: usize = 32;
 
 /// The children of one node by name. A clone shares them.
 #[derive(Clone, Default)]
@@ -34,7 +34,7 @@ enum Blocks {
 
 /// Blocks that follow each other, none of them empty.
 #[derive(Clone)]
-struct Group {
+pub(super) struct Group {
     blocks: Vec<Block>,
     /// Those of the blocks' last names.
     keys: Keys,
@@ -91,8 +91,14 @@ impl Footprint for Children {
     }
 }
 
+/// How the blocks of a list lie, for whoever writes them down.
+pub(super) enum Shape<'t> {
+    One(&'t Block),
+    Many(&'t [Arc<Group>]),
+}
+
 impl Group {
-    fn new(blocks: Vec<Block>) -> Group {
+    pub(super) fn new(blocks: Vec<Block>) -> Group {
         let len = blocks.iter().map(Block::len).sum();
         Group { keys: Group::keys(&blocks), blocks, len }
     }
@@ -101,7 +107,11 @@ impl Group {
         Keys::new(blocks.iter().map(Block::last_name))
     }
 
-    fn last_name(&self) -> &[u8] {
+    pub(super) fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    pub(super) fn last_name(&self) -> &[u8] {
         self.blocks.last().map_or(&[], Block::last_name)
     }
 
@@ -163,15 +173,26 @@ impl Children {
     /// A list of blocks in their order, none of them empty.
     fn of_blocks(mut blocks: Vec<Block>) -> Children {
         if blocks.len() == 1 {
-            let one = blocks.pop().map(Blocks::One);
-            return Children { blocks: one.unwrap_or_default(), way: KnownWay::default() };
+            return blocks.pop().map_or_else(Children::default, Children::of_one);
         }
         let of_each = blocks.len().div_ceil(blocks.len().div_ceil(MOST_BLOCKS).max(1)).max(1);
         let groups = blocks.chunks(of_each).map(|blocks| Arc::new(Group::new(blocks.to_vec())));
         Children::of_groups(groups.collect())
     }
 
-    fn of_groups(groups: Vec<Arc<Group>>) -> Children {
+    pub(super) fn of_one(block: Block) -> Children {
+        Children { blocks: Blocks::One(block), way: KnownWay::default() }
+    }
+
+    pub(super) fn shape(&self) -> Shape<'_> {
+        match &self.blocks {
+            Blocks::One(block) => Shape::One(block),
+            Blocks::Many(groups, _) => Shape::Many(groups),
+        }
+    }
+
+    /// Of groups with at least two blocks together.
+    pub(super) fn of_groups(groups: Vec<Arc<Group>>) -> Children {
         let keys = Children::keys(&groups);
         Children { blocks: Blocks::Many(groups, keys), way: KnownWay::default() }
     }

@@ -6,6 +6,7 @@ use super::block::Block;
 use super::children::Children;
 use super::footprint::Footprint;
 use super::node::{Bytes, NodeRef};
+use super::piece::Piece;
 use super::record::{Name, Record, without_nul};
 
 /// A place in the tree, lent: the node there, and what is below it.
@@ -18,8 +19,14 @@ pub struct Entry<'t> {
 impl<'t> Entry<'t> {
     /// Of the record that begins `at` this byte of a block.
     #[inline]
-    pub(super) fn new(block: &'t Block, at: usize) -> Entry<'t> {
-        Entry { block, record: block.record(at) }
+    fn new(block: &'t Block, at: usize) -> Entry<'t> {
+        Entry::of(block, block.record(at))
+    }
+
+    /// Of a record of a block.
+    #[inline]
+    pub(super) fn of(block: &'t Block, record: Record<'t>) -> Entry<'t> {
+        Entry { block, record }
     }
 
     #[inline]
@@ -32,7 +39,7 @@ impl<'t> Entry<'t> {
         let record = self.record;
         match record.name_place() {
             None => record.name(),
-            Some(place) => without_nul(self.block.large(place)),
+            Some(place) => without_nul(self.block.large(place).bytes()),
         }
     }
 
@@ -48,7 +55,7 @@ impl<'t> Entry<'t> {
         let record = self.record;
         match record.name_place() {
             None => record.name_with_nul(),
-            Some(place) => self.block.large(place),
+            Some(place) => self.block.large(place).bytes(),
         }
     }
 
@@ -63,7 +70,11 @@ impl<'t> Entry<'t> {
         match record.data_place() {
             None if record.keeps_no_data() => Bytes::NotKept,
             None => Bytes::Lent(record.data()),
-            Some(place) => Bytes::Shared(self.block.large(place)),
+            Some(place) => match self.block.large(place) {
+                Piece::Own(bytes) => Bytes::Shared(bytes),
+                // Who keeps it gets a copy: a part holds all of what it is a part of.
+                Piece::Part(part) => Bytes::Lent(part.bytes()),
+            },
         }
     }
 

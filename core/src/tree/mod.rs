@@ -12,7 +12,9 @@ mod filter;
 mod footprint;
 mod keys;
 mod node;
+mod piece;
 mod record;
+mod stored;
 mod version;
 mod walk;
 mod way;
@@ -27,6 +29,8 @@ pub use diff::{Change, Differences};
 pub use entry::{Entry, Share};
 pub use filter::{Filter, Kinds};
 pub use node::{Node, NodeRef};
+pub use piece::Keeper;
+pub use stored::{Appender, Damaged, Loader, OBJECTS_AT, Stored, Written, checksum};
 pub use version::Version;
 pub use walk::{Held, Preorder, Walk};
 

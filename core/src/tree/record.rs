@@ -12,9 +12,8 @@
 //! of 16 bits reach everywhere in it. A node that may not be read has neither Stat nor data. Whatever is put in comes
 //! out again: no value of any field is special.
 
-use std::sync::Arc;
-
 use super::node::{Bytes, NodeRef};
+use super::piece::Piece;
 use crate::stat::{Stat, Zxid};
 
 /// The most bytes of data, or of a name, that stand in the block itself.
@@ -53,21 +52,21 @@ pub(super) enum Name<'a> {
     /// Without a NUL.
     Inline(&'a [u8]),
     /// One that stands beside its block already, with a NUL behind it.
-    Beside(&'a Arc<[u8]>),
+    Beside(&'a Piece),
 }
 
 impl<'a> Name<'a> {
     pub(super) fn bytes(self) -> &'a [u8] {
         match self {
             Name::Inline(name) => name,
-            Name::Beside(name) => without_nul(name),
+            Name::Beside(name) => without_nul(name.bytes()),
         }
     }
 
     /// With a NUL behind it. A name that stands beside its block already is not copied.
-    pub(super) fn to_shared(self) -> Arc<[u8]> {
+    pub(super) fn to_shared(self) -> Piece {
         match self {
-            Name::Inline(name) => [name, b"\0"].concat().into(),
+            Name::Inline(name) => Piece::Own([name, b"\0"].concat().into()),
             Name::Beside(name) => name.clone(),
         }
     }
@@ -363,6 +362,44 @@ impl<'b> Record<'b> {
         let own = |record: &Record<'b>| &record.bytes[record.fields_at()..record.len()];
         self.head == other.head && own(self) == &other.bytes[other.fields_at()..other.len()]
     }
+}
+
+/// What is in a record that somebody else has written, as far as it has to be known to hold it against its block.
+pub(super) struct Checked {
+    pub(super) is_opaque: bool,
+    /// Bytes of data in the block itself.
+    pub(super) data_len: usize,
+    pub(super) places: Places,
+}
+
+/// Looks whether `bytes` are one record, whole and nothing else: then no function here reads beyond it. Its name is looked at
+/// by the caller.
+pub(super) fn check(bytes: &[u8]) -> Option<Checked> {
+    const EIGHT: u16 = MZXID | PZXID | MTIME | OWNER;
+    const FOUR: u16 = VERSION | CVERSION | AVERSION | NUM_CHILDREN | DATA_LENGTH;
+    bytes.first_chunk::<HEAD>()?;
+    let record = Record::new(bytes);
+    let flags = record.flags();
+    let stat = match record.is_opaque() {
+        true if flags & !(OPAQUE | ROOM | LONG_NAME) != 0 => return None,
+        true => 0,
+        false => 16 + 8 * (flags & EIGHT).count_ones() as usize + 4 * (flags & FOUR).count_ones() as usize,
+    };
+    let is_inline = flags & LONG_NAME == 0;
+    let name = if is_inline { record.name_len() + 1 } else { 0 };
+    let beside = flags & (LARGE | NOT_KEPT) != 0;
+    let is_whole = flags & !(EIGHT | FOUR | BESIDE | OPAQUE | NOT_KEPT) == 0
+        && (is_inline || record.name_len() == 0)
+        && !(beside && record.data_len() > 0)
+        && flags & (LARGE | NOT_KEPT) != LARGE | NOT_KEPT
+        && record.data_at() == record.fields_at() + stat + name
+        && record.len() == bytes.len();
+    // What is read below is within the record.
+    (is_whole && (!is_inline || bytes[record.data_at() - 1] == 0)).then(|| Checked {
+        is_opaque: record.is_opaque(),
+        data_len: record.data_len(),
+        places: record.places(),
+    })
 }
 
 /// How many bytes tell where that is which stands beside the block.

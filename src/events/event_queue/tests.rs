@@ -22,7 +22,7 @@ fn open(author: &Author, faults: bool, events: usize) -> EventQueue {
 
 /// A queue of what somebody is interested in.
 fn open_with(author: &Author, interest: Interest, events: usize) -> EventQueue {
-    let wants = Wants::events(interest.below(author.feed.root()).unwrap());
+    let wants = Wants::events(interest.below(&author.feed.root()).unwrap());
     EventQueue::open(Health::new(), author.feed.clone(), wants, room(events)).unwrap()
 }
 

@@ -11,6 +11,7 @@
 //! | [`synchroniser`] | a `sync::Group` with several caches | well-formed replies and notifications that lie |
 //! | [`tree`] | a `Tree`, which has to be what a map is | edits, with names, Stats and data of any kind |
 //! | [`engine`] | an `Engine`: both, joined | lies in frames, and broken frames |
+//! | [`share`] | readers of a shared file | files that were changed after they were written |
 //!
 //! `fuzz/` lets libFuzzer choose the bytes, guided by coverage; `tests/bounded.rs` here takes those that are worth
 //! keeping, mutations of them and random ones, for a few seconds.
@@ -20,12 +21,14 @@ mod input;
 mod liar;
 mod rules;
 mod session;
+mod share;
 mod synchroniser;
 mod tree;
 mod wire;
 
 pub use engine::engine;
 pub use session::session;
+pub use share::share;
 pub use synchroniser::synchroniser;
 pub use tree::tree;
 pub use wire::wire;

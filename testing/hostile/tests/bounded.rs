@@ -23,6 +23,11 @@ fn no_edits_harm_a_tree() {
 }
 
 #[test]
+fn no_bytes_harm_a_reader_of_a_shared_file() {
+    play::play(&play::SHARE);
+}
+
+#[test]
 fn no_bytes_harm_a_session_with_caches() {
     play::play(&play::ENGINE);
 }

@@ -143,6 +143,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_client_new_or_error": (c_int32, [c_char_p, c_void_p, c_void_p, c_void_p]),
     "tc_client_free": (None, [c_void_p]),
     "tc_new_or_error": (c_int32, [c_void_p, c_char_p, c_void_p, c_void_p, c_void_p]),
+    "tc_attach": (c_int32, [c_char_p, c_void_p, c_void_p]),
     "tc_log_set_fd": (c_int32, [c_int32, c_int32]),
     "tc_start_or_error": (c_int32, [c_void_p, c_void_p]),
     "tc_start_from_or_error": (c_int32, [c_void_p, c_void_p, c_void_p]),

@@ -38,6 +38,8 @@ pub const SYNCHRONISER: Target =
     Target { name: "synchroniser", entry: treecache_hostile::synchroniser, memory_per_byte: 60 };
 /// The map beside the tree has each name once more for each node below it, and is kept from before each edit.
 pub const TREE: Target = Target { name: "tree", entry: treecache_hostile::tree, memory_per_byte: 60 };
+/// A reader has a copy of the file for each version.
+pub const SHARE: Target = Target { name: "share", entry: treecache_hostile::share, memory_per_byte: 60 };
 pub const ENGINE: Target = Target { name: "engine", entry: treecache_hostile::engine, memory_per_byte: 60 };
 
 pub fn play(target: &Target) {
