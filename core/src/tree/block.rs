@@ -120,7 +120,7 @@ impl Block {
         let (mut lists, mut large) = (0, 0);
         let mut checked = Checked { records: len as u64, ..Checked::default() };
         let mut last: Option<&[u8]> = None;
-        for index in 0..len {
+        for (index, written) in all_keys[..len].iter().enumerate() {
             let (begin, end) = (offset(bytes, index), extent(bytes, &(index..index + 1)).1);
             let record = record::check(bytes.get(begin..end)?)?;
             // They stand beside it in the order of the records.
@@ -152,7 +152,7 @@ impl Block {
             let name = self.entry_in(bytes, index).name_bytes();
             let is_name = std::str::from_utf8(name)
                 .is_ok_and(|name| name.is_empty() == is_root && !name.contains(['/', '\0']));
-            let has_key = name.get(prefix..).is_some_and(|rest| key(rest).to_le_bytes() == all_keys[index]);
+            let has_key = name.get(prefix..).is_some_and(|rest| key(rest).to_le_bytes() == *written);
             let follows = last.is_none_or(|last| last < name && last.get(..prefix) == name.get(..prefix));
             if !is_name || !has_key || !follows {
                 return None;
