@@ -188,6 +188,13 @@ impl Block {
         self.entry_in(bytes, index)
     }
 
+    /// As [`entry`](Self::entry), where it is not known whether there are so many.
+    #[inline]
+    pub(super) fn entry_if_any(&self, index: usize) -> Option<Entry<'_>> {
+        let bytes = self.bytes.bytes();
+        (index < header(bytes).0).then(|| self.entry_in(bytes, index))
+    }
+
     /// As [`entry`](Self::entry), for one who has the bytes at hand.
     #[inline]
     fn entry_in<'b>(&'b self, bytes: &'b [u8], index: usize) -> Entry<'b> {

@@ -438,8 +438,12 @@ impl Children {
     }
 
     fn entry_at(&self, position: &mut Position) -> Option<Entry<'_>> {
-        self.leave_ended(position);
-        self.block(position.at).map(|block| block.entry(position.index))
+        if let Some(entry) = self.block(position.at)?.entry_if_any(position.index) {
+            return Some(entry);
+        }
+        *position = self.behind_block(*position);
+        // No block is empty.
+        self.block(position.at)?.entry_if_any(position.index)
     }
 
     /// Moves a position at a block's end on to the next block.
@@ -633,17 +637,16 @@ impl Counterparts {
             return Some((entry, None));
         };
         loop {
-            left.leave_ended(at_left);
+            let entry = left.entry_at(at_left)?;
             if at_left.index == 0 {
                 right.leave_ended(at_right);
                 if let Some(behind) = behind_shared(left, right, *at_left, *at_right) {
                     (*at_left, *at_right) = behind;
                     continue;
                 }
-            }
-            let entry = left.block(at_left.at)?.entry(at_left.index);
-            if at_left.index == 0 && right.advance_to(at_right, entry.name_bytes()) {
-                continue;
+                if right.advance_to(at_right, entry.name_bytes()) {
+                    continue;
+                }
             }
             *at_left = at_left.next();
             while let Some(other) = right.entry_at(at_right) {

@@ -118,7 +118,8 @@ impl<'t> Entry<'t> {
 
     /// Whether both are one record of one block; what is below may differ.
     pub(super) fn is_one_with(&self, other: &Entry<'_>) -> bool {
-        self.block.has_bytes_of(other.block) && self.at() == other.at()
+        // Both blocks are as long, then.
+        self.block.has_bytes_of(other.block) && self.record.rest() == other.record.rest()
     }
 
     fn has_node_of(&self, other: &Entry<'_>) -> bool {

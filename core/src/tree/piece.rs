@@ -12,8 +12,7 @@ pub trait Keeper: Send + Sync {
     fn bytes(&self, at: u64, len: usize) -> &[u8];
 }
 
-/// A clone shares them.
-#[derive(Clone)]
+/// A clone shares them. (Most trees have no parts: the code goes straight on for what is its own.)
 pub(super) enum Piece {
     Own(Arc<[u8]>),
     Part(Arc<Part>),
@@ -41,9 +40,25 @@ impl Part {
     }
 
     /// A call that cannot be seen through, unlike a look at an allocation: so it is made once where it can be.
+    #[cold]
     #[inline(never)]
     pub(super) fn bytes(&self) -> &[u8] {
         self.keeper.bytes(self.at, self.len)
+    }
+}
+
+#[cold]
+fn share(part: &Arc<Part>) -> Piece {
+    Piece::Part(part.clone())
+}
+
+impl Clone for Piece {
+    #[inline]
+    fn clone(&self) -> Piece {
+        match self {
+            Piece::Own(bytes) => Piece::Own(bytes.clone()),
+            Piece::Part(part) => share(part),
+        }
     }
 }
 
