@@ -501,7 +501,7 @@ impl Experiments {
     fn verify(&mut self) {
         let mut rows = Vec::new();
         let mut shown = Vec::new();
-        for (name, verify) in [("report", VerifyMode::Auto), ("read", VerifyMode::Read)] {
+        for (name, verify) in [("report", VerifyMode::Report), ("read", VerifyMode::Read)] {
             let scenario = Scenario { verify, clients: CLIENTS / 25, weight: 25, ..self.scaled(MOVED) };
             let outcome = run(&scenario);
             rows.push(self.verification(name, &outcome));
@@ -563,7 +563,7 @@ impl Experiments {
     /// have something to verify, as long as nobody makes a session for it.
     fn unclean(&mut self) {
         let mut rows = Vec::new();
-        for (name, verify) in [("report", VerifyMode::Auto), ("read", VerifyMode::Read)] {
+        for (name, verify) in [("report", VerifyMode::Report), ("read", VerifyMode::Read)] {
             for unclean in [0.0, 0.01] {
                 let happening = Happening::Outage { down: ms(1000), moved: false, unclean };
                 let scenario =
@@ -626,7 +626,7 @@ impl Experiments {
             let batch = (capacity.request as f64 + BATCH * capacity.node as f64) / 1e9;
             let drain = self.drain(TENTH.nodes() as f64, 1) * slower as f64;
             let mut row = vec![number(BATCH / batch), format!("{:.1}", CLIENTS as f64 * batch)];
-            for (verify, flights) in [(VerifyMode::Auto, 8), (VerifyMode::Read, 8), (VerifyMode::Read, 1)] {
+            for (verify, flights) in [(VerifyMode::Report, 8), (VerifyMode::Read, 8), (VerifyMode::Read, 1)] {
                 let pace = Pace { flights, ..Pace::default() };
                 let bound = Duration::from_secs_f64(drain * 2.5);
                 let outcome = run(&Scenario { capacity, pace, bound, verify, ..self.scaled(MOVED) });

@@ -59,7 +59,7 @@ fn opening(page: &mut Page) {
     };
     page.line("# Benchmarks\n");
     page.line("libtreecache side by side with what one would take instead, on one server, in one run:\n");
-    page.line("```sh\nscripts/bench docs           # at most 20 minutes\nscripts/bench --full docs    # hours, and more sizes; goes on where it was interrupted\n```\n");
+    page.line("```sh\nscripts/bench docs           # about half an hour\nscripts/bench --full docs    # hours, and more sizes; goes on where it was interrupted\n```\n");
     page.line(&circumstances);
     page.line(OPENING);
 }
