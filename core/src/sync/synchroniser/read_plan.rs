@@ -272,7 +272,7 @@ impl ReadPlan {
             self.renews_watch |= self.audit.behind.is_empty() && !planted::is(Defect::WatchNotRenewed);
         }
         let begins = matches!(self.verification, Verification::Due(at) if now >= at);
-        if begins && !self.is_idle && self.is_reported(tree, unread) && self.baseline.is_known() {
+        if begins && !self.is_idle && self.baseline.is_known() && self.is_reported(tree, unread) {
             for path in self.baseline.anchors() {
                 unread.update(&self.subject.root.absolute(path), Want::verify);
             }
