@@ -261,6 +261,12 @@ fn no_secret_is_logged_or_told_or_shown() {
             shown.push_str(&format!("{:?} {:#?}", config(settings), config(settings)));
         }
         for settings in wrong {
+            // Where nobody listens to faults, they are logged.
+            let unheard = client_with(&hosts, &settings);
+            let cache = unheard.cache(&unique_root("unheard"), &config(&[])).unwrap();
+            cache.start().unwrap();
+            shown.push_str(&format!("{:?}", cache.wait_initialized(None)));
+
             let client = client_with(&hosts, &settings);
             let faults = Faults::of_client(&client);
             assert_rejected(&client, &[]);
