@@ -149,8 +149,9 @@ fn a_snapshot_of_another_root_or_chroot_or_of_other_rules_or_data_is_refused_and
     let cache = whole.cache(&a, &config(&settings)).expect("a cache");
     cache.start_from(&old.snapshot().expect("a snapshot")).expect("started");
     wait_for_state(&cache, State::InStep);
+    let faults = Faults::of(&cache);
     witness.create(&format!("{a}/c"), b"");
-    let limited = Faults::of(&cache).wait_for(|fault| fault.status == Status::Limit);
+    let limited = faults.wait_for(|fault| fault.status == Status::Limit);
     assert!(limited.message.contains("limit.nodes=2"), "{limited:?}");
 }
 
