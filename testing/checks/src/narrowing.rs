@@ -12,6 +12,9 @@ pub struct Narrowing {
 impl Narrowing {
     /// Whether a node is kept; its path is relative to the root.
     pub fn keeps(&self, relative: &str) -> bool {
+        if *self == Narrowing::default() {
+            return true;
+        }
         let names: Vec<&str> = relative.split('/').filter(|name| !name.is_empty()).collect();
         let any = |patterns: &[String], is: &dyn Fn(&[&str]) -> bool| {
             patterns.iter().any(|pattern| is(&pattern.split('/').collect::<Vec<_>>()))

@@ -1,13 +1,13 @@
 //! One cache, seen from outside.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use treecache_core::tree::Version;
 use treecache_core::{NodeRef, Stat, Zxid};
 
-use crate::truth::parent;
+use crate::truth::{TruthNode, parent};
 use crate::{Check, Counts, Narrowing, Truth, Violation};
 
 /// A version, as far as it can be seen.
@@ -116,11 +116,12 @@ pub fn difference(
             return;
         }
         found += 1;
+        let allows = |node: &TruthNode| node.access.allows(view.authenticated);
         difference = match (node, truth.get(path)) {
             _ if !view.keeps(path) => Some(format!("{path} is there, and is to be left out")),
             (_, None) => Some(format!("{path} is there and should not be")),
-            (Some(_), Some(_)) if !may_read(path) => Some(format!("{path} should not be readable")),
-            (None, Some(_)) if may_read(path) => Some(format!("{path} should be readable")),
+            (Some(_), Some(truth)) if !allows(truth) => Some(format!("{path} should not be readable")),
+            (None, Some(truth)) if allows(truth) => Some(format!("{path} should be readable")),
             (None, Some(_)) => None,
             (Some(node), Some(truth)) => {
                 let mut expected = Stat { aversion: node.stat().aversion, ..truth.stat };
@@ -175,8 +176,9 @@ pub struct Observer {
     view: View,
     /// Of the newest version, and of the newest cut.
     zxid: Zxid,
-    /// What the last version said of each node.
-    stats: BTreeMap<String, Stat>,
+    /// What the last version said of each node, and how many versions there were then.
+    stats: HashMap<String, (Stat, u64)>,
+    versions: u64,
     /// A reset was reported since the last version.
     reset: bool,
     /// The ensemble has another history than at the last cut.
@@ -185,7 +187,7 @@ pub struct Observer {
 
 impl Observer {
     pub fn new(view: View) -> Observer {
-        Observer { view, zxid: Zxid(0), stats: BTreeMap::new(), reset: false, has_moved: false }
+        Observer { view, zxid: Zxid(0), stats: HashMap::new(), versions: 0, reset: false, has_moved: false }
     }
 
     /// The cache reported that the ensemble went back in time.
@@ -219,30 +221,38 @@ impl Observer {
         let has_moved = self.has_moved;
         // A version that is none may still show what was read in the history before.
         self.has_moved &= !published.is_cut();
-        let mut stats = BTreeMap::new();
-        published.visit(&self.view.root, &mut |path, node| {
-            if let Some(node) = node {
-                stats.insert(path.to_owned(), *node.stat());
-            }
-        });
         if !was_reset {
             Check::Monotonic.that(self.zxid <= zxid, || {
                 format!("{} was published at {}, then at {zxid}", self.view.root, self.zxid)
             })?;
-            for (path, stat) in &stats {
-                let Some(old) = self.stats.get(path) else { continue };
-                let goes_on = old.czxid <= stat.czxid
-                    && (old.czxid != stat.czxid
-                        || (old.mzxid <= stat.mzxid && (has_moved || old.pzxid <= stat.pzxid)));
-                Check::Monotonic.that(goes_on, || format!("{path} went back: {old:?}, then {stat:?}"))?;
+        }
+        self.zxid = zxid;
+        self.versions += 1;
+        let (stats, versions) = (&mut self.stats, self.versions);
+        let mut gone_back = None;
+        published.visit(&self.view.root, &mut |path, node| {
+            let Some(stat) = node.map(|node| *node.stat()) else { return };
+            let Some(known) = stats.get_mut(path) else {
+                stats.insert(path.to_owned(), (stat, versions));
+                return;
+            };
+            let (old, _) = std::mem::replace(known, (stat, versions));
+            let goes_on = old.czxid <= stat.czxid
+                && (old.czxid != stat.czxid
+                    || (old.mzxid <= stat.mzxid && (has_moved || old.pzxid <= stat.pzxid)));
+            if !goes_on && !was_reset && gone_back.is_none() {
+                gone_back = Some(format!("{path} went back: {old:?}, then {stat:?}"));
             }
+        });
+        stats.retain(|_, (_, seen)| *seen == versions);
+        if let Some(gone_back) = gone_back {
+            return Err(Check::Monotonic.violated(gone_back));
         }
         if published.is_cut() {
             for (at, paths) in multis {
-                atomic(at, paths, &stats, excused)?;
+                atomic(at, paths, &self.stats, excused)?;
             }
         }
-        (self.zxid, self.stats) = (zxid, stats);
         Ok(())
     }
 }
@@ -252,12 +262,12 @@ impl Observer {
 fn atomic(
     at: Zxid,
     paths: &[Arc<str>],
-    stats: &BTreeMap<String, Stat>,
+    stats: &HashMap<String, (Stat, u64)>,
     excused: &Excused,
 ) -> Result<(), Violation> {
     let shows = |path: &Arc<str>| {
         let stat = stats.get(&**path).filter(|_| excused.is_empty() || !is_excused(excused, path));
-        stat.map(|stat| stat.mzxid >= at)
+        stat.map(|(stat, _)| stat.mzxid >= at)
     };
     let with = paths.iter().find(|path| shows(path) == Some(true));
     let without = paths.iter().find(|path| shows(path) == Some(false));
