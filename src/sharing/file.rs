@@ -9,6 +9,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+#[cfg(all(test, target_os = "linux"))]
+use super::journal;
+
 /// Who may read a share file, unless the process's umask says less: its owner, and the group.
 const MODE: u32 = 0o640;
 
@@ -103,20 +106,39 @@ pub(super) fn lock(_: &File) -> io::Result<bool> {
 
 /// Opens a file to be read and written, and makes it if it is not there. It is never cut off.
 pub(super) fn open_or_make(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(MODE).open(path)?;
+    #[cfg(all(test, target_os = "linux"))]
+    journal::opened(&file, path);
+    Ok(file)
 }
 
 /// Makes a file that is not there.
 pub(super) fn make(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path)
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(MODE).open(path)?;
+    #[cfg(all(test, target_os = "linux"))]
+    journal::opened(&file, path);
+    Ok(file)
 }
 
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        done => done,
+        done => {
+            #[cfg(all(test, target_os = "linux"))]
+            journal::removed(path);
+            done
+        }
     }
+}
+
+/// Puts a file in the place of another one, or of none.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    #[cfg(all(test, target_os = "linux"))]
+    journal::renamed(from, to);
+    Ok(())
 }
 
 /// Whether an open file is the one that has this name now.
@@ -130,13 +152,27 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
 
 /// Writes all of it, without the file's position. (A file system that is full says so; a store into a map would be a signal.)
 pub(super) fn write(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
-    file.write_all_at(bytes, at)
+    file.write_all_at(bytes, at)?;
+    #[cfg(all(test, target_os = "linux"))]
+    journal::written(file, bytes, at);
+    Ok(())
+}
+
+/// What is in a file is kept through a loss of power.
+pub(super) fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    #[cfg(all(test, target_os = "linux"))]
+    journal::synced(file);
+    Ok(())
 }
 
 /// What is in a file's folder under which name is kept through a loss of power.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()?;
+    #[cfg(all(test, target_os = "linux"))]
+    journal::folder_synced(folder);
+    Ok(())
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -69,12 +69,12 @@ impl Sharing {
         self.sink.tell(Output::Event(EventKind::InStep));
     }
 
-    fn fault(&self) -> Fault {
+    pub(super) fn fault(&self) -> Fault {
         self.faults.recv_timeout(Duration::from_secs(20)).expect("a fault")
     }
 }
 
-fn tree(paths: &[&str]) -> Tree {
+pub(super) fn tree(paths: &[&str]) -> Tree {
     let mut tree = Tree::default();
     for path in paths {
         assert!(tree.put(path, node(1, 1)));
@@ -82,7 +82,7 @@ fn tree(paths: &[&str]) -> Tree {
     tree
 }
 
-fn attached(file: &Path) -> TreeCache {
+pub(super) fn attached(file: &Path) -> TreeCache {
     TreeCache::attach(file, &Config::new()).unwrap()
 }
 
@@ -95,12 +95,12 @@ pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-fn until_at(cache: &TreeCache, zxid: i64) {
+pub(super) fn until_at(cache: &TreeCache, zxid: i64) {
     until("the version", || cache.snapshot().unwrap().zxid() == Zxid(zxid));
 }
 
 /// What a cache tells from now on, in words.
-fn told(cache: &TreeCache) -> mpsc::Receiver<String> {
+pub(super) fn told(cache: &TreeCache) -> mpsc::Receiver<String> {
     let (told, events) = mpsc::channel();
     cache
         .listen(move |event| {
@@ -111,7 +111,7 @@ fn told(cache: &TreeCache) -> mpsc::Receiver<String> {
     events
 }
 
-fn next(events: &mpsc::Receiver<String>, count: usize) -> Vec<String> {
+pub(super) fn next(events: &mpsc::Receiver<String>, count: usize) -> Vec<String> {
     (0..count).map(|_| events.recv_timeout(Duration::from_secs(20)).expect("an event")).collect()
 }
 
@@ -608,7 +608,7 @@ fn the_child_of_a_writer_does_not_hold_its_lock() {
 const ACCOUNTS: usize = 200;
 const TOTAL: i64 = 100 * ACCOUNTS as i64;
 /// How a process of these tests is told its file.
-const FILE: &str = "TREECACHE_TEST_SHARE_FILE";
+pub(super) const FILE: &str = "TREECACHE_TEST_SHARE_FILE";
 
 fn account(number: usize) -> String {
     format!("{}/{number:03}", number % 7)
@@ -680,7 +680,7 @@ fn a_reader_that_will_be_killed() {
     }
 }
 
-fn check_sum(snapshot: &crate::Snapshot) {
+pub(super) fn check_sum(snapshot: &crate::Snapshot) {
     if snapshot.is_empty() {
         return;
     }

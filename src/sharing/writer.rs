@@ -28,8 +28,10 @@ use crate::tree::Version;
 
 /// How long after something failed it is tried again, and how often it is looked whether another writer has gone.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A process that is being started holds a lock for a moment that its parent has let go of: so the first refusal is none.
+/// A process that is being started holds a lock for a moment that its parent has let go of: so a refusal is none before
+/// it has lasted.
 const SOON: Duration = Duration::from_millis(100);
+const TAKEN_AFTER: Duration = Duration::from_secs(1);
 /// How often a word of the server's is put down, at least.
 const BEATS: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 /// A file is written anew when it is so many times as long as it was when it was new, and so many bytes longer.
@@ -179,8 +181,8 @@ struct Writing {
     is_written: bool,
     changes: u64,
     standing: (State, bool),
-    /// Somebody else had the lock at the last look.
-    was_taken: bool,
+    /// Since when somebody else has the lock.
+    taken_since: Option<Instant>,
     /// What was told last of what fails.
     told: Option<String>,
 }
@@ -196,7 +198,7 @@ impl Writing {
             is_written: true,
             changes: 0,
             standing,
-            was_taken: false,
+            taken_since: None,
             told: None,
         }
     }
@@ -207,14 +209,15 @@ impl Writing {
             let is_over = self.take(desk, pause);
             pause = match self.write() {
                 Ok(()) => {
-                    self.was_taken = false;
+                    self.taken_since = None;
                     if self.told.take().is_some() {
                         log::info!("{} is written again", self.source.path.display());
                     }
                     self.beat()
                 }
-                Err(Failure::Taken) if !self.was_taken => {
-                    self.was_taken = true;
+                Err(Failure::Taken)
+                    if self.taken_since.get_or_insert_with(Instant::now).elapsed() < TAKEN_AFTER =>
+                {
                     SOON
                 }
                 Err(failure) => {
@@ -418,6 +421,10 @@ impl Writing {
         let written = share.append(version, root, medium);
         if let Err(error) = written {
             share.appender.undo();
+            if error.kind() != io::ErrorKind::StorageFull {
+                // Of what was written before nobody knows what reaches the disk, whatever is said of the next sync.
+                self.leave_share();
+            }
             return Err(Failure::io("write", &self.source.path)(error));
         }
         self.wake()
@@ -428,7 +435,7 @@ impl Writing {
         self.check_is_ours()?;
         let (path, new, medium) = (self.source.path.clone(), file::new_of(&self.source.path), self.medium());
         let written = self.write_new(version, &new, medium).and_then(|share| {
-            std::fs::rename(&new, &path)?;
+            file::rename(&new, &path)?;
             if medium == Medium::Disk {
                 file::sync_folder(&path)?;
             }
@@ -492,14 +499,14 @@ impl ShareFile {
         })?;
         // First what the root names, then the root.
         if medium == Medium::Disk {
-            file.sync_data()?;
+            file::sync(file)?;
         }
         let length = appender.end();
         self.write_root(Root { tree: stored, length, ..root })?;
         // It is there from now on, also if it is not known whether it outlasts a loss of power.
         self.appender.keep(&version.tree);
         match medium {
-            Medium::Disk => self.file.sync_data(),
+            Medium::Disk => file::sync(&self.file),
             Medium::Memory => Ok(()),
         }
     }
