@@ -25,7 +25,7 @@ use crate::sharing::{self, Attached, Opened, Reader, Source, Unusable, Writer};
 use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Data, Input, Options, Output, Progress, Ticket};
+use crate::sync::{CacheId, Data, Input, KnownTree, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -95,8 +95,8 @@ struct Syncs {
 impl TreeCache {
     pub(crate) fn new(client: Arc<ClientShared>, id: CacheId, root: NodePath, config: &Config) -> TreeCache {
         let options = config.options();
-        let making =
-            Making { chroot: client.chroot.clone(), data: options.data, limit_path: options.limit_path };
+        let (chroot, user) = (client.chroot.clone(), client.user.clone());
+        let making = Making { chroot, data: options.data, limit_path: options.limit_path, user };
         let selection = options.selection.clone();
         let scope = Scope { root: root.clone(), selection, making: Arc::new(making) };
         let cache = TreeCache::of(client, id, root.into(), config);
@@ -172,6 +172,7 @@ impl TreeCache {
             closed: AtomicBool::new(false),
             last_cache: AtomicU64::new(1),
             chroot: NodePath::root(),
+            user: None,
         };
         let mut cache = TreeCache::of(Arc::new(client), CacheId(1), FeedRoot::unknown(), config);
         _ = ended.set(Arc::downgrade(&cache.shared.feed));
@@ -254,7 +255,7 @@ impl TreeCache {
     }
 
     /// What of the tree is in its file, and when a server was heard last by whoever has written it.
-    fn kept(&self) -> Result<Option<(Arc<Version>, Moment)>, Error> {
+    fn kept(&self) -> Result<Option<(KnownTree, Moment)>, Error> {
         let Some(path) = &self.share.file else { return Ok(None) };
         let refused = |why: String| {
             Err(Error::setting(
@@ -289,7 +290,9 @@ impl TreeCache {
             Ok(version) => version,
             Err(error) => return useless(error.to_string()),
         };
-        let snapshot = Snapshot::new(Arc::new(version), self.scope().clone());
+        let Scope { root, selection, making } = self.scope().clone();
+        let making = Arc::new(Making { user: opened.identity.user.clone(), ..(*making).clone() });
+        let snapshot = Snapshot::new(Arc::new(version), Scope { root, selection, making });
         match snapshot.for_cache(self.scope(), &self.options) {
             Ok(known) => Ok(known.map(|known| (known, heard))),
             Err(error) => useless(error.to_string()),
@@ -298,8 +301,9 @@ impl TreeCache {
 
     fn identity(&self) -> Identity {
         let Scope { root, selection, making } = self.scope().clone();
-        let Making { chroot, data, limit_path } = &*making;
-        Identity { root, chroot: chroot.clone(), selection, data: *data, limit_path: *limit_path }
+        let Making { chroot, data, limit_path, user } = &*making;
+        let (chroot, user) = (chroot.clone(), user.clone());
+        Identity { root, chroot, selection, data: *data, limit_path: *limit_path, user }
     }
 
     /// Starts the thread that writes the tree to its file.
@@ -325,7 +329,7 @@ impl TreeCache {
         }
     }
 
-    fn begin(&self, known: Option<Arc<Version>>, heard_before: Moment) -> Result<(), Error> {
+    fn begin(&self, known: Option<KnownTree>, heard_before: Moment) -> Result<(), Error> {
         self.health.check()?;
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
@@ -342,7 +346,7 @@ impl TreeCache {
         life.heard_before = sharing::age(&heard_before).map(|age| (clock::now(), age));
         if let Some(known) = &known {
             // Its events come with the I/O thread's word.
-            self.shared.current.store(known.clone());
+            self.shared.current.store(known.version.clone());
         }
         if let Some(writer) = self.shared.writer.get() {
             writer.stands(life.state, false);
@@ -731,7 +735,7 @@ impl TreeCache {
 #[cold]
 fn unknown_scope() -> &'static Scope {
     static UNKNOWN: LazyLock<Scope> = LazyLock::new(|| {
-        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: usize::MAX };
+        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: usize::MAX, user: None };
         Scope { root: NodePath::root(), selection: Selection::default(), making: Arc::new(making) }
     });
     &UNKNOWN
@@ -861,9 +865,9 @@ impl Syncs {
 
 impl Reader for CacheShared {
     fn is_of(&self, identity: &Identity) {
-        let Identity { root, chroot, selection, data, limit_path } = identity.clone();
+        let Identity { root, chroot, selection, data, limit_path, user } = identity.clone();
         self.root.becomes(root.clone());
-        let making = Making { chroot, data, limit_path };
+        let making = Making { chroot, data, limit_path, user };
         _ = self.scope.set(Scope { root, selection, making: Arc::new(making) });
     }
 

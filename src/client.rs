@@ -36,13 +36,16 @@ impl Client {
         let settings = config.settings(hosts)?;
         let (tls, kerberos, modes) = (config.tls()?, config.kerberos()?, config.modes());
         config.warn_of_what_is_exposed();
-        let chroot = settings.hosts.chroot.clone();
-        Client::with_io(chroot, |fault| Ok(Arc::new(IoThread::spawn(settings, modes, tls, kerberos, fault)?)))
+        let (chroot, user) = (settings.hosts.chroot.clone(), config.user());
+        Client::with_io(chroot, user, |fault| {
+            Ok(Arc::new(IoThread::spawn(settings, modes, tls, kerberos, fault)?))
+        })
     }
 
     /// A client on the I/O thread that `spawn` makes. `spawn` is given the function that takes the client's faults.
     pub(crate) fn with_io(
         chroot: NodePath,
+        user: Option<String>,
         spawn: impl FnOnce(Box<dyn Fn(Fault) + Send>) -> std::io::Result<Arc<dyn Io>>,
     ) -> Result<Client, Error> {
         let health = Arc::new(Health::new());
@@ -76,6 +79,7 @@ impl Client {
                 closed: AtomicBool::new(false),
                 last_cache: AtomicU64::new(0),
                 chroot,
+                user,
             })
         });
         match started {

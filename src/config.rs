@@ -759,6 +759,25 @@ impl Config {
         })
     }
 
+    /// For whom servers take a client, without a secret: what two may read of whom the same is said, is the same. `None`:
+    /// that cannot be said, as a certificate or a ticket says it.
+    pub(crate) fn user(&self) -> Option<String> {
+        let SaslKeys { mechanism, username, principal, .. } = &self.sasl;
+        let sasl = match mechanism {
+            None => None,
+            Some(Mechanism::DigestMd5) => Some(username.as_ref()?),
+            Some(Mechanism::Gssapi) => Some(principal.as_ref()?),
+        };
+        let mut users: Vec<String> = sasl.map(|name| format!("sasl:{name}")).into_iter().collect();
+        for Auth { scheme, credential } in &self.auth {
+            // Of other schemes nobody knows which part is the secret.
+            let (name, _) = credential.expose().split_once(':').filter(|_| scheme == "digest")?;
+            users.push(format!("digest:{name}"));
+        }
+        users.sort_unstable();
+        self.tls.cert_file.is_none().then(|| format!("{users:?}"))
+    }
+
     /// Warns in the log of secrets that others may come to know. That may be intended, so it is no error.
     pub(crate) fn warn_of_what_is_exposed(&self) {
         if !self.tls.is_on && self.auth.iter().any(|auth| auth.scheme == "digest") {

@@ -23,6 +23,8 @@ pub(crate) struct ClientShared {
     pub(crate) last_cache: AtomicU64,
     /// All paths of its caches are relative to this.
     pub(crate) chroot: NodePath,
+    /// For whom servers take it, without a secret; `None`: nobody can say.
+    pub(crate) user: Option<String>,
 }
 
 impl ClientShared {

@@ -8,7 +8,7 @@ use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
-use crate::sync::{Data, Options};
+use crate::sync::{Data, KnownTree, Options, ReadBy};
 use crate::tree::{Children, Differences, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
 
 /// Which part of the server's tree a cache has.
@@ -20,11 +20,14 @@ pub(crate) struct Scope {
 }
 
 /// How a cache makes its tree of the server's: what nobody asks of who only reads it.
+#[derive(Clone)]
 pub(crate) struct Making {
     pub(crate) chroot: NodePath,
     pub(crate) data: Data,
     /// No path in the tree is longer.
     pub(crate) limit_path: usize,
+    /// For whom servers take the client; `None`: nobody can say.
+    pub(crate) user: Option<String>,
 }
 
 impl Scope {
@@ -69,7 +72,7 @@ impl Snapshot {
 
     /// What a cache of this `scope`, with these `options`, can begin with; `None`: the snapshot is from before the first
     /// version, and has nothing.
-    pub(crate) fn for_cache(&self, scope: &Scope, options: &Options) -> Result<Option<Arc<Version>>, Error> {
+    pub(crate) fn for_cache(&self, scope: &Scope, options: &Options) -> Result<Option<KnownTree>, Error> {
         scope.check_same(&self.scope)?;
         let (nodes, bytes) = (self.version.tree.len(), self.version.tree.bytes());
         let beyond =
@@ -91,7 +94,10 @@ impl Snapshot {
                 }
             }
         }
-        Ok((self.zxid() > Zxid(0)).then(|| self.version.clone()))
+        let (theirs, ours) = (&self.scope.making.user, &scope.making.user);
+        let is_same = ours.is_some() && theirs == ours;
+        let read_by = if is_same { ReadBy::SameUser } else { ReadBy::Anyone };
+        Ok((self.zxid() > Zxid(0)).then(|| KnownTree { version: self.version.clone(), read_by }))
     }
 
     /// The zxid of the tree. If the tree is not a cut, this is a lower bound; before the first version it is 0.
@@ -349,7 +355,7 @@ pub(crate) mod tests {
     }
 
     fn scope(root: &str) -> Scope {
-        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: 4096 };
+        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: 4096, user: None };
         Scope {
             root: NodePath::new(root).unwrap(),
             selection: Selection::default(),
@@ -439,8 +445,12 @@ pub(crate) mod tests {
         let message = |theirs: &Scope, ours: &Scope| ours.check_same(theirs).unwrap_err().to_string();
         assert_eq!(message(&scope("/bar"), &ours), "the snapshot is of /bar, and the cache is of /foo");
         let mut theirs = scope("/foo");
-        theirs.making =
-            Arc::new(Making { chroot: NodePath::new("/app").unwrap(), data: Data::All, limit_path: 9 });
+        theirs.making = Arc::new(Making {
+            chroot: NodePath::new("/app").unwrap(),
+            data: Data::All,
+            limit_path: 9,
+            user: None,
+        });
         assert_eq!(
             message(&theirs, &ours),
             "the snapshot is of /foo below the chroot /app, and the cache is of /foo"
@@ -460,7 +470,7 @@ pub(crate) mod tests {
         deep.selection.limit_depth(2);
         assert_eq!(message(&ours, &deep), "the snapshot goes by no rules, and the cache goes by depth.max=2");
         let of_data = |data| {
-            let making = Making { chroot: NodePath::root(), data, limit_path: 9 };
+            let making = Making { chroot: NodePath::root(), data, limit_path: 9, user: None };
             Scope { making: Arc::new(making), ..scope("/foo") }
         };
         assert_eq!(

@@ -277,9 +277,16 @@ pub struct Identity {
     pub data: Data,
     /// No path of a node is longer.
     pub limit_path: usize,
+    /// As which user the client has read it, without a secret; `None`: nobody can say.
+    pub user: Option<String>,
 }
 
 impl Identity {
+    /// Whether a tree that is that may follow one that is this, whoever has read them.
+    pub fn is_same_tree(&self, other: &Identity) -> bool {
+        Identity { user: None, ..self.clone() } == Identity { user: None, ..other.clone() }
+    }
+
     /// Writes it, as the first object of a file.
     pub fn write(&self, appender: &mut Appender) -> Vec<u8> {
         let mut texts = vec![
@@ -292,6 +299,7 @@ impl Identity {
             Data::None => texts.push(("data", "none".to_owned())),
             Data::Gzip { most } => texts.push(("gzip", most.to_string())),
         }
+        texts.extend(self.user.iter().map(|user| ("user", user.clone())));
         texts.extend(self.selection.settings());
         let mut payload = Vec::new();
         for text in texts.iter().flat_map(|(key, value)| [*key, value]) {
@@ -311,7 +319,7 @@ impl Identity {
     }
 
     fn decode(mut payload: &[u8]) -> Option<Identity> {
-        let (mut root, mut chroot, mut limit_path) = (None, None, None);
+        let (mut root, mut chroot, mut limit_path, mut user) = (None, None, None, None);
         let (mut selection, mut data) = (Selection::default(), Data::All);
         while !payload.is_empty() {
             let (key, value) = (take_text(&mut payload)?, take_text(&mut payload)?);
@@ -319,12 +327,13 @@ impl Identity {
                 "root" => root = Some(NodePath::new(value).ok()?),
                 "chroot" => chroot = Some(NodePath::new(value).ok()?),
                 "limit.path.bytes" => limit_path = value.parse().ok(),
+                "user" => user = Some(value.to_owned()),
                 "data" if value == "none" => data = Data::None,
                 "gzip" => data = Data::Gzip { most: value.parse().ok()? },
                 _ => selection.set(key, value)?,
             }
         }
-        Some(Identity { root: root?, chroot: chroot?, selection, data, limit_path: limit_path? })
+        Some(Identity { root: root?, chroot: chroot?, selection, data, limit_path: limit_path?, user })
     }
 }
 

@@ -83,7 +83,7 @@ impl Io for Arc<Hand> {
 /// A client without a server.
 pub(crate) fn client() -> (Client, Arc<Hand>) {
     let mut hand = None;
-    let client = Client::with_io(NodePath::root(), |fault| {
+    let client = Client::with_io(NodePath::root(), Some(String::new()), |fault| {
         let made = Arc::new(Hand {
             sinks: Mutex::default(),
             opened: Mutex::default(),
@@ -169,9 +169,11 @@ fn a_client_that_reaches_no_server_can_be_closed_at_once() {
 
 #[test]
 fn a_client_for_which_the_system_has_nothing_left_says_what_that_said() {
-    let error = Client::with_io(NodePath::root(), |_| Err(std::io::Error::from_raw_os_error(libc::EMFILE)))
-        .err()
-        .unwrap();
+    let error = Client::with_io(NodePath::root(), Some(String::new()), |_| {
+        Err(std::io::Error::from_raw_os_error(libc::EMFILE))
+    })
+    .err()
+    .unwrap();
     assert_eq!(error.status(), Status::Connection);
     assert!(error.to_string().contains("Too many open files"), "{error}");
 }

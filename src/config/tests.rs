@@ -45,6 +45,29 @@ fn summary() -> String {
 }
 
 #[test]
+fn users_are_told_apart_by_their_names_and_never_by_a_secret() {
+    let user = |keys: &[(&str, &str)]| {
+        let mut config = Config::new();
+        keys.iter().for_each(|(key, value)| config.set(key, value).unwrap());
+        config.user()
+    };
+    assert_eq!(user(&[]).as_deref(), Some("[]"));
+    let me = ("auth", "digest:me:secret");
+    assert_eq!(user(&[me]).as_deref(), Some(r#"["digest:me"]"#));
+    let other = ("auth", "digest:a\", \"b:secret");
+    assert_eq!(user(&[me, other]).as_deref(), Some(r#"["digest:a\", \"b", "digest:me"]"#));
+    assert_eq!(user(&[other, me]), user(&[me, other]));
+    let sasl = [("sasl.mechanism", "DIGEST-MD5"), ("sasl.username", "alice"), ("sasl.password", "secret")];
+    assert_eq!(user(&sasl).as_deref(), Some(r#"["sasl:alice"]"#));
+    assert_ne!(user(&[me]), user(&[("auth", "digest:you:secret")]));
+    // What nobody can say.
+    assert_eq!(user(&[("auth", "ip:10.0.0.1")]), None);
+    assert_eq!(user(&[me, ("auth", "other:secret")]), None);
+    assert_eq!(user(&[("sasl.mechanism", "GSSAPI")]), None);
+    assert_eq!(user(&[("tls.cert.file", "/etc/hosts")]), None);
+}
+
+#[test]
 fn the_documentation_of_all_keys_is_up_to_date() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     if std::env::var_os("TREECACHE_BLESS").is_some() {

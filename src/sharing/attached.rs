@@ -269,7 +269,7 @@ impl Attached {
                     self.reader.is_of(&found.identity);
                 }
             }
-            Some(ours) if *ours != found.identity => {
+            Some(ours) if !found.identity.is_same_tree(ours) => {
                 let message = format!(
                     "it is of another tree now: of {}, and this cache is of {}",
                     found.identity.root, ours.root

@@ -30,6 +30,7 @@ mod root;
 mod sasl;
 mod servers;
 mod session;
+mod shared_file;
 mod sharing;
 mod start_from;
 mod stats;

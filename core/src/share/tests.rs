@@ -29,7 +29,14 @@ fn identity() -> Identity {
     selection.add(Effect::Exclude, "*/tmp").unwrap();
     let path = |path| NodePath::new(path).unwrap();
     let data = Data::Gzip { most: 5 };
-    Identity { root: path("/a"), chroot: path("/app"), selection, data, limit_path: 99 }
+    Identity {
+        root: path("/a"),
+        chroot: path("/app"),
+        selection,
+        data,
+        limit_path: 99,
+        user: Some("sasl:me".to_owned()),
+    }
 }
 
 impl Paper {

@@ -536,7 +536,7 @@ impl World {
         trace!(self, "{id:?} is opened at {root}, with {known:?}");
         let now = self.instant();
         let input = match known {
-            Some(KnownTree { version, .. }) => Input::OpenFrom(root, options, version),
+            Some(known) => Input::OpenFrom(root, options, known.as_begun_with(self.plan.authenticates)),
             None => Input::Open(root, options),
         };
         self.engine.handle_input(id, input, now);

@@ -15,8 +15,8 @@ use crate::sync::flight::{
 };
 use crate::sync::report::{self, Chunk, Report};
 use crate::sync::unread::{Unread, Want};
-use crate::sync::{CacheId, Data, Options, Pace, VerifyMode, anchors};
-use crate::tree::{Entry, Tree};
+use crate::sync::{CacheId, Data, KnownTree, Options, Pace, ReadBy, VerifyMode, anchors};
+use crate::tree::{Entry, Tree, Version};
 
 /// If the tree has not been exact for this long, the hot paths are read too.
 const HOT_AFTER: Duration = Duration::from_millis(5);
@@ -209,10 +209,16 @@ impl ReadPlan {
         }
     }
 
-    /// The tree is known by what another cache has read.
-    pub(super) fn begin_from(&mut self, is_cut: bool) {
+    /// The tree is known by what another cache has read. Where that was the same user's, it is as if this cache had left it.
+    pub(super) fn begin_from(&mut self, known: &KnownTree) {
+        let Version { tree, zxid, is_cut, .. } = &*known.version;
+        let is_ours = known.read_by == ReadBy::SameUser || planted::is(Defect::AnothersLeaveTaken);
         self.begun = true;
-        (self.subject.is_anothers, self.subject.is_no_cut) = (true, !is_cut);
+        (self.subject.is_anothers, self.subject.is_no_cut) = (!is_ours, !is_cut);
+        if is_ours && *is_cut {
+            self.baseline.note_cut(*zxid);
+            self.leave(tree);
+        }
     }
 
     /// What is known was read by this session, and is a cut.
@@ -960,9 +966,8 @@ impl<'a> Filling<'a> {
         let stat_only = is_told_by_stat && data > LARGE_DATA;
         let children = known.map_or(0, |node| node.stat().num_children.try_into().unwrap_or(0));
         // Where no data is kept, or another session has read it, the list shows whether the node may be read, too.
-        let is_anothers = self.subject.is_anothers && !planted::is(Defect::AnothersLeaveTaken);
         let is_listed = want.children && (self.subject.is_open(relative) || stat_only && !is_kept)
-            || stat_only && is_anothers;
+            || stat_only && self.subject.is_anothers;
         let children = is_listed.then_some(children);
         self.flight.add(path, children, stat_only, known.is_some(), data + self.growth);
     }

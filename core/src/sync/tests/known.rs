@@ -6,12 +6,17 @@ use super::model::{World, Write, options, path};
 use super::*;
 use crate::selection::Effect;
 use crate::stat::Stat;
+use crate::sync::{KnownTree, ReadBy};
 use crate::tree::{Node, Tree, Version};
 
 /// What a cache was in step with that had these nodes.
 fn known(writes: &[Write]) -> (Arc<Version>, World) {
     let world = World::in_step_with(writes);
     (world.version(), world)
+}
+
+fn by_anyone(version: Arc<Version>) -> KnownTree {
+    KnownTree { version, read_by: ReadBy::Anyone }
 }
 
 #[test]
@@ -272,7 +277,7 @@ fn a_tree_that_is_not_followed_is_held_once_it_is_verified() {
     old.write(&[set("/3", 7)]);
     let mut line = Line::new();
     let options = Options { follow: false, ..options() };
-    line.group.handle_input(CacheId(1), Input::OpenFrom(path(ROOT), options, version), line.now);
+    line.group.handle_input(CacheId(1), Input::OpenFrom(path(ROOT), options, by_anyone(version)), line.now);
     assert_eq!(line.asks(), [Request::AddWatch(path(ROOT))]);
     line.answer(ServerError::OK);
     assert_eq!(line.asks(), [Request::Barrier(None)], "and nothing is read before its answer");
@@ -309,7 +314,11 @@ fn the_flights_of_a_cache_that_begins_anew_are_counted_on() {
     let mut tree = Tree::default();
     assert!(tree.put("", Some(Node::new(Arc::from([]), stat))));
     let version = Version { tree, zxid: Zxid(5), is_cut: true, is_complete: true };
-    line.group.handle_input(CacheId(1), Input::OpenFrom(path("/a"), options(), Arc::new(version)), line.now);
+    line.group.handle_input(
+        CacheId(1),
+        Input::OpenFrom(path("/a"), options(), by_anyone(Arc::new(version))),
+        line.now,
+    );
     line.asks();
     line.answer(ServerError::OK);
     line.now += Duration::from_secs(1);
@@ -344,7 +353,11 @@ fn a_reset_of_one_cache_leaves_the_connection_and_the_others_alone() {
     let mut tree = Tree::default();
     assert!(tree.put("", Some(Node::new(Arc::from([]), Stat::default()))));
     let version = Version { tree, zxid: Zxid(20), is_cut: true, is_complete: true };
-    line.group.handle_input(CacheId(2), Input::OpenFrom(path("/a"), options(), Arc::new(version)), line.now);
+    line.group.handle_input(
+        CacheId(2),
+        Input::OpenFrom(path("/a"), options(), by_anyone(Arc::new(version))),
+        line.now,
+    );
     let mut outputs = Vec::new();
     line.answer_all();
     outputs.extend(std::iter::from_fn(|| line.group.poll_output()));

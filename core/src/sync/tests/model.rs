@@ -13,7 +13,8 @@ use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Part, Read};
 use crate::sync::synchroniser::Synchroniser;
 use crate::sync::{
-    Breach, CacheId, Chunk, Data, Options, Output, Pace, Progress, SyncMode, Ticket, VerifyMode,
+    Breach, CacheId, Chunk, Data, KnownTree, Options, Output, Pace, Progress, ReadBy, SyncMode, Ticket,
+    VerifyMode,
 };
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
@@ -391,13 +392,22 @@ impl World {
     }
 
     pub(super) fn from_with(options: Options, known: Arc<Version>, server: &Server) -> World {
+        World::begin(options, KnownTree { version: known, read_by: ReadBy::Anyone }, server)
+    }
+
+    /// A cache of the user by whom the tree was read.
+    pub(super) fn of_the_same_user(options: Options, known: Arc<Version>, server: &Server) -> World {
+        World::begin(options, KnownTree { version: known, read_by: ReadBy::SameUser }, server)
+    }
+
+    fn begin(options: Options, known: KnownTree, server: &Server) -> World {
         let mut world = World::beginning_with("/", options, Some(known), 1);
         world.server = server.clone();
         world.pump();
         world
     }
 
-    fn beginning_with(chroot: &str, options: Options, known: Option<Arc<Version>>, seed: u64) -> World {
+    fn beginning_with(chroot: &str, options: Options, known: Option<KnownTree>, seed: u64) -> World {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(seed);
         World {

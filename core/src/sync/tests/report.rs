@@ -1,5 +1,6 @@
 //! Verification by report.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::model::{Asked, World, Write, options};
@@ -7,6 +8,7 @@ use super::{create, delete, set, wide};
 use crate::stat::Zxid;
 use crate::state::State;
 use crate::sync::{Options, VerifyMode};
+use crate::tree::Version;
 
 /// In step with a root and so many children, each of which was created by a transaction of its own.
 fn in_step_with(nodes: usize) -> World {
@@ -20,6 +22,50 @@ fn in_step_with(nodes: usize) -> World {
     world.rest();
     world.asked = Asked::default();
     world
+}
+
+/// Begun with what another cache has, of the same user or of another one, behind some changes.
+fn begun_with_what_another_has(options: Options, is_same_user: bool) -> World {
+    let mut old = in_step_with(1000);
+    let version = old.version();
+    some_changes().into_iter().for_each(|write| old.write(&[write]));
+    let mut world = match is_same_user {
+        true => World::of_the_same_user(options, version, &old.server),
+        false => World::from_with(options, version, &old.server),
+    };
+    world.reports = true;
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    world
+}
+
+#[test]
+fn of_a_tree_that_the_same_user_has_read_only_what_has_changed_is_read() {
+    let reports = Options { verify: VerifyMode::Report, ..options() };
+    let Asked { compared, nodes, syncs, .. } = begun_with_what_another_has(reports.clone(), true).asked;
+    assert!((990..=1001).contains(&compared), "{compared}");
+    assert!((60..=120).contains(&nodes), "{nodes}: anchors, and a few more");
+    assert_eq!(syncs, 1, "the barrier");
+    // What another one could read may be closed to this one, of which no server tells.
+    let Asked { compared, nodes, .. } = begun_with_what_another_has(reports, false).asked;
+    assert!(compared == 0 && nodes > 1000, "{compared} compared, {nodes} read");
+    let reads = Options { verify: VerifyMode::Read, ..options() };
+    let Asked { compared, nodes, .. } = begun_with_what_another_has(reads, true).asked;
+    assert!(compared == 0 && nodes > 1000, "{compared} compared, {nodes} read");
+}
+
+#[test]
+fn of_a_known_tree_that_is_no_cut_all_is_read() {
+    let old = in_step_with(1000);
+    let torn = Version { is_cut: false, ..(*old.version()).clone() };
+    let reports = Options { verify: VerifyMode::Report, ..options() };
+    let mut world = World::of_the_same_user(reports, Arc::new(torn), &old.server);
+    world.reports = true;
+    world.connect();
+    world.rest();
+    world.assert_in_step();
+    assert!(world.asked.compared == 0 && world.asked.nodes > 1000, "{:?}", world.asked);
 }
 
 fn some_changes() -> Vec<Write> {

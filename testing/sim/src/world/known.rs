@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache_checks::{Truth, View};
 use treecache_core::Node;
-use treecache_core::sync::{CacheId, Data};
+use treecache_core::sync::{self, CacheId, Data, ReadBy};
 use treecache_core::tree::{Tree, Version};
 
 use super::World;
@@ -22,6 +22,17 @@ pub struct KnownTree {
     pub moment: Moment,
     /// It is no cut, or was read at another time, or nobody could know what it is: it may be of several histories.
     pub is_mixed: bool,
+    /// He had authenticated.
+    pub authenticated: bool,
+}
+
+impl KnownTree {
+    /// As a cache begins with it whose client authenticates, or does not.
+    pub fn as_begun_with(&self, authenticates: bool) -> sync::KnownTree {
+        let is_same = self.authenticated == authenticates;
+        let read_by = if is_same { ReadBy::SameUser } else { ReadBy::Anyone };
+        sync::KnownTree { version: self.version.clone(), read_by }
+    }
 }
 
 impl fmt::Debug for KnownTree {
@@ -39,7 +50,7 @@ impl World {
         let moment = self.contact().unwrap_or(Moment { era: 0, place: 0 });
         let is_of_then = cache.began_with().is_none() && cache.era() == moment.era;
         let is_mixed = !version.is_cut || self.is_blind() || !is_of_then;
-        KnownTree { version, moment, is_mixed }
+        KnownTree { version, moment, is_mixed, authenticated: self.plan.authenticates }
     }
 
     /// What a cache is to begin with; `None`: there is nothing yet.
@@ -57,7 +68,7 @@ impl World {
                     tear(&mut version, seed);
                 }
                 let version = Arc::new(version);
-                Some(KnownTree { version, moment: Moment { era, place }, is_mixed: false })
+                Some(KnownTree { version, moment: Moment { era, place }, is_mixed: false, authenticated })
             }
         }
     }
