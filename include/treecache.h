@@ -1233,6 +1233,15 @@ bool tc_snapshot_is_cut(const struct tc_snapshot *snapshot);
 size_t tc_snapshot_len(const struct tc_snapshot *snapshot);
 
 /**
+ * Returns the absolute path of the root of the cache that the snapshot is of, whether there is such a node or not; NULL for a
+ * cache that is attached to a file which was not there yet, and for NULL.
+ *
+ * The string is the snapshot's, and lasts until `tc_snapshot_free`. Any thread; never blocks; callbacks may call it.
+ * Since 0.2.0.
+ */
+const char *tc_snapshot_root(const struct tc_snapshot *snapshot);
+
+/**
  * Reads a node from the snapshot.
  *
  * `path`: absolute, as in events. `out`: receives the node; free it with `tc_node_free`. Any thread; never blocks;

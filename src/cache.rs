@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -18,14 +18,13 @@ use crate::events::{
 use crate::health::Health;
 use crate::net::{CacheSink, Connection};
 use crate::path::NodePath;
-use crate::selection::Selection;
 use crate::share::{Identity, Loader, Moment};
 use crate::shared::{ClientShared, Io};
 use crate::sharing::{self, Attached, Opened, Reader, Source, Unusable, Writer};
 use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Data, Input, Options, Output, Progress, Ticket};
+use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -145,12 +144,10 @@ impl TreeCache {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when there is something else under that name, or a file of another format, or on a file system
-    /// of a network, or it cannot be read; the message says what. [`Error::Failed`] with [`Status::Unsupported`] on systems
-    /// other than Linux.
+    /// of a network, or it cannot be read; the message says what. [`Error::Unsupported`] on systems other than Linux.
     pub fn attach(file: impl AsRef<Path>, config: &Config) -> Result<TreeCache, Error> {
         if let Some(why) = sharing::UNSUPPORTED {
-            log::error!("{why}");
-            return Err(Error::failed(Status::Unsupported));
+            return Err(Error::Unsupported(why));
         }
         let health = Arc::new(Health::new());
         let ended = Arc::new(OnceLock::<std::sync::Weak<Feed>>::new());
@@ -183,7 +180,7 @@ impl TreeCache {
     /// Which tree it is; of one that is not known, nothing is left out, and nothing is there yet.
     #[inline]
     fn scope(&self) -> &Scope {
-        self.shared.scope.get().unwrap_or_else(|| unknown_scope())
+        self.shared.scope.get().unwrap_or_else(|| Scope::unknown())
     }
 
     /// Takes up what another process has written, if this cache is of that.
@@ -406,14 +403,14 @@ impl TreeCache {
     /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started; [`Error::Closed`]
     /// when the cache or its client is closed, also while waiting; [`Error::Failed`] with [`Status::Connection`] when
     /// there is no connection or it is lost while waiting, or when the server answers with an error (a server that is
-    /// too busy is asked again); [`Error::Failed`] with the status of a fault when no cut can come as things stand.
+    /// too busy is asked again); [`Error::Failed`] with the status of a fault when no cut can come as things stand;
+    /// [`Error::Unsupported`] when the cache is attached to a file.
     pub fn sync(&self, timeout: Option<Duration>) -> Result<(), Error> {
         self.may_wait()?;
         if self.attached.is_some() {
-            return Err(if self.shared.is_closed() {
-                Error::Closed
-            } else {
-                Error::failed(Status::Unsupported)
+            return Err(match self.shared.is_closed() {
+                true => Error::Closed,
+                false => Error::Unsupported("the cache is attached to a file, and has no server to ask"),
             });
         }
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -726,15 +723,6 @@ impl TreeCache {
     fn unless_closed(&self, error: Error) -> Error {
         if self.shared.refuses_reads() { Error::Closed } else { error }
     }
-}
-
-#[cold]
-fn unknown_scope() -> &'static Scope {
-    static UNKNOWN: LazyLock<Scope> = LazyLock::new(|| {
-        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: usize::MAX };
-        Scope { root: NodePath::root(), selection: Selection::default(), making: Arc::new(making) }
-    });
-    &UNKNOWN
 }
 
 /// In the place of an I/O thread, where another process has one.
