@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use once_cell::race::OnceBox;
 
 use crate::clock;
 use crate::config::{Config, ShareKeys};
@@ -55,8 +56,9 @@ struct CacheShared {
     /// The version that reads look into. A close empties it, unless it `keeps` it, so a read checks `closed` only if it
     /// found nothing.
     current: ArcSwap<Version>,
-    /// Which tree it is. Only a cache that is attached to a file that is not there does not know that.
-    scope: OnceLock<Scope>,
+    /// Which tree it is. Only a cache that is attached to a file that is not there does not know that. (It may come to know it in
+    /// the child of a fork, so there is no lock.)
+    scope: OnceBox<Scope>,
     /// The root of what is told.
     root: FeedRoot,
     /// Who writes the tree to a file for others.
@@ -99,7 +101,7 @@ impl TreeCache {
         let selection = options.selection.clone();
         let scope = Scope { root: root.clone(), selection, making: Arc::new(making) };
         let cache = TreeCache::of(client, id, root.into(), config);
-        _ = cache.shared.scope.set(scope);
+        _ = cache.shared.scope.set(Box::new(scope));
         cache
     }
 
@@ -107,7 +109,7 @@ impl TreeCache {
     fn of(client: Arc<ClientShared>, id: CacheId, root: FeedRoot, config: &Config) -> TreeCache {
         let listeners = client.dispatcher.listeners(root.clone(), config.capacity());
         let shared = CacheShared {
-            scope: OnceLock::new(),
+            scope: OnceBox::new(),
             root,
             writer: OnceLock::new(),
             current: ArcSwap::default(),
@@ -848,11 +850,13 @@ impl Syncs {
 }
 
 impl Reader for CacheShared {
-    fn is_of(&self, identity: &Identity) {
+    fn is_of(&self, identity: &Identity, in_child: bool) {
         let Identity { root, chroot, selection, data, limit_path } = identity.clone();
-        self.root.becomes(root.clone());
+        if !in_child {
+            self.root.becomes(root.clone());
+        }
         let making = Making { chroot, data, limit_path };
-        _ = self.scope.set(Scope { root, selection, making: Arc::new(making) });
+        _ = self.scope.set(Box::new(Scope { root, selection, making: Arc::new(making) }));
     }
 
     fn publish(&self, version: Arc<Version>, changes: usize, in_child: bool) {

@@ -576,6 +576,51 @@ fn the_child_of_a_fork_goes_on_reading_and_is_told_nothing() {
 
 #[test]
 #[expect(unsafe_code, reason = "a fork")]
+fn the_child_of_a_fork_takes_up_a_file_that_comes_later_and_no_other_tree() {
+    let folder = folder();
+    let [file, later] = ["tree", "later"].map(|name| folder.path().join(name));
+    let known = sharing_of(&file, 9);
+    let [early, late] = [&file, &later].map(|file| attached(file));
+    until_at(&early, 9);
+    let inode = std::fs::metadata(&file).unwrap().ino();
+    // SAFETY: the child reads, and ends without what is done at the end of a process.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let began = Instant::now();
+        let in_time = |is_so: &dyn Fn() -> bool| {
+            while !is_so() && began.elapsed() < Duration::from_secs(20) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            is_so()
+        };
+        let is_taken_up = in_time(&|| late.get_data("/bar/a").is_ok_and(|node| node.data() == b"1"))
+            && late.snapshot().is_ok_and(|snapshot| snapshot.root() == Some("/bar"));
+        // It is looked for once a second.
+        let is_replaced = in_time(&|| std::fs::metadata(&file).is_ok_and(|now| now.ino() != inode));
+        std::thread::sleep(Duration::from_millis(1500));
+        let is_kept = early.get_data("/foo/a/b").is_ok_and(|node| node.data() == b"1");
+        // SAFETY: nothing is left to be done.
+        unsafe { libc::_exit(if is_taken_up && is_replaced && is_kept { 0 } else { 1 }) };
+    }
+    drop(known);
+    let (client, hand) = client();
+    let other = client.cache("/bar", &config(&[("share.file", later.to_str().unwrap())])).unwrap();
+    other.start().unwrap();
+    let version = Version { tree: tree(&["", "a"]), zxid: Zxid(3), is_cut: true, is_complete: true };
+    hand.sink().tell(Output::Publish(Arc::new(version), 1));
+    until_at(&late, 3);
+    // Another tree gets the name of the one that is known.
+    std::fs::copy(file::side_of(&later), file::side_of(&file)).unwrap();
+    std::fs::copy(&later, folder.path().join("copy")).unwrap();
+    std::fs::rename(folder.path().join("copy"), &file).unwrap();
+    let mut status = 0;
+    // SAFETY: the place for the status is valid.
+    assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+#[test]
+#[expect(unsafe_code, reason = "a fork")]
 fn the_child_of_a_writer_does_not_hold_its_lock() {
     let folder = folder();
     let file = folder.path().join("tree");
