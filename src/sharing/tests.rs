@@ -532,6 +532,25 @@ fn a_root_that_is_written_is_the_newer_one_of_two_places() {
 }
 
 #[test]
+fn a_file_whose_side_file_is_gone_is_read_once() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    drop(sharing_of(&file, 9));
+    std::fs::remove_file(file::side_of(&file)).unwrap();
+    let cache = attached(&file);
+    until_at(&cache, 9);
+    // It is looked for the file once a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(cache.get_data("/foo/a/b").unwrap().data(), b"1");
+    assert_eq!((cache.state().0, cache.stats().versions), (State::Suspended, 1));
+    // A writer is found all the same.
+    let writer = sharing(&file);
+    writer.in_step(&tree(&["", "a"]), 10);
+    until_at(&cache, 10);
+    until("the state", || cache.state().0 == State::InStep);
+}
+
+#[test]
 #[expect(unsafe_code, reason = "a fork")]
 fn the_child_of_a_fork_goes_on_reading_and_is_told_nothing() {
     let folder = folder();
