@@ -12,9 +12,9 @@
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
  * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
  *
- * Fork. The child may free what the parent made, and read the snapshots, nodes, children and items it has been handed. All
- * else is answered with TC_ERR_STATE there, and logged. It may make clients of its own, and must not return from a
- * callback that forked.
+ * Fork. The child may free what the parent made, and read the snapshots, nodes, children and items it has been handed, and
+ * caches that are attached to a file. All else is answered with TC_ERR_STATE there, and logged. It may make clients of its
+ * own, and must not return from a callback that forked.
  *
  * Ownership. Handles and results are freed with the function of their type, once, in any order; NULL is ignored there.
  * Strings passed in are NUL-terminated UTF-8 and copied. Strings and data handed out belong to the thing they came
