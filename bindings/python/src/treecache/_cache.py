@@ -78,7 +78,7 @@ class TreeCache(Owner):
         settings, made = Settings(config), c_void_p()
         settings.check(lib.tc_attach(file_name(file), settings.handle, byref(made)))
         cache = cls.__new__(cls)
-        cache._begin(made, os.fspath(file), config)
+        cache._begin(made, os.fsdecode(file), config)
         return cache
 
     def _begin(self, made: c_void_p, name: str, config: Optional[Config]) -> None:
@@ -99,16 +99,21 @@ class TreeCache(Owner):
     def _why(self, status: int, path: Optional[str]) -> Optional[str]:
         if status == _abi.TC_ERR_STATE and self._client is None and self._is_inherited:
             return "the TreeCache was attached by the parent, before the fork; the child may read it, but has to attach for events"
-        return super()._why(status, path) or _reads.why(status, self._name if path is None else path, self._path)
+        root = self._root() if status == _abi.TC_ERR_OUT_OF_TREE else None
+        return super()._why(status, path) or _reads.why(status, self._name if path is None else path, root)
+
+    def _root(self) -> Optional[str]:
+        if self._path is None:
+            self._path = self.snapshot()._root
+        return self._path
 
     @property
     def path(self) -> str:
         """The root. NotReadyError when the cache is attached to a file that was not there yet."""
-        if self._path is None:
-            self._path = self.snapshot()._root
-        if self._path is None:
+        root = self._root()
+        if root is None:
             raise NotReadyError("the file is not there yet, so that nobody knows the root", path=self._name)
-        return self._path
+        return root
 
     # Life
 
