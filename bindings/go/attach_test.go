@@ -96,7 +96,10 @@ func TestAttachedCachesReadWhatAnotherProcessKeeps(t *testing.T) {
 		state, age := cache.State()
 		return state == treecache.StateInStep && age >= 0 && age < patience
 	})
-	checkEqual(t, "threads", len(libraryThreads()), threads)
+	// There may be fewer of them, as what tests before have left to the garbage collector goes when it comes.
+	if now := len(libraryThreads()); now > threads {
+		t.Errorf("%d threads of the library, %d before", now, threads)
+	}
 
 	err = cache.Sync(t.Context())
 	checkIs(t, err, treecache.ErrUnsupported)
