@@ -433,10 +433,7 @@ impl Attached {
     /// Waits until the thread has ended, behind [`close`](Self::close).
     pub(crate) fn wait_closed(&self) {
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(watcher) = watcher.filter(|watcher| watcher.thread().id() != std::thread::current().id())
-        else {
-            return;
-        };
+        let Some(watcher) = watcher.filter(|watcher| !thread::is_current(watcher)) else { return };
         while !watcher.is_finished() {
             // It may have been on its way to the wait.
             self.wake();

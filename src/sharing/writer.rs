@@ -123,9 +123,7 @@ impl Writer {
     /// Waits until all is written, after [`end`](Self::end).
     pub(crate) fn wait(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = thread.filter(|thread| !thread::is_current(thread)) {
             _ = thread.join();
         }
     }
