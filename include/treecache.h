@@ -12,9 +12,9 @@
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
  * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
  *
- * Fork. The child may free what the parent made, and read the snapshots, nodes, children and items it has been handed. All
- * else is answered with TC_ERR_STATE there, and logged. It may make clients of its own, and must not return from a
- * callback that forked.
+ * Fork. The child may free what the parent made, and read the snapshots, nodes, children and items it has been handed, and
+ * caches that are attached to a file. All else is answered with TC_ERR_STATE there, and logged. It may make clients of its
+ * own, and must not return from a callback that forked.
  *
  * Ownership. Handles and results are freed with the function of their type, once, in any order; NULL is ignored there.
  * Strings passed in are NUL-terminated UTF-8 and copied. Strings and data handed out belong to the thing they came
@@ -1231,6 +1231,15 @@ bool tc_snapshot_is_cut(const struct tc_snapshot *snapshot);
  * never blocks; callbacks may call it. Since 0.1.0.
  */
 size_t tc_snapshot_len(const struct tc_snapshot *snapshot);
+
+/**
+ * Returns the absolute path of the root of the cache that the snapshot is of, whether there is such a node or not; NULL for a
+ * cache that is attached to a file which was not there yet, and for NULL.
+ *
+ * The string is the snapshot's, and lasts until `tc_snapshot_free`. Any thread; never blocks; callbacks may call it.
+ * Since 0.2.0.
+ */
+const char *tc_snapshot_root(const struct tc_snapshot *snapshot);
 
 /**
  * Reads a node from the snapshot.

@@ -939,6 +939,14 @@ class snapshot : public detail::readable<snapshot> {
     /// Whether it equals the server's tree at `zxid`, for all that the session may read.
     [[nodiscard]] bool is_cut() const noexcept { return tc_snapshot_is_cut(native_handle()); }
 
+    /// The root of the cache, whether there is such a node or not. Empty for a cache that is attached to a file which was not
+    /// there yet.
+    [[nodiscard]] std::string_view root() const noexcept
+    {
+        const char *root = tc_snapshot_root(native_handle());
+        return root == nullptr ? std::string_view() : std::string_view(root);
+    }
+
     /// How many nodes are in it, without those that the session may not read.
     [[nodiscard]] std::size_t size() const noexcept { return tc_snapshot_len(native_handle()); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
@@ -1561,6 +1569,26 @@ class cache : public detail::readable<cache> {
         return detail::take<cache>(status, out, told);
     }
 
+    /// A cache of the tree that another cache keeps in a file (its setting `share.file`), in whatever process: without a session,
+    /// and without a thread until something listens or a queue is opened. Only on Linux. Of the settings `close.keep`,
+    /// `events.capacity` and `events.bytes` count.
+    ///
+    /// It is started. Reads, snapshots, listeners and queues are as ever; `state` says what the writer last knew: `suspended` if
+    /// it was silent for longer than its session lasts, be it dead. A writer that comes back is taken up by itself. Without a
+    /// file the state is `loading` until there is one. `wait_initialized` waits for the writer; `sync` is `unsupported`. In the
+    /// child of a fork it can be read; for events, attach there. Errors: `invalid_argument` when there is something else under
+    /// that name, or a file of another format or on the file system of a network, or it cannot be read; `unsupported` on other
+    /// systems than Linux.
+    [[nodiscard]] static result<cache> try_attach(const string_arg &file, const config &config = {})
+    {
+        tc_cache *out = nullptr;
+        const tc_error *told = nullptr;
+        const std::int32_t status = tc_attach(file.c_str(), config.native_handle(), &out);
+        if (status != TC_OK)
+            tc_config_get_error(config.native_handle(), &told);
+        return detail::take<cache>(status, out, told);
+    }
+
     /// Begins to load and follow the tree. Returns at once. Errors: `state` when it was started before; `closed`.
     result<void> try_start()
     {
@@ -1682,6 +1710,11 @@ class cache : public detail::readable<cache> {
     cache(const client &client, const string_arg &path, const config &config = {})
         : cache(try_make(client, path, config).value())
     {
+    }
+
+    [[nodiscard]] static cache attach(const string_arg &file, const config &config = {})
+    {
+        return try_attach(file, config).value();
     }
 
     void start() { try_start().value(); }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use once_cell::race::OnceBox;
 
 use crate::clock;
 use crate::config::{Config, ShareKeys};
@@ -18,14 +19,13 @@ use crate::events::{
 use crate::health::Health;
 use crate::net::{CacheSink, Connection};
 use crate::path::NodePath;
-use crate::selection::Selection;
 use crate::share::{Identity, Loader, Moment};
 use crate::shared::{ClientShared, Io};
 use crate::sharing::{self, Attached, Opened, Reader, Source, Unusable, Writer};
 use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Data, Input, KnownTree, Options, Output, Progress, Ticket};
+use crate::sync::{CacheId, Input, KnownTree, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -56,8 +56,9 @@ struct CacheShared {
     /// The version that reads look into. A close empties it, unless it `keeps` it, so a read checks `closed` only if it
     /// found nothing.
     current: ArcSwap<Version>,
-    /// Which tree it is. Only a cache that is attached to a file that is not there does not know that.
-    scope: OnceLock<Scope>,
+    /// Which tree it is. Only a cache that is attached to a file that is not there does not know that. (It may come to know it in
+    /// the child of a fork, so there is no lock.)
+    scope: OnceBox<Scope>,
     /// The root of what is told.
     root: FeedRoot,
     /// Who writes the tree to a file for others.
@@ -100,7 +101,7 @@ impl TreeCache {
         let selection = options.selection.clone();
         let scope = Scope { root: root.clone(), selection, making: Arc::new(making) };
         let cache = TreeCache::of(client, id, root.into(), config);
-        _ = cache.shared.scope.set(scope);
+        _ = cache.shared.scope.set(Box::new(scope));
         cache
     }
 
@@ -108,7 +109,7 @@ impl TreeCache {
     fn of(client: Arc<ClientShared>, id: CacheId, root: FeedRoot, config: &Config) -> TreeCache {
         let listeners = client.dispatcher.listeners(root.clone(), config.capacity());
         let shared = CacheShared {
-            scope: OnceLock::new(),
+            scope: OnceBox::new(),
             root,
             writer: OnceLock::new(),
             current: ArcSwap::default(),
@@ -145,12 +146,10 @@ impl TreeCache {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when there is something else under that name, or a file of another format, or on a file system
-    /// of a network, or it cannot be read; the message says what. [`Error::Failed`] with [`Status::Unsupported`] on systems
-    /// other than Linux.
+    /// of a network, or it cannot be read; the message says what. [`Error::Unsupported`] on systems other than Linux.
     pub fn attach(file: impl AsRef<Path>, config: &Config) -> Result<TreeCache, Error> {
         if let Some(why) = sharing::UNSUPPORTED {
-            log::error!("{why}");
-            return Err(Error::failed(Status::Unsupported));
+            return Err(Error::Unsupported(why));
         }
         let health = Arc::new(Health::new());
         let ended = Arc::new(OnceLock::<std::sync::Weak<Feed>>::new());
@@ -184,7 +183,7 @@ impl TreeCache {
     /// Which tree it is; of one that is not known, nothing is left out, and nothing is there yet.
     #[inline]
     fn scope(&self) -> &Scope {
-        self.shared.scope.get().unwrap_or_else(|| unknown_scope())
+        self.shared.scope.get().unwrap_or_else(|| Scope::unknown())
     }
 
     /// Takes up what another process has written, if this cache is of that.
@@ -410,14 +409,14 @@ impl TreeCache {
     /// [`Error::Timeout`]; [`Error::WouldDeadlock`] in a callback; [`Error::State`] when not started; [`Error::Closed`]
     /// when the cache or its client is closed, also while waiting; [`Error::Failed`] with [`Status::Connection`] when
     /// there is no connection or it is lost while waiting, or when the server answers with an error (a server that is
-    /// too busy is asked again); [`Error::Failed`] with the status of a fault when no cut can come as things stand.
+    /// too busy is asked again); [`Error::Failed`] with the status of a fault when no cut can come as things stand;
+    /// [`Error::Unsupported`] when the cache is attached to a file.
     pub fn sync(&self, timeout: Option<Duration>) -> Result<(), Error> {
         self.may_wait()?;
         if self.attached.is_some() {
-            return Err(if self.shared.is_closed() {
-                Error::Closed
-            } else {
-                Error::failed(Status::Unsupported)
+            return Err(match self.shared.is_closed() {
+                true => Error::Closed,
+                false => Error::Unsupported("the cache is attached to a file, and has no server to ask"),
             });
         }
         let telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
@@ -732,15 +731,6 @@ impl TreeCache {
     }
 }
 
-#[cold]
-fn unknown_scope() -> &'static Scope {
-    static UNKNOWN: LazyLock<Scope> = LazyLock::new(|| {
-        let making = Making { chroot: NodePath::root(), data: Data::All, limit_path: usize::MAX, user: None };
-        Scope { root: NodePath::root(), selection: Selection::default(), making: Arc::new(making) }
-    });
-    &UNKNOWN
-}
-
 /// In the place of an I/O thread, where another process has one.
 struct NoSession;
 
@@ -864,11 +854,13 @@ impl Syncs {
 }
 
 impl Reader for CacheShared {
-    fn is_of(&self, identity: &Identity) {
+    fn is_of(&self, identity: &Identity, in_child: bool) {
         let Identity { root, chroot, selection, data, limit_path, user } = identity.clone();
-        self.root.becomes(root.clone());
+        if !in_child {
+            self.root.becomes(root.clone());
+        }
         let making = Making { chroot, data, limit_path, user };
-        _ = self.scope.set(Scope { root, selection, making: Arc::new(making) });
+        _ = self.scope.set(Box::new(Scope { root, selection, making: Arc::new(making) }));
     }
 
     fn publish(&self, version: Arc<Version>, changes: usize, in_child: bool) {

@@ -1,7 +1,7 @@
 //! Reading a version of the tree by absolute path.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::error::Error;
 use crate::events::{Changes, Event};
@@ -31,6 +31,21 @@ pub(crate) struct Making {
 }
 
 impl Scope {
+    /// Of a tree of which nobody knows yet where it is: nothing is left out, and nothing is there.
+    #[cold]
+    pub(crate) fn unknown() -> &'static Scope {
+        static UNKNOWN: LazyLock<Scope> = LazyLock::new(|| {
+            let making =
+                Making { chroot: NodePath::root(), data: Data::All, limit_path: usize::MAX, user: None };
+            Scope { root: NodePath::root(), selection: Selection::default(), making: Arc::new(making) }
+        });
+        &UNKNOWN
+    }
+
+    fn is_known(&self) -> bool {
+        !Arc::ptr_eq(&self.making, &Scope::unknown().making)
+    }
+
     fn place(&self) -> String {
         match self.making.chroot.is_root() {
             true => self.root.to_string(),
@@ -100,6 +115,12 @@ impl Snapshot {
         Ok((self.zxid() > Zxid(0)).then(|| KnownTree { version: self.version.clone(), read_by }))
     }
 
+    /// The root of the cache, whether there is such a node or not. `None`: the cache is attached to a file that was not there
+    /// yet.
+    pub fn root(&self) -> Option<&str> {
+        self.scope.is_known().then(|| self.scope.root.as_str())
+    }
+
     /// The zxid of the tree. If the tree is not a cut, this is a lower bound; before the first version it is 0.
     pub fn zxid(&self) -> Zxid {
         self.version.zxid
@@ -147,14 +168,15 @@ impl Snapshot {
     /// breaks.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when the snapshots have different roots.
+    /// [`Error::InvalidArgument`] when the snapshots have different roots. (If the older one has [none](Self::root) yet, it has
+    /// no nodes, of any root.)
     pub fn changes_since(
         &self,
         older: &Snapshot,
         mut visit: impl FnMut(&Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let (root, other) = (&self.scope.root, &older.scope.root);
-        if root != other {
+        if root != other && older.scope.is_known() {
             let message = format!("snapshots of {other} and of {root} have no difference");
             return Err(Error::InvalidArgument(message));
         }

@@ -1,9 +1,10 @@
 //! Threads of the library. They have names, and block all signals: signals belong to the program that uses the library.
 
-#![expect(unsafe_code, reason = "the signal mask")]
+#![expect(unsafe_code, reason = "the signal mask, and which thread this is")]
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::thread::JoinHandleExt;
 use std::ptr;
 use std::thread::{Builder, JoinHandle};
 
@@ -14,6 +15,12 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
     let thread = Builder::new().name(name.to_owned()).spawn(run);
     restore_signals(&mask);
     thread
+}
+
+/// Whether this code runs on that thread. (`std::thread::current` makes a handle on threads of the program's, which is never freed.)
+pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
+    // SAFETY: it cannot fail.
+    thread.as_pthread_t() == unsafe { libc::pthread_self() }
 }
 
 fn block_signals() -> libc::sigset_t {

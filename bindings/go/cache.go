@@ -16,9 +16,45 @@ import (
 // may see two versions: take a [Cache.Snapshot] to read several things of one.
 type Cache struct {
 	c      *C.tc_cache
-	root   string
+	name   string // what errors call it: the root, or the file that it is attached to
 	handle *handle
-	client *Client // so that the session lasts while somebody holds a cache
+	client *Client // so that the session lasts while somebody holds a cache; nil when attached
+}
+
+// Attach makes a cache of the tree that another cache keeps in a file (its setting "share.file", see [WithShareFile]), in
+// whatever process: without a session, and without a thread until a queue is opened. Only on Linux. It is started, and to be
+// closed.
+//
+// Reads, snapshots and queues are as ever. [Cache.State] says what the writer last knew: [StateSuspended] when it was silent for
+// longer than its session lasts, be it dead. A writer that comes back is taken up by itself. Without a file the state is
+// [StateLoading] until there is one. [Cache.WaitInitialized] waits for the writer; [Cache.Sync] is [ErrUnsupported]. Errors
+// about the cache as a whole name the file.
+//
+// Errors: [ErrInvalidArgument] when there is something else under that name, or a file of another format or on the file system
+// of a network, or it cannot be read; [ErrUnsupported] on other systems than Linux.
+func Attach(file string, options ...CacheOption) (*Cache, error) {
+	const op = "attach"
+	cFile, err := cString(op, file)
+	if err != nil {
+		return nil, err
+	}
+	logByDefault()
+	cfg, err := newConfig(op, options, CacheOption.forCache)
+	if err != nil {
+		return nil, err
+	}
+	defer cfg.free()
+	var tc *C.tc_cache
+	if err := cfg.lastFailure(C.tc_attach(cFile, cfg.c, &tc)); err != nil {
+		return nil, err
+	}
+	return newCache(tc, file, nil), nil
+}
+
+func newCache(c *C.tc_cache, name string, client *Client) *Cache {
+	cache := &Cache{c: c, name: name, client: client}
+	cache.handle = newHandle(cache, func() { C.tc_close(c) }, func() { C.tc_free(c) })
+	return cache
 }
 
 // Start begins to load and follow the tree, and returns at once. [Cache.WaitInitialized] waits, the event [Initialized]
@@ -28,12 +64,12 @@ type Cache struct {
 func (c *Cache) Start() error {
 	const op = "start"
 	if !c.handle.acquire() {
-		return closedError(op, c.root)
+		return closedError(op, c.name)
 	}
 	defer c.leave()
 	var why *C.tc_error
 	status := C.tc_start_or_error(c.c, &why)
-	return failureTold(op, c.root, status, why)
+	return failureTold(op, c.name, status, why)
 }
 
 // StartFrom begins to follow the tree from what a snapshot holds, in place of [Cache.Start]. The snapshot is of a cache of the
@@ -47,7 +83,7 @@ func (c *Cache) Start() error {
 func (c *Cache) StartFrom(snapshot *Snapshot) error {
 	const op = "start from"
 	if !c.handle.acquire() {
-		return closedError(op, c.root)
+		return closedError(op, c.name)
 	}
 	defer c.leave()
 	if !snapshot.handle.acquire() {
@@ -56,7 +92,7 @@ func (c *Cache) StartFrom(snapshot *Snapshot) error {
 	defer snapshot.leave()
 	var why *C.tc_error
 	status := C.tc_start_from_or_error(c.c, snapshot.c, &why)
-	return failureTold(op, c.root, status, why)
+	return failureTold(op, c.name, status, why)
 }
 
 // waitSlice is how long a call of C waits before it looks at its context, and so how late a cancellation may be
@@ -73,7 +109,7 @@ const waitSlice = 20 * time.Millisecond
 func (c *Cache) WaitInitialized(ctx context.Context) error {
 	const op = "wait"
 	if !c.handle.acquire() {
-		return closedError(op, c.root)
+		return closedError(op, c.name)
 	}
 	defer c.leave()
 	for began := time.Now(); ; {
@@ -88,7 +124,7 @@ func (c *Cache) WaitInitialized(ctx context.Context) error {
 			// It stays so as a rule, and is said with all that is known of it.
 			var why *C.tc_error
 			if status = C.tc_wait_initialized_or_error(c.c, 0, &why); Status(status) != statusTimeout {
-				return failureTold(op, c.root, status, why)
+				return failureTold(op, c.name, status, why)
 			}
 			C.tc_error_free(why)
 		}
@@ -120,14 +156,14 @@ func (c *Cache) Sync(ctx context.Context) error {
 		return c.waitError(op, began, err)
 	}
 	if !c.handle.acquire() {
-		return closedError(op, c.root)
+		return closedError(op, c.name)
 	}
 	done := make(chan error, 1)
 	go func() {
 		defer c.leave()
 		var why *C.tc_error
 		status := C.tc_sync_or_error(c.c, timeout(ctx, math.MaxInt64), &why)
-		done <- failureTold(op, c.root, status, why)
+		done <- failureTold(op, c.name, status, why)
 	}()
 	select {
 	case err := <-done:
@@ -143,7 +179,7 @@ func (c *Cache) Sync(ctx context.Context) error {
 
 // waitError returns why a wait ended that a context has ended.
 func (c *Cache) waitError(op string, began time.Time, err error) error {
-	waited := &WaitError{Op: op, Path: c.root, After: time.Since(began), Err: err}
+	waited := &WaitError{Op: op, Path: c.name, After: time.Since(began), Err: err}
 	waited.Last, waited.LastAge = c.lastFault()
 	return waited
 }
@@ -223,14 +259,17 @@ func (c *Cache) ChildrenData(path string) ([]Child, error) {
 func (c *Cache) Snapshot() (*Snapshot, error) {
 	const op = "snapshot"
 	if !c.handle.acquire() {
-		return nil, closedError(op, c.root)
+		return nil, closedError(op, c.name)
 	}
 	defer c.leave()
 	var s *C.tc_snapshot
-	if err := failure(op, c.root, C.tc_get_snapshot(c.c, &s)); err != nil {
+	if err := failure(op, c.name, C.tc_get_snapshot(c.c, &s)); err != nil {
 		return nil, err
 	}
-	snapshot := &Snapshot{c: s, root: c.root}
+	snapshot := &Snapshot{c: s, root: c.name}
+	if c.client == nil {
+		snapshot.root = C.GoString(C.tc_snapshot_root(s)) // "" if the file was not there yet
+	}
 	snapshot.handle = newHandle(snapshot, nil, func() { C.tc_snapshot_free(s) })
 	return snapshot, nil
 }

@@ -63,9 +63,7 @@ func (c *Client) Cache(path string, options ...CacheOption) (*Cache, error) {
 	if err := cfg.failure(status, why); err != nil {
 		return nil, err
 	}
-	cache := &Cache{c: tc, root: path, client: c}
-	cache.handle = newHandle(cache, func() { C.tc_close(tc) }, func() { C.tc_free(tc) })
-	return cache, nil
+	return newCache(tc, path, c), nil
 }
 
 // Close ends the session, waiting half a second at most for the server's word. Caches of the client stay readable, and

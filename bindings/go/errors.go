@@ -31,7 +31,7 @@ const (
 	ErrState Status = C.TC_ERR_STATE
 	// ErrClosed: closed, or what it belongs to is.
 	ErrClosed Status = C.TC_ERR_CLOSED
-	// ErrUnsupported: the server cannot do what a cache needs.
+	// ErrUnsupported: the server cannot do what a cache needs, or the cache is attached to a file and has no server.
 	ErrUnsupported Status = C.TC_ERR_UNSUPPORTED
 	// ErrAuth: the server refused the credentials.
 	ErrAuth Status = C.TC_ERR_AUTH
@@ -104,7 +104,7 @@ type Error struct {
 	Op          string // what was asked for, such as "get"; "fault" for what went wrong in the background
 	Status      Status
 	Key         string // the setting that it is about, such as "session.timeout.ms", or ""
-	Path        string // the path that it is about, or ""
+	Path        string // the path that it is about, or the file of an attached cache, or ""
 	Message     string // what happened, in a sentence, or ""; never a secret
 	ServerError int32  // ZooKeeper's own code, or 0
 }
@@ -166,7 +166,7 @@ func failureTold(op, path string, status C.int32_t, why *C.tc_error) error {
 	}
 	e := &Error{Op: op, Status: Status(status), Path: path}
 	if why != nil && e.Status != ErrClosed { // of which the status says all
-		e.Message = C.GoString(why.message)
+		e.Key, e.Message = C.GoString(why.key), C.GoString(why.message)
 	}
 	return e
 }
@@ -177,7 +177,7 @@ func failureTold(op, path string, status C.int32_t, why *C.tc_error) error {
 //	treecache: wait /a: context deadline exceeded after 10 s; last: zk1:2181: Connection refused
 type WaitError struct {
 	Op      string        // what was waited for: "wait", "sync" or "next"
-	Path    string        // the root of the cache
+	Path    string        // the root of the cache, or the file that it is attached to
 	After   time.Duration // how long it waited
 	Err     error         // of the context
 	Last    *Error        // what went wrong last, of the cache or of its client; nil where nothing did

@@ -88,13 +88,15 @@ func TestNothingLeaks(t *testing.T) {
 	t.Errorf("%d bytes more in C after %d rounds, again and again", grown, rounds)
 }
 
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	check(t, err)
+	return len(entries)
+}
+
 func TestClientsLeaveNothingBehind(t *testing.T) {
 	path := root(t, leafy...)
-	descriptors := func() int {
-		entries, err := os.ReadDir("/proc/self/fd")
-		check(t, err)
-		return len(entries)
-	}
 	cycle := func() {
 		client, err := treecache.Open(hosts)
 		check(t, err)
@@ -110,7 +112,7 @@ func TestClientsLeaveNothingBehind(t *testing.T) {
 		check(t, latent.Close())
 	}
 	cycle()
-	goroutines, files, threads := runtime.NumGoroutine(), descriptors(), len(libraryThreads())
+	goroutines, files, threads := runtime.NumGoroutine(), descriptors(t), len(libraryThreads())
 	for range 20 {
 		cycle()
 	}
@@ -118,7 +120,7 @@ func TestClientsLeaveNothingBehind(t *testing.T) {
 	if now := len(libraryThreads()); now > threads {
 		t.Errorf("%d threads of the library, %d before", now, threads)
 	}
-	if now := descriptors(); now > files {
+	if now := descriptors(t); now > files {
 		t.Errorf("%d descriptors, %d before", now, files)
 	}
 	eventually(t, "goroutines end", func() bool {

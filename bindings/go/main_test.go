@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		logOnly(unreachable)
 		return
 	}
+	if file := os.Getenv("TREECACHE_TEST_WRITE"); file != "" {
+		writeTo(file, os.Getenv("TREECACHE_TEST_ROOT"))
+		return
+	}
 	if hosts == "" || python == "" {
 		fmt.Fprintln(os.Stderr, "the tests need a ZooKeeper, and a Python with kazoo: run bindings/go/test")
 		os.Exit(2)

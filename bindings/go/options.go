@@ -12,7 +12,7 @@ import (
 // A ClientOption is a setting for [Open].
 type ClientOption interface{ forClient() []setting }
 
-// A CacheOption is a setting for [Client.Cache].
+// A CacheOption is a setting for [Client.Cache] and [Attach].
 type CacheOption interface{ forCache() []setting }
 
 // A QueueOption is a setting for [Cache.Queue] and [Cache.Events].
@@ -103,6 +103,12 @@ func WithLimits(nodes, bytes uint64) CacheOption {
 		{"limit.nodes", strconv.FormatUint(nodes, 10)},
 		{"limit.bytes", strconv.FormatUint(bytes, 10)},
 	}
+}
+
+// WithShareFile keeps the tree in a file, on Linux, for [Attach] in other processes, and for the next start of a cache with the
+// same file, which begins with it (docs/sharing.md).
+func WithShareFile(file string) CacheOption {
+	return cacheOption{{"share.file", file}}
 }
 
 // WithCapacity sets how many events a queue may lag before it continues with the difference between what was taken out
@@ -205,7 +211,11 @@ func (cfg config) set(s setting) error {
 		// The value may be a secret: it is not repeated.
 		return &Error{Op: cfg.op, Status: ErrInvalidArgument, Key: s.key, Message: "a NUL in the value"}
 	}
-	status := C.tc_config_set(cfg.c, key, value)
+	return cfg.lastFailure(C.tc_config_set(cfg.c, key, value))
+}
+
+// lastFailure returns the error of a call that has just been made with the configuration, which remembers why it failed.
+func (cfg config) lastFailure(status C.int32_t) error {
 	var why *C.tc_error
 	if status != C.TC_OK {
 		C.tc_config_get_error(cfg.c, &why)

@@ -41,7 +41,7 @@ func (c *Cache) Queue(options ...QueueOption) (*Queue, error) {
 	}
 	defer cfg.free()
 	if !c.handle.acquire() {
-		return nil, closedError(op, c.root)
+		return nil, closedError(op, c.name)
 	}
 	defer c.leave()
 	var tq *C.tc_queue
@@ -54,7 +54,7 @@ func (c *Cache) Queue(options ...QueueOption) (*Queue, error) {
 	file, ready, err := descriptor(q)
 	if err != nil {
 		C.tcgo_queue_free(q)
-		return nil, &Error{Op: op, Status: ErrConnection, Path: c.root, Message: err.Error()}
+		return nil, &Error{Op: op, Status: ErrConnection, Path: c.name, Message: err.Error()}
 	}
 	queue := &Queue{c: q, cache: c, file: file, ready: ready, turn: make(chan struct{}, 1)}
 	interrupt := func() {
@@ -154,7 +154,7 @@ func (q *Queue) take(ctx context.Context, began time.Time) error {
 	var why *C.tc_error
 	status = C.tc_queue_next_or_error(q.c.queue, 0, &item, &why)
 	C.tc_item_free(item)
-	return failureTold("next", q.cache.root, status, why)
+	return failureTold("next", q.cache.name, status, why)
 }
 
 var past = time.Unix(1, 0)
@@ -167,4 +167,4 @@ func (q *Queue) Close() error {
 
 func (q *Queue) leave() { q.handle.release() }
 
-func (q *Queue) closedError() error { return closedError("next", q.cache.root) }
+func (q *Queue) closedError() error { return closedError("next", q.cache.name) }

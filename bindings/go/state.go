@@ -26,7 +26,7 @@ const (
 	StateLost State = C.TC_STATE_LOST
 	// StateClosed: closed, or stopped by a limit or a defect.
 	StateClosed State = C.TC_STATE_CLOSED
-	// StateWarm: begun with a snapshot ([Cache.StartFrom]), and no server has been heard yet.
+	// StateWarm: begun with a snapshot ([Cache.StartFrom]) or a file ([WithShareFile]), and no server has been heard yet.
 	StateWarm State = C.TC_STATE_WARM
 	// StateHeld: loaded once, and not followed (follow=false): the tree of a moment that has passed.
 	StateHeld State = C.TC_STATE_HELD
@@ -99,11 +99,11 @@ type Stats struct {
 func (c *Cache) Stats() (Stats, error) {
 	const op = "stats"
 	if !c.handle.acquire() {
-		return Stats{}, closedError(op, c.root)
+		return Stats{}, closedError(op, c.name)
 	}
 	defer c.leave()
 	var s *C.tc_stats
-	if err := failure(op, c.root, C.tc_get_stats(c.c, &s)); err != nil {
+	if err := failure(op, c.name, C.tc_get_stats(c.c, &s)); err != nil {
 		return Stats{}, err
 	}
 	defer C.tc_stats_free(s)

@@ -121,6 +121,9 @@ pub enum Error {
     /// What was given is beyond one of the limits of the cache. The text says which.
     #[error("{0}")]
     Limit(String),
+    /// Not of a cache of this kind, or not on this system. The text says which.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// What is wrong with a configuration, and which key it is about.
     #[error("{message}")]
     Setting {
@@ -258,6 +261,7 @@ impl Error {
             Error::NoPermission(_) => Status::NoPermission,
             Error::NoResources(_) => Status::Connection,
             Error::Limit(_) => Status::Limit,
+            Error::Unsupported(_) => Status::Unsupported,
             Error::Failed { status, .. } => *status,
         }
     }

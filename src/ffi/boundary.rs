@@ -153,7 +153,7 @@ fn refusal(function: &str, error: Error) -> Error {
 fn logged(function: &str, result: Result<(), Error>) -> Result<(), Error> {
     if let Err(error) = &result
         && (matches!(error.status(), Status::InvalidArgument | Status::State)
-            || matches!(error, Error::Limit(_)))
+            || matches!(error, Error::Limit(_) | Error::Unsupported(_)))
     {
         log::error!(target: OF_CALLS, "{function}: {error}");
     }

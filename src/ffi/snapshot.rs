@@ -1,7 +1,9 @@
 //! Snapshots.
 
-use std::ffi::{c_char, c_void};
+use std::ffi::{CString, c_char, c_void};
 use std::ops::ControlFlow;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::boundary::{Boxed, Handle, Out, Panicked, bytes, null, text, with, write_path};
 use super::children::{self, tc_children, tc_children_data};
@@ -14,6 +16,8 @@ use crate::tree::Walk;
 /// The tree of a cache as it was at one moment; never changed, and independent of the cache.
 pub struct tc_snapshot {
     pub(super) snapshot: Snapshot,
+    /// What [`tc_snapshot_root`] has returned; NULL before the first call. (No lock: another thread may hold it at a fork.)
+    root: AtomicPtr<c_char>,
     panicked: Panicked,
 }
 
@@ -46,7 +50,37 @@ unsafe impl Boxed for tc_snapshot {
 
 impl tc_snapshot {
     pub(super) fn new(snapshot: Snapshot) -> tc_snapshot {
-        tc_snapshot { snapshot, panicked: Panicked::default() }
+        tc_snapshot { snapshot, root: AtomicPtr::default(), panicked: Panicked::default() }
+    }
+
+    /// The root as a C string, which is made once.
+    fn root(&self) -> *const c_char {
+        let known = self.root.load(Ordering::Acquire);
+        if !known.is_null() {
+            return known;
+        }
+        let Some(root) = self.snapshot.root().and_then(|root| CString::new(root).ok()) else {
+            return ptr::null();
+        };
+        let root = root.into_raw();
+        match self.root.compare_exchange(known, root, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => root,
+            Err(first) => {
+                // SAFETY: it came from a `CString` just now, and nobody else has it.
+                drop(unsafe { CString::from_raw(root) });
+                first
+            }
+        }
+    }
+}
+
+impl Drop for tc_snapshot {
+    fn drop(&mut self) {
+        let root = *self.root.get_mut();
+        if !root.is_null() {
+            // SAFETY: it came from a `CString`, and what was lent of it ends with this.
+            drop(unsafe { CString::from_raw(root) });
+        }
     }
 }
 
@@ -84,6 +118,17 @@ pub unsafe extern "C" fn tc_snapshot_is_cut(snapshot: *const tc_snapshot) -> boo
 pub unsafe extern "C" fn tc_snapshot_len(snapshot: *const tc_snapshot) -> usize {
     // SAFETY: the caller passes NULL or a snapshot that is not freed meanwhile.
     unsafe { snapshot.as_ref() }.map_or(0, |snapshot| snapshot.snapshot.len())
+}
+
+/// Returns the absolute path of the root of the cache that the snapshot is of, whether there is such a node or not; NULL for a
+/// cache that is attached to a file which was not there yet, and for NULL.
+///
+/// The string is the snapshot's, and lasts until `tc_snapshot_free`. Any thread; never blocks; callbacks may call it.
+/// Since 0.2.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn tc_snapshot_root(snapshot: *const tc_snapshot) -> *const c_char {
+    // SAFETY: the caller passes NULL or a snapshot that is not freed meanwhile.
+    unsafe { snapshot.as_ref() }.map_or(ptr::null(), tc_snapshot::root)
 }
 
 /// Reads a node from the snapshot.

@@ -299,6 +299,7 @@ fn null_is_refused_everywhere_and_nothing_is_written() {
             (tc_snapshot_zxid(null()), tc_snapshot_is_cut(null()), tc_snapshot_len(null())),
             (0, false, 0)
         );
+        assert!(tc_snapshot_root(null()).is_null());
         tc_config_free(null_mut());
         tc_client_free(null_mut());
         tc_free(null_mut());
@@ -410,6 +411,8 @@ fn what_is_read_stays_valid_when_everything_else_is_freed() {
             (tc_snapshot_zxid(snapshot), tc_snapshot_is_cut(snapshot), tc_snapshot_len(snapshot)),
             (12, true, 6)
         );
+        let root = tc_snapshot_root(snapshot);
+        assert_eq!((string(root).as_str(), tc_snapshot_root(snapshot)), ("/r", root));
         assert_eq!(tc_snapshot_walk(snapshot, c"/r".as_ptr(), Some(on_visit), witness.user()), TC_OK);
         tc_snapshot_free(snapshot);
     }
@@ -449,6 +452,13 @@ fn a_cache_begins_with_a_snapshot_whose_cache_and_client_are_freed() {
 }
 
 #[cfg(target_os = "linux")]
+unsafe extern "C" fn count_change(_: *const tc_event, user: *mut c_void) -> i32 {
+    // SAFETY: the test passes a number, which nobody else uses meanwhile.
+    unsafe { *user.cast::<usize>() += 1 };
+    TC_WALK_CONTINUE
+}
+
+#[cfg(target_os = "linux")]
 #[test]
 fn a_tree_in_a_file_is_attached_to_and_read_without_a_client() {
     let folder = crate::sharing::tests::folder();
@@ -458,6 +468,7 @@ fn a_tree_in_a_file_is_attached_to_and_read_without_a_client() {
     let client = tc_client::into_raw(tc_client { client });
     let (mut cache, mut attached, mut node, mut error) = (null_mut(), null_mut(), null(), null());
     let (mut state, mut age, mut id, mut children) = (0, 0, 0, null());
+    let (mut before, mut after) = (null(), null());
     let (witness, told) = Witness::new();
     // SAFETY: the arguments are valid, and freed once.
     unsafe {
@@ -468,6 +479,8 @@ fn a_tree_in_a_file_is_attached_to_and_read_without_a_client() {
         assert_eq!(tc_get_state(attached, &mut state, &mut age), TC_OK);
         assert_eq!((state, age), (TC_STATE_LOADING, -1));
         assert_eq!(tc_get_data(attached, c"/r".as_ptr(), &mut node), TC_ERR_NOT_READY);
+        assert_eq!(tc_get_snapshot(attached, &mut before), TC_OK);
+        assert!(tc_snapshot_root(before).is_null() && tc_snapshot_len(before) == 0);
         assert_eq!(tc_start(cache), TC_OK);
         let sink = hand.sink();
         let mut tree = version(&["", "a"]).tree.clone();
@@ -486,7 +499,17 @@ fn a_tree_in_a_file_is_attached_to_and_read_without_a_client() {
         assert_eq!(tc_get_children(attached, c"/r".as_ptr(), &mut children), TC_OK);
         assert_eq!((*children).len, 2);
         tc_children_free(children);
-        assert_eq!(tc_sync(attached, 0), TC_ERR_UNSUPPORTED);
+        assert_eq!(tc_get_snapshot(attached, &mut after), TC_OK);
+        assert_eq!(string(tc_snapshot_root(after)), "/r");
+        let mut changes = 0_usize;
+        let user = (&raw mut changes).cast();
+        assert_eq!(tc_snapshot_diff(before, after, Some(count_change), user), TC_OK);
+        assert_eq!(changes, 3);
+        tc_snapshot_free(before);
+        tc_snapshot_free(after);
+        assert_eq!(tc_sync_or_error(attached, 0, &mut error), TC_ERR_UNSUPPORTED);
+        assert_eq!(string((*error).message), "the cache is attached to a file, and has no server to ask");
+        tc_error_free(error);
         assert_eq!(tc_start(attached), TC_ERR_STATE);
         let user = witness.user();
         assert_eq!(tc_listen(attached, Some(on_event), user, Some(count_free), &mut id), TC_OK);

@@ -34,10 +34,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What a reader has to tell its cache. It is told by one thread at a time.
 pub(crate) trait Reader: Send + Sync {
-    /// Which tree it is: once, before all else.
-    fn is_of(&self, identity: &Identity);
-    /// The version to be read from now on; about so many nodes differ from the one before. `in_child`: this is the child of a
-    /// fork, where nobody is told, and no lock may be taken.
+    /// Which tree it is: once, before all else. `in_child`, here and below: this is the child of a fork, where nobody is told, and
+    /// no lock may be taken.
+    fn is_of(&self, identity: &Identity, in_child: bool);
+    /// The version to be read from now on; about so many nodes differ from the one before.
     fn publish(&self, version: Arc<Version>, changes: usize, in_child: bool);
     fn event(&self, kind: EventKind);
     fn fault(&self, fault: Fault);
@@ -108,7 +108,7 @@ impl Attached {
             reader,
             origin: Origin::here(),
             opened: ArcSwapOption::empty(),
-            work: ArcSwap::from_pointee(Work::new()),
+            work: ArcSwap::from_pointee(Work::new(None)),
             look_at: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             versions: AtomicU64::new(0),
@@ -193,7 +193,8 @@ impl Attached {
         let mut work = self.work.load_full();
         if !work.origin.is_here() {
             // A lock may be held by a thread that this process does not have.
-            work = Arc::new(Work::new());
+            let identity = self.opened.load().as_ref().map(|opened| opened.identity.clone());
+            work = Arc::new(Work::new(identity));
             self.work.store(work.clone());
         }
         let in_child = self.in_child();
@@ -265,9 +266,7 @@ impl Attached {
         match &taking.identity {
             None => {
                 taking.identity = Some(found.identity.clone());
-                if !in_child {
-                    self.reader.is_of(&found.identity);
-                }
+                self.reader.is_of(&found.identity, in_child);
             }
             Some(ours) if !found.identity.is_same_tree(ours) => {
                 let message = format!(
@@ -434,10 +433,7 @@ impl Attached {
     /// Waits until the thread has ended, behind [`close`](Self::close).
     pub(crate) fn wait_closed(&self) {
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(watcher) = watcher.filter(|watcher| watcher.thread().id() != std::thread::current().id())
-        else {
-            return;
-        };
+        let Some(watcher) = watcher.filter(|watcher| !thread::is_current(watcher)) else { return };
         while !watcher.is_finished() {
             // It may have been on its way to the wait.
             self.wake();
@@ -448,8 +444,9 @@ impl Attached {
 }
 
 impl Work {
-    fn new() -> Work {
-        Work { origin: Origin::here(), taking: Mutex::default() }
+    /// To go on with a tree, if it is known which.
+    fn new(identity: Option<Identity>) -> Work {
+        Work { origin: Origin::here(), taking: Mutex::new(Taking { identity, ..Taking::default() }) }
     }
 }
 

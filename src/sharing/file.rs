@@ -81,13 +81,41 @@ pub(super) fn medium(_: &File) -> io::Result<Result<Medium, &'static str>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Locks a file for whoever has this descriptor, for as long as it is open anywhere. Returns false when somebody else has it
-/// locked, be it in this process.
+/// A file that is locked for as long as this lives, or else until the end of all processes that have its descriptor.
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Locks a file. `None`: somebody else has it locked, be it in this process.
+    pub(super) fn take(file: File) -> io::Result<Option<Lock>> {
+        Ok(set_lock(&file, libc::F_WRLCK as _)?.then_some(Lock(file)))
+    }
+
+    /// Closes the descriptor, as the end of the process does.
+    #[cfg(test)]
+    pub(super) fn abandon(self) {
+        // SAFETY: of what is not dropped, the file is taken out once.
+        drop(unsafe { std::ptr::read(&std::mem::ManuallyDrop::new(self).0) });
+    }
+
+    /// As [`is_at`].
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        is_at(&self.0, path)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child of a fork at this moment may have the descriptor: to close it is not enough.
+        _ = set_lock(&self.0, libc::F_UNLCK as _);
+    }
+}
+
+/// Returns false when somebody else has the file locked.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn lock(file: &File) -> io::Result<bool> {
+fn set_lock(file: &File, kind: libc::c_short) -> io::Result<bool> {
     // SAFETY: all bytes may be zero.
     let mut whole: libc::flock = unsafe { MaybeUninit::zeroed().assume_init() };
-    whole.l_type = libc::F_WRLCK as _;
+    whole.l_type = kind;
     whole.l_whence = libc::SEEK_SET as _;
     // SAFETY: the descriptor is open, and the lock is valid for reading and writing.
     match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut whole) } {
@@ -100,7 +128,7 @@ pub(super) fn lock(file: &File) -> io::Result<bool> {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn lock(_: &File) -> io::Result<bool> {
+fn set_lock(_: &File, _: libc::c_short) -> io::Result<bool> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -183,11 +211,13 @@ mod tests {
     fn a_lock_belongs_to_a_descriptor_and_keeps_out_others_of_one_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("locked");
-        let [first, second] = [(); 2].map(|()| open_or_make(&path).unwrap());
-        assert!(lock(&first).unwrap() && lock(&first).unwrap());
-        assert!(!lock(&second).unwrap());
+        let lock = || Lock::take(open_or_make(&path).unwrap()).unwrap();
+        let first = lock().expect("it is free");
+        assert!(lock().is_none());
+        // As in the child of a fork.
+        let _other = first.0.try_clone().unwrap();
         drop(first);
-        assert!(lock(&second).unwrap());
+        assert!(lock().is_some());
     }
 
     #[test]

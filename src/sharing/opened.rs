@@ -105,10 +105,13 @@ impl Opened {
         Ok(Opened { file, header, identity, map, side, looked_at })
     }
 
-    /// Whether this is the file that has its name, and its side file too.
+    /// Whether this is the file that has its name, and its side file too; without a side file, whether there still is none.
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        let has_side = self.side.as_ref().is_some_and(|side| file::is_at(&side.file, &file::side_of(path)));
-        file::is_at(&self.file, path) && has_side
+        let has_its_side = || match &self.side {
+            Some(side) => file::is_at(&side.file, &file::side_of(path)),
+            None => Side::open(path).is_err(),
+        };
+        file::is_at(&self.file, path) && has_its_side()
     }
 
     /// Whether there is another file with this name, as far as that can be known without asking the system.

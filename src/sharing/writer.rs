@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::file::{self, Medium};
+use super::file::{self, Lock, Medium};
 use super::opened::{Opened, Unusable, on_other_medium};
 use super::time;
 use crate::error::{Fault, Status};
@@ -125,9 +125,7 @@ impl Writer {
     /// Waits until all is written, after [`end`](Self::end).
     pub(crate) fn wait(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-        {
+        if let Some(thread) = thread.filter(|thread| !thread::is_current(thread)) {
             _ = thread.join();
         }
     }
@@ -149,9 +147,9 @@ impl Failure {
 
 /// The side file of a writer that has the lock.
 struct SideFile {
-    /// Who has this one open has the lock: so no child of a fork may, nor may it be mapped. (Fields are dropped in turn.)
+    /// Who has its descriptor open has the lock: so no child of a fork may, nor may it be mapped. (Fields are dropped in turn.)
     _not_inherited: NotInherited,
-    _locked: File,
+    _lock: Lock,
     file: File,
     medium: Medium,
     wake_number: u32,
@@ -310,12 +308,11 @@ impl Writing {
                 return Err(Failure::Other(format!("{}: {}", path.display(), on_other_medium(name))));
             }
         };
-        let locked = file::open_or_make(&path).map_err(failed("open"))?;
-        if !file::lock(&locked).map_err(failed("lock"))? {
-            return Err(Failure::Taken);
-        }
+        let (to_be_locked, not_inherited) =
+            NotInherited::open(|| file::open_or_make(&path)).map_err(failed("open"))?;
+        let lock = Lock::take(to_be_locked).map_err(failed("lock"))?.ok_or(Failure::Taken)?;
         // It may have been removed between these two.
-        if !file::is_at(&side, &path) || !file::is_at(&locked, &path) {
+        if !file::is_at(&side, &path) || !lock.is_at(&path) {
             return Err(Failure::Taken);
         }
         self.check_is_ours()?;
@@ -328,10 +325,9 @@ impl Writing {
         file::write(&side, &head, 0).map_err(failed("write"))?;
         let waker = super::map::Map::new(&side, Page::FILE_LEN as usize).map_err(failed("map"))?;
         let wake_number = waker.wake_number(Page::WAKE_AT);
-        let not_inherited = NotInherited::new(&locked);
         self.side = Some(SideFile {
             _not_inherited: not_inherited,
-            _locked: locked,
+            _lock: lock,
             file: side,
             medium,
             wake_number,

@@ -638,6 +638,7 @@ static void a_cache_refuses_bad_input(void)
     tc_walk_free(walk);
     tc_walk_free(NULL);
     CHECK(tc_snapshot_zxid(NULL) == 0 && !tc_snapshot_is_cut(NULL) && tc_snapshot_len(NULL) == 0);
+    CHECK(tc_snapshot_root(NULL) == NULL);
     CHECK((const void *)node == &failures && (const void *)children == &failures);
     tc_snapshot_free(snapshot);
     tc_free(cache);

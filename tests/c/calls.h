@@ -335,6 +335,12 @@ static int32_t call_tc_snapshot_len(world *w)
     return TC_OK;
 }
 
+static int32_t call_tc_snapshot_root(world *w)
+{
+    CHECK(strcmp(tc_snapshot_root(w->snapshot), "/c/still") == 0);
+    return TC_OK;
+}
+
 static int32_t call_tc_snapshot_get_data(world *w)
 {
     const tc_node *node = NULL;
@@ -612,6 +618,7 @@ static const tc_call calls[] = {
     CALL(tc_snapshot_zxid, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_is_cut, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_len, TC_OK, TC_OK, TC_OK, TC_OK),
+    CALL(tc_snapshot_root, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_get_data, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_copy_data, TC_OK, TC_OK, TC_OK, TC_OK),
     CALL(tc_snapshot_get_children, TC_OK, TC_OK, TC_OK, TC_OK),

@@ -39,6 +39,7 @@ status tour(const char *hosts)
     CHECK(some);
     CHECK(cache->try_listen(treecache::event_filter().under("/c"), [](const treecache::event &) {}).error().key()
           == "listen.under");
+    CHECK(treecache::cache::try_attach("/dev/shm").status() == status::invalid_argument);
     auto queue = treecache::queue::try_make(*cache, *config);
     if (!subscription || !faults || !session_faults || !queue)
         return status::state;

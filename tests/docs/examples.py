@@ -9,11 +9,13 @@ A block of code is annotated by a comment above its fence:
     <!-- fragment NAME -->  a part of one: a program in tests/docs has it by #include "NAME.inc"
     <!-- output NAME -->    all that the program NAME prints on standard output
     <!-- cmake NAME -->     a CMakeLists.txt that builds the program NAME, too
+    <!-- rust NAME          a part of examples/NAME.rs, which cargo builds; tried like a program
+    STEPS -->
     <!-- commands NAME      what is typed into a shell, run like a program, in a folder that has what the source's has.
     STEPS -->               $HOME/treecache is the prefix, and localhost:2181 the server
 
-On the pages of COMMAND_PAGES, every block of a shell, of YAML and of Docker is `commands`, and is run, or stands in
-NOT_RUN with the reason. (Their Python is run by bindings/python/tests/test_docs.py.)
+On the pages of COMMAND_PAGES, every block of a shell, of YAML, of systemd and of Docker is `commands`, and is run, or stands
+in NOT_RUN with the reason. (Their Python is run by bindings/python/tests/test_docs.py.)
 
 Figures that are told again are annotated above their table:
 
@@ -31,13 +33,16 @@ Links are checked, too: to files, and to headings in them.
 """
 
 import concurrent.futures
+import contextlib
 import logging
 import os
 import pathlib
 import pty
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -52,14 +57,17 @@ from proxy import Proxy  # noqa: E402
 PAGES = [ROOT / page for page in ("README.md", "CHANGELOG.md", "packaging/README.md")]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 REFERENCE = ROOT / "docs/reference.md"  # has declarations, which are the header's own
-COMMAND_PAGES = [ROOT / page for page in ("docs/deploying.md", "docs/troubleshooting.md")]
+COMMAND_PAGES = [ROOT / page for page in ("docs/deploying.md", "docs/sharing.md", "docs/troubleshooting.md")]
 # Commands that are not run, and why.
 NOT_RUN = {
     "gunicorn": "runs for ever; bindings/python/tests/test_docs.py runs it",
     "static-go": "needs Go; bindings/go/test does the same",
     "docker-debian": "needs a container runtime, and images from a registry",
     "cross-compile": "needs another target of Rust, and a C compiler for it",
+    "docker-volume": "needs a container runtime; bindings/python/tests/test_attach.py has namespaces and a read-only mount",
     "kubernetes": "needs a cluster",
+    "kubernetes-sidecar": "needs a cluster",
+    "systemd-writer": "needs systemd; bindings/python/tests/test_docs.py runs the program",
     "prometheus-rules": "needs Prometheus",
     "openssl": "needs a server with TLS; tests/server has one, and no certificate of an example.org",
     "conformance": "builds the whole crate; tests/server/conformance.rs asks the same questions",
@@ -85,7 +93,7 @@ class Block:
 
 
 FENCED = re.compile(
-    r"""(?:^<!--\ (?P<kind>program|fragment|output|cmake|commands)\ (?P<name>[\w-]+)(?P<steps>(?:(?!-->).)*)-->\n)?
+    r"""(?:^<!--\ (?P<kind>program|fragment|output|cmake|rust|commands)\ (?P<name>[\w-]+)(?P<steps>(?:(?!-->).)*)-->\n)?
         ^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$""",
     re.DOTALL | re.MULTILINE | re.VERBOSE,
 )
@@ -99,14 +107,14 @@ def blocks_of(page):
         fields = match.groupdict()
         steps = textwrap.dedent(fields.pop("steps") or "")
         blocks.append(Block(page, line, fields["language"], fields["text"], fields["kind"], fields["name"], steps))
-    if len(re.findall(r"^<!-- (?:program|fragment|output|cmake|commands)\b", text, re.MULTILINE)) != sum(
+    if len(re.findall(r"^<!-- (?:program|fragment|output|cmake|rust|commands)\b", text, re.MULTILINE)) != sum(
         block.kind is not None for block in blocks
     ):
         raise Wrong(f"{page.relative_to(ROOT)}: an annotation is not right above a block")
     for block in blocks:
         if block.language == "c" and block.kind not in ("program", "fragment"):
             raise Wrong(f"{block.place}: a block of C is a program or a fragment: see tests/docs/examples.py")
-        if page in COMMAND_PAGES and block.language in ("sh", "yaml", "dockerfile") and block.kind != "commands":
+        if page in COMMAND_PAGES and block.language in ("sh", "yaml", "ini", "dockerfile") and block.kind != "commands":
             raise Wrong(f"{block.place}: it is not said whether this is run: see tests/docs/examples.py")
     return blocks
 
@@ -135,7 +143,7 @@ def wrapper(path):
 
 def collect():
     """The programs, and the fragments by name."""
-    by_kind = {"program": {}, "fragment": {}, "output": {}, "cmake": {}, "commands": {}}
+    by_kind = {"program": {}, "fragment": {}, "output": {}, "cmake": {}, "rust": {}, "commands": {}}
     wrappers = [wrapper(path) for path in sorted((ROOT / "tests/docs").glob("*.c*"))]
     for block in wrappers + [block for page in PAGES if page != REFERENCE for block in blocks_of(page)]:
         if block.kind:
@@ -147,9 +155,10 @@ def collect():
     if not_there := NOT_RUN.keys() - commands.keys():
         raise Wrong(f"NOT_RUN has {sorted(not_there)}, which no page has")
     runs = {name: block for name, block in commands.items() if name not in NOT_RUN}
-    if both := runs.keys() & by_kind["program"].keys():
-        raise Wrong(f"both programs and commands: {sorted(both)}")
-    programs = {name: Program(block) for name, block in (by_kind["program"] | runs).items()}
+    tried = [*by_kind["program"].items(), *by_kind["rust"].items(), *runs.items()]
+    programs = {name: Program(block) for name, block in tried}
+    if len(programs) < len(tried):
+        raise Wrong(f"two programs have one name: {sorted(name for name, _ in tried)}")
     for kind in ("output", "cmake"):
         for name, block in by_kind[kind].items():
             if name not in programs:
@@ -159,6 +168,10 @@ def collect():
     if sorted(used) != sorted(by_kind["fragment"]):
         raise Wrong(f"fragments {sorted(by_kind['fragment'])}, but tests/docs includes {sorted(used)}")
     return list(programs.values()), by_kind["fragment"]
+
+
+def folder_in_memory():
+    return tempfile.TemporaryDirectory(prefix="treecache-", dir="/dev/shm")
 
 
 class Trial:
@@ -185,10 +198,14 @@ class Trial:
 
     def run(self, *arguments):
         """Starts the program with the hosts and these arguments."""
+        self.run_without_hosts(self.hosts, *arguments)
+
+    def run_without_hosts(self, *arguments):
+        """Starts the program with these arguments."""
         ours, theirs = pty.openpty()  # so that it prints a line when it has one
         with self.errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [self.binary, self.hosts, *arguments],
+                [self.binary, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=theirs,
                 stderr=errors,
@@ -235,11 +252,27 @@ class Trial:
         if ended_with != code:
             raise Wrong(f"ends with {ended_with} instead of {code}, and printed\n{self.printed()}")
 
+    @contextlib.contextmanager
+    def kept(self, path):
+        """The name of a file in which the tree at a path is kept."""
+        import treecache
+
+        with folder_in_memory() as folder:
+            file = f"{folder}/tree"
+            with treecache.Client(self.hosts) as client, client.cache(path, {"share.file": file}):
+                yield file
+
     def offered(self):
+        import treecache
+
         return {
             "zk": self.zk,  # a kazoo client whose / is the program's root
             "network": self.network,  # between the program and the server: drop(), restore()
             "run": self.run,
+            "run_without_hosts": self.run_without_hosts,
+            "kept": self.kept,  # with kept("/path") as file
+            "folder_in_memory": folder_in_memory,
+            "treecache": treecache,  # the binding for Python
             "shows": self.shows,
             "enter": self.enter,
             "ends": self.ends,
@@ -301,6 +334,15 @@ def with_cmake(program, prefix, work):
     return folder / "build" / program.name
 
 
+def with_cargo(program, work):
+    source = ROOT / "examples" / f"{program.name}.rs"
+    if program.text not in source.read_text(encoding="utf-8"):
+        raise Wrong(f"it is not in {source.relative_to(ROOT)}")
+    build(["cargo", "build", "--quiet", "--locked", "--features", "ffi", "--example", program.name], cwd=ROOT)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return shutil.copy(target / "debug/examples" / program.name, work / program.name)
+
+
 def with_shell(program, prefix, server_port, work):
     """A script of what is typed. The server is its argument, where it is named as host:port."""
     folder = work / f"{program.name}-commands"
@@ -324,6 +366,9 @@ def check(program, prefix, server_port, work):
     try:
         if program.language == "sh":
             attempt(program, with_shell(program, prefix, server_port, work), server_port)
+            return None
+        if program.language == "rust":
+            attempt(program, with_cargo(program, work), server_port)
             return None
         attempt(program, with_pkg_config(program, prefix, work), server_port)
         if program.cmake:
@@ -394,6 +439,11 @@ def figures_of_others():
 def main():
     logging.disable(logging.WARNING)  # kazoo's, of connections that end
     prefix, server_port, work = pathlib.Path(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3])
+    # The binding for Python, for steps.
+    (library,) = prefix.rglob("libtreecache.so.0")
+    os.environ["TREECACHE_LIBRARY"] = str(library)
+    sys.path.insert(0, str(ROOT / "bindings/python/src"))
+    sys.dont_write_bytecode = True
     try:
         programs, fragments = collect()
     except Wrong as wrong:

@@ -6,10 +6,12 @@ both.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +32,36 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.01)
+
+
+def in_child(function: Callable[[], object]) -> int:
+    """Runs a function in a fork of this process, and says with which code that ended: 0 when it returned."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            function()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def threads() -> list[str]:
+    """The names of the library's own threads, and not of Python's."""
+    names = []
+    for task in os.listdir("/proc/self/task"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/comm") as name:
+            names.append(name.read().strip())
+    return [name for name in names if name.startswith("treecache-")]
+
+
+def descriptors() -> list[str]:
+    """Those of this process."""
+    return os.listdir("/proc/self/fd")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""The programs of README.md, docs/python.md, docs/from-kazoo.md and docs/deploying.md, word for word, and the example."""
+"""The programs of README.md, docs/python.md, docs/from-kazoo.md, docs/deploying.md and docs/sharing.md, word for word, and the
+example."""
 
 import contextlib
 import json
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -15,15 +17,26 @@ import urllib.request
 import pytest
 from conftest import HOSTS, REPOSITORY, until
 
+from treecache import State, TreeCache
+
 EXAMPLE = REPOSITORY / "bindings" / "python" / "examples" / "feature_flags.py"
 
 
 def blocks(name):
-    """The Python of a document, block by block."""
+    """The Python of a document, block by block, but for what is a file."""
     text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
-    found = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"(?<! -->\n)^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     assert found
     return found
+
+
+def put_files(name, folder, count):
+    """Puts the files that a document shows into a folder; there are so many."""
+    text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+    files = re.findall(r"^<!-- python (\S+) -->\n```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert len(files) == count
+    for file, content in files:
+        (folder / file).write_text(content)
 
 
 @pytest.fixture
@@ -180,16 +193,25 @@ def test_the_example(zk, root):
 @pytest.fixture
 def deployed(zk, tmp_path, monkeypatch):
     """The files of docs/deploying.md, in a folder of their own, and the tree that they read."""
-    text = (REPOSITORY / "docs" / "deploying.md").read_text(encoding="utf-8")
-    files = re.findall(r"^<!-- python (\S+) -->\n```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    assert len(files) == len(re.findall(r"^```python$", text, re.MULTILINE)) == 4
-    for name, content in files:
-        (tmp_path / name).write_text(content)
-    monkeypatch.setenv("ZOOKEEPER", HOSTS)
+    put_files("deploying.md", tmp_path, 4)
     monkeypatch.syspath_prepend(tmp_path)
+    yield from configured(zk, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def sharing(zk, tmp_path, monkeypatch):
+    """The same of docs/sharing.md."""
+    put_files("sharing.md", tmp_path, 3)
+    with tempfile.TemporaryDirectory(prefix="treecache-", dir="/dev/shm") as folder:
+        monkeypatch.setenv("TREE", f"{folder}/tree")
+        yield from configured(zk, tmp_path, monkeypatch)
+
+
+def configured(zk, folder, monkeypatch):
+    monkeypatch.setenv("ZOOKEEPER", HOSTS)
     zk.create("/config")
     zk.create("/config/greeting", b"good morning")
-    yield tmp_path
+    yield folder
     zk.delete("/config", recursive=True)
 
 
@@ -208,10 +230,11 @@ def serving(folder, *command):
             process.wait(timeout=30)
 
 
-@pytest.mark.parametrize("options", [(), ("--no-preload",)], ids=["preload", "without"])
-def test_gunicorn(deployed, options):
-    if options:
-        configuration = deployed / "gunicorn.conf.py"
+@contextlib.contextmanager
+def gunicorn(folder, preload):
+    """gunicorn with the files in a folder. Gives what says how a path is answered."""
+    if not preload:
+        configuration = folder / "gunicorn.conf.py"
         configuration.write_text(configuration.read_text().replace("preload_app = True\n", ""))
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
@@ -225,11 +248,67 @@ def test_gunicorn(deployed, options):
         except OSError:
             return None
 
-    with serving(deployed, "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"):
+    with serving(folder, "gunicorn", "--bind", f"127.0.0.1:{port}", "app:app"):
+        yield get
+
+
+PRELOAD = pytest.mark.parametrize("preload", [True, False], ids=["preload", "without"])
+
+
+@PRELOAD
+def test_gunicorn(deployed, preload):
+    with gunicorn(deployed, preload) as get:
         until(lambda: get("/livez") == (200, b"alive\n"))
         until(lambda: all(get("/readyz") == (200, b"ready\n") for _ in range(20)))  # each of the workers
         status, body = get("/")
         assert (status, json.loads(body)) == (200, {"greeting": "good morning"})
+
+
+@PRELOAD
+def test_gunicorn_whose_master_keeps_the_tree(zk, sharing, preload):
+    with gunicorn(sharing, preload) as get:
+        until(lambda: all(get("/") == (200, b"good morning") for _ in range(20)))  # each of the workers
+        zk.set("/config/greeting", b"good evening")
+        until(lambda: all(get("/") == (200, b"good evening") for _ in range(20)))
+
+
+def test_a_writer_of_its_own(sharing):
+    file = os.environ["TREE"]
+    with Program(sharing / "keep.py", HOSTS, "/config", file) as writer, TreeCache.attach(file) as cache:
+        cache.wait_initialized(timeout=30)
+        assert cache.get_data("/config/greeting").data == b"good morning"
+        writer.process.terminate()
+        assert writer.process.wait(timeout=30) == 0
+        assert cache.state == State.SUSPENDED
+        assert cache.get_data("/config/greeting").data == b"good morning"
+
+
+def test_sharing(zk, services, tmp_path, capsys):
+    def write(block):
+        run(block.replace("/dev/shm/services", str(tmp_path / "services")), module)
+
+    def move():
+        while not moved.wait(0.1):
+            zk.set("/services/db", b"10.0.0.2:5432")
+
+    module = {"__name__": "document"}
+    keep, attach, warm = blocks("sharing.md")
+    moved = threading.Event()
+    mover = threading.Thread(target=move, daemon=True)
+    write(keep)
+    mover.start()
+    write(attach)
+    moved.set()
+    mover.join()
+    for name in ("cache", "writer", "client"):
+        module[name].close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        # What it starts with is what it has: this server says no word.
+        write(warm.replace("localhost:2181", f"127.0.0.1:{silent.getsockname()[1]}"))
+        for name in ("warm", "client"):
+            module[name].close()
+    lines = capsys.readouterr().out.splitlines()
+    assert [lines[0], *lines[2:]] == ["b'10.0.0.1:80'", "/services/db b'10.0.0.2:5432'", "b'10.0.0.1:80'"]
 
 
 def test_celery(deployed, monkeypatch):

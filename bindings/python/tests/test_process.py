@@ -10,15 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import weakref
 
 import pytest
 import shop
-from conftest import HOSTS, until
+from conftest import HOSTS, descriptors, in_child, threads, until
 
 import treecache
-from treecache import Client, TreeEvent
+from treecache import Client, TreeCache, TreeEvent
 
 BEGIN = """
 import asyncio, os, signal, sys
@@ -114,22 +113,6 @@ def test_ctrl_c_while_a_session_ends_comes_through(monkeypatch):
         client.close()
     with pytest.raises(treecache.ClosedError):
         client.cache("/a")
-
-
-def in_child(function):
-    """Runs a function in a fork of this process, and says with which code that ended: 0 when it returned."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            function()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 def test_the_child_of_a_fork_is_told_so(zk, cache, client, root):
@@ -266,7 +249,7 @@ def test_collecting_on_many_threads_at_once_deadlocks_nobody(root):
 # What hands something out, by what it is given back with.
 GIVEN_BACK = {
     "tc_client_free": ["tc_client_new_or_error"],
-    "tc_free": ["tc_new_or_error"],
+    "tc_free": ["tc_new_or_error", "tc_attach"],
     "tc_queue_free": ["tc_queue_open_or_error"],
     "tc_item_free": ["tc_queue_next"],
     "tc_children_free": ["tc_get_children", "tc_snapshot_get_children"],
@@ -322,27 +305,18 @@ def test_what_the_library_hands_out_is_given_back_once(monkeypatch, root):
                     stream.get(timeout=0)
         with pytest.raises(treecache.InvalidArgumentError):
             client.cache(root, {"no.such.key": 1})
+    with TreeCache.attach("/dev/shm/no-such-tree") as attached:
+        attached.snapshot()
+    with pytest.raises(treecache.InvalidArgumentError):
+        TreeCache.attach("/dev/shm")
     with Client("127.0.0.1:1") as nowhere, nowhere.cache(root) as vain:
         until(lambda: vain.stats().faults)
         assert vain.last_fault
-    del client, cache, snapshot, stream, read, nowhere, vain
+    del client, cache, snapshot, stream, read, nowhere, vain, attached
     gc.collect()
     assert sorted(handed_out) == sorted(GIVEN_BACK)
     assert all(handed_out.values())
     assert handed_out == given_back
-
-
-def threads():
-    """The names of the library's own threads, and not of Python's."""
-    names = []
-    for task in os.listdir("/proc/self/task"):
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/comm") as name:
-            names.append(name.read().strip())
-    return [name for name in names if name.startswith("treecache-")]
-
-
-def descriptors():
-    return os.listdir("/proc/self/fd")
 
 
 def test_no_descriptor_and_no_thread_is_left_behind(root):

@@ -166,6 +166,7 @@ PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "tc_snapshot_zxid": (c_int64, [c_void_p]),
     "tc_snapshot_is_cut": (c_bool, [c_void_p]),
     "tc_snapshot_len": (c_size_t, [c_void_p]),
+    "tc_snapshot_root": (c_char_p, [c_void_p]),
     "tc_snapshot_copy_data": (c_int32, [c_void_p, c_char_p, c_void_p, c_size_t, c_void_p, c_void_p]),
     "tc_snapshot_get_children": (c_int32, [c_void_p, c_char_p, c_void_p]),
     "tc_snapshot_get_children_data": (c_int32, [c_void_p, c_char_p, c_void_p]),

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from ctypes import POINTER, byref, c_int32, c_int64, c_void_p
 from typing import TYPE_CHECKING, Callable, Literal, Optional, TypeVar, Union, overload
 
-from . import _abi, _reads
+from . import _abi, _logging, _reads
 from ._config import Config, Settings, Value, make, raise_told, tell
 from ._events import EventStream, either_in, event_in, fault_in
-from ._handle import Handle, Owner, interruptible, milliseconds, refuse_in_event_loop, text
+from ._handle import Handle, Owner, file_name, interruptible, milliseconds, refuse_in_event_loop, text
 from ._library import lib
 from ._listeners import Listeners
 from ._snapshot import Snapshot
 from ._values import NodeData, State, Stats, TreeEvent, fault, stats
-from .errors import NoNodeError, StateError, TimeoutError, TreeCacheError
+from .errors import NoNodeError, NotReadyError, StateError, TimeoutError, TreeCacheError
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -45,13 +46,46 @@ class TreeCache(Owner):
     Raises InvalidArgumentError, with `key` when it is a setting; ClosedError when the client is closed.
     """
 
+    #: None: attached to a file.
+    _client: Optional[Client] = None
+    #: None: attached to a file, and not known yet.
+    _path: Optional[str] = None
+
     def __init__(self, client: Client, path: str, config: Optional[Config] = None) -> None:
         made = make(lib.tc_new_or_error, client._handle, text(path), Settings(config).handle, of=client)
-        self._open = Handle(made, lib.tc_free)
         self._client = client
         self._path = path
+        self._begin(made, path, config)
+
+    @classmethod
+    def attach(cls, file: Union[str, os.PathLike[str]], config: Optional[Config] = None) -> TreeCache:
+        """A cache of the tree that another cache keeps in `file` (its setting `share.file`), in whatever process: without a
+        session, and without a thread until something listens. Only on Linux.
+
+        config: settings by name, of which `close.keep`, `events.capacity` and `events.bytes` count.
+
+        It is started. Reads, snapshots, listeners and streams are as ever. `state` and `stats().contact_age_ms` say what the
+        writer last knew: SUSPENDED if it was silent for longer than its session lasts, be it dead. A writer that comes back
+        is taken up by itself. Without a file the state is LOADING until there is one. `wait_initialized` and `ready` wait for
+        the writer; `sync` raises UnsupportedError. Errors about the cache as a whole name the file.
+
+        In the child of a fork it can be read, waited for and asked for its state; for events, attach there.
+
+        Raises InvalidArgumentError when there is something else under that name, or a file of another format or on the file
+        system of a network, or it cannot be read; UnsupportedError on other systems than Linux.
+        """
+        _logging.begin()
+        settings, made = Settings(config), c_void_p()
+        settings.check(lib.tc_attach(file_name(file), settings.handle, byref(made)))
+        cache = cls.__new__(cls)
+        cache._begin(made, os.fsdecode(file), config)
+        return cache
+
+    def _begin(self, made: c_void_p, name: str, config: Optional[Config]) -> None:
+        self._open = Handle(made, lib.tc_free)
+        self._name = name  # what errors call it: the root, or the file
         self._limits = {key: value for key, value in (config or {}).items() if key in _OF_STREAMS}
-        self._listeners = Listeners(path)
+        self._listeners = Listeners(name)
 
     def __repr__(self) -> str:
         standing = self._standing()
@@ -60,21 +94,32 @@ class TreeCache(Owner):
                 standing = f", {self.state}"
             except TreeCacheError as refused:  # a defect has ended it
                 standing = f", {refused.message}"
-        return f"<TreeCache of {getattr(self, '_path', None)!r}{standing}>"
+        return f"<TreeCache of {getattr(self, '_name', None)!r}{standing}>"
 
     def _why(self, status: int, path: Optional[str]) -> Optional[str]:
-        return super()._why(status, path) or _reads.why(status, self._path if path is None else path, self._path)
+        if status == _abi.TC_ERR_STATE and self._client is None and self._is_inherited:
+            return "the TreeCache was attached by the parent, before the fork; the child may read it, but has to attach for events"
+        root = self._root() if status == _abi.TC_ERR_OUT_OF_TREE else None
+        return super()._why(status, path) or _reads.why(status, self._name if path is None else path, root)
+
+    def _root(self) -> Optional[str]:
+        if self._path is None:
+            self._path = self.snapshot()._root
+        return self._path
 
     @property
     def path(self) -> str:
-        """The root."""
-        return self._path
+        """The root. NotReadyError when the cache is attached to a file that was not there yet."""
+        root = self._root()
+        if root is None:
+            raise NotReadyError("the file is not there yet, so that nobody knows the root", path=self._name)
+        return root
 
     # Life
 
     def start(self) -> None:
         """Begins to load and follow the tree. Returns at once. StateError when it was started before."""
-        tell(self, lib.tc_start_or_error, self._handle, path=self._path)
+        tell(self, lib.tc_start_or_error, self._handle, path=self._name)
 
     def start_from(self, snapshot: Snapshot) -> None:
         """Begins to follow the tree from what `snapshot` holds, in place of `start`. Returns at once.
@@ -89,7 +134,7 @@ class TreeCache(Owner):
         """
         why = POINTER(_abi.tc_error)()
         status = lib.tc_start_from_or_error(self._handle, snapshot._handle, byref(why))
-        raise_told(self, status, why, self._path)
+        raise_told(self, status, why, self._name)
 
     def close(self) -> None:
         """Ends it: whoever waits is woken, and it cannot be started again.
@@ -129,7 +174,7 @@ class TreeCache(Owner):
         why = POINTER(_abi.tc_error)()
         arguments = (handle, limit, byref(why))
         status = function(*arguments) if limit == 0 else interruptible(function, *arguments)
-        raise_told(self, status, why, self._path)
+        raise_told(self, status, why, self._name)
 
     async def ready(self, timeout: Optional[float] = None) -> None:
         """`wait_initialized` for a coroutine: no thread waits, and it may be cancelled. Raises the same."""
@@ -143,7 +188,7 @@ class TreeCache(Owner):
                 except TimeoutError:
                     rest = None if end is None else end - time.monotonic()
                     if rest is not None and rest <= 0:
-                        raise TimeoutError(self._timed_out(timeout), path=self._path) from None
+                        raise TimeoutError(self._timed_out(timeout), path=self._name) from None
                 if stream is None:  # what follows is told, and what was before is asked for once more
                     stream = EventStream(self, either_in, None, {"listen.events": "initialized"})
                 else:
@@ -180,13 +225,13 @@ class TreeCache(Owner):
         if handle is None:
             return State.CLOSED
         state, age = c_int32(), c_int64()
-        self._check(lib.tc_get_state(handle, byref(state), byref(age)), self._path)
+        self._check(lib.tc_get_state(handle, byref(state), byref(age)), self._name)
         return State(state.value)
 
     def stats(self) -> Stats:
         """Figures: how old, how large, how much work."""
         told = POINTER(_abi.tc_stats)()
-        self._check(lib.tc_get_stats(self._handle, byref(told)), self._path)
+        self._check(lib.tc_get_stats(self._handle, byref(told)), self._name)
         try:
             return stats(told.contents)
         finally:
@@ -196,7 +241,7 @@ class TreeCache(Owner):
     def last_fault(self) -> Optional[TreeCacheError]:
         """What went wrong last, of the cache or of its client, whether it is over or not; None where nothing did."""
         told = POINTER(_abi.tc_fault)()
-        self._check(lib.tc_get_fault(self._handle, byref(told)), self._path)
+        self._check(lib.tc_get_fault(self._handle, byref(told)), self._name)
         try:
             return fault(told.contents) if told else None
         finally:
@@ -250,8 +295,8 @@ class TreeCache(Owner):
     def snapshot(self) -> Snapshot:
         """The tree as it is now, which two reads need not be. Takes constant time."""
         out = c_void_p()
-        self._check(lib.tc_get_snapshot(self._handle, byref(out)), self._path)
-        return Snapshot(Handle(out, lib.tc_snapshot_free), self._path)
+        self._check(lib.tc_get_snapshot(self._handle, byref(out)), self._name)
+        return Snapshot(Handle(out, lib.tc_snapshot_free), self._path or _root_of(out))
 
     # Events
 
@@ -373,8 +418,13 @@ class TreeCache(Owner):
         InvalidArgumentError when it is no listener.
         """
         if self._handle.is_inherited:
-            raise StateError(self._why(StateError.status, None), path=self._path)
+            raise StateError(self._why(StateError.status, None), path=self._name)
         self._listeners.remove(listener)
+
+
+def _root_of(snapshot: c_void_p) -> Optional[str]:
+    root: Optional[bytes] = lib.tc_snapshot_root(snapshot)
+    return None if root is None else root.decode()
 
 
 def _interest(

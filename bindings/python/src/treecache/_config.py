@@ -28,10 +28,14 @@ class Settings:
                 except InvalidArgumentError as wrong:
                     raise InvalidArgumentError(wrong.message, key=key) from None
                 status = lib.tc_config_set(self.handle, text(key), value_bytes)
-                if status != _abi.TC_OK:
-                    why = POINTER(_abi.tc_error)()
-                    check(lib.tc_config_get_error(self.handle, byref(why)))
-                    _raise(status, why)
+                self.check(status)
+
+    def check(self, status: int) -> None:
+        """Raises why the last call with it has failed, if it has."""
+        if status != _abi.TC_OK:
+            why = POINTER(_abi.tc_error)()
+            check(lib.tc_config_get_error(self.handle, byref(why)))
+            _raise(status, why)
 
 
 def make(function: Callable[..., int], *arguments: object, of: Optional[Owner] = None) -> c_void_p:
@@ -40,7 +44,7 @@ def make(function: Callable[..., int], *arguments: object, of: Optional[Owner] =
     status = function(*arguments, byref(out), byref(why))
     if status == _abi.TC_OK:
         return out
-    if status == _abi.TC_ERR_STATE and of is not None:
+    if status == _abi.TC_ERR_STATE and of is not None and of._is_inherited:
         lib.tc_error_free(why)
         of._check(status)  # knows what the parent of a fork made
     _raise(status, why)
@@ -57,9 +61,13 @@ def tell(owner: Owner, function: Callable[..., int], *arguments: object, path: s
 def raise_told(owner: Owner, status: int, why: Any, path: str) -> None:
     """Raises what a call has told with its status, about a path, unless that is TC_OK. Frees what was told."""
     message = why.contents.message.decode() if why else None
+    key = _optional(why.contents.key) if why else None
     lib.tc_error_free(why)
-    if status != _abi.TC_OK:
-        raise error(status, owner._why(status, path) or message, path=path)
+    if status == _abi.TC_OK:
+        return
+    # Of what is closed, or of another process, its owner knows more; of an argument, the library.
+    known = owner._why(status, path) if status != _abi.TC_ERR_INVALID_ARGUMENT else None
+    raise error(status, known or message, path=path, key=key)
 
 
 def _raise(status: int, why: Any) -> NoReturn:

@@ -86,7 +86,7 @@ class EventStream(Owner, Generic[T]):
 
     def __repr__(self) -> str:
         cache = getattr(self, "_cache", None)
-        return f"<EventStream of {cache.path if cache else None!r}{self._standing()}>"
+        return f"<EventStream of {cache._name if cache else None!r}{self._standing()}>"
 
     def close(self) -> None:
         """Ends the stream: what waits is dropped, whoever waits is woken. Any thread, more than once; never blocks."""
@@ -192,7 +192,7 @@ class EventStream(Owner, Generic[T]):
         if timeout:
             with contextlib.suppress(TreeCacheError):  # it was closed meanwhile
                 said = self._cache._timed_out(timeout)
-        return TimeoutError(said, path=self._cache.path)
+        return TimeoutError(said, path=self._cache._name)
 
     def _take(self, queue: Handle) -> Optional[T]:
         """Takes the next out that is wanted here, if it is there already."""
@@ -202,7 +202,7 @@ class EventStream(Owner, Generic[T]):
                 status = lib.tc_queue_next(queue, 0, byref(item))
                 if status in (_abi.TC_ERR_TIMEOUT, _abi.TC_ERR_INTERRUPTED):
                     return None
-                self._check(status, self._cache.path)
+                self._check(status, self._cache._name)
                 content = self._content(item)
             finally:
                 lib.tc_item_free(item)

@@ -9,7 +9,7 @@ import os
 import queue
 import threading
 import weakref
-from typing import Callable, Optional, TypeVar
+from typing import Callable, Optional, TypeVar, Union
 
 from . import _abi
 from .errors import ClosedError, InvalidArgumentError, WouldDeadlockError, error
@@ -54,16 +54,22 @@ class Owner:
         handle = self._open
         if status == _abi.TC_ERR_CLOSED:
             return f"the {type(self).__name__ if handle is None else 'Client'} is closed"
-        if status == _abi.TC_ERR_STATE and handle is not None and handle.is_inherited:
+        if status == _abi.TC_ERR_STATE and self._is_inherited:
             return f"the {type(self).__name__} was made by the parent, before the fork; the child may only close it"
         return None
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Whether this is the child of a fork, and the parent has made it."""
+        handle = self._open
+        return handle is not None and handle.is_inherited
 
     def _standing(self) -> str:
         """How it stands, for `repr`, which raises nothing: not where it was never made, and not in the child of a fork."""
         handle = self._open
         if handle is None:
             return ", closed"
-        return ", made before the fork" if handle.is_inherited else ""
+        return ", made before the fork" if self._is_inherited else ""
 
     def _check(self, status: int, path: Optional[str] = None) -> None:
         """Raises what is wrong when a call has failed."""
@@ -92,6 +98,14 @@ def text(value: str) -> bytes:
         at = bad.start
     # Out of the handler, whose exception has the string and would go along as the context.
     raise InvalidArgumentError(f"there is no Unicode at index {at}")
+
+
+def file_name(file: Union[str, os.PathLike[str]]) -> bytes:
+    """The name of a file for the library, with what the system has put into it."""
+    name = os.fsencode(file)
+    if b"\0" in name:
+        raise InvalidArgumentError("there is a NUL in the name of the file")
+    return name
 
 
 def milliseconds(timeout: Optional[float]) -> int:

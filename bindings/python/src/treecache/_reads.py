@@ -15,11 +15,11 @@ _Function = Callable[..., int]
 _Check = Callable[[int, str], None]
 
 
-def why(status: int, path: str, root: str) -> Optional[str]:
+def why(status: int, path: str, root: Optional[str]) -> Optional[str]:
     """What is wrong with a path when a read below `root` has answered with `status`; None where that says all."""
     if status == _abi.TC_ERR_INVALID_ARGUMENT:
         return _why_no_path(path)
-    if status == _abi.TC_ERR_OUT_OF_TREE:
+    if status == _abi.TC_ERR_OUT_OF_TREE and root is not None:
         return f"it is not below the root {root}"
     return None
 

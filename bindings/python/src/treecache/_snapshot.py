@@ -51,9 +51,9 @@ class Snapshot(Mapping[str, NodeData]):
     NoPermissionError, NotReadyError, OutOfTreeError or InvalidArgumentError.
     """
 
-    def __init__(self, handle: Handle, root: str) -> None:
+    def __init__(self, handle: Handle, root: Optional[str]) -> None:
         self._handle = handle
-        self._root = root
+        self._root = root  # None: of a cache that is attached to a file which was not there yet
 
     def __repr__(self) -> str:
         return f"<Snapshot of {self._root!r}, zxid {self.zxid:#x}, {len(self)} nodes>"  # in a forked child too
@@ -98,7 +98,7 @@ class Snapshot(Mapping[str, NodeData]):
             return default
 
     def __iter__(self) -> Iterator[str]:
-        if self._root in self:
+        if self._root is not None and self._root in self:
             for node in self.walk():
                 yield node.path
 
@@ -125,6 +125,8 @@ class Snapshot(Mapping[str, NodeData]):
         Raises at once what `snapshot[path]` raises.
         """
         start = self._root if path is None else path
+        if start is None:
+            raise NotReadyError
         pointer = c_void_p()
         self._check(lib.tc_walk_new(self._handle, text(start), byref(pointer)), start)
         nodes = _nodes(Handle(pointer, lib.tc_walk_free))
