@@ -90,13 +90,6 @@ impl Lock {
         Ok(set_lock(&file, libc::F_WRLCK as _)?.then_some(Lock(file)))
     }
 
-    /// Closes the descriptor, as the end of the process does.
-    #[cfg(test)]
-    pub(super) fn abandon(self) {
-        // SAFETY: of what is not dropped, the file is taken out once.
-        drop(unsafe { std::ptr::read(&std::mem::ManuallyDrop::new(self).0) });
-    }
-
     /// As [`is_at`].
     pub(super) fn is_at(&self, path: &Path) -> bool {
         is_at(&self.0, path)

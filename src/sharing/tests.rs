@@ -668,13 +668,14 @@ fn the_child_of_a_writer_does_not_hold_its_lock() {
 }
 
 #[test]
-#[expect(unsafe_code, reason = "forks")]
-fn no_child_has_the_lock_be_it_forked_at_whatever_moment() {
+#[expect(unsafe_code, reason = "a fork")]
+fn a_child_that_is_forked_while_the_file_of_the_lock_is_opened_does_not_have_the_lock() {
     let folder = folder();
     let path = folder.path().join("locked");
-    let forking = std::thread::spawn(|| {
-        let fork = |_| {
-            std::thread::sleep(Duration::from_millis(20));
+    let children = std::cell::RefCell::new(Vec::new());
+    let opened = NotInherited::open(|| {
+        let file = file::open_or_make(&path);
+        if children.borrow().is_empty() {
             // SAFETY: the child does nothing but wait until it is killed, or for the bell.
             let child = unsafe { libc::fork() };
             if child == 0 {
@@ -685,30 +686,26 @@ fn no_child_has_the_lock_be_it_forked_at_whatever_moment() {
                     libc::_exit(0);
                 }
             }
-            child
-        };
-        (0..100).map(fork).collect::<Vec<_>>()
-    });
-    while !forking.is_finished() {
-        let locked = std::cell::RefCell::new(None);
-        // A child has it until it has been told that it is one.
-        until("the lock", || {
-            let (file, not_inherited) = NotInherited::open(|| file::open_or_make(&path)).unwrap();
-            *locked.borrow_mut() = file::Lock::take(file).unwrap().map(|lock| (lock, not_inherited));
-            locked.borrow().is_some()
-        });
-        // As if this process were killed.
-        let (lock, not_inherited) = locked.into_inner().unwrap();
-        lock.abandon();
-        drop(not_inherited);
-    }
-    for child in forking.join().unwrap() {
-        let mut status = 0;
-        // SAFETY: it is a child, and the place for the status is valid.
-        unsafe {
-            libc::kill(child, libc::SIGKILL);
-            libc::waitpid(child, &raw mut status, 0);
+            children.borrow_mut().push(child);
         }
+        file
+    });
+    let (file, _not_inherited) = opened.unwrap();
+    let _lock = file::Lock::take(file).unwrap().expect("it is free");
+    let child = children.into_inner()[0];
+    let of_child = |what: &str| PathBuf::from(format!("/proc/{child}/{what}"));
+    for entry in std::fs::read_dir(of_child("fd")).unwrap().map(|entry| entry.unwrap()) {
+        if std::fs::read_link(entry.path()).is_ok_and(|file| file == path) {
+            let info = of_child("fdinfo").join(entry.file_name());
+            let info = std::fs::read_to_string(info).unwrap();
+            assert!(!info.contains("OFDLCK"), "the child has the lock: {info}");
+        }
+    }
+    let mut status = 0;
+    // SAFETY: it is a child, and the place for the status is valid.
+    unsafe {
+        libc::kill(child, libc::SIGKILL);
+        libc::waitpid(child, &raw mut status, 0);
     }
 }
 
