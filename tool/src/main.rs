@@ -1,0 +1,54 @@
+//! `treecache`: keeps ZooKeeper trees shared on a machine (`treecache agent`), and looks into them.
+//!
+//! It stands on the library's Rust API and on nothing else of it. Each module knows those above it here, and none below:
+//!
+//! - `failure`: why a command ends, and with which exit code.
+//! - `text`: names and bytes that others have chosen, as they are shown.
+//! - `toml_file`: a file of settings, with the line of each.
+//! - `settings`: keys of the library, from files, the environment and the command line.
+//! - `output`: stdout, colours, and JSON of nodes.
+//! - `arguments`: the command line.
+//! - `interrupt`: Ctrl-C.
+//! - `source`: the tree that a command looks into, of servers or of a file.
+//! - `commands`: a module for each command that looks into a tree.
+//! - `agent`: the command that keeps trees shared.
+
+#![deny(unsafe_code)]
+
+mod agent;
+mod arguments;
+mod commands;
+mod failure;
+mod interrupt;
+mod output;
+mod settings;
+mod source;
+mod text;
+mod toml_file;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Agent(arguments) => agent::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Completions(arguments) => commands::pages::completions(&arguments),
+        Command::Man(arguments) => commands::pages::man(&arguments),
+    };
+    match outcome {
+        Ok(code) => code,
+        // Whoever has closed stdout has seen enough.
+        Err(Failure::Unheard) => ExitCode::SUCCESS,
+        Err(failure) => {
+            interrupt::let_end();
+            _ = writeln!(std::io::stderr(), "treecache: {failure}");
+            failure.code()
+        }
+    }
+}
