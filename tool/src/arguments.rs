@@ -22,6 +22,14 @@ pub struct Arguments {
 pub enum Command {
     Agent(AgentArguments),
     Export(ExportArguments),
+    Get(GetArguments),
+    Ls(LsArguments),
+    Tree(TreeArguments),
+    Watch(WatchArguments),
+    Wait(WaitArguments),
+    Diff(DiffArguments),
+    Doctor(DoctorArguments),
+    Metrics(MetricsArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -44,6 +52,124 @@ pub struct AgentArguments {
 #[derive(Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct ExportArguments {
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// Print the data of a node, as it is.
+///
+/// On a terminal, bytes that are no text are shown as \xNN.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct GetArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Print the Stat in place of the data
+    #[arg(long, conflicts_with = "json")]
+    pub stat: bool,
+    /// Print path, zxid, data (base64) and stat as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// List the children of a node, sorted by the bytes of their names.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct LsArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Before each name: bytes of data, number of children, version, and e if it is ephemeral
+    #[arg(short, long, conflicts_with = "json")]
+    pub long: bool,
+    /// Print a list in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show a node and all below it, indented.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct TreeArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// So many levels below the node only
+    #[arg(long, value_name = "LEVELS")]
+    pub depth: Option<usize>,
+}
+
+/// Print what happens to a node and all below it, a line for each event, until Ctrl-C.
+///
+/// The timeout is for the first load.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct WatchArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Begin with what is there, as `added`
+    #[arg(long)]
+    pub initial: bool,
+    /// End after so many events
+    #[arg(long, value_name = "EVENTS")]
+    pub count: Option<u64>,
+    /// Print each event as a JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Wait until a node is there; or has a value; or is gone. If the time is over before, exit with 4.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct WaitArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Wait until its data is this text
+    #[arg(long, value_name = "TEXT", conflicts_with = "gone")]
+    pub value: Option<String>,
+    /// Wait until there is no such node
+    #[arg(long)]
+    pub gone: bool,
+}
+
+/// Compare the data of two exports, or of an export and the tree as it is now. If they differ, exit with 1.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct DiffArguments {
+    /// What `treecache export` has printed
+    #[arg(value_name = "EXPORT")]
+    pub export: PathBuf,
+    /// What it is compared with
+    #[arg(value_name = "EXPORT2", conflicts_with_all = ["hosts", "attach"])]
+    pub other: Option<PathBuf>,
+    /// Compare with the tree of these servers, at the path where the export begins
+    #[arg(long, value_name = "HOSTS", conflicts_with = "attach")]
+    pub hosts: Option<String>,
+    /// Compare with the tree that is shared in this file
+    #[arg(long, value_name = "FILE")]
+    pub attach: Option<PathBuf>,
+    #[command(flatten)]
+    pub given: Given,
+}
+
+/// Find out, step by step, why there is no connection, or what there is.
+///
+/// For each server: its name, TCP, TLS, the handshake and who the session is, the node and whether it may be read, the version, how far
+/// it is behind the newest of them, and which watches it has.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct DoctorArguments {
+    /// The servers, as in zk1:2181,zk2:2181/chroot
+    pub hosts: String,
+    /// The node to look for
+    #[arg(value_name = "PATH", default_value = "/")]
+    pub path: String,
+    #[command(flatten)]
+    pub given: Given,
+}
+
+/// Print how a tree stands, in Prometheus' text format: to see it, or for node_exporter's textfile collector.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct MetricsArguments {
     #[command(flatten)]
     pub place: Place,
 }
@@ -77,7 +203,7 @@ pub struct Place {
 }
 
 /// How servers are reached, and how long they are waited for.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Given {
     /// How long to wait, in seconds; 0 for as long as it takes
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]

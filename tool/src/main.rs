@@ -38,6 +38,14 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Agent(arguments) => agent::run(&arguments),
         Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Get(arguments) => commands::get::run(&arguments),
+        Command::Ls(arguments) => commands::ls::run(&arguments),
+        Command::Tree(arguments) => commands::tree::run(&arguments),
+        Command::Watch(arguments) => commands::watch::run(&arguments),
+        Command::Wait(arguments) => commands::wait::run(&arguments),
+        Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Metrics(arguments) => commands::metrics::run(&arguments),
         Command::Completions(arguments) => commands::pages::completions(&arguments),
         Command::Man(arguments) => commands::pages::man(&arguments),
     };

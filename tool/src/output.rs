@@ -1,10 +1,13 @@
 //! Stdout: its buffer, its colours, and JSON of nodes.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use treecache::Stat;
+
+use crate::text;
 
 /// Stdout with a buffer. What is in it goes out when it is flushed: a command that succeeds calls [`Write::flush`] last.
 pub fn stdout() -> BufWriter<StdoutLock<'static>> {
@@ -43,10 +46,30 @@ pub fn write_stat(out: &mut impl Write, stat: &Stat) -> io::Result<()> {
     )
 }
 
-/// Whether people look at stdout, on something that can show colours.
-pub fn has_colours() -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stdout().is_terminal()
-        && !is_set("NO_COLOR")
-        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+/// A name or path on a line of its own: as it is for programs, and for people so that nothing in it acts on their terminal.
+pub fn name(name: &str) -> Cow<'_, str> {
+    match io::stdout().is_terminal() {
+        true => text::shown(name),
+        false => Cow::Borrowed(name),
+    }
+}
+
+/// Whether words are coloured: only for people, on something that can show colours.
+#[derive(Clone, Copy)]
+pub struct Colour(bool);
+
+impl Colour {
+    pub fn of_stdout() -> Colour {
+        let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Colour(io::stdout().is_terminal() && !is_unwanted && !is_dumb)
+    }
+
+    /// Writes a text in the colour of that number.
+    pub fn write(self, out: &mut impl Write, number: &str, text: &str) -> io::Result<()> {
+        match self.0 {
+            true => write!(out, "\x1b[{number}m{text}\x1b[0m"),
+            false => out.write_all(text.as_bytes()),
+        }
+    }
 }

@@ -6,3 +6,4 @@ mod common;
 mod agent;
 mod export;
 mod files;
+mod looking;
