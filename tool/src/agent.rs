@@ -2,7 +2,6 @@
 //!
 //! Each module knows those above it here, and none below:
 //!
-//! - `journal`: what is said on stderr.
 //! - `notify`: what the service manager is told.
 //! - `plan`: what the file of settings asks for.
 //! - `privileges`: who the process is.
@@ -13,7 +12,6 @@
 
 mod files;
 mod health;
-pub mod journal;
 mod keeper;
 mod notify;
 mod plan;
@@ -28,6 +26,7 @@ use signal_hook::iterator::Signals;
 
 use crate::arguments::AgentArguments;
 use crate::failure::Failure;
+use crate::journal;
 use crate::toml_file::Invalid;
 use keeper::Keeper;
 use plan::Plan;

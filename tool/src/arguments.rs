@@ -178,6 +178,9 @@ pub struct MetricsArguments {
 #[derive(Args)]
 pub struct CompletionsArguments {
     pub shell: clap_complete::Shell,
+    /// Write it to a file, in place of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Write the manual pages of this program into a folder.

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use treecache::Client;
 
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 static CLIENTS: Mutex<Vec<Weak<Client>>> = Mutex::new(Vec::new());
 
-/// From now on SIGINT, SIGTERM and SIGHUP end the process in order.
+/// From now on SIGINT and SIGTERM end the process in order. (SIGHUP does as ever: `nohup` has it ignored.)
 pub fn watch() -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     std::thread::Builder::new().name("treecache-signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             IS_OVER.store(true, Ordering::SeqCst);
@@ -22,7 +22,7 @@ pub fn watch() -> io::Result<()> {
             for client in clients.iter().filter_map(Weak::upgrade) {
                 client.close();
             }
-            crate::source::progress::clear();
+            crate::progress::clear();
             std::process::exit(128 + signal);
         }
     })?;

@@ -1,17 +1,7 @@
 //! `treecache`: keeps ZooKeeper trees shared on a machine (`treecache agent`), and looks into them.
 //!
-//! It stands on the library's Rust API and on nothing else of it. Each module knows those above it here, and none below:
-//!
-//! - `failure`: why a command ends, and with which exit code.
-//! - `text`: names and bytes that others have chosen, as they are shown.
-//! - `toml_file`: a file of settings, with the line of each.
-//! - `settings`: keys of the library, from files, the environment and the command line.
-//! - `output`: stdout, colours, and JSON of nodes.
-//! - `arguments`: the command line.
-//! - `interrupt`: Ctrl-C.
-//! - `source`: the tree that a command looks into, of servers or of a file.
-//! - `commands`: a module for each command that looks into a tree.
-//! - `agent`: the command that keeps trees shared.
+//! It stands on the library's Rust API and on nothing else of it. Its modules, and what each of them knows, are in
+//! `docs/architecture.md`.
 
 #![deny(unsafe_code)]
 
@@ -20,7 +10,9 @@ mod arguments;
 mod commands;
 mod failure;
 mod interrupt;
+mod journal;
 mod output;
+mod progress;
 mod settings;
 mod source;
 mod text;

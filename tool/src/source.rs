@@ -1,7 +1,5 @@
 //! The tree that a command looks into: a cache of its own, of servers, or one that is attached to a file.
 
-pub mod progress;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +8,9 @@ use treecache::{Client, Error, Snapshot, State, TreeCache};
 use crate::arguments::{Place, Wait};
 use crate::failure::Failure;
 use crate::interrupt;
+use crate::journal;
+use crate::progress::{self, Progress};
 use crate::settings::Settings;
-use progress::Progress;
 
 /// How often it is looked whether there is a cut: only where changes come all the time.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -34,7 +33,7 @@ impl Source {
     pub fn open(place: &Place, narrowing: &[(&str, &str)]) -> Result<Source, Failure> {
         interrupt::watch().map_err(|error| Failure::Other(format!("no thread for signals: {error}")))?;
         if place.given.verbose {
-            crate::agent::journal::start(log::LevelFilter::Debug);
+            journal::start(log::LevelFilter::Debug);
         }
         let mut settings = Settings::given(place.given.settings.as_deref(), &place.given.set)?;
         let deadline = deadline(place.given.timeout);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -160,11 +161,13 @@ impl<'t> Entry<'t> {
         std::path::absolute(self.text()?).map_err(|error| self.invalid(format!("{:?}: {error}", self.key)))
     }
 
-    /// A number from 0.
-    pub fn number(&self) -> Result<u64, Invalid> {
-        scalar(self.value)
-            .and_then(|number| number.parse().ok())
-            .ok_or_else(|| self.invalid(format!("{:?} takes a whole number from 0", self.key)))
+    /// A time in milliseconds, at most a day.
+    pub fn milliseconds(&self) -> Result<Duration, Invalid> {
+        const DAY: u64 = 86_400_000;
+        match scalar(self.value).and_then(|number| number.parse().ok()) {
+            Some(number) if number <= DAY => Ok(Duration::from_millis(number)),
+            _ => Err(self.invalid(format!("{:?} takes 0 to {DAY} ms", self.key))),
+        }
     }
 
     pub fn table(&self) -> Result<Table<'t>, Invalid> {

@@ -94,10 +94,9 @@ impl Drop for Listener {
 
 /// Takes away a socket that nobody listens at any more.
 fn take_away_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.file_type().is_socket() && UnixStream::connect(path).is_err() => {
-            fs::remove_file(path)
-        }
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    match UnixStream::connect(path) {
+        Err(error) if is_socket && error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         // What else is there is said by the bind.
         _ => Ok(()),
     }

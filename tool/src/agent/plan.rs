@@ -90,7 +90,7 @@ impl Plan {
                 "user" => plan.user = Some(entry.at(entry.text()?)),
                 "group" => plan.group = Some(entry.at(entry.text()?)),
                 "health" => plan.health = Some(entry.at(Listen::of(entry)?)),
-                "health.max.age.ms" => plan.health_max_age = Duration::from_millis(entry.number()?),
+                "health.max.age.ms" => plan.health_max_age = entry.milliseconds()?,
                 "tree" => {
                     for table in entry.tables()? {
                         plan.add_tree(&table, &names)?;
@@ -122,7 +122,7 @@ impl Plan {
                 }
                 "root" => root = Some(entry.text()?),
                 "files" => folder = Some(entry.at(entry.path()?)),
-                "files.interval.ms" => interval = Duration::from_millis(entry.number()?),
+                "files.interval.ms" => interval = entry.milliseconds()?,
                 _ => settings.add(&entry)?,
             }
         }
@@ -251,6 +251,7 @@ mod tests {
             ("\n[[tree]]\nhosts = 'a'\nfiles = 'f'\n", "f:2: a tree has a \"root\""),
             ("tree = 1\n", "f:1: \"tree\" is written as [[tree]]"),
             ("client = 1\n", "f:1: \"client\" is a table"),
+            ("'health.max.age.ms' = 86400001\n", "f:1: \"health.max.age.ms\" takes 0 to 86400000 ms"),
             ("health = '0.0.0.0:80'\n", "f:1: only a loopback address"),
             ("[client.x]\nhosts = 1\n", "f:2: \"hosts\" takes text in quotes"),
         ] {

@@ -1,6 +1,7 @@
 //! A tree that is kept: its cache, and where others find it.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use log::info;
@@ -16,8 +17,9 @@ use crate::toml_file::{At, Invalid};
 pub struct Tree {
     root: String,
     files: Option<Files>,
-    /// As those who attach see it.
-    shared: Option<TreeCache>,
+    share_file: Option<PathBuf>,
+    /// The tree as those who attach see it. Made when it is first asked how it is, as it holds what it has read last.
+    shared: OnceLock<TreeCache>,
     cache: Arc<TreeCache>,
     /// Its session lasts as long.
     _client: Arc<Client>,
@@ -49,9 +51,8 @@ impl Tree {
             }
             _ => None,
         };
-        let attach = |file| TreeCache::attach(file, &Config::new()).map_err(refused);
-        let shared = share_file.as_ref().map(attach).transpose()?;
-        Ok(Tree { root: root.clone(), files, shared, cache, _client: client })
+        let (root, share_file) = (root.clone(), share_file.clone());
+        Ok(Tree { root, files, share_file, shared: OnceLock::new(), cache, _client: client })
     }
 
     /// How it is, for people and programs; and whether that is well: in step, or known to be the server's tree at most `max_age`
@@ -69,10 +70,10 @@ impl Tree {
             "server": stats.server,
             "fault": self.cache.last_fault().map(|last| last.fault.message),
         });
-        if let Some(shared) = &self.shared {
-            let (state, age) = shared.state();
-            is_well &= is_well_shared(state, age, max_age);
-            told["share.file"] = json!({ "state": state_name(state), "age_ms": age.map(milliseconds) });
+        if let Some(file) = &self.share_file {
+            let (is_well_there, standing) = self.health_of(file, max_age);
+            is_well &= is_well_there;
+            told["share.file"] = standing;
         }
         if let Some(files) = &self.files {
             let standing = files.standing();
@@ -88,6 +89,19 @@ impl Tree {
         }
         told["ok"] = is_well.into();
         (is_well, told)
+    }
+
+    /// How the tree is for those who attach to its file.
+    fn health_of(&self, file: &Path, max_age: Duration) -> (bool, Value) {
+        if self.shared.get().is_none() {
+            match TreeCache::attach(file, &Config::new()) {
+                Ok(cache) => _ = self.shared.set(cache),
+                Err(error) => return (false, json!({ "fault": error.to_string() })),
+            }
+        }
+        let (state, age) = self.shared.get().map_or((State::Closed, None), TreeCache::state);
+        let is_well = is_well_shared(state, age, max_age);
+        (is_well, json!({ "state": state_name(state), "age_ms": age.map(milliseconds) }))
     }
 }
 
@@ -127,7 +141,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// As the C API calls it, without `TC_STATE_`.
-pub fn state_name(state: State) -> &'static str {
+fn state_name(state: State) -> &'static str {
     match state {
         State::Latent => "LATENT",
         State::Loading => "LOADING",

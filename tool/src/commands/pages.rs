@@ -12,6 +12,10 @@ use crate::output;
 pub fn completions(arguments: &CompletionsArguments) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Arguments::command(), "treecache", &mut script);
+    if let Some(file) = &arguments.output {
+        std::fs::write(file, script).map_err(|error| Failure::file(file, &error))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = output::stdout();
     out.write_all(&script)?;
     out.flush()?;
