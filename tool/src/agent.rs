@@ -47,7 +47,10 @@ pub fn run(arguments: &AgentArguments) -> Result<ExitCode, Failure> {
     privileges::drop_to(&plan).map_err(usage)?;
     let mut keeper = Keeper::start(plan, listener).map_err(usage)?;
     notify::ready();
-    info!("{} trees are kept, as {} asks", keeper.trees(), file.display());
+    match keeper.trees() {
+        1 => info!("it keeps a tree, as {} asks", file.display()),
+        trees => info!("it keeps {trees} trees, as {} asks", file.display()),
+    }
     for signal in signals.forever() {
         if signal != SIGHUP {
             break;

@@ -60,12 +60,12 @@ impl Source {
 
     /// Waits until the tree is loaded.
     pub fn loaded(&mut self) -> Result<(), Failure> {
-        self.wait_loaded().map_err(|error| match error {
+        self.wait_loaded().map_err(|error| match self.of_all_its_time(error) {
             // The time was over, but there was nothing to wait for.
-            Error::Timeout { .. } if !self.is_attached && self.cache.stats().connections == 0 => {
+            error @ Error::Timeout { .. } if !self.is_attached && self.cache.stats().connections == 0 => {
                 Failure::Connection(format!("no server was reached: {error}"))
             }
-            Error::Timeout { .. } if self.is_attached && self.cache.state().0 == State::Loading => {
+            error @ Error::Timeout { .. } if self.is_attached && self.cache.state().0 == State::Loading => {
                 Failure::Timeout(format!("nobody shares the tree: {error}"))
             }
             error => error.into(),
@@ -79,6 +79,14 @@ impl Source {
             }
         }
         Ok(())
+    }
+
+    /// A wait that is over has used what was left of the time, and is said to have used all of it.
+    fn of_all_its_time(&self, error: Error) -> Error {
+        match (error, self.deadline) {
+            (Error::Timeout { last, .. }, Some((_, after))) => Error::Timeout { after, last },
+            (error, _) => error,
+        }
     }
 
     fn wait_loaded(&self) -> Result<(), Error> {

@@ -1,8 +1,9 @@
 //! Who the process is: it may be started as root, and becomes somebody else before it speaks with anybody.
 
+#[cfg(not(target_vendor = "apple"))]
 use std::ffi::CString;
 
-use nix::unistd::{Group, User, geteuid, initgroups, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, User, getegid, geteuid, setgid, setuid};
 
 use super::plan::Plan;
 use crate::toml_file::{At, Invalid};
@@ -17,15 +18,13 @@ pub fn drop_to(plan: &Plan) -> Result<(), Invalid> {
         (None, None) => return Ok(()),
     };
     let of = plan.user.as_ref().or(plan.group.as_ref()).expect("one of them is set");
+    let is_it_already = user.as_ref().is_some_and(|user| user.uid == geteuid() && !user.uid.is_root());
+    if is_it_already && gid == getegid() {
+        return Ok(());
+    }
     let failed = |what: &str, errno: nix::Error| of.invalid(format!("{what}: {errno}"));
     // As long as the process is root it may do all of these, and no longer.
-    match &user {
-        Some(user) => {
-            let name = CString::new(user.name.as_str()).map_err(|_| of.invalid("a NUL in a name"))?;
-            initgroups(&name, gid).map_err(|errno| failed("cannot take the user's groups", errno))?;
-        }
-        None => setgroups(&[gid]).map_err(|errno| failed("cannot leave the groups", errno))?,
-    }
+    take_groups(user.as_ref(), gid).map_err(|errno| failed("cannot take the user's groups", errno))?;
     setgid(gid).map_err(|errno| failed("cannot become the group", errno))?;
     if let Some(user) = &user {
         setuid(user.uid).map_err(|errno| failed("cannot become the user", errno))?;
@@ -35,6 +34,24 @@ pub fn drop_to(plan: &Plan) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+/// Takes the groups of a user in place of its own; without a user, the group alone.
+#[cfg(not(target_vendor = "apple"))]
+fn take_groups(user: Option<&User>, gid: Gid) -> nix::Result<()> {
+    match user {
+        Some(user) => {
+            let name = CString::new(user.name.as_str()).map_err(|_| nix::Error::EINVAL)?;
+            nix::unistd::initgroups(&name, gid)
+        }
+        None => nix::unistd::setgroups(&[gid]),
+    }
+}
+
+/// There, groups are not a matter of the process alone.
+#[cfg(target_vendor = "apple")]
+fn take_groups(_: Option<&User>, _: Gid) -> nix::Result<()> {
+    Err(nix::Error::ENOTSUP)
 }
 
 fn find_user(name: &At<String>) -> Result<User, Invalid> {

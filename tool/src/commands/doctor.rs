@@ -83,16 +83,16 @@ impl<W: Write> Doctor<W> {
         Ok(())
     }
 
-    /// All steps with one server, as far as they lead. Returns what it says of itself.
-    fn look_at(&mut self, host: &Host, hosts: &Hosts, path: &str) -> Result<Option<Srvr>, Failure> {
+    /// All steps with one server, as far as they lead. Returns where it says what it is, if it does.
+    fn look_at(&mut self, host: &Host, hosts: &Hosts, path: &str) -> Result<Option<SocketAddr>, Failure> {
         let name = name_of(host);
         writeln!(self.out, "{}", shown(&name))?;
         let Some(addresses) = self.resolve(host)? else { return Ok(None) };
         let Some(address) = self.connect(&addresses)? else { return Ok(None) };
-        let srvr = self.ask(address)?;
+        let says = self.ask(address)?;
         self.open_session(&name, hosts, path)?;
         self.compare_clock(address)?;
-        Ok(srvr)
+        Ok(says.then_some(address))
     }
 
     fn resolve(&mut self, host: &Host) -> Result<Option<Vec<SocketAddr>>, Failure> {
@@ -129,26 +129,26 @@ impl<W: Write> Doctor<W> {
         Ok(taken)
     }
 
-    /// What the server says of itself.
-    fn ask(&mut self, address: SocketAddr) -> Result<Option<Srvr>, Failure> {
+    /// Whether the server says what it is.
+    fn ask(&mut self, address: SocketAddr) -> Result<bool, Failure> {
         if self.settings.get("tls") == Some("true") {
             self.unknown("srvr", "not asked: where TLS is spoken, it is not answered in the clear")?;
-            return Ok(None);
+            return Ok(false);
         }
         let answer = match plain::four_letter(address, "srvr", self.patience) {
             Ok(answer) => answer,
-            Err(error) => return self.unknown("srvr", &error.to_string()).map(|()| None),
+            Err(error) => return self.unknown("srvr", &error.to_string()).map(|()| false),
         };
         match Srvr::read(&answer) {
             Some(srvr) => {
                 let said = format!("ZooKeeper {}, {}, at {:#x}", srvr.version, srvr.mode, srvr.zxid);
                 self.well("srvr", &said)?;
-                Ok(Some(srvr))
+                Ok(true)
             }
             None if answer.contains("not in the whitelist") => {
-                self.unknown("srvr", "it is off at this server (4lw.commands.whitelist)").map(|()| None)
+                self.unknown("srvr", "it is off at this server (4lw.commands.whitelist)").map(|()| false)
             }
-            None => self.unknown("srvr", "no answer: it is off, or this is no ZooKeeper").map(|()| None),
+            None => self.unknown("srvr", "no answer: it is off, or this is no ZooKeeper").map(|()| false),
         }
     }
 
@@ -231,30 +231,37 @@ impl<W: Write> Doctor<W> {
         }
     }
 
-    /// How far each server is behind the newest of them.
-    fn compare(&mut self, seen: &[(String, Option<Srvr>)]) -> Result<(), Failure> {
-        let newest = seen.iter().filter_map(|(_, srvr)| srvr.as_ref()).map(|srvr| srvr.zxid).max();
-        let Some(newest) = newest.filter(|_| seen.len() > 1) else { return Ok(()) };
+    /// How far each server is behind the newest of them. They are asked at one time, as good as that goes, and behind the
+    /// sessions that were just opened: each of these was a transaction, which those that follow have by now.
+    fn compare(&mut self, seen: &[(String, Option<SocketAddr>)]) -> Result<(), Failure> {
+        if seen.len() < 2 {
+            return Ok(());
+        }
+        let ask = |address: SocketAddr| plain::four_letter(address, "srvr", self.patience).ok();
+        let now: Vec<Option<Srvr>> =
+            seen.iter().map(|(_, address)| address.and_then(ask).as_deref().and_then(Srvr::read)).collect();
+        let Some(newest) = now.iter().flatten().map(|srvr| srvr.zxid).max() else { return Ok(()) };
         writeln!(self.out, "together")?;
-        for (name, srvr) in seen {
+        for ((name, _), srvr) in seen.iter().zip(&now) {
             match srvr.as_ref().map(|srvr| srvr.zxid) {
                 None => self.unknown("progress", &format!("{name}: not known"))?,
                 Some(zxid) if zxid == newest => self.well("progress", &format!("{name}: as far as any"))?,
                 Some(zxid) if zxid >> 32 == newest >> 32 => {
-                    // Servers were asked one after the other, so a few are no sign of anything.
                     self.well("progress", &format!("{name}: {} transactions behind", newest - zxid))?;
+                }
+                // A leader has that zxid until the first transaction behind its election, and nobody else has it.
+                Some(_) if newest & 0xffff_ffff == 0 => {
+                    self.well("progress", &format!("{name}: no transaction since the last election"))?;
                 }
                 Some(_) => {
                     self.wrong("progress", &format!("{name}: it has not followed the last election"))?
                 }
             }
         }
-        let leaders =
-            seen.iter().filter(|(_, srvr)| srvr.as_ref().is_some_and(|srvr| srvr.mode == "leader")).count();
-        let all_said = seen.iter().all(|(_, srvr)| srvr.is_some());
+        let leaders = now.iter().flatten().filter(|srvr| srvr.mode == "leader").count();
         match leaders {
             1 => self.well("leader", "there is one"),
-            0 if all_said => self.wrong("leader", "none of these servers is one"),
+            0 if now.iter().all(Option::is_some) => self.wrong("leader", "none of these servers is one"),
             0 => self.unknown("leader", "none of those that have said what they are"),
             _ => self.wrong("leader", "several say that they are: they are not one ensemble"),
         }

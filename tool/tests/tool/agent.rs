@@ -43,9 +43,9 @@ impl Site {
 
     #[track_caller]
     fn start(&self) -> Running {
-        let before = fs::read_to_string(self.path("stderr")).unwrap_or_default().matches("are kept").count();
+        let before = fs::read_to_string(self.path("stderr")).unwrap_or_default().matches("it keeps ").count();
         let mut agent = Running::start(&mut self.command(), &self.path("stderr"));
-        agent.wait_until_it_says_times("are kept", before + 1);
+        agent.wait_until_it_says_times("it keeps ", before + 1);
         agent
     }
 }
@@ -255,13 +255,13 @@ fn the_journal_is_given_priorities_and_others_are_not() {
     let file = fs::metadata(&stderr).unwrap();
     let stream = format!("{}:{}", file.dev(), file.ino());
     let mut agent = Running::start(site.command().env("JOURNAL_STREAM", &stream), &stderr);
-    agent.wait_until_it_says("<6>1 trees are kept");
+    agent.wait_until_it_says("<6>it keeps a tree");
     agent.wait_until_it_says("<4>");
     drop(agent);
     // Inherited from somebody whose stderr it was.
     let other = site.path("other");
     let mut agent = Running::start(site.command().env("JOURNAL_STREAM", &stream), &other);
-    agent.wait_until_it_says("treecache: 1 trees are kept");
+    agent.wait_until_it_says("treecache: it keeps a tree");
     agent.wait_until_it_says("treecache: warning: ");
     assert!(!agent.said().contains('<'), "{}", agent.said());
 }

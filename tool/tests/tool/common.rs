@@ -35,8 +35,8 @@ pub fn run(arguments: &[&str]) -> Output {
 #[track_caller]
 pub fn printed(arguments: &[&str]) -> String {
     let output = run(arguments);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {}: {errors}", output.status);
+    let told = [&*output.stderr, &*output.stdout].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{arguments:?}: {}: {told}", output.status);
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 

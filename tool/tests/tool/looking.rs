@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use treecache_test_support::{Acl, Proxy, Server, sessions_of, shared, unique_root};
+use treecache_test_support::{Acl, Ensemble, Proxy, Server, sessions_of, shared, unique_root};
 
 use crate::common::*;
 
@@ -300,6 +300,20 @@ fn the_doctor_says_where_it_ends() {
     });
     wrong(&[&address], "WRONG session");
     refused(&["doctor", "zk:none"], 2);
+}
+
+#[test]
+fn the_doctor_compares_the_servers_of_an_ensemble() {
+    let mut ensemble = Ensemble::start();
+    let hosts = ensemble.addrs().iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",");
+    let said = printed(&["doctor", &hosts]);
+    for words in ["follower", "leader, at", "as far as any", "ok    leader    there is one"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    ensemble.kill(0);
+    let output = run(&["doctor", "--timeout", "5", &hosts]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("WRONG tcp"), "{said}");
 }
 
 #[test]
