@@ -86,25 +86,22 @@ impl Folder {
 
     /// Takes away what an earlier process has left behind: all but the current version.
     pub fn tidy(&mut self) -> io::Result<()> {
-        let current = fs::read_link(self.path.join(CURRENT)).ok();
+        let current = self.current();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
             let name = entry.file_name();
             self.number = self.number.max(number_of(&name));
-            let is_version = name.as_encoded_bytes().starts_with(VERSION.as_bytes());
-            if is_version && current.as_deref() != Some(Path::new(&name)) {
+            if is_version(&name) && current.as_deref() != Some(&*entry.path()) {
                 fs::remove_dir_all(entry.path())?;
             }
         }
-        match fs::remove_file(self.path.join(NEXT)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
-    /// The folder of the version that is current.
+    /// The folder of the version that is current. A link that somebody has made to something else is none.
     pub fn current(&self) -> Option<PathBuf> {
-        fs::read_link(self.path.join(CURRENT)).ok().map(|name| self.path.join(name))
+        let to = fs::read_link(self.path.join(CURRENT)).ok()?;
+        (is_version(to.as_os_str()) && to.components().count() == 1).then(|| self.path.join(to))
     }
 
     /// Writes a cut, and makes it the current version once all of it is there. What is written is taken away again if that
@@ -117,7 +114,8 @@ impl Folder {
             self.make_current(&name)?;
             Ok(Written { folder: folder.clone(), left_out })
         });
-        if written.is_err() {
+        // What failed may be what comes behind the rename.
+        if written.is_err() && self.current().as_ref() != Some(&folder) {
             _ = fs::remove_dir_all(&folder);
         }
         written
@@ -176,6 +174,11 @@ impl Folder {
         let folder = File::open(&self.path).map_err(of_this)?;
         #[cfg(target_os = "linux")]
         nix::unistd::syncfs(&folder).map_err(|errno| of_this(errno.into()))?;
+        if let Err(error) = fs::remove_file(&next)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(io_at(&next, error));
+        }
         symlink(name, &next).map_err(|error| io_at(&next, error))?;
         fs::rename(&next, &current).map_err(|error| io_at(&current, error))?;
         folder.sync_all().map_err(of_this)
@@ -207,11 +210,57 @@ fn io_at(path: &Path, error: io::Error) -> Unwritten {
 }
 
 fn is_ours(name: &OsStr) -> bool {
-    name == CURRENT || name == NEXT || name.as_encoded_bytes().starts_with(VERSION.as_bytes())
+    name == CURRENT || name == NEXT || is_version(name)
+}
+
+fn is_version(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(VERSION.as_bytes())
 }
 
 /// The number in the name of a version's folder; 0 where there is none.
 fn number_of(name: &OsStr) -> u64 {
     let number = name.to_str().and_then(|name| name.strip_prefix(VERSION)?.rsplit_once('-')?.1.parse().ok());
     number.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_process_has_left_goes_and_nothing_else() {
+        let outside = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir_in(outside.path()).expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for version in ["version-0x1-1", "version-0x2-2", "version-0x3-7"] {
+            fs::create_dir_all(at(version).join("below")).expect("a folder");
+        }
+        symlink("version-0x2-2", at(CURRENT)).expect("a link");
+        symlink("version-0x3-7", at(NEXT)).expect("a link");
+        let mut opened = Folder::open(folder.path()).expect("a folder of ours");
+        opened.tidy().expect("tidied");
+        assert_eq!((opened.current(), opened.number), (Some(at("version-0x2-2")), 7));
+        let left: Vec<_> =
+            ["version-0x1-1", "version-0x2-2", "version-0x3-7"].map(|version| at(version).exists()).into();
+        assert_eq!(left, [false, true, false]);
+        // A link to elsewhere is not ours.
+        for elsewhere in [outside.path().to_owned(), "..".into(), "version-x/../..".into()] {
+            fs::remove_file(at(CURRENT)).expect("removed");
+            symlink(elsewhere, at(CURRENT)).expect("a link");
+            assert_eq!(opened.current(), None);
+        }
+        fs::write(at("notes"), "").expect("a file");
+        assert!(Folder::open(folder.path()).is_err_and(|error| error.to_string().contains("notes")));
+    }
+
+    #[test]
+    fn one_lock_at_a_time_is_given() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [first, second] = [0, 1].map(|_| Folder::open(folder.path()).expect("a folder"));
+        let lock = first.lock().expect("a lock");
+        assert!(lock.is_some());
+        assert!(second.lock().expect("an answer").is_none());
+        drop(lock);
+        assert!(second.lock().expect("an answer").is_some());
+    }
 }
