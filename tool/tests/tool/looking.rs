@@ -209,7 +209,7 @@ fn what_fails_says_why_and_with_which_exit_code() {
     }
     assert!(!witness.exists(&format!("{root}/none")));
     let not_utf8 = std::ffi::OsStr::from_bytes(b"\xff");
-    assert_eq!(treecache(&["get"]).arg(not_utf8).status().unwrap().code(), Some(2));
+    assert_eq!(treecache(&["get"]).arg(not_utf8).output().unwrap().status.code(), Some(2));
     // A server that is none, and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
