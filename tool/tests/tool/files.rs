@@ -8,18 +8,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
-use treecache_test_support::{Op, shared, unique_root};
+use treecache_test_support::{Op, Proxy, shared, unique_root};
 
 struct Site {
     folder: tempfile::TempDir,
 }
 
 impl Site {
-    fn new(root: &str, more: &str) -> Site {
+    fn new(root: &str) -> Site {
+        Site::with(&shared().hosts(), root, "")
+    }
+
+    fn with(hosts: &str, root: &str, more: &str) -> Site {
         let site = Site { folder: folder() };
         let settings = format!(
-            "[[tree]]\nhosts = '{}'\nroot = '{root}'\nfiles = '{}'\n{more}\n",
-            shared().hosts(),
+            "[[tree]]\nhosts = '{hosts}'\nroot = '{root}'\nfiles = '{}'\n{more}\n",
             site.files().display()
         );
         fs::write(site.folder.path().join("agent.toml"), settings).unwrap();
@@ -86,7 +89,7 @@ fn each_node_is_a_file_and_one_with_children_is_a_folder_with_its_data_in_it() {
         deep.push_str("/d");
         writer.create(&format!("{root}{deep}"), Some(b"deep"), 0).unwrap();
     }
-    let site = Site::new(&root, "");
+    let site = Site::new(&root);
     let mut agent = site.start();
     agent.wait_until_it_says("are there");
     let mut found = files_below(&site.files().join("current"));
@@ -132,7 +135,10 @@ fn under_a_storm_each_version_is_whole_even_when_the_agent_is_killed() {
         writer.send(&Op::Create { path: &format!("{root}/n{n}"), data: Some(b"x"), flags: 0 }).unwrap();
     }
     writer.drain().unwrap();
-    let site = Site::new(&root, "'files.interval.ms' = 1");
+    // A load that takes its time shows trees that are no cuts.
+    let proxy = Proxy::start(shared().addr());
+    proxy.set_delay(Duration::from_millis(50));
+    let site = Site::with(&proxy.hosts(), &root, "'files.interval.ms' = 1");
     let (is_over, sums) = (AtomicBool::new(false), AtomicUsize::new(0));
     let folder = site.files();
     thread::scope(|scope| {
@@ -205,7 +211,7 @@ fn under_a_storm_each_version_is_whole_even_when_the_agent_is_killed() {
 fn one_process_writes_and_another_takes_over() {
     let (root, witness) = (unique_root("two"), witness());
     witness.create(&root, b"one");
-    let site = Site::new(&root, "");
+    let site = Site::new(&root);
     let mut first = site.start();
     first.wait_until_it_says("are there");
     let mut second = site.start();
