@@ -1,4 +1,4 @@
-# What is installed, in two components: what a program needs to run, and what it takes to build one.
+# What is installed of the library, in two components: what a program needs to run, and what it takes to build one.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -14,14 +14,14 @@ install(FILES "${cargo_dir}/${static_file}" "${links_dir}/${shared_name}" DESTIN
 function(strip_installed component option file)
   install(CODE "
     if(CMAKE_INSTALL_DO_STRIP)
-      set(library \"${CMAKE_INSTALL_LIBDIR}/${file}\")
-      cmake_path(ABSOLUTE_PATH library BASE_DIRECTORY \"\${CMAKE_INSTALL_PREFIX}\")
-      execute_process(COMMAND \"${CMAKE_STRIP}\" ${option} \"\$ENV{DESTDIR}\${library}\" COMMAND_ERROR_IS_FATAL ANY)
+      set(file \"${file}\")
+      cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY \"\${CMAKE_INSTALL_PREFIX}\")
+      execute_process(COMMAND \"${CMAKE_STRIP}\" ${option} \"\$ENV{DESTDIR}\${file}\" COMMAND_ERROR_IS_FATAL ANY)
     endif()"
     COMPONENT ${component})
 endfunction()
-strip_installed(treecache_runtime --strip-unneeded "${shared_file}")
-strip_installed(treecache_development --strip-debug "${static_file}")
+strip_installed(treecache_runtime --strip-unneeded "${CMAKE_INSTALL_LIBDIR}/${shared_file}")
+strip_installed(treecache_development --strip-debug "${CMAKE_INSTALL_LIBDIR}/${static_file}")
 
 # The package files find everything from their own place, so the prefix may be moved.
 set(cmake_dir "${CMAKE_INSTALL_LIBDIR}/cmake/treecache")

@@ -61,6 +61,7 @@ COMMAND_PAGES = [ROOT / page for page in ("docs/deploying.md", "docs/sharing.md"
 # Commands that are not run, and why.
 NOT_RUN = {
     "gunicorn": "runs for ever; bindings/python/tests/test_docs.py runs it",
+    "systemd": "needs a systemd, and a machine to change",
     "static-go": "needs Go; bindings/go/test does the same",
     "docker-debian": "needs a container runtime, and images from a registry",
     "cross-compile": "needs another target of Rust, and a C compiler for it",

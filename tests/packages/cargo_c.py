@@ -1,4 +1,4 @@
-"""Whether `cargo cinstall` would install what CMake has installed, to PREFIX, but for the CMake package:
+"""Whether `cargo cinstall` would install what CMake has installed, to PREFIX, but for the CMake package and the program:
 
     cargo_c.py PREFIX
 
@@ -33,7 +33,9 @@ def by_cargo_c(manifest):
 
 def by_cmake(prefix):
     files = {str(file.relative_to(prefix)) for file in prefix.rglob("*") if not file.is_dir()}
-    return {file for file in files if not file.startswith("lib/cmake/")}
+    # The library's own: the program is no matter for cargo-c.
+    tool = ("bin/", "share/", "lib/systemd/", "lib/sysusers.d/")
+    return {file for file in files if not file.startswith(("lib/cmake/", *tool))}
 
 
 def main():
