@@ -143,8 +143,7 @@ impl Disk {
     fn lasting_zxid(&self, path: &Path) -> i64 {
         let Some(file) = self.lasting_names.get(path) else { return 0 };
         let bytes = &self.files[file].lasting;
-        let place =
-            |at: u64| bytes.get(at as usize..at as usize + Root::LEN).and_then(|bytes| bytes.try_into().ok());
+        let place = |at: u64| bytes.get(at as usize..at as usize + Root::LEN);
         match ROOTS_AT.map(place) {
             [Some(a), Some(b)] => Root::newest([a, b]).map_or(0, |root| root.zxid.0),
             _ => 0,

@@ -111,10 +111,7 @@ impl Source {
     /// If no path was given, it is the root of the shared tree.
     fn find_root(&mut self) -> Result<(), Failure> {
         if self.path.is_empty() {
-            self.path = match self.cache.get_data("/") {
-                Err(Error::OutOfTree { root, .. }) => root,
-                _ => "/".to_owned(),
-            };
+            self.path = self.cache.snapshot()?.root().unwrap_or("/").to_owned();
         }
         Ok(())
     }

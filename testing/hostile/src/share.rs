@@ -87,7 +87,7 @@ fn identity() -> Identity {
     selection.limit_depth(60);
     selection.add(Effect::Exclude, "tmp").expect("a pattern");
     let root = NodePath::new("/a").expect("a path");
-    Identity { root, chroot: NodePath::root(), selection, data: Data::All, limit_path: 4096 }
+    Identity { root, chroot: NodePath::root(), selection, data: Data::All, limit_path: 4096, user: None }
 }
 
 fn node(zxid: i64, len: usize) -> Option<Node> {
