@@ -33,6 +33,7 @@ install_missing() {
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
             dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
             venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
+            php-cli) command -v php >/dev/null || missing+=(php-cli) ;;
             nc) command -v nc >/dev/null || missing+=(netcat-openbsd) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name

@@ -77,6 +77,7 @@ NOT_RUN = {
 SOURCES = ["src/**/*.rs", "core/src/**/*.rs", "bindings/python/src/**/*.py", "CMakeLists.txt"]
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
 COMPILERS = {"c": ["gcc", "-std=c99"], "cpp": ["g++", "-std=c++17"]}
+INTERPRETERS = {"php": "php", "ruby": "ruby", "lua": "luajit"}
 # What a program does not free is an error, too; also where stacks that are left still have its address.
 SANITIZER = ["-g", "-fsanitize=address"]
 ENVIRONMENT = {**os.environ, "LSAN_OPTIONS": "use_stacks=0:use_registers=0"}
@@ -344,6 +345,20 @@ def with_cargo(program, work):
     return shutil.copy(target / "debug/examples" / program.name, work / program.name)
 
 
+def with_interpreter(program, prefix, work):
+    """A script in a language that calls the library by itself."""
+    source = work / f"{program.name}.{program.language}"
+    source.write_text(program.text, encoding="utf-8")
+    (libdir,) = {path.parent for path in prefix.rglob("libtreecache.a")}
+    script = work / program.name
+    interpreter = INTERPRETERS[program.language]
+    script.write_text(
+        f"#!/bin/sh\nexport LD_LIBRARY_PATH='{libdir}'\nexec {interpreter} '{source}' \"$@\"\n", encoding="utf-8"
+    )
+    script.chmod(0o755)
+    return script
+
+
 def with_shell(program, prefix, server_port, work):
     """A script of what is typed. The server is its argument, where it is named as host:port."""
     folder = work / f"{program.name}-commands"
@@ -365,6 +380,9 @@ def with_shell(program, prefix, server_port, work):
 def check(program, prefix, server_port, work):
     """What is wrong with a program, or None."""
     try:
+        if program.language in INTERPRETERS:
+            attempt(program, with_interpreter(program, prefix, work), server_port)
+            return None
         if program.language == "sh":
             attempt(program, with_shell(program, prefix, server_port, work), server_port)
             return None
