@@ -63,6 +63,25 @@ class Subject {
             std::this_thread::yield();
     }
 
+    // A cache of what the one opened last keeps in a file: as new as that is now. The file goes with it.
+    void attach(const std::string &file)
+    {
+        const auto zxid = [this] {
+            const tc_snapshot *snapshot;
+            check(tc_get_snapshot(cache(), &snapshot), "tc_get_snapshot");
+            const int64_t zxid = tc_snapshot_zxid(snapshot);
+            tc_snapshot_free(snapshot);
+            return zxid;
+        };
+        const int64_t newest = zxid();
+        tc_cache *attached = nullptr;
+        check(tc_attach(file.c_str(), nullptr, &attached), "tc_attach");
+        caches.push_back(attached);
+        shared = file;
+        while (zxid() < newest || !in_step())
+            std::this_thread::sleep_for(LOOK);
+    }
+
     bool in_step() const
     {
         tc_state state;
@@ -79,6 +98,11 @@ class Subject {
         for (tc_cache *opened : caches)
             tc_free(opened);
         caches.clear();
+        if (!shared.empty()) {
+            std::remove(shared.c_str());
+            std::remove((shared + ".side").c_str());
+            shared.clear();
+        }
         tc_client_free(client);
         client = nullptr;
     }
@@ -86,6 +110,7 @@ class Subject {
   private:
     tc_client *client = nullptr;
     std::vector<tc_cache *> caches;
+    std::string shared;
 };
 
 inline std::string_view view(const uint8_t *data, size_t len)

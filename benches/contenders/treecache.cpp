@@ -29,6 +29,11 @@ class Treecache final : public Program {
         root = path;
         subject.open(root, settings);
         subject.load();
+        // Where the tree is kept in a file, that is what is read.
+        for (const std::string &setting : settings) {
+            if (setting.rfind("share.file=", 0) == 0)
+                subject.attach(setting.substr(setting.find('=') + 1));
+        }
     }
 
     void keep() override

@@ -33,6 +33,9 @@ install_missing() {
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
             dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
             venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
+            liblmdb-dev) [[ -e /usr/include/lmdb.h ]] || missing+=(liblmdb-dev) ;;
+            redis-tools) command -v redis-check-rdb >/dev/null || missing+=(redis-tools) ;;
+            libhiredis-dev) [[ -e /usr/include/hiredis/hiredis.h ]] || missing+=(libhiredis-dev) ;;
             php-cli) command -v php >/dev/null || missing+=(php-cli) ;;
             nc) command -v nc >/dev/null || missing+=(netcat-openbsd) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;

@@ -16,6 +16,10 @@ pub enum Contender {
     Treecache,
     /// With `verify=report`: nodes of 128 bytes that are not ephemeral are read otherwise.
     TreecacheReports,
+    /// What is read is a cache that is attached to the file of another one.
+    TreecacheAttached,
+    Lmdb,
+    Redis,
     Bare,
     BareProven,
     CuratorTree,
@@ -41,6 +45,9 @@ impl Contender {
         match self {
             Contender::Treecache => "treecache",
             Contender::TreecacheReports => "treecache-reports",
+            Contender::TreecacheAttached => "treecache-attached",
+            Contender::Lmdb => "lmdb",
+            Contender::Redis => "redis",
             Contender::Bare => "bare",
             Contender::BareProven => "bare-proven",
             Contender::CuratorTree => "curator-tree",
@@ -57,6 +64,9 @@ impl Contender {
         match self {
             Contender::Treecache => "libtreecache",
             Contender::TreecacheReports => "libtreecache, verify=report",
+            Contender::TreecacheAttached => "libtreecache, attached",
+            Contender::Lmdb => "LMDB",
+            Contender::Redis => "Redis, Unix socket",
             Contender::Bare => "bare multiRead",
             Contender::BareProven => "bare, our batches",
             Contender::CuratorTree => "Curator TreeCache",
@@ -80,6 +90,11 @@ impl Contender {
             command.arg(lock);
             command
         };
+        let store = |kind| {
+            let mut command = Command::new(folder.join("contenders/store"));
+            command.arg(kind);
+            command
+        };
         let rust = |name| {
             let own = std::env::current_exe().expect("a program has a file");
             Command::new(own.with_file_name(name))
@@ -97,6 +112,9 @@ impl Contender {
         match self {
             Contender::Treecache => treecache(&[]),
             Contender::TreecacheReports => treecache(&["verify=report"]),
+            Contender::TreecacheAttached => treecache(&["share.file=/dev/shm/treecache-bench"]),
+            Contender::Lmdb => store("lmdb"),
+            Contender::Redis => store("redis"),
             Contender::Map => map("shared"),
             Contender::MapMutex => map("mutex"),
             Contender::Bare => bare("plain"),

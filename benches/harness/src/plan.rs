@@ -118,7 +118,7 @@ const LOADERS: [Contender; 7] = [
     Contender::Kazoo,
 ];
 
-const READERS: [Contender; 7] = [
+const READERS: [Contender; 10] = [
     Contender::Treecache,
     Contender::Map,
     Contender::MapMutex,
@@ -126,6 +126,9 @@ const READERS: [Contender; 7] = [
     Contender::CuratorCache,
     Contender::ZookeeperCrate,
     Contender::Kazoo,
+    Contender::TreecacheAttached,
+    Contender::Lmdb,
+    Contender::Redis,
 ];
 
 /// [`CACHES`], and ours with verification by report.
@@ -210,12 +213,12 @@ impl Plan {
         add(GROWTH.into(), growers, Some(tree), What::Growth(tree, hour), 55.0 * growers.len() as f64);
 
         let tree = bushy("read", reads);
-        add(READ_BUSHY.into(), &READERS, Some(tree), What::ReadBushy(tree), 65.0);
+        add(READ_BUSHY.into(), &READERS, Some(tree), What::ReadBushy(tree), 95.0);
         let tree = bushy("read", budget + 1);
         let bare = [Contender::Treecache, Contender::Map, Contender::MapMutex];
         add(READ_BUDGET.into(), &bare, Some(tree), What::ReadBushy(tree), 25.0);
         let tree = Tree::new("read", Shape::Deep, deep, 128);
-        add(READ_DEEP.into(), &READERS, Some(tree), What::ReadDeep(tree), 30.0);
+        add(READ_DEEP.into(), &READERS, Some(tree), What::ReadDeep(tree), 40.0);
         let widths = vec![10, 1000, others];
         add(READ_OURS.into(), &ours, None, What::ReadOurs(bushy("ours", budget), widths), 15.0);
         let tree = bushy("footprint", others);
@@ -307,6 +310,7 @@ fn fits(tree: &Tree) -> bool {
 fn why_not(scale: Scale, contender: Contender, tree: Tree) -> Option<&'static str> {
     match contender {
         Contender::CuratorCache if tree.nodes > CURATOR_LIMIT => Some("stops at 65,535 nodes"),
+        Contender::Lmdb if tree.shape == Shape::Deep => Some("keys end at 511 bytes"),
         Contender::Kazoo if tree.nodes > 100_000 => Some("not tried: minutes for each load"),
         Contender::Kazoo if tree.nodes > 10_000 && tree.data > 1024 => {
             Some("not tried: minutes for each load")

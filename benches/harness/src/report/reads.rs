@@ -7,10 +7,13 @@ use crate::plan::{self, What};
 use crate::plot::Dots;
 use crate::reads::{Case, DEPTHS, PATHS};
 
-const READERS: [Contender; 7] = [
+const READERS: [Contender; 10] = [
     Contender::Map,
     Contender::MapMutex,
     Contender::Treecache,
+    Contender::TreecacheAttached,
+    Contender::Lmdb,
+    Contender::Redis,
     Contender::CuratorTree,
     Contender::CuratorCache,
     Contender::ZookeeperCrate,
@@ -92,6 +95,7 @@ pub fn write(page: &mut Page) {
 
 const READS: &str = "From the program's own threads. What is read is what the library gives: libtreecache copies data and Stat into \
      memory of the reader (`tc_copy_data`), the map under a mutex copies data, that under a shared_mutex hands it out counted, Curator an object, kazoo a tuple, the hand-made \
-     cache a copy. In Java the same String \
+     cache a copy. *Attached* reads the file that another cache keeps (`share.file`, `tc_attach`); LMDB and Redis are what other processes \
+     read otherwise, filled by a listener: LMDB in `/dev/shm`, a transaction for each read, Redis over a Unix socket. In Java the same String \
      objects are asked for again and again, and remember their hash; a program that builds its paths pays for that. A map \
      of paths needs no walk from the root, and has no order, no children and no snapshots.\n";
