@@ -10,16 +10,11 @@
 //! - `writer`: the thread that writes what a cache publishes.
 //! - `attached`: what a cache of another process's tree reads and tells.
 //!
-//! For tests only: `journal`, what was done to files, and `crashes`, what is left of that at each point; `confined`, processes as in
-//! containers.
+//! For tests only: `journal`, what was done to files.
 //!
 //! Only Linux has what this needs: locks that belong to a descriptor, and waits on a number in a file.
 
 mod attached;
-#[cfg(all(test, target_os = "linux"))]
-mod confined;
-#[cfg(all(test, target_os = "linux"))]
-mod crashes;
 mod file;
 #[cfg(all(test, target_os = "linux"))]
 mod journal;

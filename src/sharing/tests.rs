@@ -1,4 +1,8 @@
-//! Caches that share their trees in files, where the test says by hand what an I/O thread would.
+//! Caches that share their trees in files, where the test says by hand what an I/O thread would. `crashes`: what is left wherever
+//! a writer is stopped; `confined`: processes as in containers.
+
+mod confined;
+mod crashes;
 
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

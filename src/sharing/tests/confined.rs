@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::tests::{FILE, Sharing, attached, folder, next, sharing, told, tree, until, until_at};
+use super::{FILE, Sharing, attached, folder, next, sharing, told, tree, until, until_at};
 use crate::snapshot::tests::node;
 use crate::stat::{Stat, Zxid};
 use crate::tree::Node;
@@ -103,7 +103,7 @@ fn where_a_file_system_is_full_the_last_version_stays_and_the_next_one_comes_whe
     let folder = folder();
     let file = folder.path().join("tree");
     let mount = format!("mount -t tmpfs -o size=3m tmpfs {}", folder.path().display());
-    let test = "sharing::confined::a_writer_whose_file_system_is_full";
+    let test = "sharing::tests::confined::a_writer_whose_file_system_is_full";
     let child = confined(&["--mount"], &mount, test, &file);
     let output = child.wait_with_output().expect("its end");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -138,7 +138,7 @@ fn readers_of_other_process_namespaces_read_and_are_woken_through_read_only_moun
     let place = folder.path().display();
     let mount = format!("mount --bind {place} {place}; mount -o remount,bind,ro {place}");
     let mut readers = [(); 2].map(|()| {
-        let test = "sharing::confined::a_reader_that_may_not_write";
+        let test = "sharing::tests::confined::a_reader_that_may_not_write";
         confined(&["--mount", "--pid", "--fork"], &mount, test, &file)
     });
     let mut lines = readers.each_mut().map(|reader| {
@@ -167,7 +167,7 @@ fn a_writer_and_readers_that_have_one_process_id_tear_nothing() {
     let mut versions = std::collections::BTreeSet::new();
     while began.elapsed() < Duration::from_secs(20) && versions.len() < 500 {
         let snapshot = cache.snapshot().expect("a snapshot");
-        super::tests::check_sum(&snapshot);
+        super::check_sum(&snapshot);
         versions.insert(snapshot.zxid());
     }
     assert!(versions.len() > 10, "only {} versions", versions.len());

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::file::{self, Medium};
-use super::journal::{self, Op};
-use super::tests::{Sharing, sharing, until};
+use super::super::file::{self, Medium};
+use super::super::journal::{self, Op};
+use super::{Sharing, sharing, until};
 use crate::share::{ROOTS_AT, Root};
 use crate::stat::{Stat, Zxid};
 use crate::tree::{Node, Tree};
@@ -218,7 +218,7 @@ fn empty(folder: &Path) {
 fn wherever_a_writer_is_stopped_the_last_version_is_there_whole() {
     let on_disk = tempfile::tempdir().expect("a folder");
     let ops = journal_in(on_disk.path());
-    let (path, made) = (on_disk.path().join("tree"), super::tests::folder());
+    let (path, made) = (on_disk.path().join("tree"), super::folder());
     let here = made.path().join("tree");
     let renamed = ops.iter().filter(|op| matches!(op, Op::Renamed { .. })).count();
     let synced = ops.iter().filter(|op| matches!(op, Op::Synced { .. })).count();
