@@ -523,7 +523,7 @@ impl Experiments {
                    shown ×10."
                 .to_owned(),
             along: "min since the connections were lost".to_owned(),
-            until: 8.0,
+            until: 15.0,
             panels: vec![
                 panel("nodes read or compared per second, at all servers", &|name, outcome| {
                     rate(name, outcome, |moment| moment.nodes + moment.compared)

@@ -72,7 +72,7 @@ pub struct Outcome {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Tally {
-    /// Connections that clients gave up or lost, once they had been let in.
+    /// Connections that clients gave up or lost, once they had been let in. Those of the sessions that compare end by themselves.
     pub dropped: u64,
     /// Sessions that had expired when their clients came back.
     pub expired: u64,
@@ -330,7 +330,8 @@ impl World {
             }
             Event::Leave(id) => {
                 let connection = &mut self.connections[id];
-                self.tally.dropped += u64::from(connection.is_open && connection.session.is_some());
+                let is_lost = connection.is_open && connection.session.is_some() && !connection.is_side;
+                self.tally.dropped += u64::from(is_lost);
                 connection.is_open = false;
                 connection.inbox.clear();
             }
