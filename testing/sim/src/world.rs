@@ -536,7 +536,7 @@ impl World {
         trace!(self, "{id:?} is opened at {root}, with {known:?}");
         let now = self.instant();
         let input = match known {
-            Some(known) => Input::OpenFrom(root, options, known.as_begun_with(self.plan.authenticates)),
+            Some(known) => Input::OpenFrom(root, options, known.as_begun_with(&self.plan)),
             None => Input::Open(root, options),
         };
         self.engine.handle_input(id, input, now);

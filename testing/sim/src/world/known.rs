@@ -12,7 +12,7 @@ use treecache_core::tree::{Tree, Version};
 use super::World;
 use super::cache::{Watched, kept};
 use crate::ensemble::Moment;
-use crate::plan::Source;
+use crate::plan::{Plan, Source};
 
 /// A version that somebody has read.
 #[derive(Clone)]
@@ -27,9 +27,10 @@ pub struct KnownTree {
 }
 
 impl KnownTree {
-    /// As a cache begins with it whose client authenticates, or does not.
-    pub fn as_begun_with(&self, authenticates: bool) -> sync::KnownTree {
-        let is_same = self.authenticated == authenticates;
+    /// As a cache begins with it. Of what an ACL has hidden the model knows only what has been read since, by whatever cache; one
+    /// that begins with the tree of another one, and does not read it, may know less.
+    pub fn as_begun_with(&self, plan: &Plan) -> sync::KnownTree {
+        let is_same = self.authenticated == plan.authenticates && !plan.restricted;
         let read_by = if is_same { ReadBy::SameUser } else { ReadBy::Anyone };
         sync::KnownTree { version: self.version.clone(), read_by }
     }
