@@ -862,7 +862,11 @@ impl Group {
             .filter(|(_, cache)| cache.root() == root && cache.lacks_watch())
             .map(|(id, _)| *id)
             .collect();
+        let is_unknown = !self.kin.is_known() && !planted::is(Defect::KeeperTakenForZooKeeper);
         let progress = match error {
+            // The question was not answered. Before it is, nobody knows what Stats and notifications say here, nor whether
+            // the watch is any good.
+            ServerError::OK if is_unknown => WatchProgress::Wanted(Some(now + WATCH_RETRY)),
             ServerError::OK => {
                 for id in ids {
                     self.with(id, |cache| cache.handle_watching(Some(zxid), false, now));

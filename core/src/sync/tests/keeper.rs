@@ -94,6 +94,30 @@ fn with_one_shot_watches_nothing_is_read_before_it_is_known_how_the_server_count
 }
 
 #[test]
+fn no_recursive_watch_is_relied_on_before_it_is_known_what_the_server_is() {
+    for keeper in [None, Some(Zxid(0))] {
+        let mut line = Line::with("/", WatchMode::Auto);
+        line.open(1, "/a");
+        for _ in 0..2 {
+            let (question, purpose) = line.group.poll_request(line.now).expect("a question");
+            assert_eq!(question, Request::FeatureFlags);
+            assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+            let moved = ServerError(-118);
+            line.group.handle_reply(&purpose, Zxid(9), moved, &[], line.now).expect("nothing wrong");
+            line.answer(ServerError::OK);
+            assert_eq!(line.asks(), []);
+            line.now = line.group.poll_timeout().expect("later");
+            line.group.handle_timeout(line.now);
+        }
+        line.keeper = keeper;
+        let asks = line.asks();
+        assert_eq!(asks[0] == Request::AddWatch(path("/a")), keeper.is_none(), "{asks:?}");
+        line.answer_all();
+        assert_eq!(line.states().get(&1), Some(&State::InStep));
+    }
+}
+
+#[test]
 fn a_root_that_is_told_to_have_changed_and_has_not_shows_that_the_watch_names_what_is_watched() {
     use NotificationKind::{Created, DataChanged, Deleted};
     let set = Stat { mzxid: Zxid(8), mtime: 5, version: 1, ..NEW };
