@@ -25,7 +25,7 @@ use crate::sharing::{self, Attached, Opened, Reader, Source, Unusable, Writer};
 use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
-use crate::sync::{CacheId, Input, KnownTree, Options, Output, Progress, Ticket};
+use crate::sync::{CacheId, Input, Options, Output, Progress, Ticket};
 use crate::tree::{Node, Version};
 
 const NOT_STARTED: Error = Error::State("the cache was not started");
@@ -254,7 +254,7 @@ impl TreeCache {
     }
 
     /// What of the tree is in its file, and when a server was heard last by whoever has written it.
-    fn kept(&self) -> Result<Option<(KnownTree, Moment)>, Error> {
+    fn kept(&self) -> Result<Option<(Arc<Version>, Moment)>, Error> {
         let Some(path) = &self.share.file else { return Ok(None) };
         let refused = |why: String| {
             Err(Error::setting(
@@ -328,7 +328,7 @@ impl TreeCache {
         }
     }
 
-    fn begin(&self, known: Option<KnownTree>, heard_before: Moment) -> Result<(), Error> {
+    fn begin(&self, known: Option<Arc<Version>>, heard_before: Moment) -> Result<(), Error> {
         self.health.check()?;
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let mut life = self.shared.lock();
@@ -345,7 +345,7 @@ impl TreeCache {
         life.heard_before = sharing::age(&heard_before).map(|age| (clock::now(), age));
         if let Some(known) = &known {
             // Its events come with the I/O thread's word.
-            self.shared.current.store(known.version.clone());
+            self.shared.current.store(known.clone());
         }
         if let Some(writer) = self.shared.writer.get() {
             writer.stands(life.state, false);

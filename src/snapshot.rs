@@ -8,7 +8,7 @@ use crate::events::{Changes, Event};
 use crate::path::NodePath;
 use crate::selection::{Kept, Selection};
 use crate::stat::Zxid;
-use crate::sync::{Data, KnownTree, Options, ReadBy};
+use crate::sync::{Data, Options};
 use crate::tree::{Children, Differences, Entry, Node, NodeRef, Preorder, Share, Version, Walk};
 
 /// Which part of the server's tree a cache has.
@@ -26,7 +26,7 @@ pub(crate) struct Making {
     pub(crate) data: Data,
     /// No path in the tree is longer.
     pub(crate) limit_path: usize,
-    /// For whom servers take the client; `None`: nobody can say.
+    /// For whom servers take the client; `None`: nobody can say. A version says whether this user has read it.
     pub(crate) user: Option<String>,
 }
 
@@ -87,7 +87,7 @@ impl Snapshot {
 
     /// What a cache of this `scope`, with these `options`, can begin with; `None`: the snapshot is from before the first
     /// version, and has nothing.
-    pub(crate) fn for_cache(&self, scope: &Scope, options: &Options) -> Result<Option<KnownTree>, Error> {
+    pub(crate) fn for_cache(&self, scope: &Scope, options: &Options) -> Result<Option<Arc<Version>>, Error> {
         scope.check_same(&self.scope)?;
         let (nodes, bytes) = (self.version.tree.len(), self.version.tree.bytes());
         let beyond =
@@ -110,9 +110,11 @@ impl Snapshot {
             }
         }
         let (theirs, ours) = (&self.scope.making.user, &scope.making.user);
-        let is_same = ours.is_some() && theirs == ours;
-        let read_by = if is_same { ReadBy::SameUser } else { ReadBy::Anyone };
-        Ok((self.zxid() > Zxid(0)).then(|| KnownTree { version: self.version.clone(), read_by }))
+        let known = match self.version.is_own && (ours.is_none() || theirs != ours) {
+            false => self.version.clone(),
+            true => Arc::new(Version { is_own: false, ..(*self.version).clone() }),
+        };
+        Ok((known.zxid > Zxid(0)).then_some(known))
     }
 
     /// The root of the cache, whether there is such a node or not. `None`: the cache is attached to a file that was not there
@@ -372,7 +374,7 @@ pub(crate) mod tests {
         for path in opaque {
             assert!(tree.put(path, None));
         }
-        let version = Version { tree, zxid: Zxid(7), is_cut: true, is_complete };
+        let version = Version { tree, zxid: Zxid(7), is_cut: true, is_complete, is_own: true };
         Snapshot::new(Arc::new(version), scope(root))
     }
 

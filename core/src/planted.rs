@@ -96,6 +96,8 @@ defects! {
     ListsOfNoCutTrusted = "lists of what is no cut trusted",
     /// What the session may read is what the one was allowed to that has read the tree which the cache began with.
     AnothersLeaveTaken = "another session's leave taken",
+    /// What a cache shows of the tree that it began with is what its own user has read, though nothing has been verified.
+    UnverifiedTakenForOwn = "unverified tree taken for own",
     /// What the session may not read is no anchor.
     OpaqueNoAnchors = "opaque nodes no anchors",
     /// What was read before its turn goes into the tree, though a notification has told that it has changed.

@@ -156,6 +156,7 @@ impl Moment {
 const CUT: u64 = 1;
 const COMPLETE: u64 = 1 << 1;
 const MOVED: u64 = 1 << 2;
+const OWN: u64 = 1 << 3;
 
 /// A version of the tree, and where it is in the file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -174,6 +175,8 @@ pub struct Root {
     pub is_cut: bool,
     /// As [`Version::is_complete`].
     pub is_complete: bool,
+    /// As [`Version::is_own`]: of the user whom the [`Identity`] names.
+    pub is_own: bool,
     /// Nothing follows here: there is another file in its place.
     pub has_moved: bool,
     /// When a server was last heard, before this was written.
@@ -189,7 +192,8 @@ impl Root {
     /// As it is written.
     pub fn encode(&self) -> [u8; Root::LEN] {
         let flag = |is_so: bool, flag| if is_so { flag } else { 0 };
-        let flags = flag(self.is_cut, CUT) | flag(self.is_complete, COMPLETE) | flag(self.has_moved, MOVED);
+        let version = flag(self.is_cut, CUT) | flag(self.is_complete, COMPLETE) | flag(self.is_own, OWN);
+        let flags = version | flag(self.has_moved, MOVED);
         let Stored { bytes, beside, nodes, data, let_go } = self.tree;
         let [real, boot, boot_id] = self.heard.numbers();
         let zxid = self.zxid.0.cast_unsigned();
@@ -232,6 +236,7 @@ impl Root {
             zxid: Zxid(zxid.cast_signed()),
             is_cut: flags & CUT != 0,
             is_complete: flags & COMPLETE != 0,
+            is_own: flags & OWN != 0,
             has_moved: flags & MOVED != 0,
             heard: Moment::of(&mut numbers),
         })
@@ -257,8 +262,8 @@ impl Root {
     /// Something in it is not as it was written.
     pub fn load(&self, loader: &mut Loader, written: &Written<'_>) -> Result<Version, Damaged> {
         let tree = loader.load(written, &self.tree)?;
-        let Root { zxid, is_cut, is_complete, .. } = *self;
-        Ok(Version { tree, zxid, is_cut, is_complete })
+        let Root { zxid, is_cut, is_complete, is_own, .. } = *self;
+        Ok(Version { tree, zxid, is_cut, is_complete, is_own })
     }
 }
 
@@ -277,7 +282,7 @@ pub struct Identity {
     pub data: Data,
     /// No path of a node is longer.
     pub limit_path: usize,
-    /// As which user the client has read it, without a secret; `None`: nobody can say.
+    /// As which user the client reads it, without a secret; `None`: nobody can say.
     pub user: Option<String>,
 }
 

@@ -14,7 +14,7 @@ fn version(paths: &[&str], is_complete: bool) -> Arc<Version> {
     for path in paths {
         assert!(tree.put(path, node(1, 1)));
     }
-    Arc::new(Version { tree, zxid: Zxid(9), is_cut: is_complete, is_complete })
+    Arc::new(Version { tree, zxid: Zxid(9), is_cut: is_complete, is_complete, is_own: true })
 }
 
 fn started() -> (Client, Arc<Hand>, TreeCache, Arc<dyn CacheSink>) {

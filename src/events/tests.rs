@@ -48,8 +48,13 @@ impl Author {
     pub(super) fn publish(&mut self) {
         self.zxid += 1;
         self.published = self.zxid;
-        let version =
-            Version { tree: self.tree.clone(), zxid: Zxid(self.zxid), is_cut: true, is_complete: true };
+        let version = Version {
+            tree: self.tree.clone(),
+            zxid: Zxid(self.zxid),
+            is_cut: true,
+            is_complete: true,
+            is_own: true,
+        };
         self.feed.publish(Arc::new(version), 1);
     }
 }

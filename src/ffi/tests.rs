@@ -54,7 +54,7 @@ fn version(paths: &[&str]) -> Arc<Version> {
     for path in paths {
         assert!(tree.put(path, Some(Node::new(Arc::from(path.as_bytes()), STAT))));
     }
-    Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true })
+    Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true, is_own: true })
 }
 
 /// A client without a server, a cache of "/r" that was started, and what tells it.
@@ -486,7 +486,7 @@ fn a_tree_in_a_file_is_attached_to_and_read_without_a_client() {
         let mut tree = version(&["", "a"]).tree.clone();
         assert!(tree.put("large", Some(Node::new(vec![7; 5000].into(), STAT))));
         sink.tell(Output::Publish(
-            Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+            Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true, is_own: true }),
             3,
         ));
         sink.tell(Output::State(State::InStep));
@@ -544,7 +544,7 @@ fn a_small_node_is_copied_when_it_is_given_and_a_large_one_is_shared() {
     let node = |data: &Arc<[u8]>| Some(Node::new(data.clone(), STAT));
     let mut tree = version(&[""]).tree.clone();
     assert!(tree.put("small", node(&small)) && tree.put("large", node(&large)));
-    let version = Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true });
+    let version = Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true, is_own: true });
     sink.tell(Output::Publish(version.clone(), 3));
     let versions = Arc::strong_count(&version);
     for (path, kept, is_shared) in [(c"/r/small", &small, false), (c"/r/large", &large, true)] {
@@ -582,7 +582,7 @@ fn data_that_is_not_kept_is_null_and_empty_data_is_not() {
     assert!(tree.put("kept", Some(Node::new(Arc::default(), STAT))));
     assert!(tree.put("not", Some(Node::without_data(STAT))));
     sink.tell(Output::Publish(
-        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true, is_own: true }),
         3,
     ));
     for (path, is_kept) in [(c"/r/kept", true), (c"/r/not", false)] {
@@ -622,7 +622,7 @@ fn data_is_copied_into_a_buffer_that_has_room_for_it() {
     let mut tree = version(&["", "a", "a/data"]).tree.clone();
     assert!(tree.put("b", None));
     sink.tell(Output::Publish(
-        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true, is_own: true }),
         4,
     ));
     let mut snapshot = null();
@@ -801,7 +801,7 @@ fn a_walk_has_every_node_and_outlives_all_it_was_made_of() {
     let mut tree = version(&["", "a", "a/b", "c"]).tree.clone();
     assert!(tree.put("b", None));
     sink.tell(Output::Publish(
-        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true }),
+        Arc::new(Version { tree, zxid: Zxid(12), is_cut: true, is_complete: true, is_own: true }),
         6,
     ));
     let (mut snapshot, mut walk, mut part, mut opaque, mut visit) =

@@ -62,7 +62,8 @@ pub(crate) fn sharing(file: &Path) -> Sharing {
 
 impl Sharing {
     pub(crate) fn publish(&self, tree: &Tree, zxid: i64) {
-        let version = Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true };
+        let version =
+            Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true, is_own: true };
         self.sink.tell(Output::Publish(Arc::new(version), 1));
     }
 
@@ -306,7 +307,7 @@ fn what_is_something_else_is_refused_and_left_as_it_is() {
     let other = client.cache("/bar", &config(&[("share.file", file.to_str().unwrap())])).unwrap();
     other.start().unwrap();
     let sink = _hand.sink();
-    let version = Version { tree: tree(&[""]), zxid: Zxid(3), is_cut: true, is_complete: true };
+    let version = Version { tree: tree(&[""]), zxid: Zxid(3), is_cut: true, is_complete: true, is_own: true };
     sink.tell(Output::Publish(Arc::new(version), 1));
     drop(other);
     assert!(refusal(&file).ends_with("it is of /bar, and the cache is of /foo"));
@@ -630,7 +631,8 @@ fn the_child_of_a_fork_takes_up_a_file_that_comes_later_and_no_other_tree() {
     let (client, hand) = client();
     let other = client.cache("/bar", &config(&[("share.file", later.to_str().unwrap())])).unwrap();
     other.start().unwrap();
-    let version = Version { tree: tree(&["", "a"]), zxid: Zxid(3), is_cut: true, is_complete: true };
+    let version =
+        Version { tree: tree(&["", "a"]), zxid: Zxid(3), is_cut: true, is_complete: true, is_own: true };
     hand.sink().tell(Output::Publish(Arc::new(version), 1));
     until_at(&late, 3);
     // Another tree gets the name of the one that is known.

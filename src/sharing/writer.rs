@@ -405,6 +405,7 @@ impl Writing {
             zxid: version.zxid,
             is_cut: version.is_cut,
             is_complete: version.is_complete,
+            is_own: version.is_own,
             heard,
             ..Root::default()
         }

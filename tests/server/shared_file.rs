@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use treecache::EventKind::{InStep, Initialized, NodeAdded, NodeRemoved, NodeUpdated};
-use treecache::{State, Status, TreeCache};
-use treecache_test_support::{Op, Proxy, Server, Witness, Writer, shared, unique_root};
+use treecache::{Client, State, Status, TreeCache};
+use treecache_test_support::{Acl, Op, Proxy, Server, Witness, Writer, shared, unique_root};
 
 use crate::common::*;
 use crate::subject::*;
@@ -102,8 +102,9 @@ fn without_a_server_what_was_kept_is_read_and_its_age_goes_on() {
     assert_eq!(cache.get_data(format!("{root}/a/b")).expect("it is known").data(), b"/a/b");
     assert_eq!(cache.get_data(format!("{root}/x")).unwrap_err().status(), Status::NoNode);
     recorder.wait_for_event(NodeAdded, &format!("{root}/c"));
-    // Whoever attaches is told the same.
+    // Whoever attaches is told the same, as soon as the new writer has put it down.
     let reader = attached(&file_in(&folder));
+    eventually("the new writer's word", || reader.state().0 != State::Suspended);
     for cache in [&cache, &reader] {
         let (state, age) = cache.state();
         let age = age.expect("a server was heard once");
@@ -134,6 +135,70 @@ fn without_a_server_what_was_kept_is_read_and_its_age_goes_on() {
     cache.start().expect("started");
     assert_eq!(cache.state().0, State::Loading);
     assert_eq!(cache.get_data(format!("{root}/c")).unwrap_err().status(), Status::NotReady);
+}
+
+#[test]
+fn what_another_user_has_left_is_another_users_until_a_server_was_asked() {
+    let (witness, root, folder) = (witness(), unique_root("anothers"), folder());
+    witness.add_auth("reader", "secret");
+    plant(&witness, &root, &["/open"]);
+    let acl = Acl::read_only_by("reader", "secret");
+    witness.create_with_acl(&format!("{root}/secret"), b"secret", &acl);
+    // The newest nodes are always read.
+    for n in 0..300 {
+        witness.create(&format!("{root}/{n}"), b"");
+    }
+    let file = file_in(&folder);
+    // By report, which tells nothing of ACLs, and without the audit, which would find them.
+    let settings = [("share.file", &file[..]), ("verify", "report"), ("audit.interval.ms", "0")];
+    {
+        let reader = client_with(&shared().hosts(), &[("auth", "digest:reader:secret")]);
+        let cache = started(&reader, &root, &settings);
+        wait_for_state(&cache, State::InStep);
+        taken_up(&attached(&file), &cache);
+    }
+    let proxy = Proxy::start(shared().addr());
+    {
+        // Another user's cache begins with it, has no server, and writes the file on.
+        proxy.refuse(true);
+        let nobody = client(&proxy.hosts());
+        let cache = started_from_file(&nobody, &root, &settings);
+        let is_nobodys = || attached(&file).state().0 == State::Warm;
+        eventually("the file of the second writer", is_nobodys);
+        assert_eq!(cache.get_data(format!("{root}/secret")).expect("it is known").data(), b"secret");
+        let given_on = cache.snapshot().expect("a snapshot");
+        // What it hands out is not its own user's either.
+        let client = client(&shared().hosts());
+        let cache = client.cache(&root, &config(&settings[1..])).expect("a cache");
+        cache.start_from(&given_on).expect("started");
+        assert_hidden(&cache, &root);
+    }
+    proxy.refuse(false);
+    let nobody = client(&proxy.hosts());
+    let cache = started_from_file(&nobody, &root, &settings);
+    assert_hidden(&cache, &root);
+    assert!(cache.stats().reads > 300, "{} nodes were read", cache.stats().reads);
+
+    // From now on it is its own.
+    taken_up(&attached(&file), &cache);
+    drop((cache, nobody));
+    witness.set(&format!("{root}/open"), b"changed");
+    let nobody = client(&proxy.hosts());
+    let cache = started_from_file(&nobody, &root, &settings);
+    assert_hidden(&cache, &root);
+    assert!(cache.stats().reads < 150, "{} nodes were read", cache.stats().reads);
+}
+
+fn started_from_file(client: &Client, root: &str, settings: &[(&str, &str)]) -> TreeCache {
+    let cache = client.cache(root, &config(settings)).expect("a cache");
+    cache.start().expect("started");
+    cache
+}
+
+fn assert_hidden(cache: &TreeCache, root: &str) {
+    wait_for_state(cache, State::InStep);
+    let error = cache.get_data(format!("{root}/secret")).unwrap_err();
+    assert_eq!(error.status(), Status::NoPermission);
 }
 
 #[test]

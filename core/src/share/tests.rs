@@ -69,6 +69,7 @@ impl Paper {
             zxid: Zxid(self.sequence as i64),
             is_cut: true,
             is_complete: true,
+            is_own: self.sequence % 2 == 1,
             has_moved: false,
             heard: Moment { real: 1, boot: 2, boot_id: 3 },
         };

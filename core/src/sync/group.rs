@@ -6,18 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::flight::{self, Flight, Found, Part, Read};
 use super::keeper::Kin;
 use super::report::Chunk;
 use super::synchroniser::Synchroniser;
-use super::{Breach, Input, KnownTree, Modes, Options, Output, SyncMode, WatchMode, arming};
+use super::{Breach, Input, Modes, Options, Output, SyncMode, WatchMode, arming};
 use crate::error::{Fault, Status};
 use crate::escape::Escaped;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
 use crate::stat::Zxid;
+use crate::tree::Version;
 use crate::wire::{
     self, Malformed, MultiReadResults, Notification, NotificationKind, ReadResult, Request, ServerError,
 };
@@ -244,7 +246,7 @@ impl Group {
         id: CacheId,
         root: NodePath,
         options: Options,
-        known: Option<KnownTree>,
+        known: Option<Arc<Version>>,
         now: Instant,
     ) {
         let mut cache = Synchroniser::new(root, &self.chroot, options, known, self.rng.fork(), now);

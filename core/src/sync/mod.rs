@@ -211,31 +211,13 @@ impl From<Malformed> for Breach {
     }
 }
 
-/// A tree that a cache begins with.
-#[derive(Clone)]
-pub struct KnownTree {
-    /// What is shown first, be it a cut or not.
-    pub version: Arc<Version>,
-    /// Whether this session may read all of it, as far as anybody can know.
-    pub read_by: ReadBy,
-}
-
-/// Who has read a tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadBy {
-    /// A session that servers take for the same user as this one.
-    SameUser,
-    /// One that may have been allowed to read more.
-    Anyone,
-}
-
 /// What is wanted of a cache.
 pub enum Input {
     /// Load the subtree at this root, which is relative to the chroot, and follow it. The first input of a cache.
     Open(NodePath, Options),
     /// The same, and the tree is known so far: this is the first version, be it a cut or not. What it has of the subtree is
     /// what the options keep, in the same form; the caller sees to that.
-    OpenFrom(NodePath, Options, KnownTree),
+    OpenFrom(NodePath, Options, Arc<Version>),
     /// A call of `sync`, which [`Output::Synced`] answers.
     Sync(Ticket),
     /// The end of the cache, which is its last input.

@@ -14,4 +14,7 @@ pub struct Version {
     pub is_cut: bool,
     /// The first load is complete: what is not in the tree does not exist.
     pub is_complete: bool,
+    /// All that is in `tree` was read by a session of the same user as this one: else one has read some of it that may have
+    /// been allowed to read more.
+    pub is_own: bool,
 }

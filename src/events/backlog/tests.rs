@@ -127,7 +127,8 @@ fn version_with(tree: &mut Tree, zxid: i64, data: usize) -> (Pending, Weak<[u8]>
     let data: Arc<[u8]> = vec![0; data].into();
     let held = Arc::downgrade(&data);
     assert!(tree.put("", Some(Node::new(data, stat))));
-    let version = Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true };
+    let version =
+        Version { tree: tree.clone(), zxid: Zxid(zxid), is_cut: true, is_complete: true, is_own: true };
     (Pending::Version { version: Arc::new(version), changes: 1, merged: false }, held)
 }
 

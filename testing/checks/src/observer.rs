@@ -307,7 +307,7 @@ mod tests {
             let node = node.access.allows(false).then(|| Node::new(node.data.clone(), node.stat));
             assert!(tree.put(relative, node));
         }
-        Version { tree, zxid: truth.zxid, is_cut: true, is_complete: true }
+        Version { tree, zxid: truth.zxid, is_cut: true, is_complete: true, is_own: true }
     }
 
     fn difference_of(version: &Version, truth: &Truth) -> Option<String> {

@@ -34,6 +34,7 @@ mod replies;
 mod root_creation;
 mod syncs;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::syncs::Ticket;
@@ -47,7 +48,7 @@ use super::flight::Flight;
 use super::keeper::{RootTold, Sets};
 use super::report::Chunk;
 use super::unread::Unread;
-use super::{Breach, CacheId, KnownTree, Options, Output, SyncMode, WatchMode};
+use super::{Breach, CacheId, Options, Output, SyncMode, WatchMode};
 use crate::error::{Fault, Status};
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
@@ -137,13 +138,12 @@ impl Synchroniser {
         root: NodePath,
         chroot: &NodePath,
         options: Options,
-        known: Option<KnownTree>,
+        known: Option<Arc<Version>>,
         rng: fastrand::Rng,
         now: Instant,
     ) -> Self {
         // Before its first version, a cache knew nothing.
-        let known = known.filter(|known| known.version.zxid > Zxid(0));
-        let version = known.as_ref().map(|known| known.version.clone());
+        let known = known.filter(|known| known.zxid > Zxid(0));
         let chroot_len = if chroot.is_root() { 0 } else { chroot.as_str().len() };
         let selection = match root.is_root() && chroot.is_root() {
             true => options.selection.clone().without_child("zookeeper"),
@@ -164,13 +164,13 @@ impl Synchroniser {
             stopped: false,
             held: false,
             lets_watch_go: false,
-            tree: version.as_ref().map(|version| version.tree.clone()).unwrap_or_default(),
+            tree: known.as_ref().map(|known| known.tree.clone()).unwrap_or_default(),
             unread: Unread::default(),
             candidates: Candidates::default(),
-            publisher: Publisher::new(version.clone()),
+            publisher: Publisher::new(known.clone()),
             syncs: Syncs::default(),
             undated_newest: Zxid(0),
-            inherited: version.is_some(),
+            inherited: known.is_some(),
             lost_watch: false,
             root_told: None,
             misnamed: false,
@@ -180,7 +180,7 @@ impl Synchroniser {
         };
         if let Some(known) = known {
             synchroniser.plan.begin_from(&known);
-            synchroniser.syncs.begin_from(newest(&known.version));
+            synchroniser.syncs.begin_from(newest(&known));
         }
         synchroniser.tell_state();
         synchroniser

@@ -78,17 +78,22 @@ struct Published {
     zxid: Zxid,
     is_cut: bool,
     is_complete: bool,
+    is_own: bool,
 }
 
 impl Publisher {
     /// If a version is known, it is what is published first.
-    pub(super) fn new(known: Option<Arc<Version>>) -> Publisher {
-        let first = known.as_deref().cloned().unwrap_or_default();
+    pub(super) fn new(mut known: Option<Arc<Version>>) -> Publisher {
+        if planted::is(Defect::UnverifiedTakenForOwn) {
+            known = known.map(|known| Arc::new(Version { is_own: true, ..(*known).clone() }));
+        }
+        let first =
+            known.as_deref().cloned().unwrap_or_else(|| Version { is_own: true, ..Version::default() });
         let (versions, cuts) = (u64::from(known.is_some()), u64::from(first.is_cut));
-        let Version { tree, zxid, is_cut, is_complete } = first;
+        let Version { tree, zxid, is_cut, is_complete, is_own } = first;
         let outputs = known.map(|known| Output::Publish(known, tree.len()));
         Publisher {
-            published: Published { tree, zxid, is_cut, is_complete },
+            published: Published { tree, zxid, is_cut, is_complete, is_own },
             complete: is_complete,
             rebuilding: false,
             edits: 0,
@@ -239,14 +244,17 @@ impl Publisher {
         let is_finished = self.loaded_at.is_some_and(|at| is_cut || now >= at + CUT_PATIENCE);
         self.complete |= is_finished;
         self.rebuilding &= !is_finished;
-        let is_upgrade = (is_cut && !self.published.is_cut) || (self.complete && !self.published.is_complete);
-        if is_upgrade || !found.is(&self.published.tree) {
-            let Published { zxid, .. } = self.published;
-            let is_complete = self.complete;
-            self.published = Published { tree: found.clone(), zxid, is_cut, is_complete };
+        // For a cut, this session has read all, or all that may differ from what the same user has read.
+        let is_own = is_cut || self.published.is_own;
+        let was = &self.published;
+        let is_upgrade =
+            (is_cut && !was.is_cut) || (self.complete && !was.is_complete) || (is_own && !was.is_own);
+        if is_upgrade || !found.is(&was.tree) {
+            let (zxid, is_complete) = (was.zxid, self.complete);
+            self.published = Published { tree: found.clone(), zxid, is_cut, is_complete, is_own };
             self.progress.versions += 1;
             self.progress.cuts += u64::from(is_cut);
-            let version = Version { zxid, is_cut, is_complete, tree: found };
+            let version = Version { zxid, is_cut, is_complete, is_own, tree: found };
             self.outputs.push_back(Output::Publish(Arc::new(version), self.edits));
         }
         let is_current = self.published.tree.is(tree);
@@ -309,6 +317,7 @@ impl Publisher {
     pub(super) fn handle_reset(&mut self) {
         self.rebuilding = self.published.tree.has_root();
         (self.published.zxid, self.published.is_cut) = (Zxid(0), false);
+        self.published.is_own = true;
     }
 
     /// Nothing will be published any more.

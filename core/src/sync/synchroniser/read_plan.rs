@@ -15,7 +15,7 @@ use crate::sync::flight::{
 };
 use crate::sync::report::{self, Chunk, Report};
 use crate::sync::unread::{Unread, Want};
-use crate::sync::{CacheId, Data, KnownTree, Options, Pace, ReadBy, VerifyMode, anchors};
+use crate::sync::{CacheId, Data, Options, Pace, VerifyMode, anchors};
 use crate::tree::{Entry, Tree, Version};
 
 /// If the tree has not been exact for this long, the hot paths are read too.
@@ -210,12 +210,12 @@ impl ReadPlan {
     }
 
     /// The tree is known by what another cache has read. Where that was the same user's, it is as if this cache had left it.
-    pub(super) fn begin_from(&mut self, known: &KnownTree) {
-        let Version { tree, zxid, is_cut, .. } = &*known.version;
-        let is_ours = known.read_by == ReadBy::SameUser || planted::is(Defect::AnothersLeaveTaken);
+    pub(super) fn begin_from(&mut self, known: &Version) {
+        let Version { tree, zxid, is_cut, is_own, .. } = known;
+        let is_own = *is_own || planted::is(Defect::AnothersLeaveTaken);
         self.begun = true;
-        (self.subject.is_anothers, self.subject.is_no_cut) = (!is_ours, !is_cut);
-        if is_ours && *is_cut {
+        (self.subject.is_anothers, self.subject.is_no_cut) = (!is_own, !is_cut);
+        if is_own && *is_cut {
             self.baseline.note_cut(*zxid);
             self.leave(tree);
         }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::model::{World, Write, options, path};
+use super::model::{World, Write, by_anyone, options, path};
 use super::*;
 use crate::selection::Effect;
 use crate::stat::Stat;
-use crate::sync::{KnownTree, ReadBy};
 use crate::tree::{Node, Tree, Version};
 
 /// What a cache was in step with that had these nodes.
@@ -15,16 +14,12 @@ fn known(writes: &[Write]) -> (Arc<Version>, World) {
     (world.version(), world)
 }
 
-fn by_anyone(version: Arc<Version>) -> KnownTree {
-    KnownTree { version, read_by: ReadBy::Anyone }
-}
-
 #[test]
 fn a_known_tree_is_shown_at_once_and_only_what_differs_is_published() {
     let (version, mut old) = known(&wide(300));
     for changed in [0, 3] {
         (0..changed).for_each(|n| old.write(&[set(&format!("/{n}"), 5)]));
-        let mut world = World::from(version.clone(), &old.server);
+        let mut world = World::of_the_same_user(options(), version.clone(), &old.server);
         assert_eq!((world.state, world.versions.len(), world.events.len()), (State::Warm, 1, 0));
         assert!(Arc::ptr_eq(&world.version(), &version) && world.version().is_cut);
         world.connect();
@@ -60,7 +55,7 @@ fn nothing_is_read_or_believed_of_a_server_before_it_has_come_up_to_the_tree() {
     later.iter().for_each(|write| old.write(std::slice::from_ref(write)));
     old.rest();
     old.assert_in_step();
-    let mut world = World::from(old.version(), &old.server);
+    let mut world = World::of_the_same_user(options(), old.version(), &old.server);
     world.server.put_back(behind);
     world.server.time = time;
     world.connect();
@@ -174,7 +169,7 @@ fn the_lists_of_what_is_no_cut_are_read_whatever_their_stats_say() {
     let mut tree = version.tree.clone();
     tree.remove("a/b");
     for is_complete in [true, false] {
-        let torn = Version { tree: tree.clone(), zxid: Zxid(1), is_cut: false, is_complete };
+        let torn = Version { tree: tree.clone(), zxid: Zxid(1), is_cut: false, is_complete, is_own: true };
         let mut world = World::from(Arc::new(torn), &old.server);
         assert_eq!(world.state, State::Warm);
         world.connect();
@@ -313,7 +308,7 @@ fn the_flights_of_a_cache_that_begins_anew_are_counted_on() {
     let stat = Stat { czxid: Zxid(3), mzxid: Zxid(3), pzxid: Zxid(3), ctime: 7, mtime: 7, ..Stat::default() };
     let mut tree = Tree::default();
     assert!(tree.put("", Some(Node::new(Arc::from([]), stat))));
-    let version = Version { tree, zxid: Zxid(5), is_cut: true, is_complete: true };
+    let version = Version { tree, zxid: Zxid(5), is_cut: true, is_complete: true, is_own: true };
     line.group.handle_input(
         CacheId(1),
         Input::OpenFrom(path("/a"), options(), by_anyone(Arc::new(version))),
@@ -352,7 +347,7 @@ fn a_reset_of_one_cache_leaves_the_connection_and_the_others_alone() {
     // What is answered is at zxid 9, and this is of a transaction behind that.
     let mut tree = Tree::default();
     assert!(tree.put("", Some(Node::new(Arc::from([]), Stat::default()))));
-    let version = Version { tree, zxid: Zxid(20), is_cut: true, is_complete: true };
+    let version = Version { tree, zxid: Zxid(20), is_cut: true, is_complete: true, is_own: true };
     line.group.handle_input(
         CacheId(2),
         Input::OpenFrom(path("/a"), options(), by_anyone(Arc::new(version))),

@@ -13,8 +13,7 @@ use crate::state::{EventKind, State};
 use crate::sync::flight::{Found, Part, Read};
 use crate::sync::synchroniser::Synchroniser;
 use crate::sync::{
-    Breach, CacheId, Chunk, Data, KnownTree, Options, Output, Pace, Progress, ReadBy, SyncMode, Ticket,
-    VerifyMode,
+    Breach, CacheId, Chunk, Data, Options, Output, Pace, Progress, SyncMode, Ticket, VerifyMode,
 };
 use crate::tree::{Tree, Version};
 use crate::wire::{self, NotificationKind, Request, ServerError};
@@ -343,6 +342,11 @@ struct Announced {
     in_step: bool,
 }
 
+/// What another user has read.
+pub(super) fn by_anyone(version: Arc<Version>) -> Arc<Version> {
+    Arc::new(Version { is_own: false, ..(*version).clone() })
+}
+
 pub(super) fn options() -> Options {
     Options {
         selection: Selection::default(),
@@ -392,22 +396,22 @@ impl World {
     }
 
     pub(super) fn from_with(options: Options, known: Arc<Version>, server: &Server) -> World {
-        World::begin(options, KnownTree { version: known, read_by: ReadBy::Anyone }, server)
+        World::begin(options, by_anyone(known), server)
     }
 
     /// A cache of the user by whom the tree was read.
     pub(super) fn of_the_same_user(options: Options, known: Arc<Version>, server: &Server) -> World {
-        World::begin(options, KnownTree { version: known, read_by: ReadBy::SameUser }, server)
+        World::begin(options, known, server)
     }
 
-    fn begin(options: Options, known: KnownTree, server: &Server) -> World {
+    fn begin(options: Options, known: Arc<Version>, server: &Server) -> World {
         let mut world = World::beginning_with("/", options, Some(known), 1);
         world.server = server.clone();
         world.pump();
         world
     }
 
-    fn beginning_with(chroot: &str, options: Options, known: Option<KnownTree>, seed: u64) -> World {
+    fn beginning_with(chroot: &str, options: Options, known: Option<Arc<Version>>, seed: u64) -> World {
         let now = Instant::now();
         let rng = fastrand::Rng::with_seed(seed);
         World {

@@ -56,6 +56,27 @@ fn of_a_tree_that_the_same_user_has_read_only_what_has_changed_is_read() {
 }
 
 #[test]
+fn what_another_has_read_is_his_until_it_is_verified() {
+    let reports = || Options { verify: VerifyMode::Report, ..options() };
+    let old = in_step_with(1000);
+    // It began with another's tree, and has had no server yet: so what it hands on is still another's.
+    let warm = World::from_with(reports(), old.version(), &old.server);
+    let begun_with = |cache: &World| {
+        let mut world = World::of_the_same_user(reports(), cache.version(), &cache.server);
+        world.reports = true;
+        world.connect();
+        world.rest();
+        world.assert_in_step();
+        world
+    };
+    let verified = begun_with(&warm);
+    let Asked { compared, nodes, .. } = verified.asked;
+    assert!(compared == 0 && nodes > 1000, "{compared} compared, {nodes} read");
+    let Asked { compared, nodes, .. } = begun_with(&verified).asked;
+    assert!(compared > 1000 && nodes < 100, "{compared} compared, {nodes} read");
+}
+
+#[test]
 fn of_a_known_tree_that_is_no_cut_all_is_read() {
     let old = in_step_with(1000);
     let torn = Version { is_cut: false, ..(*old.version()).clone() };

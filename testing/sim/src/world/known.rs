@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use treecache_checks::{Truth, View};
 use treecache_core::Node;
-use treecache_core::sync::{self, CacheId, Data, ReadBy};
+use treecache_core::sync::{CacheId, Data};
 use treecache_core::tree::{Tree, Version};
 
 use super::World;
@@ -29,18 +29,22 @@ pub struct KnownTree {
 impl KnownTree {
     /// As a cache begins with it. Of what an ACL has hidden the model knows only what has been read since, by whatever cache; one
     /// that begins with the tree of another one, and does not read it, may know less.
-    pub fn as_begun_with(&self, plan: &Plan) -> sync::KnownTree {
+    pub fn as_begun_with(&self, plan: &Plan) -> Arc<Version> {
         let is_same = self.authenticated == plan.authenticates && !plan.restricted;
-        let read_by = if is_same { ReadBy::SameUser } else { ReadBy::Anyone };
-        sync::KnownTree { version: self.version.clone(), read_by }
+        let is_own = self.version.is_own && is_same;
+        Arc::new(Version { is_own, ..(*self.version).clone() })
     }
 }
 
 impl fmt::Debug for KnownTree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Version { zxid, is_cut, is_complete, tree } = &*self.version;
+        let Version { zxid, is_cut, is_complete, is_own, tree } = &*self.version;
         let Moment { era, place } = self.moment;
-        write!(f, "{} nodes at {zxid} (cut: {is_cut}, complete: {is_complete}), of {era}/{place}", tree.len())
+        write!(
+            f,
+            "{} nodes at {zxid} (cut: {is_cut}, complete: {is_complete}, own: {is_own}), of {era}/{place}",
+            tree.len()
+        )
     }
 }
 
@@ -125,5 +129,5 @@ fn cut(truth: &Truth, view: &View, data: Data) -> Version {
         // Below what may not be read there is nothing.
         _ = tree.put(relative, read);
     }
-    Version { tree, zxid: truth.zxid, is_cut: true, is_complete: true }
+    Version { tree, zxid: truth.zxid, is_cut: true, is_complete: true, is_own: true }
 }
