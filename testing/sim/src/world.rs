@@ -512,6 +512,7 @@ impl World {
             return;
         }
         let known = source.and_then(|source| self.known_tree(at, source));
+        let known = known.map(|known| known.as_begun_with(&self.plan));
         let plan = &self.plan.caches[at];
         self.next_cache += 1;
         let id = CacheId(self.next_cache);
@@ -536,7 +537,7 @@ impl World {
         trace!(self, "{id:?} is opened at {root}, with {known:?}");
         let now = self.instant();
         let input = match known {
-            Some(known) => Input::OpenFrom(root, options, known.as_begun_with(&self.plan)),
+            Some(known) => Input::OpenFrom(root, options, known.version),
             None => Input::Open(root, options),
         };
         self.engine.handle_input(id, input, now);

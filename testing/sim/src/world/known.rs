@@ -29,10 +29,11 @@ pub struct KnownTree {
 impl KnownTree {
     /// As a cache begins with it. Of what an ACL has hidden the model knows only what has been read since, by whatever cache; one
     /// that begins with the tree of another one, and does not read it, may know less.
-    pub fn as_begun_with(&self, plan: &Plan) -> Arc<Version> {
-        let is_same = self.authenticated == plan.authenticates && !plan.restricted;
-        let is_own = self.version.is_own && is_same;
-        Arc::new(Version { is_own, ..(*self.version).clone() })
+    pub fn as_begun_with(mut self, plan: &Plan) -> KnownTree {
+        if self.authenticated != plan.authenticates || plan.restricted {
+            self.version = Arc::new(Version { is_own: false, ..(*self.version).clone() });
+        }
+        self
     }
 }
 
