@@ -70,7 +70,7 @@ if(rust_target STREQUAL "" AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
   endif()
   split_machine(machine "${machine}")
   split_machine(system "${CMAKE_SYSTEM_PROCESSOR}")
-  if(CMAKE_CROSSCOMPILING AND NOT system_processor STREQUAL machine_processor)
+  if(CMAKE_CROSSCOMPILING AND CMAKE_SYSTEM_PROCESSOR AND NOT system_processor STREQUAL machine_processor)
     message(FATAL_ERROR "The toolchain file says CMAKE_SYSTEM_PROCESSOR=${CMAKE_SYSTEM_PROCESSOR}, but "
       "${CMAKE_C_COMPILER} compiles for ${machine}. ${ask_for_target}")
   elseif(NOT machine_processor STREQUAL host_processor OR NOT machine_libc STREQUAL host_libc)
