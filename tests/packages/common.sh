@@ -60,7 +60,7 @@ refused() {
     echo "$reason"
 }
 
-# system ARCHITECTURE PROCESSOR: another system, in the folder `root`: Debian's, with Python and musl, and without a compiler.
+# system ARCHITECTURE PROCESSOR: another system, in the folder `root`: Debian's, with Python, musl and a shell, and without a compiler.
 # It is made once, in build/, and must not be changed but in folders of one's own.
 system() {
     root=$build/systems/$1
@@ -70,7 +70,8 @@ system() {
         rm -rf "$root"
         mkdir -p "$build/systems"
         # Unpacked is enough, and runs nothing of another processor's.
-        mmdebstrap --quiet --architectures="$1" --variant=extract --include=python3-venv,musl bookworm "$root"
+        mmdebstrap --quiet --architectures="$1" --variant=extract \
+            --include=python3-venv,musl,dash,coreutils,libc-bin bookworm "$root"
         touch "$root/complete"
     fi
     if [[ $2 != $(uname -m) ]]; then
