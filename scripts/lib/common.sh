@@ -39,6 +39,7 @@ install_missing() {
             php-cli) command -v php >/dev/null || missing+=(php-cli) ;;
             nc) command -v nc >/dev/null || missing+=(netcat-openbsd) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
+            musl-gcc) command -v musl-gcc >/dev/null || missing+=(musl-tools) ;;
             systemd-sysusers) command -v systemd-sysusers >/dev/null || missing+=(systemd-standalone-sysusers) ;;
             rpmbuild) command -v rpmbuild >/dev/null || missing+=(rpm) ;;
             aarch64-linux-gnu-gcc) command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu) ;;
