@@ -54,10 +54,12 @@ class Subject {
         caches.push_back(opened);
     }
 
+    void start() { check(tc_start(cache()), "tc_start"); }
+
     // Complete, and in step.
     void load()
     {
-        check(tc_start(cache()), "tc_start");
+        start();
         check(tc_wait_initialized(cache(), 600000), "tc_wait_initialized");
         while (!in_step())
             std::this_thread::yield();

@@ -41,6 +41,15 @@ class Treecache final : public Program {
             subject.attach(file);
     }
 
+    void begin(const std::string &path) override
+    {
+        root = path;
+        subject.open(root, settings);
+        subject.start();
+        while (!get(root))
+            std::this_thread::sleep_for(LOOK);
+    }
+
     void keep() override
     {
         tc_snapshot_free(kept);
@@ -87,7 +96,7 @@ class Treecache final : public Program {
     {
         const tc_node *node;
         const int32_t status = tc_get_data(subject.cache(), path.c_str(), &node);
-        if (status == TC_ERR_NO_NODE)
+        if (status == TC_ERR_NO_NODE || status == TC_ERR_NOT_READY)
             return std::nullopt;
         check(status, "tc_get_data");
         std::string data(view(node->data, node->data_len));

@@ -42,6 +42,8 @@ pub enum What {
     Footprint(Tree),
     /// So many processes with the same tree.
     Processes(Tree, usize),
+    /// So many restarts.
+    Restarts(Tree, usize),
     /// So many transactions of a tree that is kept in a file.
     Publishing(Tree, usize),
     Market,
@@ -244,6 +246,10 @@ impl Plan {
         let ways = [Contender::Treecache, Contender::TreecacheAttached];
         let tree = bushy("shared", budget);
         add(PROCESSES.into(), &ways, Some(tree), What::Processes(tree, processes), 60.0);
+        let tree = Tree::new("restarted", Shape::Bushy, budget, 400);
+        let restarts = if scale == Scale::Quick { 2 } else { 5 };
+        add(RESTARTS.into(), &ways, Some(tree), What::Restarts(tree, restarts), 40.0);
+        let tree = bushy("shared", budget);
         let transactions = if scale == Scale::Quick { 20 } else { 300 };
         add(PUBLISHING.into(), &ways, Some(tree), What::Publishing(tree, transactions), 50.0);
         add(MARKET.into(), &ours, None, What::Market, 30.0);
@@ -310,6 +316,9 @@ impl Plan {
                 );
             }
             What::Processes(tree, processes) => sharing::measure_processes(bench, key, tree, processes),
+            What::Restarts(tree, rounds) => {
+                sharing::measure_restarts(bench, key, tree, RESTART_CHANGES, rounds);
+            }
             What::Publishing(tree, transactions) => {
                 sharing::measure_publishing(bench, key, tree, transactions);
             }
@@ -327,6 +336,9 @@ pub const READ_DEEP: &str = "read/deep";
 pub const READ_OURS: &str = "read/ours";
 pub const FOOTPRINT: &str = "footprint";
 pub const PROCESSES: &str = "shared/processes";
+pub const RESTARTS: &str = "shared/restarts";
+/// Nodes that change before a program begins anew.
+pub const RESTART_CHANGES: usize = 10;
 pub const PUBLISHING: &str = "shared/publishing";
 pub const MARKET: &str = "market";
 

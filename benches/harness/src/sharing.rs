@@ -103,6 +103,50 @@ pub fn measure_publishing(bench: &mut Bench, cell: &str, tree: Tree, transaction
     });
 }
 
+/// A program that begins anew, with the tree that it has kept in a file, and without: until it can read the tree, and until it
+/// is in step, after some nodes have changed meanwhile.
+pub fn measure_restarts(bench: &mut Bench, cell: &str, tree: Tree, changes: usize, rounds: usize) {
+    bench.create(tree);
+    let leaves: Vec<String> = tree.leaves().collect();
+    let step = leaves.len() / changes;
+    let keeps = format!("share.file={SHARED}");
+    bench.for_each(cell, &[Contender::Treecache, Contender::TreecacheAttached], |bench, contender| {
+        let settings: &[&str] = if contender == Contender::TreecacheAttached { &[&keeps] } else { &[] };
+        let mut writer = bench.writer();
+        // In front of the first round nothing is kept yet.
+        for round in 0..=rounds {
+            let data = padded(&format!("#{round}"), tree.data);
+            for path in leaves.iter().step_by(step).take(changes) {
+                writer.set(path, Some(data.as_bytes())).expect("a write");
+            }
+            let changed: Vec<_> = leaves.iter().step_by(step).take(changes).cloned().collect();
+            let file = bench.write_lines("changed", &changed);
+            let mut process = bench.start_with(Contender::Treecache, settings)?;
+            process.ask(&format!("connect {}", bench.server.hosts()), PATIENCE)?;
+            process.ask(&format!("expect {file} {data}"), PATIENCE)?;
+            let began = Instant::now();
+            process.ask(&format!("begin {}", tree.root()), PATIENCE)?;
+            let readable = began.elapsed();
+            process.ask("until", PATIENCE)?;
+            let in_step = began.elapsed();
+            if round > 0 {
+                let results = &mut bench.results;
+                results.add(cell, contender.id(), "readable", &[readable.as_secs_f64()]);
+                results.add(cell, contender.id(), "in step", &[in_step.as_secs_f64()]);
+            }
+            let truth = bench.truth(&tree.root());
+            bench.check(&mut process, truth)?;
+        }
+        for file in [SHARED.to_owned(), format!("{SHARED}.side")] {
+            _ = fs::remove_file(file);
+        }
+        let median = |what| bench.results.median(cell, contender, what).unwrap_or(f64::NAN) * 1e3;
+        let (readable, in_step) = (median("readable"), median("in step"));
+        println!("    {:22} {readable:.0} ms, {in_step:.0} ms", contender.name());
+        Ok(())
+    });
+}
+
 /// A program that keeps the tree in the file, and reads it there.
 fn keeper(bench: &Bench, tree: Tree) -> Result<Process> {
     let mut keeper = bench.start(Contender::TreecacheAttached)?;

@@ -35,6 +35,21 @@ pub fn write(page: &mut Page) {
     let rows: Vec<_> = WAYS.into_iter().map(row).collect();
     page.table("", &heads, &rows);
 
+    let restarts =
+        [(Contender::Treecache, "without a file"), (Contender::TreecacheAttached, "with `share.file`")];
+    let rows: Vec<_> = restarts
+        .into_iter()
+        .map(|(who, name)| {
+            let time = |what| {
+                let spread = page.spread(plan::RESTARTS, who, what, 1e3, "ms");
+                spread.unwrap_or_else(|| page.why_not(plan::RESTARTS, who))
+            };
+            vec![name.to_owned(), time("readable"), time("in step")]
+        })
+        .collect();
+    page.line(&format!("A program that is started again, in a session that is there, after {} of the nodes have changed; from `tc_start`. In step is what has the newest data of all of them. Without a file the root can be read first, alone.\n", plan::RESTART_CHANGES));
+    page.table("", &["something is readable", "in step"].map(str::to_owned), &rows);
+
     page.line("What it costs to keep the tree in a file: transactions that change so many of the nodes, 100 a second; processor time of the program with the cache for each of them. The last column is what the file grows by.\n");
     let rows: Vec<Vec<String>> = CHANGES
         .into_iter()
