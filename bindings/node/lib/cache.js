@@ -154,7 +154,7 @@ class TreeCache extends Owner {
   get state() {
     if (!this._isOpen) return 'CLOSED';
     this.#check(lib.tc_get_state(this._pointer, stateMemory, ageMemory));
-    return stateOf(stateMemory.readInt32LE(0));
+    return stateOf(stateMemory.getInt32(0, true));
   }
 
   stats() {

@@ -39,15 +39,15 @@ function getData(call, where, owner) {
   const pointer = owner._pointer;
   path(where);
   for (let memory = dataMemory; ; ) {
-    const status = call(pointer, where, memory, memory.length, lengthMemory, statMemory);
+    const status = call(pointer, where, memory, memory.byteLength, lengthMemory, statMemory);
     if (status === abi.TC_OK) {
-      const data = Buffer.from(memory.subarray(0, sizeAt(lengthMemory, 0)));
+      const data = Buffer.from(new Uint8Array(memory.buffer, 0, sizeAt(lengthMemory, 0)));
       return { path: where, data, stat: statAt(statMemory, 0) };
     }
     if (status === abi.TC_ERR_NO_NODE) return undefined;
     if (status !== abi.TC_ERR_TOO_SMALL) check(status, where, owner);
     memory = scratch(2 * sizeAt(lengthMemory, 0));
-    if (memory.length <= LARGEST_KEPT) dataMemory = memory;
+    if (memory.byteLength <= LARGEST_KEPT) dataMemory = memory;
   }
 }
 
@@ -66,10 +66,10 @@ function strings(count, texts, lengths) {
   if (count === 0) return [];
   const pointers = scratch(8 * count);
   const sizes = scratch(8 * count);
-  copy(pointers, texts, pointers.length);
-  copy(sizes, lengths, sizes.length);
+  copy(pointers, texts, pointers.byteLength);
+  copy(sizes, lengths, sizes.byteLength);
   const found = [];
-  for (let at = 0; at < pointers.length; at += 8) found.push(string(pointerAt(pointers, at), sizeAt(sizes, at)));
+  for (let at = 0; at < pointers.byteLength; at += 8) found.push(string(pointerAt(pointers, at), sizeAt(sizes, at)));
   return found;
 }
 
@@ -102,7 +102,7 @@ function getChildrenData(call, where, owner) {
     const found = new Map();
     const above = where === '/' ? '/' : `${where}/`;
     const pointers = scratch(8 * count);
-    if (count > 0) copy(pointers, pointerAt(memory, nodes), pointers.length);
+    if (count > 0) copy(pointers, pointerAt(memory, nodes), pointers.byteLength);
     let at = 0;
     for (const name of strings(count, pointerAt(memory, texts), pointerAt(memory, lengths))) {
       const node = pointerAt(pointers, at);

@@ -2,7 +2,7 @@
 // What the library tells, as objects of JavaScript: copied, and independent of the library.
 //
 // What it lends is copied into memory that is used again, a struct at a time, and read there: a call for each field would
-// take ten times as long. All that it is built for is little-endian, and has pointers of 64 bits.
+// take ten times as long. All that the package is for is little-endian, and has pointers of 64 bits.
 
 const abi = require('./abi');
 const { errorOf } = require('./errors');
@@ -15,16 +15,17 @@ const { at: VISIT, size: VISIT_SIZE } = LAYOUTS.tc_visit;
 const { at: EVENT, size: EVENT_SIZE } = LAYOUTS.tc_event;
 const POINTER_SIZE = 8;
 
-const scratch = (size) => Buffer.allocUnsafeSlow(size);
+// Memory that the library writes to. It is read with true, for little-endian.
+const scratch = (size) => new DataView(new ArrayBuffer(size));
 
 // A pointer in memory; null for NULL.
 function pointerAt(memory, at) {
-  const pointer = memory.readBigUInt64LE(at);
+  const pointer = memory.getBigUint64(at, true);
   return pointer === 0n ? null : pointer;
 }
 
-const sizeAt = (memory, at) => Number(memory.readBigUInt64LE(at));
-const numberAt = (memory, at) => Number(memory.readBigInt64LE(at));
+const sizeAt = (memory, at) => Number(memory.getBigUint64(at, true));
+const numberAt = (memory, at) => Number(memory.getBigInt64(at, true));
 
 // The string at a pointer in memory; null for NULL.
 function textAt(memory, at) {
@@ -34,11 +35,11 @@ function textAt(memory, at) {
 
 // Where the library puts a pointer.
 class Out {
-  memory = scratch(POINTER_SIZE).fill(0);
+  memory = scratch(POINTER_SIZE);
 
   take() {
     const pointer = pointerAt(this.memory, 0);
-    this.memory.fill(0);
+    this.memory.setBigUint64(0, 0n);
     return pointer;
   }
 }
@@ -51,7 +52,7 @@ class Struct {
   }
 
   read(pointer) {
-    copy(this.memory, pointer, this.memory.length);
+    copy(this.memory, pointer, this.memory.byteLength);
     return this.memory;
   }
 }
@@ -65,17 +66,17 @@ function bytes(pointer, length) {
 // ZooKeeper's Stat. What may need more than 53 bits is a BigInt.
 function statAt(memory, at) {
   return {
-    czxid: memory.readBigInt64LE(at + STAT.czxid),
-    mzxid: memory.readBigInt64LE(at + STAT.mzxid),
+    czxid: memory.getBigInt64(at + STAT.czxid, true),
+    mzxid: memory.getBigInt64(at + STAT.mzxid, true),
     ctime: numberAt(memory, at + STAT.ctime),
     mtime: numberAt(memory, at + STAT.mtime),
-    version: memory.readInt32LE(at + STAT.version),
-    cversion: memory.readInt32LE(at + STAT.cversion),
-    aversion: memory.readInt32LE(at + STAT.aversion),
-    ephemeralOwner: memory.readBigInt64LE(at + STAT.ephemeral_owner),
-    dataLength: memory.readInt32LE(at + STAT.data_length),
-    numChildren: memory.readInt32LE(at + STAT.num_children),
-    pzxid: memory.readBigInt64LE(at + STAT.pzxid),
+    version: memory.getInt32(at + STAT.version, true),
+    cversion: memory.getInt32(at + STAT.cversion, true),
+    aversion: memory.getInt32(at + STAT.aversion, true),
+    ephemeralOwner: memory.getBigInt64(at + STAT.ephemeral_owner, true),
+    dataLength: memory.getInt32(at + STAT.data_length, true),
+    numChildren: memory.getInt32(at + STAT.num_children, true),
+    pzxid: memory.getBigInt64(at + STAT.pzxid, true),
   };
 }
 
@@ -113,7 +114,7 @@ function nodeOf(path, data, length, stat) {
 // An event that is lent.
 function eventAt(pointer) {
   copy(eventMemory, pointer, EVENT_SIZE);
-  const type = eventMemory.readInt32LE(EVENT.type);
+  const type = eventMemory.getInt32(EVENT.type, true);
   const path = pointerAt(eventMemory, EVENT.path);
   const name = path === null ? null : string(path, sizeAt(eventMemory, EVENT.path_len));
   return {
@@ -121,8 +122,8 @@ function eventAt(pointer) {
     path: name,
     node: nodeOf(name, EVENT.data, EVENT.data_len, EVENT.stat),
     oldNode: nodeOf(name, EVENT.old_data, EVENT.old_data_len, EVENT.old_stat),
-    zxid: eventMemory.readBigInt64LE(EVENT.zxid),
-    lastOfVersion: (eventMemory.readUInt32LE(EVENT.flags) & abi.TC_EVENT_LAST_OF_VERSION) !== 0,
+    zxid: eventMemory.getBigInt64(EVENT.zxid, true),
+    lastOfVersion: (eventMemory.getUint32(EVENT.flags, true) & abi.TC_EVENT_LAST_OF_VERSION) !== 0,
   };
 }
 
@@ -132,9 +133,9 @@ const faultStruct = new Struct('tc_fault');
 function faultAt(pointer) {
   const { at } = faultStruct;
   const memory = faultStruct.read(pointer);
-  return errorOf(memory.readInt32LE(at.status), textAt(memory, at.message), {
+  return errorOf(memory.getInt32(at.status, true), textAt(memory, at.message), {
     path: textAt(memory, at.path),
-    serverError: memory.readInt32LE(at.server_error),
+    serverError: memory.getInt32(at.server_error, true),
   });
 }
 
@@ -146,7 +147,7 @@ function takeError(pointer) {
   const { at } = errorStruct;
   const memory = errorStruct.read(pointer);
   const told = {
-    status: memory.readInt32LE(at.status),
+    status: memory.getInt32(at.status, true),
     key: textAt(memory, at.key),
     path: textAt(memory, at.path),
     message: textAt(memory, at.message),
@@ -168,10 +169,10 @@ function statsAt(pointer) {
     return ms < 0 ? null : ms;
   };
   return {
-    state: stateOf(memory.readInt32LE(at.state)),
+    state: stateOf(memory.getInt32(at.state, true)),
     contactAge: age(at.contact_age_ms),
     cutAge: age(at.cut_age_ms),
-    zxid: memory.readBigInt64LE(at.zxid),
+    zxid: memory.getBigInt64(at.zxid, true),
     nodes: sizeAt(memory, at.nodes),
     bytes: sizeAt(memory, at.bytes),
     versions: sizeAt(memory, at.versions),
@@ -182,12 +183,12 @@ function statsAt(pointer) {
     batches: sizeAt(memory, at.batches),
     resyncs: sizeAt(memory, at.resyncs),
     connections: sizeAt(memory, at.connections),
-    sessionId: memory.readBigInt64LE(at.session_id),
+    sessionId: memory.getBigInt64(at.session_id, true),
     server: textAt(memory, at.server),
     watch: textAt(memory, at.watch),
     faults: sizeAt(memory, at.faults),
     lastFaultAge: age(at.last_fault_age_ms),
-    lastFaultStatus: memory.readInt32LE(at.last_fault_status),
+    lastFaultStatus: memory.getInt32(at.last_fault_status, true),
   };
 }
 

@@ -11,7 +11,7 @@ const descriptorMemory = scratch(4);
 function descriptorOf(queue) {
   const status = lib.tc_queue_fd(queue, descriptorMemory);
   if (status !== abi.TC_OK) throw errorOf(status, 'the process has no descriptor left for the stream');
-  return descriptorMemory.readInt32LE(0);
+  return descriptorMemory.getInt32(0, true);
 }
 
 // Tells whoever waits that there may be something in a queue. While somebody waits, the process does not end.
