@@ -223,7 +223,10 @@ export class TreeCache {
 
   stats(): Stats;
 
-  /** The node at a path; undefined when there is no such node. Throws OutOfTreeError, NotReadyError, NoPermissionError and InvalidArgumentError. */
+  /**
+   * The node at a path; undefined when there is no such node. Throws OutOfTreeError, NotReadyError, NoPermissionError and
+   * InvalidArgumentError.
+   */
   getData(path: string): Node | undefined;
 
   /** The names of a node's children, in the order of their bytes; undefined when there is no such node. Throws as `getData`. */
@@ -290,7 +293,7 @@ export class Snapshot implements Iterable<[path: string, node: Node]> {
  * without gap or duplicate. A stream that lags too far goes on with the difference between what it gave last and the newest
  * version.
  *
- * It ends when the stream, the cache or the client is closed, and with the end of a loop. While somebody waits for an event,
+ * It ends when the stream, the cache or the client is closed, when its signal is aborted, and with the end of a loop. While somebody waits for an event,
  * the process does not end, but for `unref`.
  */
 export class EventStream<Event = TreeEvent> implements AsyncIterableIterator<Event> {

@@ -48,22 +48,27 @@ class EventStream extends Owner {
   }
 
   async next() {
-    this.#signal?.throwIfAborted();
-    if (++this.#withoutRest === WITHOUT_REST) {
-      this.#withoutRest = 0;
-      await rest();
-    }
-    for (;;) {
-      const { isOver, value } = this.#take();
-      if (isOver) {
-        this.close();
-        return { done: true, value: undefined };
+    try {
+      this.#signal?.throwIfAborted();
+      if (++this.#withoutRest === WITHOUT_REST) {
+        this.#withoutRest = 0;
+        await rest();
       }
-      if (value !== undefined) return { done: false, value };
-      this.#withoutRest = 0;
-      if (!(await this.#watcher.wait(this.#timeout, this.#signal))) {
-        throw new errors.TimeoutError(this.#cache._timedOut(this.#timeout), { path: this.#cache._name });
+      for (;;) {
+        const { isOver, value } = this.#take();
+        if (isOver) {
+          this.close();
+          return { done: true, value: undefined };
+        }
+        if (value !== undefined) return { done: false, value };
+        this.#withoutRest = 0;
+        if (!(await this.#watcher.wait(this.#timeout, this.#signal))) {
+          throw new errors.TimeoutError(this.#cache._timedOut(this.#timeout), { path: this.#cache._name });
+        }
       }
+    } catch (error) {
+      if (this.#signal?.aborted) this.close(); // nothing more will be given
+      throw error;
     }
   }
 

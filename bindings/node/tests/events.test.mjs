@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { setImmediate as rest, setTimeout as sleep } from 'node:timers/promises';
 import * as treecache from 'treecache';
-import { PATIENCE, Proxy, Writer, cacheOf, clientOf, eventsUntil, shown, until } from './support.mjs';
+import { PATIENCE, Proxy, Writer, cacheOf, clientOf, descriptors, eventsUntil, shown, until } from './support.mjs';
 
 const zk = new Writer();
 test.after(() => zk.end());
@@ -92,7 +92,7 @@ test('several who wait for one stream get each event once, in turn', async (t) =
   events.close();
 });
 
-test('a time that is over, and a signal, lose no event', async (t) => {
+test('a time that is over loses no event', async (t) => {
   const root = await zk.root(t);
   const cache = await cacheOf(t, root);
   const events = cache.events({ initial: false, timeout: 30 });
@@ -102,6 +102,20 @@ test('a time that is over, and a signal, lose no event', async (t) => {
   await cache.sync({ timeout: PATIENCE });
   assert.deepEqual(shown([(await events.next()).value]), [`NODE_ADDED ${root}/c`]);
   events.close();
+});
+
+test('a signal closes its stream', async (t) => {
+  const root = await zk.root(t);
+  const cache = await cacheOf(t, root);
+  const before = descriptors();
+  const controller = new AbortController();
+  const events = cache.events({ initial: false, signal: controller.signal });
+  const waiting = events.next();
+  assert.equal(descriptors(), before + 1);
+  controller.abort();
+  await assert.rejects(waiting, { name: 'AbortError' });
+  assert.equal(descriptors(), before);
+  await assert.rejects(events.next(), { name: 'AbortError' });
 });
 
 test('the end of a loop closes its stream', async (t) => {
