@@ -16,12 +16,13 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|curator|kazoo|kdc|pyte|venv|pip|nc ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|node|zookeeper|curator|kazoo|kdc|pyte|venv|pip|nc ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
         case $need in
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
+            node) command -v node >/dev/null || missing+=(nodejs) ;;
             kazoo | pyte) "$python" -c "import $need" 2>/dev/null || missing+=("python3-$need") ;;
             curator) [[ -e $curator_jar ]] || missing+=(libcurator-recipes-java) ;;
             kdc) [[ -x /usr/sbin/krb5kdc ]] || missing+=(krb5-kdc) ;;
