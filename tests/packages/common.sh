@@ -27,6 +27,18 @@ start_server() {
     wait_until 15 grep -q ready "$work/tree" || fail "tree.py does not get ready"
 }
 
+# answered PROGRAM ANSWER: whether it is what user.c has to answer.
+answered() {
+    [[ $2 == "libtreecache "*": 6 nodes" ]] || fail "$1: $2"
+    echo "${1#"$work"/}: $2"
+}
+
+# try_alone PROGRAM: runs a build of user.c that has to be without any shared library.
+try_alone() {
+    [[ $(file -b "$1") == *"statically linked"* ]] || fail "$1 needs shared libraries: $(file -b "$1")"
+    answered "$1" "$("$1" "127.0.0.1:$zookeeper_port" /c/still)"
+}
+
 # try_user PROGRAM...: runs builds of user.c, whose answer is known.
 try_user() {
     local program answer
@@ -34,7 +46,6 @@ try_user() {
         answer=$(valgrind --quiet --fair-sched=yes --leak-check=full --show-leak-kinds=definite,indirect,possible \
             --errors-for-leak-kinds=definite,indirect,possible --error-exitcode=99 \
             "$program" "127.0.0.1:$zookeeper_port" /c/still)
-        [[ $answer == "libtreecache "*": 6 nodes" ]] || fail "$program: $answer"
-        echo "${program#"$work"/}: $answer"
+        answered "$program" "$answer"
     done
 }
