@@ -63,6 +63,8 @@ NOT_RUN = {
     "gunicorn": "runs for ever; bindings/python/tests/test_docs.py runs it",
     "systemd": "needs a systemd, and a machine to change",
     "static-go": "needs Go; bindings/go/test does the same",
+    "static-go-musl": "needs Go; bindings/go/test does the same",
+    "musl": "builds the whole crate; tests/musl/run does the same",
     "docker-debian": "needs a container runtime, and images from a registry",
     "docker-volume": "needs a container runtime; bindings/python/tests/test_attach.py has namespaces and a read-only mount",
     "kubernetes": "needs a cluster",
