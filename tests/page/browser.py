@@ -93,7 +93,7 @@ class Browser:
         end = time.monotonic() + PATIENCE_S
         while not self.eval(script):
             if time.monotonic() > end:
-                text = self.eval("document.body.innerText")
+                text = self.eval("document.body?.innerText")
                 raise AssertionError(f"not in time: {what}\n{script}\n{text}\n{self.complaints}")
             time.sleep(0.05)
 
@@ -105,6 +105,7 @@ class Browser:
 
     def go(self, url):
         self.call("Page.navigate", url=url)
+        self.wait_until(url, f"location.href === {json.dumps(url)} && document.readyState === 'complete'")
 
     def click(self, script, times=1):
         """With the mouse, in the middle of what a script finds."""

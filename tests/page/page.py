@@ -83,7 +83,9 @@ class Page(Browser):
     def is_well(self):
         """Nothing was executed, refused or complained of, and nobody else was asked."""
         assert self.eval("[violations.length, executed.length]") == [0, 0], self.eval("[violations, executed]")
-        assert not self.complaints and not self.dialogs, (self.complaints, self.dialogs)
+        # The browser notes each answer that is an error: a node that is gone is one.
+        complaints = [said for said in self.complaints if not ("404" in said and "/api/" in said)]
+        assert not complaints and not self.dialogs, (complaints, self.dialogs)
 
     def fits(self):
         wide = self.eval("[document.documentElement.scrollWidth, innerWidth]")
@@ -202,12 +204,12 @@ def look_at_changes(page, zk):
     zk.create("/shop/config", b"again")
     page.sees_data("again")
     # More than anybody reads.
-    requests = [zk.set_async("/shop/services/cart", str(number).encode()) for number in range(5000)]
+    requests = [zk.create_async(f"/shop/orders/late-{number:05}", b"a pear") for number in range(3000)]
     for request in requests:
         request.get()
     page.wait_until("some are left out", 'document.querySelectorAll("#feed .left-out").length > 0')
-    page.choose("cart")
-    page.sees_data("4999")
+    page.wait_until("all are counted", """document.querySelector("#nodes").textContent === "5,525" """)
+    page.wait_until("the last one is told", """document.querySelector("#feed li").innerText.includes("late-02999")""")
     assert page.eval('document.querySelectorAll("#feed li").length') <= 200
     page.wait_until("they are plotted", """/[1-9]/.test(document.querySelector("#plot-changes .axis").children[1].textContent)""")
 

@@ -64,8 +64,11 @@ pub enum Answer {
         body: Cow<'static, str>,
     },
     /// Server-sent events, for as long as the function goes on.
-    Stream(Box<dyn FnOnce(&mut Stream) -> io::Result<()>>),
+    Stream(Telling),
 }
+
+/// Tells a stream's events.
+pub type Telling = Box<dyn FnOnce(&mut Stream) -> io::Result<()>>;
 
 pub const OK: &str = "200 OK";
 pub const FORBIDDEN: &str = "403 Forbidden";

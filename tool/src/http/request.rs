@@ -282,10 +282,10 @@ mod tests {
             for _ in 0..random(4) {
                 let at = random(bytes.len());
                 match random(4) {
-                    0 => _ = bytes.remove(at),
+                    0 if bytes.len() > 1 => _ = bytes.remove(at),
                     1 => bytes.insert(at, b" %\r\n:?&=[]\0\xff+/"[random(14)]),
                     2 => bytes[at] = u8::try_from(random(256)).expect("a byte"),
-                    _ => bytes.truncate(at + 1),
+                    _ => bytes.truncate(at + 1), // never to nothing
                 }
             }
             answered += usize::from(Request::parse(&bytes, Some(&names())).is_ok());

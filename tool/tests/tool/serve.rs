@@ -85,6 +85,12 @@ impl Serving {
     }
 }
 
+/// The next changes that are told.
+#[track_caller]
+fn changes(events: &mut impl Iterator<Item = (String, Value)>) -> Value {
+    events.find(|(name, _)| name == "changes").expect("changes").1
+}
+
 /// As a browser writes it in a query.
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
@@ -290,9 +296,6 @@ fn what_happens_is_told_to_those_who_follow_and_what_is_left_out_is_counted() {
     assert_eq!((&*name, &status["state"], &status["samples"]), ("status", &json!("IN_STEP"), &json!([])));
     let evil = format!("{root}/<i>\u{202e}");
     writer.create(&evil, Some(b"12345"), 0).unwrap();
-    let changes = |events: &mut dyn Iterator<Item = (String, Value)>| {
-        events.find(|(name, _)| name == "changes").expect("changes").1
-    };
     let told = changes(&mut events);
     let change = &told["changes"][0];
     assert_eq!(

@@ -146,7 +146,8 @@ function showStatus() {
   const state = $("state");
   const shown = isGone ? "GONE" : status.state;
   state.dataset.state = shown;
-  state.textContent = isGone ? "no connection" : (STATES[shown] ?? shown);
+  const called = isGone ? "no connection" : (STATES[shown] ?? shown);
+  if (state.textContent !== called) state.textContent = called; // it is read aloud when it changes
   const said = notice();
   $("notice").hidden = !said;
   if (said) {
@@ -162,7 +163,8 @@ function showStatus() {
   $("zxid").title = status.is_cut ? "The server's tree as it was at this zxid" : "A lower bound: the version is no cut";
   $("server").textContent = status.server ?? (status.is_attached ? "a shared file" : "no server");
   if (status.root) $("root").replaceChildren(...named(status.root.shown, status.root.path).childNodes);
-  document.title = `${status.root?.path ?? "treecache"}${shown === "IN_STEP" ? "" : ` (${state.textContent})`}`;
+  const root = status.root ? (status.root.shown ?? [status.root.path]).join("") : "treecache";
+  document.title = `${root}${shown === "IN_STEP" ? "" : ` (${called})`}`;
   const facts = [
     `treecache ${status.version}`,
     `${count(status.versions)} versions`,
@@ -320,17 +322,20 @@ class TreeNode {
     } else if (this.isKnown && this.children.length === 0) {
       wanted.push(this.more("no children"));
     }
-    // What is in its place stays there, so that nobody loses the focus.
+    // What stays is not moved, so that nobody loses the focus.
+    const stays = new Set(wanted);
+    for (const element of [...this.group.childNodes]) if (!stays.has(element)) element.remove();
     wanted.forEach((element, at) => {
       if (this.group.childNodes[at] !== element) this.group.insertBefore(element, this.group.childNodes[at] ?? null);
     });
-    while (this.group.childNodes.length > wanted.length) this.group.lastChild.remove();
   }
 
+  /** A line between the nodes. One that says the same is there already. */
   more(...children) {
     const line = make("div", "more", ...children);
+    const old = [...this.group.children].find((other) => other.className === "more" && other.textContent === line.textContent);
     line.style.setProperty("--level", this.level + 1);
-    return line;
+    return old ?? line;
   }
 
   async loadFrom(name) {
