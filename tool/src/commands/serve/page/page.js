@@ -4,7 +4,8 @@
 
 const PAGE = 200; // children that are asked for at a time
 const MOST_ASKED = 1000; // the server's own bound
-const SECONDS = 600; // that are plotted
+const SPANS = [120, 300, 600]; // seconds that are plotted: as many as there are, about
+const SECONDS = SPANS[SPANS.length - 1];
 const FEED = 200; // changes that stay in the list
 const GONE_AFTER = 4000; // ms without a word, of one each second, until the page says so
 const REFRESH_EVERY = 1000; // ms between two looks at what has changed
@@ -168,7 +169,7 @@ function showStatus() {
   const facts = [
     `treecache ${status.version}`,
     `${count(status.versions)} versions`,
-    status.is_attached ? "attached to a file" : `connected ${count(status.connections)} times`,
+    status.is_attached ? "attached to a file" : `${count(status.connections)} connections`,
     status.watch && `watches: ${status.watch}`,
     `${count(status.faults)} faults`,
   ];
@@ -401,6 +402,8 @@ const tree = {
     this.chosen = path;
     this.mark();
     details.show(path);
+    // On a narrow screen it is below.
+    if (matchMedia("(max-width: 759px)").matches) $("node").scrollIntoView({ block: "nearest" });
   },
 
   mark() {
@@ -757,7 +760,7 @@ class Plot {
     this.pointedAt = null;
     this.svg.addEventListener("pointermove", (event) => {
       const box = this.svg.getBoundingClientRect();
-      plots.pointAt(Math.round(((event.clientX - box.left) / box.width) * (SECONDS - 1)));
+      plots.pointAt(Math.round(((event.clientX - box.left) / box.width) * (plots.span - 1)));
     });
     this.svg.addEventListener("pointerleave", () => plots.pointAt(null));
   }
@@ -770,14 +773,15 @@ class Plot {
     const least = this.fromNought || !numbers.length ? 0 : Math.min(...numbers);
     const margin = this.fromNought ? 0 : Math.max(1, (most - least) * 0.15, most * 0.001);
     const [low, high] = this.fromNought ? [0, ceiling(most)] : [Math.max(0, least - margin), most + margin];
-    const x = (index) => (index / (SECONDS - 1)) * WIDTH;
+    const last = seconds.length - 1;
+    const x = (index) => (index / last) * WIDTH;
     const y = (number) => HEIGHT - 4 - ((number - low) / (high - low)) * (HEIGHT - 10);
     const shapes = [];
     let from = null;
     seconds.forEach((second, index) => {
       const isOut = second !== null && second.state !== "IN_STEP" && second.state !== "CATCHING_UP";
       if (isOut && from === null) from = index;
-      if (from !== null && (!isOut || index === SECONDS - 1)) {
+      if (from !== null && (!isOut || index === last)) {
         const width = Math.max(x(index) - x(from), 1);
         shapes.push(drawn("rect", "band", { x: x(from), y: 0, width, height: HEIGHT }));
         from = null;
@@ -788,8 +792,8 @@ class Plot {
     const end = () => {
       if (!run.length) return;
       const line = run.map(([index, number]) => `${x(index).toFixed(1)},${y(number).toFixed(1)}`).join(" ");
-      const [first, last] = [x(run[0][0]).toFixed(1), x(run[run.length - 1][0]).toFixed(1)];
-      shapes.push(drawn("polygon", "area", { points: `${first},${HEIGHT - 4} ${line} ${last},${HEIGHT - 4}` }));
+      const [left, right] = [x(run[0][0]).toFixed(1), x(run[run.length - 1][0]).toFixed(1)];
+      shapes.push(drawn("polygon", "area", { points: `${left},${HEIGHT - 4} ${line} ${right},${HEIGHT - 4}` }));
       shapes.push(drawn("polyline", "line", { points: line }));
       run = [];
     };
@@ -797,11 +801,11 @@ class Plot {
     end();
     if (at !== null) shapes.push(drawn("line", "at", { x1: x(at), x2: x(at), y1: 0, y2: HEIGHT }));
     this.svg.replaceChildren(...shapes);
-    const shown = at === null ? known[SECONDS - 1] : known[at];
+    const shown = at === null ? known[last] : known[at];
     const when = at !== null && seconds[at] ? `${clock(seconds[at].at)}: ` : "";
     this.figure.querySelector("output").textContent = when + (shown === null ? "–" : this.written(shown));
     this.axis.replaceChildren(
-      make("span", "", "10 min ago"),
+      make("span", "", `${seconds.length / 60} min ago`),
       make("span", "", numbers.length ? `most ${this.written(most)}` : ""),
       make("span", "", "now"),
     );
@@ -816,6 +820,7 @@ const plots = {
     new Plot("plot-nodes", (second) => second.nodes, count, { fromNought: false }),
   ],
   seconds: new Map(), // by their number
+  span: SPANS[0],
   last: -1,
   at: null,
 
@@ -829,12 +834,14 @@ const plots = {
   },
 
   pointAt(at) {
-    this.at = at === null ? null : Math.max(0, Math.min(SECONDS - 1, at));
+    this.at = at === null ? null : Math.max(0, Math.min(this.span - 1, at));
     this.draw();
   },
 
   draw() {
-    const seconds = Array.from({ length: SECONDS }, (_, index) => this.seconds.get(this.last - SECONDS + 1 + index) ?? null);
+    const oldest = Math.min(...this.seconds.keys());
+    this.span = SPANS.find((span) => this.last - oldest < span) ?? SECONDS;
+    const seconds = Array.from({ length: this.span }, (_, index) => this.seconds.get(this.last - this.span + 1 + index) ?? null);
     for (const plot of this.all) plot.draw(seconds, this.at);
   },
 
