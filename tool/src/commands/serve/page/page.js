@@ -168,10 +168,10 @@ function showStatus() {
   document.title = `${root}${shown === "IN_STEP" ? "" : ` (${called})`}`;
   const facts = [
     `treecache ${status.version}`,
-    `${count(status.versions)} versions`,
-    status.is_attached ? "attached to a file" : `${count(status.connections)} connections`,
+    `versions: ${count(status.versions)}`,
+    status.is_attached ? "attached to a file" : `connections: ${count(status.connections)}`,
     status.watch && `watches: ${status.watch}`,
-    `${count(status.faults)} faults`,
+    `faults: ${count(status.faults)}`,
   ];
   $("about").textContent = facts.filter(Boolean).join(" · ");
 }
