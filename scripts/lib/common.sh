@@ -142,7 +142,7 @@ build_for_musl() {
     fi
     mkdir "$1"
     (
-        cd "$repository"
+        cd "$repository" || exit
         cargo rustc --quiet --locked --package treecache --lib --crate-type staticlib --features ffi --target "$target"
         ln -s "$(realpath "${CARGO_TARGET_DIR:-target}")/$target/debug/libtreecache.a" "$rust_dir/self-contained/libunwind.a" "$1"
     )

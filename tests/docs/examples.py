@@ -71,6 +71,7 @@ NOT_RUN = {
     "kubernetes-sidecar": "needs a cluster",
     "systemd-writer": "needs systemd; bindings/python/tests/test_docs.py runs the program",
     "prometheus-rules": "needs Prometheus",
+    "prometheus-agent": "needs Prometheus",
     "openssl": "needs a server with TLS; tests/server has one, and no certificate of an example.org",
     "conformance": "builds the whole crate; tests/server/conformance.rs asks the same questions",
 }
