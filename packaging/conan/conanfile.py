@@ -11,7 +11,7 @@ import re
 from conan import ConanFile
 from conan.errors import ConanInvalidConfiguration
 from conan.tools.cmake import CMake, CMakeToolchain, cmake_layout
-from conan.tools.files import copy, load, rm
+from conan.tools.files import copy, load, rm, rmdir
 from conan.tools.scm import Git
 
 required_conan_version = ">=2.0"
@@ -62,6 +62,7 @@ class Treecache(ConanFile):
     def package(self):
         CMake(self).install()
         rm(self, "*.a" if self.options.shared else "*.so*", os.path.join(self.package_folder, "lib"))
+        rmdir(self, os.path.join(self.package_folder, "lib", "cmake"))  # Conan makes its own, which know of one library only
         for file in ("LICENSE", "THIRD-PARTY-NOTICES"):
             copy(self, file, self.source_folder, os.path.join(self.package_folder, "licenses"))
 
