@@ -131,14 +131,18 @@ install_library() {
     cmake --install "$1" --prefix "$2" >/dev/null
 }
 
-# build_for_musl DIR: makes libtreecache.a for musl, in cargo's profile "dev", and what it needs to unwind.
+# build_for_musl DIR: makes libtreecache.a for musl, in cargo's profile "dev", and what it needs to unwind. Ends with 77 where
+# that cannot be had.
 build_for_musl() {
     local target rust_dir
     target=$(uname -m)-unknown-linux-musl
     rust_dir=$(rustc --print target-libdir --target "$target")
     if [[ ! -d $rust_dir ]]; then
         command -v rustup >/dev/null || fail "please install Rust's own library for $target"
-        rustup target add "$target"
+        rustup target add "$target" || {
+            echo "Rust's own library for $target cannot be had here" >&2
+            exit 77
+        }
     fi
     mkdir "$1"
     (
