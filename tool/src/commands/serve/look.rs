@@ -190,8 +190,9 @@ fn search(snapshot: &Snapshot, root: &str, text: &str, longest: Duration) -> Res
     let (mut found, mut looked_at, mut ended_by) = (Vec::new(), 0_usize, Value::Null);
     let mut lowered = String::new();
     let mut cursor = snapshot.cursor(root)?;
-    while let Some((path, _)) = cursor.next() {
-        looked_at += 1;
+    while let Some((path, node)) = cursor.next() {
+        // As `len` counts them.
+        looked_at += usize::from(node.is_some());
         if looked_at.is_multiple_of(LOOK_EVERY) && Instant::now() >= until {
             ended_by = "time".into();
             break;
