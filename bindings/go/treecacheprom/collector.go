@@ -23,7 +23,7 @@ type metric struct {
 	value func(*treecache.Stats) (float64, bool) // false when there is none
 }
 
-// The list of tool/src/commands/metrics.rs; TestMetricsAreThoseOfTheTool compares the two.
+// The list of `treecache metrics`; TestMetricsAreThoseOfTheTool compares the two.
 var metrics = []metric{
 	gauge("treecache_in_step", "Whether nothing is known to be outstanding.", func(s *treecache.Stats) float64 {
 		if s.State == treecache.StateInStep {

@@ -30,7 +30,7 @@ def _seconds(milliseconds: Optional[int]) -> Optional[float]:
     return None if milliseconds is None else milliseconds / 1000
 
 
-# The list of tool/src/commands/metrics.rs; test_prometheus.py compares the two. None: there is no value.
+# The list of `treecache metrics`; test_prometheus.py compares the two. None: there is no value.
 _METRICS: list[tuple[str, _Family, str, Callable[[Stats], Optional[float]]]] = [
     (
         "treecache_in_step",
