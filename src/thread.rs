@@ -19,9 +19,9 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
 
 /// Whether this code runs on that thread. (`std::thread::current` makes a handle on threads of the program's, which is never freed.)
 pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
+    // Numbers, as with musl one of them is a pointer.
     // SAFETY: it cannot fail.
-    let current = unsafe { libc::pthread_self() };
-    thread.as_pthread_t() as usize == current as usize // with musl one of them is a pointer
+    thread.as_pthread_t() as usize == unsafe { libc::pthread_self() } as usize
 }
 
 fn block_signals() -> libc::sigset_t {

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
-	"treecache/internal/malloc"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
+	"github.com/libtreecache/libtreecache/bindings/go/internal/malloc"
 )
 
 // writeTo keeps the tree at root in a file, until the process is ended.
@@ -175,6 +175,9 @@ func TestAttachWaitsForAFile(t *testing.T) {
 	checkEqual(t, "age", age, -time.Millisecond)
 	_, err := cache.Get(path)
 	checkIs(t, err, treecache.ErrNotReady)
+	_, err = cache.Path()
+	checkIs(t, err, treecache.ErrNotReady)
+	checkEqual(t, "error", err.Error(), "treecache: path "+file+": the file is not there yet, so that nobody knows the root")
 	for range snapshotOf(t, cache).All() {
 		t.Fatal("there is nothing yet")
 	}
@@ -192,6 +195,12 @@ func TestAttachWaitsForAFile(t *testing.T) {
 	}
 	startWriter(t, file, path)
 	check(t, cache.WaitInitialized(t.Context()))
+	known, err := cache.Path()
+	check(t, err)
+	checkEqual(t, "root", known, path)
+	check(t, cache.Close())
+	_, err = cache.Path()
+	checkIs(t, err, treecache.ErrClosed)
 }
 
 func TestAttachSaysWhatIsNoSuchFile(t *testing.T) {

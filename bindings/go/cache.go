@@ -57,6 +57,26 @@ func newCache(c *C.tc_cache, name string, client *Client) *Cache {
 	return cache
 }
 
+// Path returns the root of the tree: absolute, relative to the chroot of the client that reads it. It goes on to do so after the
+// cache was closed, unless that is attached to a file.
+//
+// Errors: [ErrNotReady] when it is attached to a file that was not there yet; [ErrClosed], of an attached one.
+func (c *Cache) Path() (string, error) {
+	if c.client != nil {
+		return c.name, nil
+	}
+	snapshot, err := c.Snapshot()
+	if err != nil {
+		return "", err
+	}
+	defer snapshot.Close()
+	if snapshot.root == "" {
+		return "", &Error{Op: "path", Path: c.name, Status: ErrNotReady,
+			Message: "the file is not there yet, so that nobody knows the root"}
+	}
+	return snapshot.root, nil
+}
+
 // Start begins to load and follow the tree, and returns at once. [Cache.WaitInitialized] waits, the event [Initialized]
 // tells.
 //

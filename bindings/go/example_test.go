@@ -7,7 +7,7 @@ import (
 	"log"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 // shop makes the tree of the examples, and returns what takes it away again.

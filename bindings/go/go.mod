@@ -1,3 +1,3 @@
-module treecache
+module github.com/libtreecache/libtreecache/bindings/go
 
 go 1.25

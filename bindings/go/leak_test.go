@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
-	"treecache/internal/malloc"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
+	"github.com/libtreecache/libtreecache/bindings/go/internal/malloc"
 )
 
 // use does everything once, leaves loops early, and closes what it has opened. latent is a cache of the same path that

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 // nobody listens there.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 // lines is a handler that keeps what it is told, and lets a test look on.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 // What the tests and examples work on: a ZooKeeper, and an independent client that writes to it.

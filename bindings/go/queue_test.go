@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 // A replica is what one gets by applying events to an empty map, and objects to those that cannot be.

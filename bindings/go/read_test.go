@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 func TestReadsFindWhatZooKeeperHas(t *testing.T) {

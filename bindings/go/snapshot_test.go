@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 func TestASnapshotStaysAsItWas(t *testing.T) {

@@ -135,3 +135,6 @@ elseif(NOT probe_result EQUAL 0 OR NOT probe MATCHES "native-static-libs: ([^\n]
   message(FATAL_ERROR "rustc did not say what its static libraries need:\n${probe}")
 endif()
 set(static_libs "${CMAKE_MATCH_1}")
+# Not what unwinds: each compiler adds its own by itself, as GCC does libgcc_s, or libgcc_eh to a program without any shared
+# library, for which there is no libgcc_s.
+string(REGEX REPLACE "-l(gcc_s|unwind) " "" static_libs "${static_libs}")

@@ -35,6 +35,7 @@ install(FILES "${tool_dir}/_treecache" DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh
   COMPONENT treecache_tool)
 install(FILES "${tool_dir}/treecache.fish" DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d"
   COMPONENT treecache_tool)
+install(FILES packaging/grafana/treecache.json DESTINATION "${CMAKE_INSTALL_DATADIR}/treecache/grafana" COMPONENT treecache_tool)
 
 # The unit names the program, and only the installation knows where that is.
 install(CODE "

@@ -4,6 +4,10 @@
 
 readonly zookeeper_jar=/usr/share/java/zookeeper.jar
 readonly curator_jar=/usr/share/java/curator-recipes.jar
+# Where Debian has libraries for Go.
+readonly gocode=/usr/share/gocode/src
+repository=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../..")
+readonly repository
 # Debian's Python, whatever else comes first in PATH: it is the one that sees Debian's kazoo.
 readonly python=/usr/bin/python3
 
@@ -16,12 +20,13 @@ fail() {
     exit 1
 }
 
-# install_missing COMMAND|zookeeper|curator|kazoo|kdc|pyte|venv|pip|nc ...: installs the Debian packages of those that are not there.
+# install_missing COMMAND|node|zookeeper|curator|kazoo|kdc|pyte|venv|pip|nc|client_golang ...: installs the Debian packages of those that are not there.
 install_missing() {
     local missing=() as_root=() need
     for need in "$@"; do
         case $need in
             zookeeper) [[ -e $zookeeper_jar ]] || missing+=(libzookeeper-java) ;;
+            node) command -v node >/dev/null || missing+=(nodejs) ;;
             kazoo | pyte) "$python" -c "import $need" 2>/dev/null || missing+=("python3-$need") ;;
             curator) [[ -e $curator_jar ]] || missing+=(libcurator-recipes-java) ;;
             kdc) [[ -x /usr/sbin/krb5kdc ]] || missing+=(krb5-kdc) ;;
@@ -37,6 +42,7 @@ install_missing() {
             redis-tools) command -v redis-check-rdb >/dev/null || missing+=(redis-tools) ;;
             libhiredis-dev) [[ -e /usr/include/hiredis/hiredis.h ]] || missing+=(libhiredis-dev) ;;
             php-cli) command -v php >/dev/null || missing+=(php-cli) ;;
+            client_golang) [[ -e $gocode/github.com/prometheus/client_golang ]] || missing+=(golang-github-prometheus-client-golang-dev) ;;
             nc) command -v nc >/dev/null || missing+=(netcat-openbsd) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
             musl-gcc) command -v musl-gcc >/dev/null || missing+=(musl-tools) ;;
@@ -123,4 +129,25 @@ install_library() {
     cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
     cmake --build "$1"
     cmake --install "$1" --prefix "$2" >/dev/null
+}
+
+# build_for_musl DIR: makes libtreecache.a for musl, in cargo's profile "dev", and what it needs to unwind. Ends with 77 where
+# that cannot be had.
+build_for_musl() {
+    local target rust_dir
+    target=$(uname -m)-unknown-linux-musl
+    rust_dir=$(rustc --print target-libdir --target "$target")
+    if [[ ! -d $rust_dir ]]; then
+        command -v rustup >/dev/null || fail "please install Rust's own library for $target"
+        rustup target add "$target" || {
+            echo "Rust's own library for $target cannot be had here" >&2
+            exit 77
+        }
+    fi
+    mkdir "$1"
+    (
+        cd "$repository" || exit
+        cargo rustc --quiet --locked --package treecache --lib --crate-type staticlib --features ffi --target "$target"
+        ln -s "$(realpath "${CARGO_TARGET_DIR:-target}")/$target/debug/libtreecache.a" "$rust_dir/self-contained/libunwind.a" "$1"
+    )
 }

@@ -33,6 +33,12 @@ answers_well() {
     echo "${1#"$work"/}: $2"
 }
 
+# try_alone PROGRAM: runs a build of user.c that has to be without any shared library.
+try_alone() {
+    [[ $(file -b "$1") == *"statically linked"* ]] || fail "$1 needs shared libraries: $(file -b "$1")"
+    answers_well "$1" "$("$1" "127.0.0.1:$zookeeper_port" /c/still)"
+}
+
 # try_user PROGRAM...: runs builds of user.c.
 try_user() {
     local program answer

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub enum Command {
     Diff(DiffArguments),
     Doctor(DoctorArguments),
     Metrics(MetricsArguments),
+    Serve(ServeArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -174,6 +176,24 @@ pub struct MetricsArguments {
     pub place: Place,
 }
 
+/// Show a tree in a browser, live, until Ctrl-C: print the address of the page, and serve it to this machine.
+///
+/// The page is there at once, whatever the tree's state, and --timeout says nothing here. There is no password: who reaches the
+/// address may read the tree. So it is an address of this machine alone, unless you say otherwise; from elsewhere,
+/// `ssh -L 7181:localhost:7181 MACHINE` leads to it.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct ServeArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// The address and the port to listen at; port 0 for any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7181", value_parser = address)]
+    pub listen: SocketAddr,
+    /// Answer under this name too, as in tree.example.org; addresses and localhost are answered anyway
+    #[arg(long, value_name = "NAME")]
+    pub name: Vec<String>,
+}
+
 /// Print what a shell needs to complete the arguments of this program.
 #[derive(Args)]
 pub struct CompletionsArguments {
@@ -237,6 +257,10 @@ fn seconds(text: &str) -> Result<Wait, String> {
         }
         _ => Err("takes seconds, as in 10 or 0.5; 0 for no limit".to_owned()),
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "takes an address and a port, as in 127.0.0.1:7181 or [::1]:0".to_owned())
 }
 
 #[cfg(test)]

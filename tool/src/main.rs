@@ -9,8 +9,10 @@ mod agent;
 mod arguments;
 mod commands;
 mod failure;
+mod http;
 mod interrupt;
 mod journal;
+mod metrics;
 mod output;
 mod progress;
 mod settings;
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => commands::diff::run(&arguments),
         Command::Doctor(arguments) => commands::doctor::run(&arguments),
         Command::Metrics(arguments) => commands::metrics::run(&arguments),
+        Command::Serve(arguments) => commands::serve::run(&arguments),
         Command::Completions(arguments) => commands::pages::completions(&arguments),
         Command::Man(arguments) => commands::pages::man(&arguments),
     };

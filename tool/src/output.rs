@@ -1,11 +1,11 @@
-//! Stdout: its buffer, its colours, and JSON of nodes.
+//! Stdout: its buffer, its colours, JSON of nodes, and names of states.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use treecache::Stat;
+use treecache::{Stat, State};
 
 use crate::text;
 
@@ -44,6 +44,21 @@ pub fn write_stat(out: &mut impl Write, stat: &Stat) -> io::Result<()> {
         stat.num_children,
         stat.pzxid.0
     )
+}
+
+/// A state, as the C API calls it, without `TC_STATE_`.
+pub fn state_name(state: State) -> &'static str {
+    match state {
+        State::Latent => "LATENT",
+        State::Loading => "LOADING",
+        State::InStep => "IN_STEP",
+        State::CatchingUp => "CATCHING_UP",
+        State::Suspended => "SUSPENDED",
+        State::Lost => "LOST",
+        State::Closed => "CLOSED",
+        State::Warm => "WARM",
+        State::Held => "HELD",
+    }
 }
 
 /// A name or path on a line of its own: as it is for programs, and for people so that nothing in it acts on their terminal.

@@ -58,6 +58,11 @@ impl Source {
         Ok(Source { cache, path, deadline, is_attached: false, client: Some(client) })
     }
 
+    /// Whether the tree is one that is shared in a file.
+    pub fn is_attached(&self) -> bool {
+        self.is_attached
+    }
+
     /// Waits until the tree is loaded.
     pub fn loaded(&mut self) -> Result<(), Failure> {
         self.wait_loaded().map_err(|error| match self.of_all_its_time(error) {

@@ -41,6 +41,46 @@ pub fn one_line(data: &[u8]) -> String {
     line
 }
 
+/// Text in pieces: in turn as it is, and escaped. So whoever shows it can mark what is not the text's own. Ends of lines and tabs
+/// are left in data, and escaped in names.
+pub fn pieces(text: &str, is_data: bool) -> Vec<String> {
+    let (mut pieces, mut is_escaped) = (vec![String::new()], false);
+    for c in text.chars() {
+        let acts = acts(c) && !(is_data && matches!(c, '\n' | '\r' | '\t'));
+        if acts != is_escaped {
+            is_escaped = acts;
+            pieces.push(String::new());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            match acts {
+                true => _ = write!(piece, "{}", c.escape_unicode()),
+                false => piece.push(c),
+            }
+        }
+    }
+    pieces
+}
+
+/// Data as people read what is no text: 16 bytes in a line, each in two digits, and beside them those that are ASCII.
+pub fn dump(data: &[u8]) -> String {
+    let mut lines = String::with_capacity(data.len() * 5);
+    for (n, bytes) in data.chunks(16).enumerate() {
+        _ = write!(lines, "{:06x} ", n * 16);
+        for at in 0..16 {
+            lines.push_str(if at == 8 { "  " } else { " " });
+            match bytes.get(at) {
+                Some(byte) => _ = write!(lines, "{byte:02x}"),
+                None => lines.push_str("  "),
+            }
+        }
+        lines.push_str("  ");
+        let visible = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' };
+        lines.extend(bytes.iter().map(visible));
+        lines.push('\n');
+    }
+    lines
+}
+
 /// Controls, ends of lines, and marks that turn the direction of writing or have no width.
 fn acts(c: char) -> bool {
     c.is_control()
@@ -58,5 +98,23 @@ mod tests {
         assert_eq!(shown("/a\u{1b}[2J\u{202e}b"), "/a\\u{1b}[2J\\u{202e}b");
         assert_eq!(one_line(b"a\nb\\\xff\0\xc3\xa4"), "a\\nb\\\\\\xff\\u{0}ä");
         assert_eq!(one_line(b""), "");
+    }
+
+    #[test]
+    fn pieces_tell_what_is_escaped_from_text_that_looks_so() {
+        assert_eq!(pieces("", false), [""]);
+        assert_eq!(pieces("a\u{202e}\u{7}b\\u{7}", false), ["a", "\\u{202e}\\u{7}", "b\\u{7}"]);
+        assert_eq!(pieces("\u{0}a\n", false), ["", "\\u{0}", "a", "\\u{a}"]);
+        assert_eq!(pieces("a\n\tb\r\n", true), ["a\n\tb\r\n"]);
+    }
+
+    #[test]
+    fn what_is_no_text_is_dumped_in_lines_of_sixteen_bytes() {
+        assert_eq!(dump(b""), "");
+        assert_eq!(
+            dump(b"0123456789abcdef\x00<\xff"),
+            "000000  30 31 32 33 34 35 36 37  38 39 61 62 63 64 65 66  0123456789abcdef\n\
+             000010  00 3c ff                                          .<.\n"
+        );
     }
 }

@@ -16,6 +16,7 @@ import urllib.request
 
 import pytest
 from conftest import HOSTS, REPOSITORY, until
+from prometheus_client import REGISTRY
 
 from treecache import State, TreeCache
 
@@ -118,6 +119,7 @@ def test_the_rest_of_the_guide(zk, services, capsys):
         run(block, module)
     moved.set()
     mover.join()
+    REGISTRY.unregister(module["collector"])
     module["cache"].close()
     module["client"].close()
 
@@ -325,13 +327,16 @@ def test_celery(deployed, monkeypatch):
         assert tasks.greet.delay("Ada").get(timeout=60) == "good morning, Ada"
 
 
-def test_prometheus(deployed, cache):
+def test_prometheus(deployed, root, cache):
     import metrics  # type: ignore[import-not-found]
-    from prometheus_client import CollectorRegistry, generate_latest
 
-    registry = CollectorRegistry()
-    registry.register(metrics.TreeCacheCollector({"shop": cache}))
-    text = generate_latest(registry).decode()
-    assert 'treecache_nodes{cache="shop"} 4.0\n' in text
-    for name in ("in_step", "cut_age_seconds", "contact_age_seconds", "data_bytes", "lags_total", "connections_total"):
-        assert f'treecache_{name}{{cache="shop"}} ' in text
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server, thread = metrics.serve(cache, port)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+            assert f'treecache_nodes{{root="{root}"}} 4.0\n' in answer.read().decode()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -512,7 +512,7 @@ impl World {
             return;
         }
         let known = source.and_then(|source| self.known_tree(at, source));
-        let known = known.map(|known| known.as_begun_with(&self.plan));
+        let known = known.map(|known| known.begun_under(&self.plan));
         let plan = &self.plan.caches[at];
         self.next_cache += 1;
         let id = CacheId(self.next_cache);

@@ -7,12 +7,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use treecache::Client;
 
-use super::health::{Answer, Health, Listener};
+use super::health::{self, Standing};
 use super::plan::{ClientPlan, Plan};
 use super::tree::Tree;
+use crate::http::{Listener, Server};
+use crate::metrics;
 use crate::toml_file::{At, Invalid};
 
 /// What is kept, as those who ask for the health see it.
@@ -26,7 +28,7 @@ pub struct Keeper {
     plan: Plan,
     /// For each of the plan's.
     clients: Vec<Arc<Client>>,
-    health: Option<Health>,
+    health: Option<Server>,
     kept: Arc<Mutex<Kept>>,
 }
 
@@ -104,7 +106,7 @@ impl Keeper {
         let health = match listener {
             None => None,
             Some(listener) => {
-                let started = Health::start(listener, self.answer());
+                let started = health::start(listener, Asked(self.kept.clone()));
                 let at = plan.health.as_ref().expect("it has a listener");
                 Some(started.map_err(|error| at.invalid(format!("no thread for it: {error}")))?)
             }
@@ -153,17 +155,32 @@ impl Keeper {
     fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn answer(&self) -> Answer {
-        let kept = self.kept.clone();
-        Arc::new(move || {
-            let (trees, max_age) = {
-                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                (kept.trees.clone(), kept.max_age)
-            };
-            let (well, told): (Vec<_>, Vec<_>) = trees.iter().map(|tree| tree.health(max_age)).unzip();
-            let is_well = well.iter().all(|is_well| *is_well);
-            (is_well, format!("{:#}\n", json!({ "ok": is_well, "trees": told })))
-        })
+/// What those see who ask.
+struct Asked(Arc<Mutex<Kept>>);
+
+impl Asked {
+    fn kept(&self) -> (Vec<Arc<Tree>>, Duration) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (kept.trees.clone(), kept.max_age)
+    }
+}
+
+impl Standing for Asked {
+    fn health(&self) -> (bool, Value) {
+        let (trees, max_age) = self.kept();
+        let (well, told): (Vec<_>, Vec<_>) = trees.iter().map(|tree| tree.health(max_age)).unzip();
+        let is_well = well.iter().all(|is_well| *is_well);
+        (is_well, json!({ "ok": is_well, "trees": told }))
+    }
+
+    fn metrics(&self) -> String {
+        let (trees, _) = self.kept();
+        let stats: Vec<_> = trees.iter().map(|tree| tree.metrics()).collect();
+        let mut text = Vec::new();
+        // Memory takes all of it.
+        _ = metrics::write(&mut text, &stats);
+        String::from_utf8_lossy(&text).into_owned()
     }
 }

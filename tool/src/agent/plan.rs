@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use log::warn;
 
+use crate::http::Listen;
 use crate::settings::Settings;
 use crate::toml_file::{At, Document, Entry, Invalid, Table};
 
@@ -21,13 +22,6 @@ pub struct Plan {
     pub health_max_age: Duration,
     pub clients: Vec<At<ClientPlan>>,
     pub trees: Vec<At<TreePlan>>,
-}
-
-/// Where it is asked how the trees are.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Listen {
-    Socket(PathBuf),
-    Loopback(SocketAddr),
 }
 
 /// A session.
@@ -89,7 +83,7 @@ impl Plan {
                 "client" => {}
                 "user" => plan.user = Some(entry.at(entry.text()?)),
                 "group" => plan.group = Some(entry.at(entry.text()?)),
-                "health" => plan.health = Some(entry.at(Listen::of(entry)?)),
+                "health" => plan.health = Some(entry.at(listen(entry)?)),
                 "health.max.age.ms" => plan.health_max_age = entry.milliseconds()?,
                 "tree" => {
                     for table in entry.tables()? {
@@ -180,21 +174,17 @@ impl ClientPlan {
     }
 }
 
-impl Listen {
-    fn of(entry: &Entry<'_>) -> Result<Listen, Invalid> {
-        let text = entry.text()?;
-        if text.starts_with('/') {
-            return Ok(Listen::Socket(text.into()));
-        }
-        match text.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Ok(Listen::Loopback(address)),
-            Ok(_) => {
-                Err(entry.invalid("only a loopback address, as in 127.0.0.1:7180, or the path of a socket"))
-            }
-            Err(_) => {
-                Err(entry
-                    .invalid("takes an address and a port, as in 127.0.0.1:7180, or the path of a socket"))
-            }
+/// Where it is asked how the trees are.
+fn listen(entry: &Entry<'_>) -> Result<Listen, Invalid> {
+    let text = entry.text()?;
+    if text.starts_with('/') {
+        return Ok(Listen::Socket(text.into()));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Listen::Address(address)),
+        Ok(_) => Err(entry.invalid("only a loopback address, as in 127.0.0.1:7180, or the path of a socket")),
+        Err(_) => {
+            Err(entry.invalid("takes an address and a port, as in 127.0.0.1:7180, or the path of a socket"))
         }
     }
 }

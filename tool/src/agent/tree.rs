@@ -6,16 +6,20 @@ use std::time::Duration;
 
 use log::info;
 use serde_json::{Value, json};
-use treecache::{Client, Config, Error, Event, EventKind, State, TreeCache};
+use treecache::{Client, Config, Error, Event, EventKind, State, Stats, TreeCache};
 
 use super::files::{Files, Folder};
 use super::plan::TreePlan;
+use crate::metrics;
+use crate::output::state_name;
 use crate::text::shown;
 use crate::toml_file::{At, Invalid};
 
 /// A tree that is kept, until it is dropped. What others find of it stays.
 pub struct Tree {
     root: String,
+    /// In Prometheus' text format.
+    labels: String,
     files: Option<Files>,
     share_file: Option<PathBuf>,
     /// The tree as those who attach see it. Made when it is first asked how it is, as it holds what it has read last.
@@ -45,6 +49,7 @@ impl Tree {
         let folder = folder.transpose()?;
         say(&cache, root).map_err(refused)?;
         cache.start().map_err(refused)?;
+        let labels = labels(&plan.value);
         let files = match (folder, files) {
             (Some(folder), Some(plan)) => {
                 Some(Files::start(folder, cache.clone(), root.clone(), plan.interval).map_err(refused)?)
@@ -52,7 +57,7 @@ impl Tree {
             _ => None,
         };
         let (root, share_file) = (root.clone(), share_file.clone());
-        Ok(Tree { root, files, share_file, shared: OnceLock::new(), cache, _client: client })
+        Ok(Tree { root, labels, files, share_file, shared: OnceLock::new(), cache, _client: client })
     }
 
     /// How it is, for people and programs; and whether that is well: in step, or known to be the server's tree at most `max_age`
@@ -91,6 +96,11 @@ impl Tree {
         (is_well, told)
     }
 
+    /// What tells it from the agent's other trees, and how it is in numbers.
+    pub fn metrics(&self) -> (String, Stats) {
+        (self.labels.clone(), self.cache.stats())
+    }
+
     /// How the tree is for those who attach to its file.
     fn health_of(&self, file: &Path, max_age: Duration) -> (bool, Value) {
         if self.shared.get().is_none() {
@@ -103,6 +113,17 @@ impl Tree {
         let is_well = is_well_shared(state, age, max_age);
         (is_well, json!({ "state": state_name(state), "age_ms": age.map(milliseconds) }))
     }
+}
+
+/// What tells a tree from the others of its agent: no two of them have the same file or the same folder.
+fn labels(plan: &TreePlan) -> String {
+    let shown = |path: &Path| path.display().to_string();
+    let share_file = plan.share_file.as_deref().map(shown);
+    let files = plan.files.as_ref().map(|files| shown(&files.folder));
+    let mut pairs = vec![("root", plan.root.as_str())];
+    pairs.extend(share_file.as_deref().map(|file| ("share_file", file)));
+    pairs.extend(files.as_deref().map(|folder| ("files", folder)));
+    metrics::labels(&pairs)
 }
 
 /// Has the journal say what becomes of a tree.
@@ -138,19 +159,4 @@ fn is_well_shared(state: State, age: Option<Duration>, max_age: Duration) -> boo
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// As the C API calls it, without `TC_STATE_`.
-fn state_name(state: State) -> &'static str {
-    match state {
-        State::Latent => "LATENT",
-        State::Loading => "LOADING",
-        State::InStep => "IN_STEP",
-        State::CatchingUp => "CATCHING_UP",
-        State::Suspended => "SUSPENDED",
-        State::Lost => "LOST",
-        State::Closed => "CLOSED",
-        State::Warm => "WARM",
-        State::Held => "HELD",
-    }
 }

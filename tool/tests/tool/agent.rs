@@ -197,7 +197,7 @@ fn whoever_asks_for_the_health_is_answered_whatever_others_send() {
         (b"POST /health HTTP/1.1\r\n\r\n", "405"),
         (b"\xff\xff\r\n\r\n", "400"),
         (b"GET /health HTTP/1.1 and more\r\n\r\n", "400"),
-        (&[b'x'; 5000], "400"),
+        (&[b'x'; 5000], "431"),
     ] {
         let answer = http(address, request);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) || answer.is_empty(), "{answer}");

@@ -341,7 +341,9 @@ fn tls_and_identities_are_told_apart_from_a_connection() {
 #[test]
 fn help_manuals_and_completions_are_there() {
     let help = printed(&["--help"]);
-    for command in ["agent", "export", "get", "ls", "tree", "watch", "wait", "diff", "doctor", "metrics"] {
+    for command in
+        ["agent", "export", "get", "ls", "tree", "watch", "wait", "diff", "doctor", "metrics", "serve"]
+    {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
         assert!(printed(&[command, "--help"]).contains("Usage: treecache "));
     }

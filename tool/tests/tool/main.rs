@@ -7,3 +7,5 @@ mod agent;
 mod export;
 mod files;
 mod looking;
+mod metrics;
+mod serve;

@@ -24,7 +24,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 func main() {

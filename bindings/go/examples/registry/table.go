@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"treecache"
+	treecache "github.com/libtreecache/libtreecache/bindings/go"
 )
 
 // A table knows where the services are. It is a copy of the tree in the form in which it is asked for: parsed, and

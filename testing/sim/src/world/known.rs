@@ -29,7 +29,7 @@ pub struct KnownTree {
 impl KnownTree {
     /// As a cache begins with it. Of what an ACL has hidden the model knows only what has been read since, by whatever cache; one
     /// that begins with the tree of another one, and does not read it, may know less.
-    pub fn as_begun_with(mut self, plan: &Plan) -> KnownTree {
+    pub fn begun_under(mut self, plan: &Plan) -> KnownTree {
         if self.authenticated != plan.authenticates || plan.restricted {
             self.version = Arc::new(Version { is_own: false, ..(*self.version).clone() });
         }

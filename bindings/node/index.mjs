@@ -1,0 +1,31 @@
+// For `import`: the same module, with its names.
+import treecache from './index.js';
+
+export const {
+  Client,
+  TreeCache,
+  Snapshot,
+  EventStream,
+  logTo,
+  libraryVersion,
+  TreeCacheError,
+  InvalidArgumentError,
+  NoNodeError,
+  OutOfTreeError,
+  NotReadyError,
+  StateError,
+  ClosedError,
+  TimeoutError,
+  WouldDeadlockError,
+  UnsupportedError,
+  AuthError,
+  PanicError,
+  NoPermissionError,
+  ConnectionError,
+  ProtocolError,
+  TLSError,
+  ResetError,
+  LimitError,
+  InterruptedError,
+  TooSmallError,
+} = treecache;
