@@ -7,6 +7,7 @@ Cargo has to be in PATH, with Rust of the version that Cargo.toml asks for, and 
 
 import os
 import re
+import shutil
 
 from conan import ConanFile
 from conan.errors import ConanInvalidConfiguration
@@ -36,7 +37,9 @@ class Treecache(ConanFile):
     def export_sources(self):
         checkout = os.path.normpath(os.path.join(self.recipe_folder, "..", ".."))
         for file in Git(self, checkout).included_files():
-            copy(self, file, checkout, self.export_sources_folder)
+            target = os.path.join(self.export_sources_folder, file)
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            shutil.copy2(os.path.join(checkout, file), target, follow_symlinks=False)  # Conan's walks all folders for each
 
     def configure(self):
         self.settings.rm_safe("compiler.cppstd")  # the library is called as C is
