@@ -20,7 +20,8 @@ pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Resu
 /// Whether this code runs on that thread. (`std::thread::current` makes a handle on threads of the program's, which is never freed.)
 pub(crate) fn is_current(thread: &JoinHandle<()>) -> bool {
     // SAFETY: it cannot fail.
-    thread.as_pthread_t() == unsafe { libc::pthread_self() }
+    let current = unsafe { libc::pthread_self() };
+    thread.as_pthread_t() as usize == current as usize // with musl one of them is a pointer
 }
 
 fn block_signals() -> libc::sigset_t {

@@ -43,6 +43,8 @@ std::string Program::answer(const std::string &line)
         connect(first);
     } else if (request == "load") {
         load(first);
+    } else if (request == "begin") {
+        begin(first);
     } else if (request == "digest") {
         Digest whole = digest();
         return "ok nodes=" + std::to_string(whole.nodes) + " sum=" + std::to_string(whole.sum);

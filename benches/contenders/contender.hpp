@@ -89,6 +89,8 @@ class Program {
   protected:
     virtual void connect(const std::string &hosts) = 0;
     virtual void load(const std::string &root) = 0;
+    // Until the root can be read, however old it is.
+    virtual void begin(const std::string &) { throw Failure{"has nothing that it could begin with"}; }
     virtual Digest digest() = 0;
     virtual void listen() = 0;
     virtual std::optional<std::string> get(const std::string &path) = 0;

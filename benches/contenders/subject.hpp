@@ -54,16 +54,21 @@ class Subject {
         caches.push_back(opened);
     }
 
+    void start() { check(tc_start(cache()), "tc_start"); }
+
     // Complete, and in step.
     void load()
     {
-        check(tc_start(cache()), "tc_start");
+        start();
         check(tc_wait_initialized(cache(), 600000), "tc_wait_initialized");
         while (!in_step())
             std::this_thread::yield();
     }
 
-    // A cache of what the one opened last keeps in a file: as new as that is now. The file goes with it.
+    bool is_connected() const { return client != nullptr; }
+
+    // A cache of what is in a file: as new as the cache opened last is now, if there is one. That keeps the file, which goes
+    // with it.
     void attach(const std::string &file)
     {
         const auto zxid = [this] {
@@ -73,11 +78,13 @@ class Subject {
             tc_snapshot_free(snapshot);
             return zxid;
         };
-        const int64_t newest = zxid();
+        const int64_t newest = caches.empty() ? 0 : zxid();
+        if (!caches.empty())
+            kept = file;
         tc_cache *attached = nullptr;
         check(tc_attach(file.c_str(), nullptr, &attached), "tc_attach");
         caches.push_back(attached);
-        shared = file;
+        check(tc_wait_initialized(attached, 600000), "tc_wait_initialized");
         while (zxid() < newest || !in_step())
             std::this_thread::sleep_for(LOOK);
     }
@@ -98,10 +105,10 @@ class Subject {
         for (tc_cache *opened : caches)
             tc_free(opened);
         caches.clear();
-        if (!shared.empty()) {
-            std::remove(shared.c_str());
-            std::remove((shared + ".side").c_str());
-            shared.clear();
+        if (!kept.empty()) {
+            std::remove(kept.c_str());
+            std::remove((kept + ".side").c_str());
+            kept.clear();
         }
         tc_client_free(client);
         client = nullptr;
@@ -110,7 +117,7 @@ class Subject {
   private:
     tc_client *client = nullptr;
     std::vector<tc_cache *> caches;
-    std::string shared;
+    std::string kept;
 };
 
 inline std::string_view view(const uint8_t *data, size_t len)

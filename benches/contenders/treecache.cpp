@@ -1,4 +1,5 @@
-// libtreecache, through its C ABI. Settings of a cache as arguments, KEY=VALUE; all others at their defaults. See README.md.
+// libtreecache, through its C ABI. Settings of a cache as arguments, KEY=VALUE; all others at their defaults. With attach=FILE,
+// what is read is a cache that is attached to that file. See README.md.
 #include "subject.hpp"
 
 #include <condition_variable>
@@ -11,6 +12,7 @@ constexpr size_t READS_A_BLOCK = 20000;
 
 class Treecache final : public Program {
     const std::vector<std::string> settings;
+    const std::string file; // to be attached to
     Subject subject;
     std::string root;
     const tc_snapshot *kept = nullptr; // the older one of a difference
@@ -19,7 +21,10 @@ class Treecache final : public Program {
     bool told = false;
 
   public:
-    explicit Treecache(std::vector<std::string> settings_) : settings(std::move(settings_)) {}
+    Treecache(std::vector<std::string> settings_, std::string file_)
+        : settings(std::move(settings_)), file(std::move(file_))
+    {
+    }
 
   private:
     void connect(const std::string &hosts) override { subject.connect(hosts); }
@@ -27,13 +32,22 @@ class Treecache final : public Program {
     void load(const std::string &path) override
     {
         root = path;
-        subject.open(root, settings);
-        subject.load();
-        // Where the tree is kept in a file, that is what is read.
-        for (const std::string &setting : settings) {
-            if (setting.rfind("share.file=", 0) == 0)
-                subject.attach(setting.substr(setting.find('=') + 1));
+        // Who attaches to another process's file needs no session.
+        if (file.empty() || subject.is_connected()) {
+            subject.open(root, settings);
+            subject.load();
         }
+        if (!file.empty())
+            subject.attach(file);
+    }
+
+    void begin(const std::string &path) override
+    {
+        root = path;
+        subject.open(root, settings);
+        subject.start();
+        while (!get(root))
+            std::this_thread::sleep_for(LOOK);
     }
 
     void keep() override
@@ -82,7 +96,7 @@ class Treecache final : public Program {
     {
         const tc_node *node;
         const int32_t status = tc_get_data(subject.cache(), path.c_str(), &node);
-        if (status == TC_ERR_NO_NODE)
+        if (status == TC_ERR_NO_NODE || status == TC_ERR_NOT_READY)
             return std::nullopt;
         check(status, "tc_get_data");
         std::string data(view(node->data, node->data_len));
@@ -205,5 +219,15 @@ class Treecache final : public Program {
 
 int main(int argc, char **argv)
 {
-    return Treecache({argv + 1, argv + argc}).serve();
+    constexpr std::string_view ATTACH = "attach=";
+    std::vector<std::string> settings;
+    std::string file;
+    for (int i = 1; i < argc; i++) {
+        const std::string argument = argv[i];
+        if (argument.rfind(ATTACH, 0) == 0)
+            file = argument.substr(ATTACH.size());
+        else
+            settings.push_back(argument);
+    }
+    return Treecache(std::move(settings), std::move(file)).serve();
 }

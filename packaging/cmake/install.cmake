@@ -10,10 +10,15 @@ install(FILES ${headers} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}" COMPONENT tre
 install(FILES "${cargo_dir}/${static_file}" "${links_dir}/${shared_name}" DESTINATION "${CMAKE_INSTALL_LIBDIR}"
   COMPONENT treecache_development)
 
-# `cmake --install --strip` and cpack strip what CMake has built; what cargo has built is left to us.
+# Most of a release build is for debuggers and backtraces, and is not installed; RelWithDebInfo is the same with it. (None is
+# what Debian's debhelper calls its builds: it strips by itself.) `cmake --install --strip` and cpack always strip, but only
+# what CMake has built; what cargo has built is left to us.
 function(strip_installed component option file)
+  if(APPLE)
+    set(option -x) # its strip knows no long options
+  endif()
   install(CODE "
-    if(CMAKE_INSTALL_DO_STRIP)
+    if(CMAKE_INSTALL_DO_STRIP OR NOT CMAKE_INSTALL_CONFIG_NAME MATCHES \"^(Debug|RelWithDebInfo|None)$\")
       set(file \"${file}\")
       cmake_path(ABSOLUTE_PATH file BASE_DIRECTORY \"\${CMAKE_INSTALL_PREFIX}\")
       execute_process(COMMAND \"${CMAKE_STRIP}\" ${option} \"\$ENV{DESTDIR}\${file}\" COMMAND_ERROR_IS_FATAL ANY)

@@ -4,17 +4,21 @@ include(GNUInstallDirs)
 
 # Here the crate is built without the C API, and cargo gives the library the same name: so the folder is another one.
 set(tool_target_dir "${TREECACHE_CARGO_TARGET_DIR}/tool")
-set(tool "${tool_target_dir}/${profile}/treecache")
+cmake_path(APPEND tool_target_dir "${rust_target}" "${profile}" treecache OUTPUT_VARIABLE tool)
 set(tool_dir "${PROJECT_BINARY_DIR}/tool")
+if(NOT target_runs_here)
+  message(FATAL_ERROR
+    "The program treecache writes its own manual pages, so it has to run here, and one for ${rust_target} does not. "
+    "Leave it out, -DTREECACHE_TOOL=OFF, or name an emulator, -DCMAKE_CROSSCOMPILING_EMULATOR=...")
+endif()
+set(run_tool ${CMAKE_CROSSCOMPILING_EMULATOR} "${tool}")
 
 add_custom_target(treecache_tool ALL
-  COMMAND "${CMAKE_COMMAND}" -E env "CFLAGS=$ENV{CFLAGS} ${c_flags}" CC_SHELL_ESCAPED_FLAGS=1
-    "${TREECACHE_CARGO}" build --package treecache-tool --bin treecache --locked --config "build.rustflags=[${rust_flags}]"
-    --profile "$<IF:$<CONFIG:Debug>,dev,release>" --target-dir "${tool_target_dir}"
-  COMMAND "${tool}" man "${tool_dir}/man"
-  COMMAND "${tool}" completions bash --output "${tool_dir}/treecache"
-  COMMAND "${tool}" completions zsh --output "${tool_dir}/_treecache"
-  COMMAND "${tool}" completions fish --output "${tool_dir}/treecache.fish"
+  COMMAND ${cargo} build --package treecache-tool --bin treecache ${cargo_options} --target-dir "${tool_target_dir}"
+  COMMAND ${run_tool} man "${tool_dir}/man"
+  COMMAND ${run_tool} completions bash --output "${tool_dir}/treecache"
+  COMMAND ${run_tool} completions zsh --output "${tool_dir}/_treecache"
+  COMMAND ${run_tool} completions fish --output "${tool_dir}/treecache.fish"
   WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"
   COMMENT "Building the program treecache ${PROJECT_VERSION} with cargo"
   USES_TERMINAL

@@ -31,7 +31,7 @@ install_missing() {
             javac) command -v javac >/dev/null || missing+=(default-jdk-headless) ;;
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
-            dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
+            dpkg-shlibdeps | dpkg-source) command -v "$need" >/dev/null || missing+=(dpkg-dev) ;;
             venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
             liblmdb-dev) [[ -e /usr/include/lmdb.h ]] || missing+=(liblmdb-dev) ;;
             redis-tools) command -v redis-check-rdb >/dev/null || missing+=(redis-tools) ;;
@@ -39,6 +39,12 @@ install_missing() {
             php-cli) command -v php >/dev/null || missing+=(php-cli) ;;
             nc) command -v nc >/dev/null || missing+=(netcat-openbsd) ;;
             pip) python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip) ;;
+            musl-gcc) command -v musl-gcc >/dev/null || missing+=(musl-tools) ;;
+            systemd-sysusers) command -v systemd-sysusers >/dev/null || missing+=(systemd-standalone-sysusers) ;;
+            rpmbuild) command -v rpmbuild >/dev/null || missing+=(rpm) ;;
+            aarch64-linux-gnu-gcc) command -v aarch64-linux-gnu-gcc >/dev/null || missing+=(gcc-aarch64-linux-gnu) ;;
+            libc6-dev-arm64-cross) [[ -e /usr/aarch64-linux-gnu/include/stdio.h ]] || missing+=(libc6-dev-arm64-cross) ;;
+            qemu-aarch64-static) command -v qemu-aarch64-static >/dev/null || missing+=(qemu-user-static) ;;
             *) command -v "$need" >/dev/null || missing+=("$need") ;; # the package has the command's name
         esac
     done
@@ -111,9 +117,10 @@ end() {
     done
 }
 
-# install_library BUILD PREFIX: builds the library in BUILD and installs it to PREFIX.
+# install_library BUILD PREFIX: builds the library in BUILD and installs it to PREFIX, as released but with what tells
+# valgrind the lines.
 install_library() {
-    cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=Release >/dev/null
+    cmake -S . -B "$1" -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
     cmake --build "$1"
     cmake --install "$1" --prefix "$2" >/dev/null
 }

@@ -88,8 +88,12 @@ pub(super) fn tree(paths: &[&str]) -> Tree {
     tree
 }
 
+pub(super) fn attach(file: &Path) -> Result<TreeCache, Error> {
+    TreeCache::attach(file, &Config::new())
+}
+
 pub(super) fn attached(file: &Path) -> TreeCache {
-    TreeCache::attach(file, &Config::new()).unwrap()
+    attach(file).unwrap()
 }
 
 /// Waits until something is so.
@@ -295,7 +299,7 @@ fn what_is_something_else_is_refused_and_left_as_it_is() {
         error.to_string()
     };
     std::fs::write(&file, "root:x:0:0:root:/root:/bin/bash").unwrap();
-    let message = TreeCache::attach(&file, &Config::new()).err().unwrap().to_string();
+    let message = attach(&file).err().unwrap().to_string();
     assert_eq!(message, format!("cannot attach to {}: it is no shared tree", file.display()));
     assert_eq!(refusal(&file), format!("\"share.file\" {:?}: it is no shared tree", file.to_str().unwrap()));
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "root:x:0:0:root:/root:/bin/bash");
@@ -325,8 +329,8 @@ fn what_is_something_else_is_refused_and_left_as_it_is() {
     bytes[32..36].copy_from_slice(&sum.to_le_bytes());
     std::fs::write(&file, &bytes).unwrap();
     assert!(refusal(&file).ends_with("it has format 2, and this version of the library reads format 1"));
-    let attach = TreeCache::attach(&file, &Config::new()).err().unwrap();
-    assert!(attach.to_string().contains("it has format 2"), "{attach}");
+    let refused = attach(&file).err().unwrap();
+    assert!(refused.to_string().contains("it has format 2"), "{refused}");
 }
 
 /// A cache that has shared a tree of some nodes.
@@ -393,7 +397,7 @@ fn a_damaged_file_is_an_error_to_readers_and_made_anew_by_a_writer() {
     for len in [0, 5, 39, 40, 1024, OBJECTS_AT as usize, whole.len() - 1] {
         let cut = folder.path().join(format!("cut{len}"));
         std::fs::write(&cut, &whole[..len]).unwrap();
-        let attached = TreeCache::attach(&cut, &Config::new());
+        let attached = attach(&cut);
         assert!(attached.is_err() || len == 0, "{len}");
     }
 }

@@ -30,6 +30,9 @@ pub enum Contender {
     MapMutex,
 }
 
+/// Where one of ours keeps its tree for others, in memory.
+pub const SHARED: &str = "/dev/shm/treecache-bench";
+
 /// All that keep a copy of a tree, ours first.
 pub const CACHES: [Contender; 5] = [
     Contender::Treecache,
@@ -112,7 +115,10 @@ impl Contender {
         match self {
             Contender::Treecache => treecache(&[]),
             Contender::TreecacheReports => treecache(&["verify=report"]),
-            Contender::TreecacheAttached => treecache(&["share.file=/dev/shm/treecache-bench"]),
+            Contender::TreecacheAttached => {
+                let own = ["share.file=", "attach="].map(|key| format!("{key}{SHARED}"));
+                treecache(&own.each_ref().map(String::as_str))
+            }
             Contender::Lmdb => store("lmdb"),
             Contender::Redis => store("redis"),
             Contender::Map => map("shared"),
@@ -224,6 +230,12 @@ impl Process {
         status_of(self.pid(), "VmRSS").unwrap_or_default() * 1024.0
     }
 
+    /// What it takes of the machine's memory: pages that are shared count in parts.
+    pub fn proportional_bytes(&self) -> f64 {
+        let kib = field_of(&format!("/proc/{}/smaps_rollup", self.pid()), "Pss");
+        kib.unwrap_or_default() * 1024.0
+    }
+
     pub fn threads(&self) -> f64 {
         status_of(self.pid(), "Threads").unwrap_or_default()
     }
@@ -247,8 +259,12 @@ impl Drop for Process {
 }
 
 fn status_of(pid: u32, name: &str) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    field_of(&format!("/proc/{pid}/status"), name)
+}
+
+fn field_of(file: &str, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

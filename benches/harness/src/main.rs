@@ -10,8 +10,8 @@
 //!   how much is done for a figure.
 //! - `contender`, `results`: the programs that are compared, and what was measured of them.
 //! - `bench`: the server, and what each measurement needs.
-//! - `load`, `beside`, `start`, `growth`, `storm`, `latency`, `reconnect`, `reads`, `footprint`, `market`: the measurements,
-//!   which do not know each other.
+//! - `load`, `beside`, `start`, `growth`, `storm`, `latency`, `reconnect`, `reads`, `footprint`, `sharing`, `market`: the measurements,
+//!   which do not know each other (but for how watches are counted).
 //! - `plan`: which of them are made, with whom, and how hard each tries.
 //! - `plot`: pictures, of any figures.
 //! - `page`: a text with tables and plots, from the results of a plan.
@@ -34,6 +34,7 @@ mod reads;
 mod reconnect;
 mod report;
 mod results;
+mod sharing;
 mod start;
 mod storm;
 mod traffic;

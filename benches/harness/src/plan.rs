@@ -8,7 +8,7 @@ use crate::effort::Effort;
 use crate::growth::{self, BURST, PARTS};
 use crate::results::CellKey;
 use crate::tree::{Shape, Tree};
-use crate::{beside, footprint, latency, load, market, reads, reconnect, start, storm};
+use crate::{beside, footprint, latency, load, market, reads, reconnect, sharing, start, storm};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
@@ -40,6 +40,12 @@ pub enum What {
     ReadDeep(Tree),
     ReadOurs(Tree, Vec<usize>),
     Footprint(Tree),
+    /// So many processes with the same tree.
+    Processes(Tree, usize),
+    /// So many restarts.
+    Restarts(Tree, usize),
+    /// So many transactions of a tree that is kept in a file.
+    Publishing(Tree, usize),
     Market,
 }
 
@@ -63,6 +69,8 @@ pub struct Sizes {
     pub reads: usize,
     /// In a chain.
     pub deep: usize,
+    /// That have the same tree.
+    pub processes: usize,
 }
 
 impl Scale {
@@ -84,6 +92,7 @@ impl Scale {
                 writes: 500,
                 reads: 1000,
                 deep: 1000,
+                processes: 4,
             },
             _ => Sizes {
                 loads: vec![1000, 10_000, 100_000, 1_000_000],
@@ -93,6 +102,7 @@ impl Scale {
                 writes: 10_000,
                 reads: 20_000,
                 deep: 1000,
+                processes: 50,
             },
         }
     }
@@ -141,6 +151,16 @@ pub const RECONNECTERS: [Contender; 6] = [
     Contender::Kazoo,
 ];
 
+/// [`CACHES`], and one of ours that listens to a file.
+pub const LISTENERS: [Contender; 6] = [
+    Contender::Treecache,
+    Contender::TreecacheAttached,
+    Contender::CuratorTree,
+    Contender::CuratorCache,
+    Contender::ZookeeperCrate,
+    Contender::Kazoo,
+];
+
 /// Those that load fast enough to be in the way of others.
 pub const LEAN_LOADERS: [Contender; 3] = [Contender::Bare, Contender::BareProven, Contender::Treecache];
 
@@ -148,7 +168,7 @@ pub const CURATOR_LIMIT: usize = 65_535;
 
 impl Plan {
     pub fn new(scale: Scale) -> Plan {
-        let Sizes { loads, budget, storm, others, writes, reads, deep } = scale.sizes();
+        let Sizes { loads, budget, storm, others, writes, reads, deep, processes } = scale.sizes();
         let ours = vec![Contender::Treecache];
         let mut cells = Vec::new();
         let mut add = |key: String, contenders: &[Contender], tree: Option<Tree>, what: What, guess: f64| {
@@ -205,7 +225,7 @@ impl Plan {
         add(tree.to_string(), &lean, Some(tree), What::Reconnect(tree), 80.0);
         let tree = bushy("latency", others);
         let latencies = if scale == Scale::Quick { 50 } else { 600 };
-        add(LATENCY.into(), &CACHES, Some(tree), What::Latency(tree, latencies), 70.0);
+        add(LATENCY.into(), &LISTENERS, Some(tree), What::Latency(tree, latencies), 80.0);
 
         let hour = if scale == Scale::Quick { 10 * PARTS * BURST } else { growth::WRITES_AN_HOUR };
         let tree = bushy("growth", budget);
@@ -223,6 +243,15 @@ impl Plan {
         add(READ_OURS.into(), &ours, None, What::ReadOurs(bushy("ours", budget), widths), 15.0);
         let tree = bushy("footprint", others);
         add(FOOTPRINT.into(), &CACHES, Some(tree), What::Footprint(tree), 65.0);
+        let ways = [Contender::Treecache, Contender::TreecacheAttached];
+        let tree = bushy("shared", budget);
+        add(PROCESSES.into(), &ways, Some(tree), What::Processes(tree, processes), 60.0);
+        let tree = Tree::new("restarted", Shape::Bushy, budget, 400);
+        let restarts = if scale == Scale::Quick { 2 } else { 5 };
+        add(RESTARTS.into(), &ways, Some(tree), What::Restarts(tree, restarts), 40.0);
+        let tree = bushy("shared", budget);
+        let transactions = if scale == Scale::Quick { 20 } else { 300 };
+        add(PUBLISHING.into(), &ways, Some(tree), What::Publishing(tree, transactions), 50.0);
         add(MARKET.into(), &ours, None, What::Market, 30.0);
 
         let effort = |rounds, patience, warm_up, read| Effort {
@@ -286,6 +315,13 @@ impl Plan {
                     Duration::from_secs(if quick { 1 } else { 10 }),
                 );
             }
+            What::Processes(tree, processes) => sharing::measure_processes(bench, key, tree, processes),
+            What::Restarts(tree, rounds) => {
+                sharing::measure_restarts(bench, key, tree, RESTART_CHANGES, rounds);
+            }
+            What::Publishing(tree, transactions) => {
+                sharing::measure_publishing(bench, key, tree, transactions);
+            }
             What::Market => market::measure(bench, key, Duration::from_secs(if quick { 1 } else { 5 })),
         }
     }
@@ -299,6 +335,11 @@ pub const READ_BUDGET: &str = "read/budget";
 pub const READ_DEEP: &str = "read/deep";
 pub const READ_OURS: &str = "read/ours";
 pub const FOOTPRINT: &str = "footprint";
+pub const PROCESSES: &str = "shared/processes";
+pub const RESTARTS: &str = "shared/restarts";
+/// Nodes that change before a program begins anew.
+pub const RESTART_CHANGES: usize = 10;
+pub const PUBLISHING: &str = "shared/publishing";
 pub const MARKET: &str = "market";
 
 /// Not more than the server's heap, and a machine of 24 GiB, take besides the contenders.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{FILE, Sharing, attached, folder, next, sharing, told, tree, until, until_at};
+use super::{FILE, Sharing, attach, attached, folder, next, sharing, told, tree, until, until_at};
 use crate::snapshot::tests::node;
 use crate::stat::{Stat, Zxid};
 use crate::tree::Node;
@@ -153,6 +153,37 @@ fn readers_of_other_process_namespaces_read_and_are_woken_through_read_only_moun
         assert!(lines.any(|line| line.contains("1 passed")));
         assert!(reader.wait().expect("its end").success());
     }
+}
+
+#[test]
+#[ignore = "a process of another test"]
+fn a_writer_and_a_reader_on_a_file_system_of_another_program() {
+    let Some(file) = file() else { return };
+    let says_why = |message: &str| assert!(message.contains("it is on FUSE, where processes"), "{message}");
+    says_why(&attach(&file).map(drop).expect_err("refused").to_string());
+    says_why(&super::sharing_with(&file, &[]).map(drop).expect_err("refused").to_string());
+    // And where there is none yet.
+    let sharing = sharing(&file.with_file_name("later"));
+    sharing.in_step(&tree(&["", "a"]), 9);
+    says_why(&sharing.fault().message);
+    assert_eq!(sharing.cache.get_data("/foo/a").expect("it goes on").data(), b"1");
+    assert!(!file.with_file_name("later").exists());
+}
+
+#[test]
+fn a_file_system_that_another_program_serves_is_refused() {
+    let folder = folder();
+    let [real, served] = ["real", "served"].map(|name| folder.path().join(name));
+    [&real, &served].into_iter().for_each(|folder| std::fs::create_dir(folder).expect("a folder"));
+    let _sharing = super::sharing_of(&real.join("tree"), 9);
+    // bindfs ends with the namespace of its process.
+    let mount = format!("bindfs --no-allow-other {} {}", real.display(), served.display());
+    let test = "sharing::tests::confined::a_writer_and_a_reader_on_a_file_system_of_another_program";
+    let namespaces = ["--mount", "--pid", "--fork", "--kill-child"];
+    let child = confined(&namespaces, &mount, test, &served.join("tree"));
+    let output = child.wait_with_output().expect("its end");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! The latency of events.
 
-use crate::contender::CACHES;
 use crate::numbers::quantity;
 use crate::page::Page;
-use crate::plan;
+use crate::plan::{self, LISTENERS};
 use crate::plot::{Dot, Dots};
 use crate::results::quantile;
 
 pub fn write(page: &mut Page) {
     page.line("\n## Latency of events\n");
-    page.line("At 100 writes a second, each of another node: from the answer to the writer until the listener is called with the data. Both clocks are the machine's monotonic one. The answer and the notification leave the server together, so a callback may come first.\n");
+    page.line("At 100 writes a second, each of another node: from the answer to the writer until the listener is called with the data. Both clocks are the machine's monotonic one. The answer and the notification leave the server together, so a callback may come first. *Attached* listens to the file that a cache of the same program keeps.\n");
     let milliseconds = |who| -> Option<[f64; 3]> {
         let after = page.results.all(plan::LATENCY, who, "after");
         Some([0.5, 0.99, 1.0].map(|share| quantile(after, share).unwrap_or_default() * 1e3))
@@ -20,10 +19,10 @@ pub fn write(page: &mut Page) {
         title: "From the acknowledgement of a write to the callback",
         note: "100 writes a second; the dot is the median, the bar reaches to the 99th percentile; logarithmic",
         unit: "ms",
-        groups: vec![("each of another node".to_owned(), CACHES.into_iter().filter_map(dot).collect())],
+        groups: vec![("each of another node".to_owned(), LISTENERS.into_iter().filter_map(dot).collect())],
     };
     page.plot("latency", "Latency of events", dots.draw());
-    let rows: Vec<Vec<String>> = CACHES
+    let rows: Vec<Vec<String>> = LISTENERS
         .into_iter()
         .map(|who| {
             let figures = match milliseconds(who) {

@@ -7,6 +7,7 @@ mod latency;
 mod loads;
 mod reads;
 mod reconnects;
+mod sharing;
 mod starts;
 mod storms;
 
@@ -38,6 +39,7 @@ fn sections(page: &mut Page) {
     reconnects::write(page);
     reads::write(page);
     footprint::write(page);
+    sharing::write(page);
     budget::write(page);
 }
 
