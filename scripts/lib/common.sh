@@ -36,7 +36,7 @@ install_missing() {
             javac) command -v javac >/dev/null || missing+=(default-jdk-headless) ;;
             abidiff) command -v abidiff >/dev/null || missing+=(abigail-tools) ;;
             ninja) command -v ninja >/dev/null || missing+=(ninja-build) ;;
-            dpkg-shlibdeps | dpkg-source) command -v "$need" >/dev/null || missing+=(dpkg-dev) ;;
+            dpkg-shlibdeps) command -v dpkg-shlibdeps >/dev/null || missing+=(dpkg-dev) ;;
             venv) "$python" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
             liblmdb-dev) [[ -e /usr/include/lmdb.h ]] || missing+=(liblmdb-dev) ;;
             redis-tools) command -v redis-check-rdb >/dev/null || missing+=(redis-tools) ;;
