@@ -7,6 +7,7 @@ pub mod get;
 pub mod ls;
 pub mod metrics;
 pub mod pages;
+pub mod top;
 pub mod tree;
 pub mod wait;
 pub mod watch;
