@@ -393,8 +393,16 @@ pub(super) mod tests {
     }
 
     pub fn event(kind: EventKind, path: &str, data: &[u8]) -> Item {
-        let node = Some(Node::new(Arc::from(data), Stat { data_length: data.len() as i32, ..Stat::default() }));
-        Item::Event { kind, last_of_version: true, path: Some(path.to_owned()), node, old: None, zxid: Zxid(1) }
+        let node =
+            Some(Node::new(Arc::from(data), Stat { data_length: data.len() as i32, ..Stat::default() }));
+        Item::Event {
+            kind,
+            last_of_version: true,
+            path: Some(path.to_owned()),
+            node,
+            old: None,
+            zxid: Zxid(1),
+        }
     }
 
     /// The tree of a moment, and what was told of it before.
@@ -482,7 +490,10 @@ pub(super) mod tests {
         assert!(model.is_typing());
         assert_eq!(rows(&mut model), are(&["/r", "/r/a", "/r/a/new", "/r/news"], "2 of 4"));
         press(&mut model, "s\n");
-        assert_eq!((rows(&mut model).0, model.is_typing()), (vec!["/r".to_owned(), "/r/news".to_owned()], false));
+        assert_eq!(
+            (rows(&mut model).0, model.is_typing()),
+            (vec!["/r".to_owned(), "/r/news".to_owned()], false)
+        );
         press(&mut model, "/\x7f\x7f\x7f\x7f\n");
         assert_eq!((rows(&mut model).1, model.rows().filter()), ("5 of 5".to_owned(), ""));
         press(&mut model, "/nothing");
@@ -498,13 +509,13 @@ pub(super) mod tests {
         press(&mut model, "jj");
         tree.put("/r/a", b"", Stat::default());
         look(&mut model, &tree, &[event(EventKind::NodeAdded, "/r/a", b"")], 1.0);
-        assert_eq!((model.rows().selected(), &*rows(&mut model).1), (Some("/r/d"), "4 of 5"));
+        assert_eq!((&*rows(&mut model).1, model.rows().selected()), ("4 of 5", Some("/r/d")));
         tree.remove("/r/d");
         look(&mut model, &tree, &[event(EventKind::NodeRemoved, "/r/d", b"last")], 2.0);
-        assert_eq!((model.rows().selected(), &*rows(&mut model).1), (Some("/r/d"), "4 of 5"));
+        assert_eq!((&*rows(&mut model).1, model.rows().selected()), ("4 of 5", Some("/r/d")));
         // What went is seen for a while; then the row behind it takes its place.
         look(&mut model, &tree, &[], 7.0);
-        assert_eq!((model.rows().selected(), &*rows(&mut model).1), (Some("/r/e"), "4 of 4"));
+        assert_eq!((&*rows(&mut model).1, model.rows().selected()), ("4 of 4", Some("/r/e")));
     }
 
     #[test]
@@ -538,7 +549,12 @@ pub(super) mod tests {
         let mut model = model_of(&Tree::of(&["/r"]));
         model.take(&Item::Fault(Fault::new(Status::Connection, "refused")), at(3.0).now);
         assert_eq!((model.faults(), model.last_fault()), (1, Some(("refused", at(3.0).now))));
-        look(&mut model, &Tree::of(&["/r"]), &[event(EventKind::NodeUpdated, "/r", b""), Item::Fault(Fault::new(Status::Tls, "x"))], 4.0);
+        look(
+            &mut model,
+            &Tree::of(&["/r"]),
+            &[event(EventKind::NodeUpdated, "/r", b""), Item::Fault(Fault::new(Status::Tls, "x"))],
+            4.0,
+        );
         assert_eq!((model.changes, model.faults()), (1, 2));
         assert!(model.rates.last(1) > 0.0);
     }

@@ -211,7 +211,7 @@ mod tests {
         let mut buffer = Buffer::empty(Rect::new(0, 0, 12, 1));
         Pen::new(&mut buffer, 0, Look { palette: Palette::None, is_utf8: false })
             .put_data("größe".as_bytes());
-        let written: String = (0..12).map(|column| buffer[(column, 0)].symbol()).collect();
+        let written: String = (0..12u16).map(|column| buffer[(column, 0)].symbol()).collect();
         assert_eq!(written, "gr\\u{f6}~   ");
     }
 

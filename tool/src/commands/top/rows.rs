@@ -159,9 +159,7 @@ impl Rows {
         }
         // In the tree the selection stays with its node; among the hottest it stays at its place.
         let again = match (&self.selected, self.is_by_heat) {
-            (Some(selected), false) => {
-                paths.binary_search_by(|path| in_tree_order(path, selected)).ok()
-            }
+            (Some(selected), false) => paths.binary_search_by(|path| in_tree_order(path, selected)).ok(),
             _ => None,
         };
         let index = again.or(self.place.index).unwrap_or(0).min(paths.len().saturating_sub(1));

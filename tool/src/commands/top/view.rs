@@ -111,7 +111,9 @@ fn draw_standing(buffer: &mut Buffer, first: u16, model: &Model, look: Look) -> 
         pen.set(Part::Plain);
         pen.put(&value);
         // Two blanks at least, up to where the grid has the next one.
-        column = 1u16.saturating_add(column.saturating_add(columns).saturating_add(1).div_ceil(grid).saturating_mul(grid));
+        column = 1u16.saturating_add(
+            column.saturating_add(columns).saturating_add(1).div_ceil(grid).saturating_mul(grid),
+        );
     }
     line + 1 - first
 }
@@ -406,7 +408,8 @@ mod tests {
     }
 
     fn lines(buffer: &Buffer) -> Vec<String> {
-        let line = |row| (0..buffer.area.width).map(|column| buffer[(column, row)].symbol()).collect::<String>();
+        let line =
+            |row| (0..buffer.area.width).map(|column| buffer[(column, row)].symbol()).collect::<String>();
         (0..buffer.area.height).map(|row| line(row).trim_end().to_owned()).collect()
     }
 
@@ -430,7 +433,10 @@ mod tests {
             screen[1].split_whitespace().collect::<Vec<_>>().join(" "),
             "server zk1:2181 session 0xabc connections 1 contact 12 ms ago cut never"
         );
-        assert!(screen[2].contains("zxid 0x1234 · a cut") && screen[2].contains("data 2.9 KiB"), "{screen:#?}");
+        assert!(
+            screen[2].contains("zxid 0x1234 · a cut") && screen[2].contains("data 2.9 KiB"),
+            "{screen:#?}"
+        );
         let titles = screen.iter().position(|line| line.starts_with("   NODE ")).unwrap();
         let row = |at: usize| &*screen[titles + 1 + at];
         assert!(row(0).starts_with("   ▾ /r "), "{screen:#?}");
@@ -438,7 +444,10 @@ mod tests {
         assert_eq!(row(1), cells("     ▾ a", "0 B", "10 s", "1"));
         assert_eq!(row(2), cells("         x", "11 B", "5 min", "") + r"   hello \u{1b}[2J\n");
         assert!(row(3).starts_with("       e ") && row(3).ends_with(" E"), "{screen:#?}");
-        assert!(row(4).starts_with("       locked ") && row(4).ends_with(" (may not be read)"), "{screen:#?}");
+        assert!(
+            row(4).starts_with("       locked ") && row(4).ends_with(" (may not be read)"),
+            "{screen:#?}"
+        );
         assert_eq!(screen[18], " /r/a  czxid 0x0  mzxid 0x0");
         assert!(screen[19].starts_with(" ↑↓ move  ⏎ fold  s heat  / filter  p pause  q quit"), "{screen:#?}");
         assert!(screen[19].ends_with("2 of 5"), "{screen:#?}");
@@ -459,11 +468,15 @@ mod tests {
         let screen = drawn(&mut model, 1.0, 100, 20, LOOK);
         let row = |name: &str| {
             let is_it = |line: &String| line.split_whitespace().nth(1) == Some(name);
-            lines(&screen).iter().position(is_it).unwrap_or_else(|| panic!("no {name}: {:#?}", lines(&screen)))
+            lines(&screen)
+                .iter()
+                .position(is_it)
+                .unwrap_or_else(|| panic!("no {name}: {:#?}", lines(&screen)))
         };
         let name = |name: &str| {
             let row = row(name) as u16;
-            screen[((0..100).find(|column| screen[(*column, row)].symbol() == &name[..1]).unwrap(), row)].clone()
+            screen[((0..100u16).find(|column| screen[(*column, row)].symbol() == &name[..1]).unwrap(), row)]
+                .clone()
         };
         let all = lines(&screen);
         assert!(all[row("n")].starts_with("+▂") && all[row("e")].starts_with('~'), "{all:#?}");
@@ -483,7 +496,8 @@ mod tests {
         let screen = drawn(&mut model, 3.0, 100, 20, LOOK);
         let all = lines(&screen);
         assert_eq!(all[0], " ● IN STEP  /r  the root does not exist  PAUSED 3.0 s ago");
-        let fault = all.iter().position(|line| line.starts_with(r" 2.0 s ago: zk1:2181: refused \u{202e}")).unwrap();
+        let fault =
+            all.iter().position(|line| line.starts_with(r" 2.0 s ago: zk1:2181: refused \u{202e}")).unwrap();
         assert_eq!(screen[(1, fault as u16)].bg, Color::Indexed(160));
         assert_eq!(all[18], " There is no such node");
         assert!(all[19].ends_with("0 of 0") && all[19].contains("p go on"), "{all:#?}");
@@ -510,7 +524,10 @@ mod tests {
             }
         }
         let all = lines(&drawn(&mut model, 1.0, 40, 5, LOOK));
-        assert!(all[0].starts_with(" ● IN STEP") && all[1].contains("/r") && all[4].contains("move"), "{all:#?}");
+        assert!(
+            all[0].starts_with(" ● IN STEP") && all[1].contains("/r") && all[4].contains("move"),
+            "{all:#?}"
+        );
     }
 
     #[test]
