@@ -351,10 +351,13 @@ pub fn words_of(fault: &Fault) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
     use std::sync::Arc;
 
-    use treecache::{Node, Stat, Status};
+    use treecache::{Error, Node, Stat, Status};
 
+    use super::super::nodes::Step;
     use super::super::nodes::tests::Tree;
     use super::super::rows::Place;
     use super::*;
@@ -557,5 +560,91 @@ pub(super) mod tests {
         );
         assert_eq!((model.changes, model.faults()), (1, 2));
         assert!(model.rates.last(1) > 0.0);
+    }
+
+    /// A flat tree of so many nodes, which counts what it is asked for.
+    struct Large {
+        nodes: usize,
+        asked: Rc<Cell<usize>>,
+        walks: Rc<Cell<usize>>,
+    }
+
+    impl Large {
+        fn ask(&self) {
+            self.asked.set(self.asked.get() + 1);
+        }
+
+        fn number(&self, name: &str) -> usize {
+            name.trim_start_matches("/r/").parse().unwrap()
+        }
+    }
+
+    impl Nodes for Large {
+        fn zxid(&self) -> Zxid {
+            Zxid(1)
+        }
+
+        fn is_cut(&self) -> bool {
+            true
+        }
+
+        fn has(&self, path: &str) -> bool {
+            self.ask();
+            path == "/r" || self.number(path) < self.nodes
+        }
+
+        fn node(&self, path: &str) -> Result<Node, Error> {
+            self.ask();
+            Err(Error::NoPermission(path.to_owned()))
+        }
+
+        fn child(&self, parent: &str, which: Which<'_>) -> Option<String> {
+            self.ask();
+            let number = match which {
+                Which::First => Some(0),
+                Which::Last => self.nodes.checked_sub(1),
+                Which::After(name) => Some(self.number(name) + 1),
+                Which::Before(name) => self.number(name).checked_sub(1),
+            };
+            number
+                .filter(|number| parent == "/r" && *number < self.nodes)
+                .map(|number| format!("{number:07}"))
+        }
+
+        fn walk(&self, _: &str, visit: &mut dyn FnMut(&str) -> Step) {
+            self.walks.set(self.walks.get() + 1);
+            let mut goes_on = visit("/r") == Step::On;
+            for number in 0..self.nodes {
+                goes_on = goes_on && visit(&format!("/r/{number:07}")) == Step::On;
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_large_tree_only_what_is_on_the_screen_is_asked_for() {
+        let (asked, walks) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+        let mut model = Model::new("/r".to_owned(), None);
+        let tree = || Box::new(Large { nodes: 200_000, asked: asked.clone(), walks: walks.clone() });
+        let seconds = Cell::new(0.0);
+        let mut look = |model: &mut Model| {
+            seconds.set(seconds.get() + 0.25);
+            model.look_at(standing(), at(seconds.get()).now);
+            model.look_into(tree(), at(seconds.get()));
+            model.refresh();
+        };
+        look(&mut model);
+        assert_eq!((model.rows_on_screen(50).len(), walks.get()), (50, 1));
+        for key in [Key::End, Key::PageUp, Key::Up, Key::Home, Key::PageDown, Key::End] {
+            asked.set(0);
+            model.press(key);
+            look(&mut model);
+            assert_eq!(model.rows_on_screen(50).len(), 50);
+            assert!(asked.get() < 1000, "{key:?}: {} questions", asked.get());
+        }
+        // They are counted when they change, and not with each frame or key.
+        assert_eq!((walks.get(), model.rows().place().index), (1, Some(200_000)));
+        model.press(Key::Char('s'));
+        let Place { total, is_cut_off, .. } = model.rows().place();
+        assert_eq!((total, is_cut_off), (100_000, true));
     }
 }
