@@ -626,7 +626,7 @@ pub(super) mod tests {
         let mut model = Model::new("/r".to_owned(), None);
         let tree = || Box::new(Large { nodes: 200_000, asked: asked.clone(), walks: walks.clone() });
         let seconds = Cell::new(0.0);
-        let mut look = |model: &mut Model| {
+        let look = |model: &mut Model| {
             seconds.set(seconds.get() + 0.25);
             model.look_at(standing(), at(seconds.get()).now);
             model.look_into(tree(), at(seconds.get()));
