@@ -106,9 +106,10 @@ pub struct Notes {
 impl Notes {
     /// Remembers that a node changed. `node`: what it was last.
     pub fn take(&mut self, path: &str, change: Change, node: Option<NodeRef<'_>>, now: Duration) {
+        let is_full = self.notes.len() >= MOST;
         match self.notes.get_mut(path) {
             Some(note) => *note = Note { change, at: now, heat: note.heat(now) + 1.0 },
-            None if self.notes.len() < MOST => {
+            None if !is_full => {
                 self.notes.insert(path.to_owned(), Note { change, at: now, heat: 1.0 });
             }
             None => return,

@@ -302,7 +302,7 @@ mod tests {
             for (at, path) in all.iter().enumerate() {
                 prop_assert_eq!(outline.next(path), all.get(at + 1).cloned());
                 prop_assert_eq!(outline.previous(path), at.checked_sub(1).map(|at| all[at].clone()));
-                prop_assert_eq!(outline.nearest(path).as_ref(), Some(path));
+                prop_assert_eq!(outline.nearest(path), Some(path.clone()));
             }
         }
     }

@@ -97,7 +97,7 @@ fn grid_of(width: u16) -> u16 {
 fn draw_standing(buffer: &mut Buffer, first: u16, model: &Model, look: Look) -> u16 {
     let Some(standing) = model.standing() else { return 0 };
     let (width, grid) = (buffer.area.width, grid_of(buffer.area.width));
-    let (mut line, mut column) = (first, 1);
+    let (mut line, mut column) = (first, 1u16);
     for (name, value) in cells(standing, model, look) {
         let columns = columns_of(look, name).saturating_add(1).saturating_add(columns_of(look, &value));
         if column > 1 && column.saturating_add(columns) > width {
