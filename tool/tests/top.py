@@ -305,7 +305,7 @@ def colours_are_shown_where_they_are_wanted():
         if wanted is not None:
             assert re.search(wanted, top.output), (environment, top.output)
         else:
-            assert not re.search(rb"\x1b\[([0-9]+;)*[34][0-8][;m]", top.output), (environment, top.output)
+            assert not re.search(rb"\x1b\[([0-9]+;)*[34][0-8](;[0-9]+)*m", top.output), (environment, top.output)
         top.press("q")
         top.ends_well()
     top = Top(root, TERM="dumb")

@@ -322,10 +322,10 @@ fn draw_selected(buffer: &mut Buffer, line: u16, model: &Model, look: Look) {
     let mut pen = Pen::new(buffer, line, look);
     let (Some((tree, _)), Some(path)) = (model.tree(), model.rows().selected()) else {
         pen.set(Part::Label);
-        pen.put(if model.rows().filter().is_empty() {
-            " There is no such node"
-        } else {
-            " No path has that in it"
+        pen.put(match model.rows().filter().is_empty() {
+            false => " No path has that in it",
+            true if is_root_missing(model) => " There is no such node",
+            true => "",
         });
         return;
     };
