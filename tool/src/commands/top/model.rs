@@ -189,7 +189,10 @@ impl Model {
     pub fn press(&mut self, key: Key) -> Answer {
         if self.is_typing {
             self.type_filter(key);
-            self.refresh();
+            // What is typed is looked for once a frame; the next key may mean one of the rows.
+            if !self.is_typing {
+                self.refresh();
+            }
             return Answer::GoOn;
         }
         match key {
@@ -436,8 +439,8 @@ pub(super) mod tests {
 
     /// Which rows are on a screen of four lines, and the place among all of them.
     fn rows(model: &mut Model) -> (Vec<String>, String) {
-        let rows = model.rows_on_screen(4);
         model.refresh();
+        let rows = model.rows_on_screen(4);
         let Place { index, total, .. } = model.rows().place();
         let selected = rows.iter().find(|(_, is_selected)| *is_selected).map(|(path, _)| path.clone());
         assert_eq!(selected.as_deref(), model.rows().selected());

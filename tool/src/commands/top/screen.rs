@@ -121,11 +121,11 @@ impl Screen<'_> {
             }
         }
         self.model.look_into(Box::new(self.cache.snapshot()?), self.clock.moment());
-        self.model.refresh();
         Ok(())
     }
 
     fn draw(&mut self, frames: &mut Frames) -> io::Result<()> {
+        self.model.refresh();
         let now = self.clock.now();
         frames.draw(|frame| view::draw(frame.buffer_mut(), &mut self.model, now, self.look))?;
         Ok(())

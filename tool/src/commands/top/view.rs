@@ -402,6 +402,7 @@ mod tests {
     const LOOK: Look = Look { palette: Palette::Many, is_utf8: true };
 
     fn drawn(model: &mut Model, seconds: f64, width: u16, height: u16, look: Look) -> Buffer {
+        model.refresh();
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame.buffer_mut(), model, at(seconds).now, look)).unwrap();
         terminal.backend().buffer().clone()
