@@ -281,6 +281,22 @@ impl ChildList {
         self.children.iter().flat_map(|children| children.iter()).map(|(name, _)| name)
     }
 
+    /// The first of the names behind `name`, whether that is one of them or not.
+    pub fn name_after(&self, name: &str) -> Option<&str> {
+        let children = self.children.as_deref()?;
+        children.at(&mut children.after(name)).map(|(name, _)| name)
+    }
+
+    /// The last of the names before `name`, whether that is one of them or not.
+    pub fn name_before(&self, name: &str) -> Option<&str> {
+        self.children.as_deref()?.before(name)
+    }
+
+    /// The last of their names.
+    pub fn last_name(&self) -> Option<&str> {
+        self.children.as_deref()?.last()
+    }
+
     /// Their nodes, in the same order; `None` for one that the session may not read.
     pub fn nodes(&self) -> impl Iterator<Item = Option<NodeRef<'_>>> {
         self.children.iter().flat_map(|children| children.iter()).map(|(_, entry)| entry.node())
@@ -572,6 +588,21 @@ pub(crate) mod tests {
             assert_eq!(cursor.next().unwrap().0, format!("/r/{name}"));
         }
         assert!(cursor.next().is_none());
+    }
+
+    #[test]
+    fn names_are_found_from_one_another() {
+        let names: Vec<_> = (0..500).map(|n| format!("{n:03}")).collect();
+        let paths: Vec<_> = [""].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let children = snapshot("/r", &paths, &[], true).get_children("/r").unwrap();
+        for pair in names.windows(2) {
+            assert_eq!(children.name_after(&pair[0]), Some(&*pair[1]));
+            assert_eq!(children.name_before(&pair[1]), Some(&*pair[0]));
+        }
+        assert_eq!((children.name_before("000"), children.name_after("499")), (None, None));
+        assert_eq!((children.name_before("4x"), children.name_after("2x")), (Some("499"), Some("300")));
+        assert_eq!((children.last_name(), ChildList::default().last_name()), (Some("499"), None));
+        assert_eq!(ChildList::default().name_after(""), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-"""Takes the picture of scripts/picture: top in a terminal, drawn as SVG.
+"""Takes the picture of scripts/picture: `treecache top` in a terminal, drawn as SVG.
 
-    picture.py TOP SERVER_PORT FILE
+    picture.py TREECACHE SERVER_PORT FILE
 """
 
 import html
@@ -89,7 +89,7 @@ def run_shop(shop, is_over):
 
 
 def main():
-    top, port, file = sys.argv[1:]
+    treecache, port, file = sys.argv[1:]
     zk = KazooClient(f"127.0.0.1:{port}")
     zk.start()
     shop = Shop(zk)
@@ -97,7 +97,7 @@ def main():
     proxy = Proxy(int(port))
     is_over = threading.Event()
     business = threading.Thread(target=run_shop, args=(shop, is_over))
-    terminal = Terminal([top, f"127.0.0.1:{proxy.port}", "/shop"], columns=COLUMNS, rows=ROWS)
+    terminal = Terminal([treecache, "top", f"127.0.0.1:{proxy.port}", "/shop"], columns=COLUMNS, rows=ROWS)
     business.start()
     terminal.look(SECONDS / 2)
     proxy.drop()
@@ -107,7 +107,7 @@ def main():
     terminal.press("jjjj")
     terminal.look(0.5)
     with open(file, "w", encoding="utf-8") as picture:
-        for line in draw(terminal.screen, f"top 127.0.0.1:{proxy.port} /shop"):
+        for line in draw(terminal.screen, f"treecache top 127.0.0.1:{proxy.port} /shop"):
             picture.write(line + "\n")
     is_over.set()
     business.join()

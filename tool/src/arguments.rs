@@ -25,6 +25,7 @@ pub enum Command {
     Export(ExportArguments),
     Get(GetArguments),
     Ls(LsArguments),
+    Top(TopArguments),
     Tree(TreeArguments),
     Watch(WatchArguments),
     Wait(WaitArguments),
@@ -86,6 +87,23 @@ pub struct LsArguments {
     /// Print a list in JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Show a tree and what changes in it, live in a terminal, and how it stands to the servers.
+///
+/// If stdin or stdout is no terminal, it prints a line for each event, and each second one that sums up. The timeout is for
+/// --once and for a shared file. On the screen, q ends it; the other keys are in docs/top.md.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES)]
+pub struct TopArguments {
+    #[command(flatten)]
+    pub place: Place,
+    /// Wait for the first load, print how it stands and the whole tree, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two frames, in ms
+    #[arg(long, value_name = "MS", default_value = "250", value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub interval: u64,
 }
 
 /// Show a node and all below it, indented.

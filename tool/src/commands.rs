@@ -8,6 +8,7 @@ pub mod ls;
 pub mod metrics;
 pub mod pages;
 pub mod serve;
+pub mod top;
 pub mod tree;
 pub mod wait;
 pub mod watch;

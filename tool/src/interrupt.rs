@@ -18,6 +18,7 @@ pub fn watch() -> io::Result<()> {
     std::thread::Builder::new().name("treecache-signals".to_owned()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             IS_OVER.store(true, Ordering::SeqCst);
+            crate::terminal::give_back();
             let clients = std::mem::take(&mut *CLIENTS.lock().unwrap_or_else(PoisonError::into_inner));
             for client in clients.iter().filter_map(Weak::upgrade) {
                 client.close();

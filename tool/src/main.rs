@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod settings;
 mod source;
+mod terminal;
 mod text;
 mod toml_file;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Export(arguments) => commands::export::run(&arguments),
         Command::Get(arguments) => commands::get::run(&arguments),
         Command::Ls(arguments) => commands::ls::run(&arguments),
+        Command::Top(arguments) => commands::top::run(&arguments),
         Command::Tree(arguments) => commands::tree::run(&arguments),
         Command::Watch(arguments) => commands::watch::run(&arguments),
         Command::Wait(arguments) => commands::wait::run(&arguments),

@@ -3,41 +3,64 @@
 //! On a terminal an escape sequence acts, and a mark that turns the direction of writing makes a name look like another.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
-/// A name or path with all characters escaped that act or cannot be seen.
+/// A character as it is shown: as itself, or as what stands for it.
+pub enum Sign {
+    Plain(char),
+    Escaped(String),
+}
+
+impl Sign {
+    /// What stands for a character that is not to be shown as itself.
+    pub fn escaped(c: char) -> Sign {
+        Sign::Escaped(c.escape_unicode().to_string())
+    }
+
+    fn of(c: char) -> Sign {
+        if acts(c) { Sign::escaped(c) } else { Sign::Plain(c) }
+    }
+
+    fn write(&self, text: &mut String) {
+        match self {
+            Sign::Plain(c) => text.push(*c),
+            Sign::Escaped(escape) => text.push_str(escape),
+        }
+    }
+}
+
+/// A name or path: all characters are escaped that act or cannot be seen.
+pub fn signs_of_name(text: &str) -> impl Iterator<Item = Sign> {
+    text.chars().map(Sign::of)
+}
+
+/// Data on one line: text if it is some, or else each byte that is none as `\xNN`.
+pub fn signs_of_data(data: &[u8]) -> impl Iterator<Item = Sign> {
+    data.utf8_chunks().flat_map(|chunk| {
+        let valid = chunk.valid().chars().map(|c| match c {
+            '\n' => Sign::Escaped("\\n".to_owned()),
+            '\r' => Sign::Escaped("\\r".to_owned()),
+            '\t' => Sign::Escaped("\\t".to_owned()),
+            '\\' => Sign::Escaped("\\\\".to_owned()),
+            c => Sign::of(c),
+        });
+        valid.chain(chunk.invalid().iter().map(|byte| Sign::Escaped(format!("\\x{byte:02x}"))))
+    })
+}
+
+/// A name or path, as it is shown.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(acts) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
-    for c in text.chars() {
-        match acts(c) {
-            true => _ = write!(escaped, "{}", c.escape_unicode()),
-            false => escaped.push(c),
-        }
-    }
+    signs_of_name(text).for_each(|sign| sign.write(&mut escaped));
     Cow::Owned(escaped)
 }
 
-/// Data on one line: text if it is some, or else each byte that is none as `\xNN`.
+/// Data, as it is shown.
 pub fn one_line(data: &[u8]) -> String {
     let mut line = String::with_capacity(data.len());
-    for chunk in data.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\n' => line.push_str("\\n"),
-                '\r' => line.push_str("\\r"),
-                '\t' => line.push_str("\\t"),
-                '\\' => line.push_str("\\\\"),
-                c if acts(c) => _ = write!(line, "{}", c.escape_unicode()),
-                c => line.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            _ = write!(line, "\\x{byte:02x}");
-        }
-    }
+    signs_of_data(data).for_each(|sign| sign.write(&mut line));
     line
 }
 
@@ -85,7 +108,7 @@ pub fn dump(data: &[u8]) -> String {
 fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -95,7 +118,7 @@ mod tests {
     #[test]
     fn what_acts_on_a_terminal_is_escaped_and_all_else_is_left_alone() {
         assert!(matches!(shown("/dienste/größe"), Cow::Borrowed("/dienste/größe")));
-        assert_eq!(shown("/a\u{1b}[2J\u{202e}b"), "/a\\u{1b}[2J\\u{202e}b");
+        assert_eq!(shown("/a\u{1b}[2J\u{202e}b\u{e0041}"), "/a\\u{1b}[2J\\u{202e}b\\u{e0041}");
         assert_eq!(one_line(b"a\nb\\\xff\0\xc3\xa4"), "a\\nb\\\\\\xff\\u{0}ä");
         assert_eq!(one_line(b""), "");
     }

@@ -201,8 +201,12 @@ impl Block {
         Entry::of(self, Record::new(&bytes[offset(bytes, index)..]))
     }
 
+    pub(super) fn last_entry(&self) -> Option<Entry<'_>> {
+        self.len().checked_sub(1).map(|last| self.entry(last))
+    }
+
     pub(super) fn last_name(&self) -> &[u8] {
-        self.len().checked_sub(1).map_or(&[], |last| self.entry(last).name_bytes())
+        self.last_entry().map_or(&[], |last| last.name_bytes())
     }
 
     /// The child list at a place, if there is one there.

@@ -491,6 +491,29 @@ impl Children {
         Position { at, index }
     }
 
+    /// The last name below `name`, whether that is there or not.
+    pub fn before(&self, name: &str) -> Option<&str> {
+        let at = self.place(name.as_bytes());
+        let block = self.block(at)?;
+        match block.place(name.as_bytes()).checked_sub(1) {
+            Some(index) => Some(block.entry(index).name()),
+            None => self.block_before(at)?.last_entry().map(|entry| entry.name()),
+        }
+    }
+
+    fn block_before(&self, at: Place) -> Option<&Block> {
+        let Blocks::Many(groups, _) = &self.blocks else { return None };
+        match at.block.checked_sub(1) {
+            Some(block) => groups.get(at.group)?.blocks.get(block),
+            None => groups.get(at.group.checked_sub(1)?)?.blocks.last(),
+        }
+    }
+
+    /// The last name.
+    pub fn last(&self) -> Option<&str> {
+        self.last_block()?.last_entry().map(|entry| entry.name())
+    }
+
     /// Names and entries, sorted by the bytes of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Entry<'_>)> {
         self.entries().map(|entry| (entry.name(), entry))
@@ -893,6 +916,15 @@ pub(super) mod tests {
                     let with_nul: Vec<_> = children.names_with_nul().map(<[u8]>::to_vec).collect();
                     let expected: Vec<_> = model.keys().map(|name| [name.as_bytes(), b"\0"].concat()).collect();
                     prop_assert!(with_nul == expected);
+                    prop_assert_eq!(children.last(), model.keys().next_back().map(|name| &**name));
+                    for name in model.keys().map(|name| &**name).chain(["", "a", "m", "\u{ffff}"]) {
+                        let before = model.range::<str, _>(..name).next_back();
+                        prop_assert_eq!(children.before(name), before.map(|(name, _)| &**name));
+                        let behind = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
+                        let after = model.range::<str, _>(behind).next();
+                        let found = children.at(&mut children.after(name)).map(|(name, _)| name);
+                        prop_assert_eq!(found, after.map(|(name, _)| &**name));
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
-"""The user of tests/c/top: runs top in terminals and without, and looks at what it shows.
+"""The user of tool/tests/top: runs `treecache top` in terminals and without, and looks at what it shows.
 
-    top.py TOP SERVER_PORT
+    top.py TREECACHE SERVER_PORT
 
 Asks for the server to "stop" and to "start" on standard output, and waits for "done" on standard input.
 """
@@ -19,12 +19,9 @@ from kazoo.client import KazooClient
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../scripts/lib"))
 from terminal import PATIENCE_S, Terminal  # noqa: E402
 
-TOP, PORT = sys.argv[1:]
-WATCH = os.path.join(os.path.dirname(TOP), "watch")
+TREECACHE, PORT = sys.argv[1:]
 HOSTS = f"127.0.0.1:{PORT}"
 LEAVE_SCREEN = b"\x1b[?25h\x1b[?1049l"
-VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
-            "--show-leak-kinds=definite,indirect,possible", "--errors-for-leak-kinds=definite,indirect,possible"]
 
 zk = KazooClient(HOSTS, connection_retry={"max_tries": -1, "max_delay": 0.2}, command_retry={"max_tries": -1})
 
@@ -32,8 +29,9 @@ zk = KazooClient(HOSTS, connection_retry={"max_tries": -1, "max_delay": 0.2}, co
 class Top(Terminal):
     """top in a terminal."""
 
-    def __init__(self, path, under=(), **terminal):
-        super().__init__([*under, TOP, "--interval", "100", HOSTS, path], **terminal)
+    def __init__(self, *place, **terminal):
+        place = (HOSTS, *place) if place[0].startswith("/") else place
+        super().__init__([TREECACHE, "top", "--interval", "100", *place], **terminal)
 
     def row(self, name):
         """The number of the line that shows a node in the tree; None where there is none."""
@@ -61,11 +59,17 @@ class Top(Terminal):
     def stops_seeing(self, text):
         self.wait_until(f"the end of {text}", lambda: text not in self.text())
 
-    def ends_well(self):
+    def ends_well(self, code=0):
         self.wait_until("the end", self.has_ended)
-        assert self.exit_code == 0, f"exit code {self.exit_code}\n{self.output[-2000:].decode(errors='replace')}"
+        assert self.exit_code == code, f"exit code {self.exit_code}\n{self.output[-2000:].decode(errors='replace')}"
         assert LEAVE_SCREEN in self.output and self.is_as_before(), "the terminal is not as it was"
         self.end()
+
+
+def run(*arguments, **environment):
+    """`treecache top` without a terminal, to its end."""
+    return subprocess.run([TREECACHE, "top", *arguments], env={**os.environ, **environment}, capture_output=True,
+                          text=True, encoding="utf-8", timeout=PATIENCE_S)
 
 
 def fresh(root, nodes=()):
@@ -98,18 +102,18 @@ def foreign_bytes_do_not_reach_the_terminal():
     root = fresh("/foreign", {"a": b"\x1b[2J\x07\x00\n\\ \xff\xc3", "größe": "日本 \u202e\u0301 ü".encode(),
                               "日本": b"end"})
     top = Top(root).wait_for_tree()
-    assert top.line("a").endswith(r"\x1b[2J\x07\x00\n\\ \xff\xc3"), top.line("a")
+    assert top.line("a").endswith(r"\u{1b}[2J\u{7}\u{0}\n\\ \xff\xc3"), top.line("a")
     # pyte leaves the second half of a wide character empty.
     assert top.line("größe").replace(" ", "").endswith(r"日本\u{202e}\u{301}ü"), top.line("größe")
     assert b"\x1b[2J\x07" not in top.output and "\u202e".encode() not in top.output
     # A wide character takes two columns: the data of all begins in one column.
-    columns = {top.screen.display[top.row(name)].index(data) for name, data in [("a", r"\x1b"), ("größe", "日")]}
+    columns = {top.screen.display[top.row(name)].index(data) for name, data in [("a", r"\u{1b}"), ("größe", "日")]}
     buffer = top.screen.buffer[top.row("日本")]
     assert len(columns) == 1 and buffer[columns.pop()].data == "e", top.text()
     top.press("q")
     top.ends_well()
-    in_ascii = subprocess.run([TOP, "--once", HOSTS, root], env={**os.environ, "LC_ALL": "C"}, capture_output=True)
-    assert in_ascii.stdout.isascii() and rb"gr\xc3\xb6\xc3\x9fe" in in_ascii.stdout, in_ascii
+    in_ascii = run("--once", HOSTS, root, LC_ALL="C")
+    assert in_ascii.stdout.isascii() and r"gr\u{f6}\u{df}e" in in_ascii.stdout, in_ascii
 
 
 def changes_are_seen_and_fade():
@@ -190,7 +194,7 @@ def keys_move_fold_sort_filter_and_pause():
     top.stops_seeing("PAUSED")
     top.wait_until("what was missed", lambda: top.row("meanwhile") and "meanwhile" in top.line("last"))
     top.press("\x03")  # Ctrl-C
-    top.ends_well()
+    top.ends_well(130)
 
 
 def a_resized_terminal_is_filled_to_its_edges():
@@ -235,8 +239,8 @@ def a_server_that_goes_away_is_seen():
     top = Top(root).wait_for_tree()
     ask("stop")
     top.sees("● SUSPENDED")
-    top.sees("TC_ERR_CONNECTION: ")
     top.sees("server none")
+    top.wait_until("a fault", lambda: re.search(rf"^ .+ ago: .*127.0.0.1", top.text(), re.M))
     assert "through it all" in top.text() and "faults 0" not in top.text(), top.text()
     ask("start")
     zk.create(f"{root}/after", b"back again")
@@ -272,18 +276,36 @@ def it_stops_for_the_shell_and_is_continued():
     zk.set(f"{root}/a", b"second")
     top.sees("second")
     os.kill(top.pid, signal.SIGTERM)
-    top.ends_well()
+    top.ends_well(128 + signal.SIGTERM)
+
+
+def whatever_ends_it_the_terminal_is_as_before():
+    root = fresh("/ended", {"a": b""})
+    for number in [signal.SIGINT, signal.SIGHUP, signal.SIGQUIT]:
+        top = Top(root).wait_for_tree()
+        os.kill(top.pid, number)
+        top.ends_well(128 + number)
+    # If its terminal is gone, it ends too.
+    top = Top(root).wait_for_tree()
+    pid = top.pid
+    os.close(top.keyboard)
+    end = time.monotonic() + PATIENCE_S
+    while os.path.exists(f"/proc/{pid}/exe"):
+        assert time.monotonic() < end, "it goes on without a terminal"
+        time.sleep(0.05)
+    os.close(top.side)
+    os.waitpid(top.shell, 0)
 
 
 def colours_are_shown_where_they_are_wanted():
     root = fresh("/colours", {"a": b""})
-    for environment, wanted in [({}, rb"\x1b\[0;[0-9;]*38;5"), ({"TERM": "xterm", "COLORTERM": ""}, rb"\x1b\[0;1;32m"),
+    for environment, wanted in [({}, rb"\x1b\[38;5;77"), ({"TERM": "xterm", "COLORTERM": ""}, rb"\x1b\[38;5;2[;m]"),
                                 ({"NO_COLOR": "1"}, None), ({"TERM": "vt100"}, None)]:
         top = Top(root, **environment).wait_for_tree()
         if wanted is not None:
             assert re.search(wanted, top.output), (environment, top.output)
         else:
-            assert not re.search(rb"\x1b\[[0-9;]*[;\[][34][0-9]", top.output), (environment, top.output)
+            assert not re.search(rb"\x1b\[([0-9]+;)*[34][0-8](;[0-9]+)*m", top.output), (environment, top.output)
         top.press("q")
         top.ends_well()
     top = Top(root, TERM="dumb")
@@ -294,7 +316,7 @@ def colours_are_shown_where_they_are_wanted():
 
 def without_a_terminal_it_prints_lines():
     root = fresh("/lines", {"a": b"\x1b[31mred\n"})
-    top = subprocess.Popen([TOP, HOSTS, root], stdout=subprocess.PIPE, text=True)
+    top = subprocess.Popen([TREECACHE, "top", HOSTS, root], stdout=subprocess.PIPE, text=True)
     lines = []
 
     def read_until(pattern):
@@ -305,98 +327,67 @@ def without_a_terminal_it_prints_lines():
     read_until(r"^in step$")
     assert [line for line in lines if not line.startswith("--")] == [
         "added        /lines  version 0  size 0 B\n",
-        "added        /lines/a  version 0  size 9 B  \\x1b[31mred\\n\n", "initialized\n", "in step\n"], lines
+        "added        /lines/a  version 0  size 9 B  \\u{1b}[31mred\\n\n", "initialized\n", "in step\n"], lines
     read_until(rf"^--  state IN STEP  server {HOSTS}  .*  nodes 2  data 9 B  events .*/s  changes 0/s  reads .*/s")
     zk.set(f"{root}/a", b"new")
     zk.delete(f"{root}/a")
     read_until(r"^removed +/lines/a ")
     top.terminate()
     top.communicate(timeout=PATIENCE_S)
-    assert top.returncode == 0
-
-
-def watch_and_its_dump_escape_what_is_foreign():
-    root = fresh("/watched", {"a\u202etxt": b"\x1b[31m\"red\"", "gr\u00f6\u00dfe\\": b""})
-    with tempfile.NamedTemporaryFile() as dump:
-        watch = subprocess.Popen([WATCH, "--dump", dump.name, HOSTS, root], stdout=subprocess.PIPE)
-        lines = iter(watch.stdout.readline, b"in step: nothing is outstanding\n")
-        added = sorted(line.decode() for line in lines if line.startswith(b"added"))
-        watch.terminate()
-        watch.communicate(timeout=PATIENCE_S)
-        dumped = [line.split("\t")[0] for line in dump.read().decode().splitlines()]
-    paths = [root, f"{root}/a\\u{{202e}}txt", f"{root}/gr\u00f6\u00dfe\\\\"]
-    data = ["\"\"", r'"\x1b[31m\"red\""', "\"\""]
-    assert added == [f"added    {path} {data}\n" for path, data in zip(paths, data)], added
-    assert watch.returncode == 0 and dumped == paths, dumped
-
-
-def secrets_come_from_a_file_of_ones_own():
-    # As `auth=digest` makes no server say no, a wrong password shows as what may not be read.
-    secret = "auth=digest:me:hunter2"
-    with tempfile.NamedTemporaryFile("w") as config:
-        config.write(f"# who I am\n\n{secret}\nsession.timeout.ms=6000\n")
-        config.flush()
-        from_file = [TOP, "--once", "--config-file", config.name, HOSTS, "/"]
-        done = subprocess.run(from_file, capture_output=True, text=True, timeout=PATIENCE_S)
-        assert done.returncode == 0 and done.stderr == "", done
-        os.chmod(config.name, 0o640)
-        for arguments, words in [(from_file, "chmod 600"), ([TOP, "--config", secret, HOSTS, "/"], "--config-file"),
-                                 ([TOP, "--config", "hunter2", HOSTS, "/"], "KEY=VALUE"),
-                                 ([TOP, "--config-file", "/missing", HOSTS, "/"], "/missing: No such file")]:
-            done = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_S)
-            assert done.returncode == 2 and words in done.stderr and "hunter2" not in done.stderr, done
+    assert top.returncode == 128 + signal.SIGTERM
 
 
 def once_prints_one_frame():
     root = fresh("/once", {f"{number:03}": b"data" for number in range(100)})
-    done = subprocess.run([TOP, "--once", HOSTS, root], capture_output=True, timeout=PATIENCE_S,
-                          env={**os.environ, "LC_ALL": "C.UTF-8", "COLUMNS": "90"})
-    lines = done.stdout.decode().splitlines()
-    assert done.returncode == 0 and done.stderr == b"" and b"\x1b" not in done.stdout, done
+    done = run("--once", HOSTS, root, LC_ALL="C.UTF-8", COLUMNS="90")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0 and done.stderr == "" and "\x1b" not in done.stdout, done
     assert lines[0] == f" ● IN STEP  {root}" and sum(line.endswith("  data") for line in lines) == 100, lines
     assert max(map(len, lines)) <= 90
-    missing = subprocess.run([TOP, "--once", HOSTS, "/missing"], capture_output=True, timeout=PATIENCE_S)
+    missing = run("--once", HOSTS, "/missing", LC_ALL="C.UTF-8")
     assert missing.returncode == 0 and zk.exists("/missing") is None, "looking has made the root"
-    assert missing.stdout.decode().startswith(" ● IN STEP  /missing  the root does not exist"), missing.stdout
-    with subprocess.Popen([WATCH, HOSTS, "/missing"], stdout=subprocess.PIPE, text=True) as watch:
-        said = [watch.stdout.readline() for _ in range(2)]
-        watch.terminate()
-    assert said == ["initialized: the whole tree is here\n", "in step; the root does not exist\n"], said
-    assert zk.exists("/missing") is None, "watching has made the root"
+    assert missing.stdout.startswith(" ● IN STEP  /missing  the root does not exist"), missing.stdout
+
+
+def a_shared_tree_is_looked_into_without_a_session():
+    root = fresh("/shared", {"a/x": b"hello", "b": b""})
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        file, settings = f"{folder}/tree", f"{folder}/agent.toml"
+        with open(settings, "w", encoding="utf-8") as text:
+            text.write(f"[[tree]]\nhosts = '{HOSTS}'\nroot = '{root}'\n'share.file' = '{file}'\n")
+        agent = subprocess.Popen([TREECACHE, "agent", "--config", settings], stderr=subprocess.DEVNULL)
+        try:
+            top = Top("--attach", file).wait_for_tree()
+            top.sees(f"file {file}")
+            top.sees("hello")
+            zk.set(f"{root}/a/x", b"again")
+            top.wait_until("a change", lambda: (top.line("x") or "").startswith("~") and "again" in top.line("x"))
+            top.press("q")
+            top.ends_well()
+            part = run("--once", "--attach", file, f"{root}/a", LC_ALL="C.UTF-8").stdout.splitlines()
+            assert part[0] == f" ● IN STEP  {root}/a" and part[-1].endswith(" again") and "  b " not in part, part
+        finally:
+            agent.terminate()
+            agent.wait(PATIENCE_S)
 
 
 def nonsense_is_answered_clearly():
-    usage = "usage: top [--once] [--interval MS] [--config KEY=VALUE]... [--config-file FILE]... HOSTS PATH"
     for arguments, code, words in [
-        ([], 2, usage), ([HOSTS], 2, usage), ([HOSTS, "/a", "/b"], 2, usage), (["--onec", HOSTS, "/a"], 2, "--onec"),
-        (["--interval"], 2, "--interval needs a value"), (["--interval", "1s", HOSTS, "/a"], 2, "not 1s"),
-        (["--interval", "0", HOSTS, "/a"], 2, "from 10 to 60000"), (["--config", "x", HOSTS, "/a"], 2, "KEY=VALUE"),
-        (["--config", "no.such.key=1", HOSTS, "/a"], 2, "no.such.key"),
-        (["--config", "session.timeout.ms=soon", HOSTS, "/a"], 2, "session.timeout.ms"),
-        (["no hosts:at all", "/a"], 1, "no hosts:at all"), ([HOSTS, "not/a/path"], 1, "not/a/path"),
+        ([], 2, "HOSTS"), ([HOSTS, "/a", "/b"], 2, "'/b'"), (["--onec", HOSTS, "/a"], 2, "--onec"),
+        (["--interval", "1s", HOSTS, "/a"], 2, "'1s'"), (["--interval", "0", HOSTS, "/a"], 2, "10..=60000"),
+        (["--set", "no.such.key=1", HOSTS, "/a"], 2, "no.such.key"),
+        (["--set", "auth=digest:me:hunter2", HOSTS, "/a"], 2, "TREECACHE_AUTH"),
+        (["no hosts:at all", "/a"], 2, "no hosts:at all"), ([HOSTS, "not/a/path"], 2, "not/a/path"),
+        (["--set", "limit.nodes=1", "--once", HOSTS, "/"], 7, "limit"),
+        (["--timeout", "0.3", "--once", "127.0.0.1:1", "/"], 5, "no server was reached"),
     ]:
-        done = subprocess.run([TOP, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
+        done = run(*arguments)
         assert done.returncode == code and words in done.stderr and done.stdout == "", (arguments, done)
-    limited = subprocess.run([TOP, "--config", "limit.nodes=1", "--once", HOSTS, "/"], capture_output=True, text=True,
-                             timeout=PATIENCE_S)
-    assert limited.returncode == 1 and "TC_ERR_LIMIT" in limited.stderr, limited
-
-
-def valgrind_has_nothing_to_say(top):
-    """It has been running, slowly, since before the other tests."""
-    top.wait_for_tree()
-    for beat in range(20):
-        zk.set("/valgrind/a", b"\xff\x1b" * beat)
-        zk.create("/valgrind/blink", b"", ephemeral=True)
-        zk.delete("/valgrind/blink")
-    top.wait_until("changes", lambda: re.search(r"changes [1-9]", top.text()))
-    for keys in ["j", "\r", "\r", "s", "/val", "\n", "\x1b", "s", "G", "p", "p"]:
-        top.press(keys)
-        top.look(0.1)
-    top.resize(70, 20)
-    top.sees("2 of")
-    top.press("q")
-    top.ends_well()
+        assert "hunter2" not in done.stderr, done
+    over_the_screen = Top("--verbose", HOSTS, "/")
+    over_the_screen.wait_until("the end", over_the_screen.has_ended)
+    assert over_the_screen.exit_code == 2 and "2>top.log" in over_the_screen.text(), over_the_screen.text()
+    over_the_screen.end()
 
 
 def ask(command):
@@ -408,16 +399,14 @@ def ask(command):
 def main():
     logging.disable()  # kazoo tells that the server went away, which it is to do
     zk.start()
-    fresh("/valgrind", {"a": b""})
-    slow = Top("/valgrind", under=VALGRIND)
     for test in [it_shows_how_the_cache_stands_and_the_tree, foreign_bytes_do_not_reach_the_terminal,
                  changes_are_seen_and_fade, keys_move_fold_sort_filter_and_pause,
                  a_resized_terminal_is_filled_to_its_edges, many_changes_cost_no_frame_each,
-                 it_stops_for_the_shell_and_is_continued, colours_are_shown_where_they_are_wanted,
-                 without_a_terminal_it_prints_lines, watch_and_its_dump_escape_what_is_foreign,
-                 secrets_come_from_a_file_of_ones_own, once_prints_one_frame, nonsense_is_answered_clearly,
-                 lambda: valgrind_has_nothing_to_say(slow), a_server_that_goes_away_is_seen]:
-        name = test.__name__ if test.__name__ != "<lambda>" else valgrind_has_nothing_to_say.__name__
+                 it_stops_for_the_shell_and_is_continued, whatever_ends_it_the_terminal_is_as_before,
+                 colours_are_shown_where_they_are_wanted, without_a_terminal_it_prints_lines, once_prints_one_frame,
+                 a_shared_tree_is_looked_into_without_a_session, nonsense_is_answered_clearly,
+                 a_server_that_goes_away_is_seen]:
+        name = test.__name__
         began = time.monotonic()
         test()
         print(f"{name.replace('_', ' ')}: {time.monotonic() - began:.1f} s", file=sys.stderr)
