@@ -3,6 +3,7 @@
 //! On a terminal an escape sequence acts, and a mark that turns the direction of writing makes a name look like another.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 /// A character as it is shown: as itself, or as what stands for it.
 pub enum Sign {
