@@ -918,7 +918,8 @@ pub(super) mod tests {
                     prop_assert!(with_nul == expected);
                     prop_assert_eq!(children.last(), model.keys().next_back().map(|name| &**name));
                     for name in model.keys().map(|name| &**name).chain(["", "a", "m", "\u{ffff}"]) {
-                        let before = model.range::<str, _>(..name).next_back();
+                        let below = (std::ops::Bound::Unbounded, std::ops::Bound::Excluded(name));
+                        let before = model.range::<str, _>(below).next_back();
                         prop_assert_eq!(children.before(name), before.map(|(name, _)| &**name));
                         let behind = (std::ops::Bound::Excluded(name), std::ops::Bound::Unbounded);
                         let after = model.range::<str, _>(behind).next();
