@@ -146,9 +146,9 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 			within(t, "a wait that is cancelled", func() { checkIs(t, wait(ctx), context.Canceled) })
 			within(t, "a wait that was cancelled before", func() { checkIs(t, wait(ctx), context.Canceled) })
 
+			began := time.Now()
 			ctx, cancel = context.WithTimeout(t.Context(), 30*time.Millisecond)
 			defer cancel()
-			began := time.Now()
 			within(t, "a wait with a deadline", func() { checkIs(t, wait(ctx), context.DeadlineExceeded) })
 			if waited := time.Since(began); waited < 30*time.Millisecond {
 				t.Fatal("it waited only ", waited)
