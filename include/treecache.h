@@ -10,7 +10,7 @@
  * (TC_ERR_PANIC) every function but the free functions answers TC_ERR_PANIC for that handle.
  *
  * Threads. Any function may be called from any thread at any time, unless its documentation says otherwise. A free
- * function needs its argument for itself. The shared library stays loaded, whoever calls dlclose.
+ * function needs its argument for itself. The shared library stays loaded, also after dlclose.
  *
  * Fork. The child may free what the parent made, and read the snapshots, nodes, children and items it has been handed, and
  * caches that are attached to a file. All else is answered with TC_ERR_STATE there, and logged. It may make clients of its
@@ -26,8 +26,8 @@
  * blocks all signals; a slow one delays the others, never the cache. They may call any function unless its
  * documentation says otherwise, and must not throw or longjmp out.
  *
- * Queues. Who would rather not be called takes events out of a tc_queue, on threads of its own: by waiting, or with a
- * descriptor in an event loop. What was taken out is the program's until it frees it.
+ * Queues. If you would rather not be called, take events out of a tc_queue, on threads of your own: by waiting, or with a
+ * descriptor in an event loop. What was taken out is yours until you free it.
  *
  * Stability. Functions, numbers and tc_stat do not change. Other structs are read only, reach you by pointer, and
  * grow at their end: do not allocate, copy or compare them by size. New codes, events and keys may be added.
@@ -278,7 +278,7 @@ struct tc_config *tc_config_new(void);
  * - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; DIGEST-MD5 needs sasl.username and sasl.password, GSSAPI is Kerberos
  * - `sasl.username` (client, none): who the session is, for DIGEST-MD5
  * - `sasl.password` (client, none): the password to sasl.username
- * - `sasl.principal` (client, none): who the session is, for GSSAPI, as in app/host@REALM; without, the first principal in sasl.keytab, or whoever the ticket cache is of
+ * - `sasl.principal` (client, none): who the session is, for GSSAPI, as in app/host@REALM; without, the first principal in sasl.keytab, or the one of the ticket cache
  * - `sasl.keytab` (client, none): the keys of that principal, for GSSAPI; without, its tickets are those of the ticket cache (KRB5CCNAME)
  * - `sasl.service` (client, default zookeeper): the first part of the servers' principals, for GSSAPI
  * - `sasl.host` (client, none): the second part of the servers' principals, for GSSAPI; without, the name that a server has in hosts
@@ -513,12 +513,12 @@ int32_t tc_new_or_error(struct tc_client *client,
                         const struct tc_error **error);
 
 /**
- * Makes a cache of the tree that another cache keeps in a file (`share.file`), be it in another process or in this one:
+ * Makes a cache of the tree that another cache keeps in a file (`share.file`), in another process or in this one:
  * without a session, without a network, and without a thread until something listens or a queue is opened.
  *
  * It needs nothing but leave to read the file and the one beside it, which has `.side` behind its name. Reads, snapshots and
  * walks are those of any cache, and a snapshot is a cut where the writer's was one. State and age say what the writer
- * last knew. A writer that was silent for longer than its session lasts, be it dead, is TC_STATE_SUSPENDED; one that comes back,
+ * last knew. A writer that was silent for longer than its session lasts, dead or not, is TC_STATE_SUSPENDED; one that comes back,
  * also with another file, is taken up by itself. If there is no file yet, the state is TC_STATE_LOADING until there is one.
  * `tc_wait_initialized` waits for the writer; `tc_sync` is TC_ERR_UNSUPPORTED. Listeners and queues are told as ever, woken by
  * the writer.
@@ -596,7 +596,7 @@ int32_t tc_wait_initialized_or_error(struct tc_cache *cache,
 bool tc_is_initialized(const struct tc_cache *cache);
 
 /**
- * Waits until all can be read that was committed before the call, by whomever, through whatever server.
+ * Waits until all can be read that was committed before the call, by any client, through any server.
  *
  * Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
  * a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
@@ -815,7 +815,7 @@ int32_t tc_get_stats(const struct tc_cache *cache,
                      const struct tc_stats **out);
 
 /**
- * Tells what went wrong last, of this cache or of its client, be it over or not, and whether somebody listened to it or not.
+ * Tells what went wrong last, of this cache or of its client. It may be over since, and a listener may have been told of it, too.
  *
  * `out`: receives the fault, which is independent of the cache; free it with `tc_fault_free`. It is NULL where nothing went
  * wrong so far. How long ago it was, and how many there were, `tc_get_stats` tells. Any thread; never blocks; callbacks may
@@ -1628,7 +1628,7 @@ int32_t tc_queue_fd(struct tc_queue *queue,
 int32_t tc_queue_wake(struct tc_queue *queue);
 
 /**
- * Detaches a queue from its cache: what was not taken out is let go, and whoever waits in `tc_queue_next` is answered
+ * Detaches a queue from its cache: what was not taken out is let go, and a thread that waits in `tc_queue_next` is answered
  * with TC_ERR_CLOSED. Items that were taken out stay valid.
  *
  * Never waits. Any thread; callbacks may call it. A second call does nothing.

@@ -1574,7 +1574,7 @@ class cache : public detail::readable<cache> {
     /// `events.capacity` and `events.bytes` count.
     ///
     /// It is started. Reads, snapshots, listeners and queues are as ever; `state` says what the writer last knew: `suspended` if
-    /// it was silent for longer than its session lasts, be it dead. A writer that comes back is taken up by itself. Without a
+    /// it was silent for longer than its session lasts, dead or not. A writer that comes back is taken up by itself. Without a
     /// file the state is `loading` until there is one. `wait_initialized` waits for the writer; `sync` is `unsupported`. In the
     /// child of a fork it can be read; for events, attach there. Errors: `invalid_argument` when there is something else under
     /// that name, or a file of another format or on the file system of a network, or it cannot be read; `unsupported` on other
@@ -1645,7 +1645,7 @@ class cache : public detail::readable<cache> {
         return detail::take<treecache::stats>(status, out);
     }
 
-    /// What went wrong last, of this cache or of its client, be it over or not; nothing where nothing did.
+    /// What went wrong last, of this cache or of its client, even if it is over; nothing where nothing did.
     [[nodiscard]] result<std::optional<past_fault>> try_last_fault() const noexcept
     {
         const tc_fault *out = nullptr;

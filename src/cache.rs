@@ -131,12 +131,12 @@ impl TreeCache {
         TreeCache { health, id, options, share, attached: None, shared, listeners, client, telling }
     }
 
-    /// A cache of the tree that another cache keeps in `file` (`share.file`), be it in another process or in this one: without
+    /// A cache of the tree that another cache keeps in `file` (`share.file`), in another process or in this one: without
     /// a session, without a network, and without a thread until somebody listens. It needs nothing but leave to read the
     /// file and the side file, which has `.side` behind its name.
     ///
     /// Reads, snapshots and walks are those of a cache of its own, and a snapshot is a cut where the writer's was one. State and
-    /// age say what the *writer* last knew. A writer that was silent for longer than its session lasts, be it dead, is
+    /// age say what the *writer* last knew. A writer that was silent for longer than its session lasts, dead or not, is
     /// [`Suspended`](State::Suspended); one that comes back, also with another file, is taken up by itself. Until there is
     /// a file the state is [`Loading`](State::Loading). [`wait_initialized`](Self::wait_initialized) waits for the writer.
     ///
@@ -541,7 +541,7 @@ impl TreeCache {
         }
     }
 
-    /// What went wrong last, of this cache or of its client, be it over or not; `None` where nothing did. Also where a
+    /// What went wrong last, of this cache or of its client, even if it is over; `None` where nothing did. Also where a
     /// listener was told it, and when the cache is closed.
     pub fn last_fault(&self) -> Option<LastFault> {
         self.shared.feed.last_fault()

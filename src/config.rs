@@ -84,7 +84,7 @@ enum Mechanism {
 }
 
 /// Who reads a key.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Scope {
     Client,
     Cache,
@@ -198,7 +198,7 @@ const KEYS: &[Key] = &[
         scope: Scope::Client,
         value: Value::Text(|config, principal| config.sasl.principal = Some(principal)),
         purpose: "who the session is, for GSSAPI, as in `app/host@REALM`; without, the first principal in `sasl.keytab`, \
-                  or whoever the ticket cache is of",
+                  or the one of the ticket cache",
     },
     Key {
         name: "sasl.keytab",

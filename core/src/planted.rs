@@ -100,6 +100,10 @@ defects! {
     UnverifiedTakenForOwn = "unverified tree taken for own",
     /// What the session may not read is no anchor.
     OpaqueNoAnchors = "opaque nodes no anchors",
+    /// When a tree is verified, a list is believed that has not as many children as its node counts.
+    ChildrenNotCountedAnew = "children not counted anew",
+    /// A node's data and its list are taken to be of one moment, though two replies contradict each other.
+    TwoReadsTakenForOne = "two reads taken for one",
     /// What was read before its turn goes into the tree, though a notification has told that it has changed.
     KeptThoughNotified = "kept though notified",
     /// What was read before its turn goes into the tree, though a newer list of its parent lacks it.
@@ -140,6 +144,8 @@ defects! {
     IdentityByZxid = "identity by zxid alone",
     /// Equal pzxids are taken to mean the same child list.
     ListDatedByPzxid = "child list dated by its pzxid",
+    /// If a known child is told to be created, it is counted as one more child.
+    ReplacedChildCounted = "replaced child counted",
     /// If a known child is missing, its parent's Stat is read again, but not its parent's child list.
     LostChildIgnored = "lost child ignored",
     /// Notifications are counted on top of what was read on an earlier connection.
@@ -252,6 +258,16 @@ defects! {
     RootTakenForChanged = "root taken for changed",
     /// If the root is told to be deleted, that is believed without a look.
     DeletionOfRootBelieved = "deletion of the root believed",
+    /// An anchor that is deleted before it was read counts as unchanged.
+    DeletedAnchorUnchanged = "deleted anchor unchanged",
+    /// An ancestor of a node that was not known is taken for read on this connection.
+    HiddenAncestorVerified = "hidden ancestor taken for verified",
+    /// A known child that comes anew in secret counts as the known one.
+    ReplacedInSecret = "child replaced in secret counted",
+    /// If what came in one read is dropped, the zxid at its end is still where the tree was left.
+    DroppedWordsCounted = "dropped words counted",
+    /// Of a root that was read on an earlier connection, it is believed that it still has no children.
+    EarlierRootBelieved = "root of an earlier connection believed",
     /// The data of a child was set, maybe more often than was told, and the parent's Stat at a Keeper is thought to be what it
     /// was.
     SetsNotCounted = "sets of children not counted",
@@ -267,6 +283,8 @@ defects! {
     ReportBehindLostWatch = "report behind a lost watch",
     /// What has changed is asked for without reading how far the history is the one that is known.
     ReportWithoutAnchors = "report without anchors",
+    /// Where a report has found nothing that has changed, nothing follows from that.
+    ReportEndsInSilence = "report ends in silence",
     /// What a report tells to be gone is removed without being read.
     ReportEditsTree = "report edits the tree",
     /// A report is asked for at a zxid that a new leader names without a transaction.

@@ -287,9 +287,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whether a tree that is that may follow one that is this, whoever has read them.
+    /// Whether a tree that is that may follow one that is this, whoever has read them, and however long its paths may be.
     pub fn is_same_tree(&self, other: &Identity) -> bool {
-        Identity { user: None, ..self.clone() } == Identity { user: None, ..other.clone() }
+        let tree = |it: &Identity| Identity { user: None, limit_path: 0, ..it.clone() };
+        tree(self) == tree(other)
     }
 
     /// Writes it, as the first object of a file.

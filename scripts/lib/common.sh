@@ -63,6 +63,8 @@ install_missing() {
         as_root=(sudo)
     fi
     as_root+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0)
+    # One at a time, as scripts/test runs steps side by side.
+    as_root=(flock "$repository/scripts/lib/common.sh" "${as_root[@]}")
     "${as_root[@]}" update
     "${as_root[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
 }

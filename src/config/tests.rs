@@ -15,20 +15,49 @@ impl Scope {
     }
 }
 
+/// The parts of `docs/configuration.md`: which keys each has, and whose they are.
+const PARTS: [(&str, &str, &[Scope]); 3] = [
+    ("Clients", "Where the servers are is no key: it is what a client is made with.", &[Scope::Client]),
+    (
+        "Caches",
+        "`events.capacity` and `events.bytes` are for its listeners, and each queue has its own.",
+        &[Scope::Cache, Scope::CacheAndQueue],
+    ),
+    (
+        "Queues and listeners",
+        "For `tc_queue_open` and `tc_listen_with`, and their like in the other languages.",
+        &[Scope::ListenerAndQueue, Scope::Queue],
+    ),
+];
+
 /// `docs/configuration.md`.
 fn reference() -> String {
     let mut text = String::from(
         "# Configuration\n\n\
-         Keys of `tc_config_set` and `Config::set`. One configuration may carry keys for clients, caches, listeners and\n\
-         queues: each reads its own and ignores the others. An unknown key or a value that is not taken is\n\
-         `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
-         Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n\n\
-         | key | default | for | takes | what it is |\n|---|---|---|---|---|\n",
+         What you can set, by keys and values that are the same in all languages:\n\n\
+         | in | a key is set so |\n|---|---|\n\
+         | C | `tc_config_set(config, \"tls.ca.file\", \"/etc/ssl/zookeeper.pem\")` |\n\
+         | C++ | `config.set(\"tls.ca.file\", \"/etc/ssl/zookeeper.pem\")` |\n\
+         | Go | `treecache.With(\"tls.ca.file\", \"/etc/ssl/zookeeper.pem\")`; many keys have an option of their own |\n\
+         | Python | `{\"tls.ca.file\": \"/etc/ssl/zookeeper.pem\"}`, as the second argument of `Client` or `client.cache` |\n\
+         | Node.js | `{ 'tls.ca.file': '/etc/ssl/zookeeper.pem' }`, as the second argument of `Client` or `client.cache` |\n\
+         | Rust | `config.set(\"tls.ca.file\", \"/etc/ssl/zookeeper.pem\")?` |\n\n\
+         One configuration may carry keys for clients, caches, listeners and queues: each reads its own and ignores the\n\
+         others. An unknown key or a value that is not taken is `TC_ERR_INVALID_ARGUMENT`, and changes nothing.\n\n\
+         Generated from the table in `src/config.rs`; `TREECACHE_BLESS=1 cargo test --lib config` writes it anew.\n",
     );
-    for Key { name, default, scope, value, purpose } in KEYS {
-        let default = default.map_or("none".to_owned(), |default| format!("`{default}`"));
-        let (scope, takes) = (scope.name(), value.takes());
-        text.push_str(&format!("| `{name}` | {default} | {scope} | {takes} | {purpose} |\n"));
+    for (title, remark, scopes) in PARTS {
+        text.push_str(&format!(
+            "\n## {title}\n\n{remark}\n\n| key | default | takes | what it is |\n|---|---|---|---|\n"
+        ));
+        for Key { name, default, value, purpose, .. } in KEYS.iter().filter(|key| scopes.contains(&key.scope))
+        {
+            let default = default.map_or("none".to_owned(), |default| format!("`{default}`"));
+            text.push_str(&format!("| `{name}` | {default} | {} | {purpose} |\n", value.takes()));
+        }
+    }
+    for key in KEYS {
+        assert!(text.contains(&format!("\n| `{}` |", key.name)), "{} is in no part", key.name);
     }
     text
 }

@@ -106,12 +106,12 @@ unsafe fn make(
     Ok(())
 }
 
-/// Makes a cache of the tree that another cache keeps in a file (`share.file`), be it in another process or in this one:
+/// Makes a cache of the tree that another cache keeps in a file (`share.file`), in another process or in this one:
 /// without a session, without a network, and without a thread until something listens or a queue is opened.
 ///
 /// It needs nothing but leave to read the file and the one beside it, which has `.side` behind its name. Reads, snapshots and
 /// walks are those of any cache, and a snapshot is a cut where the writer's was one. State and age say what the writer
-/// last knew. A writer that was silent for longer than its session lasts, be it dead, is TC_STATE_SUSPENDED; one that comes back,
+/// last knew. A writer that was silent for longer than its session lasts, dead or not, is TC_STATE_SUSPENDED; one that comes back,
 /// also with another file, is taken up by itself. If there is no file yet, the state is TC_STATE_LOADING until there is one.
 /// `tc_wait_initialized` waits for the writer; `tc_sync` is TC_ERR_UNSUPPORTED. Listeners and queues are told as ever, woken by
 /// the writer.
@@ -269,7 +269,7 @@ pub unsafe extern "C" fn tc_is_initialized(cache: *const tc_cache) -> bool {
     unsafe { cache.as_ref() }.is_some_and(|cache| cache.cache.is_initialized())
 }
 
-/// Waits until all can be read that was committed before the call, by whomever, through whatever server.
+/// Waits until all can be read that was committed before the call, by any client, through any server.
 ///
 /// Makes a transaction that changes nothing, behind all that is committed, then waits until the version that is read is
 /// a cut which has all that. Where nothing changed in the subtree, that may be the version from before. During the first
@@ -347,7 +347,7 @@ pub unsafe extern "C" fn tc_get_stats(cache: *const tc_cache, out: *mut *const t
     }
 }
 
-/// Tells what went wrong last, of this cache or of its client, be it over or not, and whether somebody listened to it or not.
+/// Tells what went wrong last, of this cache or of its client. It may be over since, and a listener may have been told of it, too.
 ///
 /// `out`: receives the fault, which is independent of the cache; free it with `tc_fault_free`. It is NULL where nothing went
 /// wrong so far. How long ago it was, and how many there were, `tc_get_stats` tells. Any thread; never blocks; callbacks may

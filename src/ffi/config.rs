@@ -99,7 +99,7 @@ pub extern "C" fn tc_config_new() -> *mut tc_config {
 /// - `sasl.mechanism` (client, none): authenticate with SASL, in this way, before all else; DIGEST-MD5 needs sasl.username and sasl.password, GSSAPI is Kerberos
 /// - `sasl.username` (client, none): who the session is, for DIGEST-MD5
 /// - `sasl.password` (client, none): the password to sasl.username
-/// - `sasl.principal` (client, none): who the session is, for GSSAPI, as in app/host@REALM; without, the first principal in sasl.keytab, or whoever the ticket cache is of
+/// - `sasl.principal` (client, none): who the session is, for GSSAPI, as in app/host@REALM; without, the first principal in sasl.keytab, or the one of the ticket cache
 /// - `sasl.keytab` (client, none): the keys of that principal, for GSSAPI; without, its tickets are those of the ticket cache (KRB5CCNAME)
 /// - `sasl.service` (client, default zookeeper): the first part of the servers' principals, for GSSAPI
 /// - `sasl.host` (client, none): the second part of the servers' principals, for GSSAPI; without, the name that a server has in hosts

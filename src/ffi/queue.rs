@@ -211,7 +211,7 @@ pub unsafe extern "C" fn tc_queue_wake(queue: *mut tc_queue) -> i32 {
     }
 }
 
-/// Detaches a queue from its cache: what was not taken out is let go, and whoever waits in `tc_queue_next` is answered
+/// Detaches a queue from its cache: what was not taken out is let go, and a thread that waits in `tc_queue_next` is answered
 /// with TC_ERR_CLOSED. Items that were taken out stay valid.
 ///
 /// Never waits. Any thread; callbacks may call it. A second call does nothing.

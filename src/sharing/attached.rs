@@ -22,7 +22,7 @@ use crate::clock;
 use crate::error::{Error, Fault, Status};
 use crate::fork::Origin;
 use crate::panics::catch;
-use crate::share::{Identity, Loader};
+use crate::share::{Identity, Loader, Page};
 use crate::state::{EventKind, State};
 use crate::thread;
 use crate::tree::Version;
@@ -142,19 +142,32 @@ impl Attached {
 
     /// How the tree stands, and when the writer has heard a server.
     pub(crate) fn standing(&self) -> (State, Option<Duration>) {
-        self.refresh();
+        let page = self.heed();
         match &*self.opened.load() {
-            Some(opened) => opened.standing(),
-            None => (State::Loading, None),
+            Some(opened) if opened.is_taken() => opened.standing(page),
+            _ => (State::Loading, None),
         }
+    }
+
+    /// What the writer says. That is of what it has written before: so what is new is taken up behind it, and another file is
+    /// looked for if the writer speaks of one.
+    fn heed(&self) -> Option<Page> {
+        let opened = self.opened.load_full();
+        let page = opened.as_ref().and_then(|opened| opened.side()).and_then(Side::page);
+        match (&opened, &page) {
+            (Some(opened), Some(page)) if !opened.is_of(page) => self.look(true),
+            _ => self.refresh(),
+        }
+        page
     }
 
     /// Whether the writer's cache is initialized, and its tree was taken up.
     pub(crate) fn is_initialized(&self) -> bool {
-        self.refresh();
+        let page = self.heed().filter(|page| page.is_initialized);
         let opened = self.opened.load();
-        let page = opened.as_ref().and_then(|opened| opened.side()).and_then(Side::page);
-        page.is_some_and(|page| page.is_initialized) && self.versions.load(Ordering::Relaxed) > 0
+        let is_of =
+            |page: &Page| opened.as_ref().is_some_and(|opened| opened.is_of(page) && opened.is_taken());
+        page.as_ref().is_some_and(is_of)
     }
 
     /// How many versions were taken up, and how many of them were cuts.
@@ -229,18 +242,22 @@ impl Attached {
             opened = self.look_for_file(taking, opened, in_child);
         }
         let Some(mut opened) = opened else { return };
+        let mut page = opened.side().and_then(Side::page);
         // The file that is left says so in its last root.
         for _ in 0..2 {
             match self.take_up(taking, &opened, in_child) {
                 true => match self.look_for_file(taking, Some(opened.clone()), in_child) {
-                    Some(other) if !Arc::ptr_eq(&other, &opened) => opened = other,
+                    Some(other) if !Arc::ptr_eq(&other, &opened) => {
+                        opened = other;
+                        page = opened.side().and_then(Side::page);
+                    }
                     _ => break,
                 },
                 false => break,
             }
         }
         if !in_child {
-            self.tell_standing(taking, &opened);
+            self.tell_standing(taking, &opened, page);
         }
     }
 
@@ -313,12 +330,19 @@ impl Attached {
                 let changes = root.changes.saturating_sub(taking.changes);
                 taking.changes = root.changes;
                 taking.fault = None;
+                opened.took(&root);
                 self.versions.fetch_add(1, Ordering::Relaxed);
                 self.cuts.fetch_add(u64::from(version.is_cut), Ordering::Relaxed);
                 let changes = usize::try_from(changes).unwrap_or(usize::MAX);
                 self.reader.publish(Arc::new(version), changes, in_child);
             }
-            Err(error) => self.fault(taking, error.to_string(), in_child),
+            Err(error) => {
+                if matches!(error, Unusable::Io(_)) {
+                    // There may be memory for it later.
+                    taking.looked_at = None;
+                }
+                self.fault(taking, error.to_string(), in_child);
+            }
         }
         root.has_moved
     }
@@ -333,10 +357,11 @@ impl Attached {
 
     // --- Telling -------------------------------------------------------------------------------------------------
 
-    /// Tells what has become of the writer's connection, in the order in which a cache of its own would.
-    fn tell_standing(&self, taking: &mut Taking, opened: &Opened) {
-        let Some(page) = opened.side().and_then(Side::page) else { return };
-        let (state, _) = opened.standing();
+    /// Tells what has become of the writer's connection, in the order in which a cache of its own would, by what the writer
+    /// said before the newest version was taken up.
+    fn tell_standing(&self, taking: &mut Taking, opened: &Opened, page: Option<Page>) {
+        let Some(page) = page else { return };
+        let (state, _) = opened.standing(Some(page));
         let (told, reader) = (&mut taking.told, &self.reader);
         let standing = match state {
             State::Suspended => Standing::Suspended,
@@ -404,7 +429,7 @@ impl Attached {
     /// How long nothing can come of which the writer does not tell.
     fn patience(&self, opened: Option<&Opened>) -> Duration {
         let page = opened.and_then(|opened| opened.side()).and_then(Side::page);
-        match (opened.map(|opened| opened.standing()), page) {
+        match (opened.map(|opened| opened.standing(page)), page) {
             // Until it has been silent for too long.
             (
                 Some((State::InStep | State::CatchingUp | State::Warm | State::Loading, Some(age))),

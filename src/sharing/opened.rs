@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -67,6 +67,9 @@ pub(crate) struct Opened {
     side: Option<Side>,
     /// What [`newest_number`](Self::newest_number) was when somebody looked at the newest root.
     pub(super) looked_at: AtomicU64,
+    /// The number of the root whose version was taken up last, and whether that is a cut.
+    taken: AtomicU64,
+    takes_cut: AtomicBool,
 }
 
 impl Opened {
@@ -101,8 +104,8 @@ impl Opened {
         };
         let identity = Identity::read(&written)?;
         let side = Side::open(path).ok();
-        let (map, looked_at) = (ArcSwap::from_pointee(map), AtomicU64::new(0));
-        Ok(Opened { file, header, identity, map, side, looked_at })
+        let (map, looked_at, taken) = (ArcSwap::from_pointee(map), AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Opened { file, header, identity, map, side, looked_at, taken, takes_cut: AtomicBool::new(false) })
     }
 
     /// Whether this is the file that has its name, and its side file too; without a side file, whether there still is none.
@@ -116,7 +119,12 @@ impl Opened {
 
     /// Whether there is another file with this name, as far as that can be known without asking the system.
     pub(super) fn has_moved(&self) -> bool {
-        self.side().and_then(Side::page).is_some_and(|page| page.file != self.header.file)
+        self.side().and_then(Side::page).is_some_and(|page| !self.is_of(&page))
+    }
+
+    /// Whether the writer speaks of this file.
+    pub(super) fn is_of(&self, page: &Page) -> bool {
+        page.file == self.header.file
     }
 
     pub(super) fn side(&self) -> Option<&Side> {
@@ -134,6 +142,22 @@ impl Opened {
 
     pub(super) fn looked(&self, number: u64) {
         self.looked_at.store(number, Ordering::Relaxed);
+    }
+
+    /// The version of this root was taken up.
+    pub(super) fn took(&self, root: &Root) {
+        self.takes_cut.store(root.is_cut, Ordering::Relaxed);
+        self.taken.store(root.sequence, Ordering::Release);
+    }
+
+    /// Whether a version of this file was taken up.
+    pub(super) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether the newest version was taken up, and is a cut.
+    fn is_cut_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire) == self.newest_number() && self.takes_cut.load(Ordering::Relaxed)
     }
 
     pub(crate) fn newest_root(&self) -> Option<Root> {
@@ -160,19 +184,33 @@ impl Opened {
         Ok(root.load(loader, &written)?)
     }
 
-    /// How its writer stands, as an attached process is told.
-    pub(crate) fn standing(&self) -> (State, Option<Duration>) {
-        let now = time::now();
-        match self.side().and_then(Side::page) {
-            Some(page) => page.standing(&now),
+    /// How its writer stands, as an attached process is told; by what the writer said before the newest version was looked for.
+    pub(crate) fn standing(&self, page: Option<Page>) -> (State, Option<Duration>) {
+        // The clock comes last: what was put down meanwhile is no word of the future.
+        let age_of_root = || self.newest_root().and_then(|root| root.heard.ago(&time::now()));
+        let Some(page) = page else {
             // Without a side file nobody says that the writer is there.
-            None => (State::Suspended, self.newest_root().and_then(|root| root.heard.ago(&now))),
+            return (State::Suspended, age_of_root());
+        };
+        let is_of_this = self.is_of(&page);
+        match page.standing(&time::now()) {
+            // Of another file, or of a version that is not there yet.
+            (State::InStep, _) if !is_of_this => (State::CatchingUp, age_of_root()),
+            (State::InStep, age) if !self.is_cut_taken() => (State::CatchingUp, age),
+            (state, _) if !is_of_this => (state, age_of_root()),
+            standing => standing,
         }
     }
 
-    /// When the writer, or the one before it, has heard a server; by what is kept, whatever has become of the side file.
+    /// When the writer, or the one before it, has heard a server of which the tree is; by what is kept, whatever has become of
+    /// the side file. While the writer was catching up, what it heard says nothing of the tree.
     pub(crate) fn heard(&self) -> Moment {
-        let page = self.side().and_then(Side::page).map(|page| page.heard);
+        let speaks_of_the_tree = |page: &Page| {
+            let follows =
+                matches!(page.state, State::CatchingUp | State::Warm | State::Loading | State::Latent);
+            self.is_of(page) && !follows
+        };
+        let page = self.side().and_then(Side::page).filter(speaks_of_the_tree).map(|page| page.heard);
         let root = self.newest_root().map(|root| root.heard);
         page.into_iter().chain(root).max_by_key(|heard| heard.real).unwrap_or_default()
     }

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use super::file;
 use crate::client::tests::{Hand, client};
+use crate::clock;
 use crate::fork::NotInherited;
 use crate::net::CacheSink;
-use crate::share::{OBJECTS_AT, Root};
+use crate::share::{OBJECTS_AT, Page, Root};
 use crate::snapshot::tests::node;
 use crate::stat::{Stat, Zxid};
 use crate::sync::Output;
@@ -870,4 +871,77 @@ fn no_kill_tears_a_version_or_hurts_a_reader_or_leaves_a_file_that_cannot_be_rea
     check_sum(&last.snapshot().unwrap());
     assert!(!last.snapshot().unwrap().is_empty());
     drop(sharing(&file));
+}
+
+/// Puts down what a writer would say that has heard a server right now.
+fn says(file: &Path, state: State, of_file: impl FnOnce(u64) -> u64) {
+    let side = std::fs::OpenOptions::new().read(true).write(true).open(file::side_of(file)).unwrap();
+    let mut bytes = [0; Page::LEN];
+    side.read_exact_at(&mut bytes, Page::AT).unwrap();
+    let page = Page::decode(&bytes).expect("what the last writer said");
+    let timeout = Duration::from_secs(60);
+    let said = Page {
+        state,
+        is_initialized: true,
+        file: of_file(page.file),
+        session_timeout: timeout,
+        heard: super::time::moment(clock::now()),
+    };
+    side.write_all_at(&said.encode(), Page::AT).unwrap();
+}
+
+#[test]
+fn what_a_writer_says_of_another_file_brings_nobody_in_step_with_this_one() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    let sharing = sharing(&file);
+    sharing.in_step(&tree(&["", "a"]), 9);
+    let cache = attached(&file);
+    until_at(&cache, 9);
+    drop(sharing);
+    until("it is known to be gone", || cache.state().0 == State::Suspended);
+    // The next one is in step, and its file is not there yet, or cannot be taken up.
+    says(&file, State::InStep, |file| file + 1);
+    let (state, age) = cache.state();
+    assert_eq!(state, State::CatchingUp);
+    assert!(age.is_none_or(|age| age > Duration::ZERO) && !cache.is_initialized(), "{age:?}");
+    says(&file, State::InStep, |file| file - 1);
+    assert!(cache.is_initialized());
+    assert_eq!(cache.state().0, State::InStep);
+}
+
+#[test]
+fn a_writer_that_takes_longer_paths_is_followed_like_the_one_before() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    let first = sharing(&file);
+    first.in_step(&tree(&["", "a"]), 9);
+    let cache = attached(&file);
+    until_at(&cache, 9);
+    drop(first);
+    let second = sharing_with(&file, &[("limit.path.bytes", "5000")]).unwrap();
+    second.in_step(&tree(&["", "b"]), 20);
+    until_at(&cache, 20);
+}
+
+#[test]
+fn what_was_heard_by_a_writer_that_was_not_in_step_makes_no_old_tree_young() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    let first = sharing(&file);
+    first.in_step(&tree(&["", "a"]), 9);
+    until_at(&attached(&file), 9);
+    drop(first);
+    let mut number = 0;
+    says(&file, State::Closed, |file| {
+        number = file;
+        file
+    });
+    // The hand of the test says that a server was heard five seconds ago; the page says that one was right now.
+    for (state, is_begun_with) in [(State::CatchingUp, false), (State::Loading, false), (State::Closed, true)]
+    {
+        says(&file, state, |_| number);
+        let next = sharing_with(&file, &[("share.max.age.ms", "3000")]).unwrap();
+        assert_eq!(next.cache.get_data("/foo/a").is_ok(), is_begun_with, "{state:?}");
+    }
 }

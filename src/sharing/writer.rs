@@ -179,6 +179,10 @@ struct Writing {
     is_written: bool,
     changes: u64,
     standing: (State, bool),
+    /// When a server was heard last, and how long a session lasts: from before the cache stood so.
+    contact: (Option<Instant>, Option<Duration>),
+    /// Whether the cache was in step, so that the tree is as new as the server's last word, and not as the one it began with.
+    was_in_step: bool,
     /// Since when somebody else has the lock.
     taken_since: Option<Instant>,
     /// What was told last of what fails.
@@ -196,6 +200,8 @@ impl Writing {
             is_written: true,
             changes: 0,
             standing,
+            contact: (None, None),
+            was_in_step: false,
             taken_since: None,
             told: None,
         }
@@ -233,8 +239,10 @@ impl Writing {
     fn take(&mut self, desk: &Desk, pause: Duration) -> bool {
         let order = desk.lock();
         let is_quiet = |order: &mut Order| !order.is_changed && !order.is_over;
-        let waited = desk.changed.wait_timeout_while(order, pause, is_quiet);
-        let mut order = waited.unwrap_or_else(PoisonError::into_inner).0;
+        drop(desk.changed.wait_timeout_while(order, pause, is_quiet));
+        // First, so that no word of a server counts for a tree that it has made an old one.
+        self.contact = (self.source.contact)();
+        let mut order = desk.lock();
         order.is_changed = false;
         (self.changes, self.standing) = (order.changes, order.standing.unwrap_or(self.standing));
         let (version, is_over) = (order.version.take(), order.is_over);
@@ -245,12 +253,13 @@ impl Writing {
         if is_over {
             self.standing.0 = State::Closed;
         }
+        self.was_in_step |= self.standing.0 == State::InStep;
         is_over
     }
 
     /// How long nobody needs to look whether a server was heard.
     fn beat(&self) -> Duration {
-        let timeout = (self.source.contact)().1.unwrap_or(BEATS[1] * 10);
+        let timeout = self.contact.1.unwrap_or(BEATS[1] * 10);
         (timeout / 10).clamp(BEATS[0], BEATS[1])
     }
 
@@ -347,14 +356,16 @@ impl Writing {
 
     /// Puts down how the cache stands, and when a server was heard. Wakes readers if something is new for them.
     fn write_page(&mut self) -> Result<(), Failure> {
+        let (state, is_initialized) = self.standing;
+        let follows = matches!(state, State::InStep | State::CatchingUp | State::Loading | State::Latent);
+        let heard = if follows { self.heard() } else { self.heard_in_step() };
         let Some(side) = &mut self.side else { return Ok(()) };
-        let ((state, is_initialized), (heard, timeout)) = (self.standing, (self.source.contact)());
         let page = Page {
             state,
             is_initialized,
             file: self.share.as_ref().map_or(0, |share| share.header.file),
-            session_timeout: timeout.unwrap_or(BEATS[1] * 10),
-            heard: heard.map_or(self.source.heard_before, time::moment),
+            session_timeout: self.contact.1.unwrap_or(BEATS[1] * 10),
+            heard,
         };
         let is_news = side.page.is_none_or(|old| Page { heard: page.heard, ..old } != page);
         // Clocks are read one after the other: the same moment is never quite the same.
@@ -398,8 +409,19 @@ impl Writing {
         }
     }
 
+    /// When a server was heard last.
+    fn heard(&self) -> Moment {
+        self.contact.0.map_or(self.source.heard_before, time::moment)
+    }
+
+    /// The same, of the server that the tree is of: before the cache is in step, that is the one of the tree that it began with.
+    fn heard_in_step(&self) -> Moment {
+        let began_with_none = self.source.heard_before == Moment::default();
+        if self.was_in_step || began_with_none { self.heard() } else { self.source.heard_before }
+    }
+
     fn root(&self, version: &Version) -> Root {
-        let heard = (self.source.contact)().0.map_or(self.source.heard_before, time::moment);
+        let heard = self.heard_in_step();
         Root {
             changes: self.changes,
             zxid: version.zxid,

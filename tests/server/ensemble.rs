@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::common::*;
 use treecache::{Client, Error, State, Status, TreeCache, Zxid};
 use treecache_test_support::{
-    Acl, Ensemble, Proxy, ServerBuilder, Verdict, Witness, Writer, sessions_of, unique_root,
+    Acl, Ensemble, Proxy, Server, ServerBuilder, Verdict, Witness, Writer, sessions_of, unique_root,
 };
 
 const MULTI: i32 = 14;
@@ -30,16 +30,19 @@ fn ensemble() -> MutexGuard<'static, Ensemble> {
     ensemble
 }
 
-/// The leader and the followers.
+/// The leader and its followers, of whom there is one at least. A busy server may not answer in time, or follow again
+/// after an election: it is asked until it does.
 fn roles(ensemble: &Ensemble) -> (usize, Vec<usize>) {
-    let mut leader = None;
-    eventually("there is a leader", || {
-        leader = ensemble.leader();
-        leader.is_some()
+    let mut roles = None;
+    eventually("there are a leader and a follower", || {
+        let modes: Vec<_> = ensemble.servers().iter().map(Server::mode).collect();
+        let is_follower = |at: &usize| modes[*at].as_deref() == Some("follower");
+        let followers: Vec<usize> = (0..modes.len()).filter(is_follower).collect();
+        let leader = modes.iter().position(|mode| mode.as_deref() == Some("leader"));
+        roles = leader.filter(|_| !followers.is_empty()).map(|leader| (leader, followers));
+        roles.is_some()
     });
-    let leader = leader.expect("it leads");
-    let is_follower = |at: &usize| ensemble.servers()[*at].mode().as_deref() == Some("follower");
-    (leader, (0..ensemble.servers().len()).filter(is_follower).collect())
+    roles.expect("they are there")
 }
 
 fn writer(ensemble: &Ensemble, server: usize) -> Writer {

@@ -1042,6 +1042,20 @@ fn what_came_behind_that_which_shows_another_history_is_not_handed_out() {
 }
 
 #[test]
+fn what_is_dropped_leads_to_no_zxid_though_something_behind_it_ended_the_connection_first() {
+    let mut lab = Lab::connected();
+    let ask = |lab: &mut Lab| lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();
+    let (first, second) = (ask(&mut lab), ask(&mut lab));
+    // One read: the reply that is bad, what is told behind it, a zxid behind that, and a frame that is too long.
+    let long = i32::MAX.to_be_bytes();
+    lab.say(&[&reply(first, 9, 0)[..], &notification(3, "/a"), &reply(second, 57, 0), &long].concat());
+    assert!(matches!(lab.session.poll_event(), Some(Event::Reply(reply)) if reply.xid == first));
+    lab.session.handle_malformed(Malformed { what: "stream of notifications" }, lab.now);
+    let events = lab.events();
+    assert!(matches!(events[..], [Event::Suspended { last_zxid: None }, Event::Fault(_)]), "{events:?}");
+}
+
+#[test]
 fn another_history_is_told_though_something_behind_it_ended_the_connection_first() {
     let mut lab = Lab::connected();
     let xid = lab.session.request(&Request::Exists(NodePath::root()), (), lab.now).unwrap();

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 
 use crate::planted::{self, Defect};
 use crate::stat::{Stat, Zxid};
-use crate::tree::Tree;
+use crate::tree::{Entry, Tree};
 
 /// What is known of a tree that was left, until it is known as a cut again.
 ///
@@ -178,14 +178,19 @@ fn ranks(count: usize, most: usize) -> impl Iterator<Item = usize> {
 const MOST_SUSPECT: usize = 3;
 
 /// What is to be read of a tree whatever another session is told: what has changed behind `since`, perhaps in another
-/// history; what may not be read; and what does not say whether its children have changed. `None`: that is so much
-/// that all is read.
-pub(super) fn suspects(tree: &Tree, since: Zxid) -> Option<Vec<String>> {
+/// history; what may not be read; what does not say whether its children have changed; and what lacks some of its list, or has
+/// another one. `None`: that is so much that all is read.
+pub(super) fn suspects(
+    tree: &Tree,
+    since: Zxid,
+    has_its_list: impl Fn(&str, &Entry<'_>) -> bool,
+) -> Option<Vec<String>> {
     let most = tree.len() / MOST_SUSPECT;
     let mut suspects = Vec::new();
     let mut walk = tree.preorder();
     while let Some((path, entry)) = walk.next() {
-        if !entry.node().is_some_and(|node| is_compared(node.stat(), since)) {
+        let is_compared = entry.node().is_some_and(|node| is_compared(node.stat(), since));
+        if !is_compared || !has_its_list(path, &entry) {
             suspects.push(path.to_owned());
             if suspects.len() > most {
                 return None;
@@ -327,17 +332,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_newer_opaque_or_saturated_is_suspect_and_a_third_is_too_much() {
+    fn what_is_newer_opaque_saturated_or_without_its_list_is_suspect_and_a_third_is_too_much() {
         let mut tree = tree(100);
-        assert_eq!(suspects(&tree, Zxid(98)), Some(vec!["000098".to_owned(), "000099".to_owned()]));
+        let suspects = |tree: &Tree, since| suspects(tree, since, |path, _| path != "000009");
+        let listed = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>());
+        assert_eq!(suspects(&tree, Zxid(98)), listed(&["000009", "000098", "000099"]));
         assert!(tree.put("000005", None));
         let saturated = Stat { cversion: -2, ..stat(7) };
         assert!(tree.put("000006", Some(Node::new(Arc::from([]), saturated))));
-        let listed = Stat { pzxid: Zxid(200), ..stat(8) };
-        assert!(tree.put("000007", Some(Node::new(Arc::from([]), listed))));
-        let expected = ["000005", "000006", "000007"].map(str::to_owned).to_vec();
-        assert_eq!(suspects(&tree, Zxid(100)), Some(expected));
-        assert!(suspects(&tree, Zxid(70)).is_some());
+        let newer = Stat { pzxid: Zxid(200), ..stat(8) };
+        assert!(tree.put("000007", Some(Node::new(Arc::from([]), newer))));
+        assert_eq!(suspects(&tree, Zxid(100)), listed(&["000005", "000006", "000007", "000009"]));
+        assert!(suspects(&tree, Zxid(72)).is_some());
         assert_eq!(suspects(&tree, Zxid(60)), None);
     }
 }

@@ -232,6 +232,8 @@ pub(super) enum Found<'a> {
     Missing,
     /// A node that the session may not read.
     Unreadable,
+    /// A node, by two replies of which each is of another moment, so that something may have been hidden in between.
+    Torn,
     /// The server could not say.
     Failed(ServerError),
 }
@@ -240,7 +242,7 @@ impl Found<'_> {
     pub(super) fn stat(&self) -> Option<&Stat> {
         match self {
             Found::Node { stat, .. } | Found::Stat { stat, .. } => Some(stat),
-            Found::Missing | Found::Unreadable | Found::Failed(_) => None,
+            Found::Missing | Found::Unreadable | Found::Torn | Found::Failed(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::error::{Fault, Status};
 use crate::escape::Escaped;
 use crate::path::NodePath;
 use crate::planted::{self, Defect};
-use crate::stat::Zxid;
+use crate::stat::{Stat, Zxid};
 use crate::tree::Version;
 use crate::wire::{
     self, Malformed, MultiReadResults, Notification, NotificationKind, ReadResult, Request, ServerError,
@@ -170,7 +170,7 @@ pub struct Group {
     /// Servers whose recursive watches named what is watched.
     misnaming: BTreeSet<String>,
     /// What came of single reads whose last is still to come.
-    singles: Vec<(ServerError, Vec<u8>)>,
+    singles: Vec<Single>,
     /// Why the watches could not be set for what is read right behind them.
     unarmed: Option<ServerError>,
     /// The session may not read the server's root, so barriers are about the roots of caches: a server may write each
@@ -734,7 +734,7 @@ impl Group {
                     self.with(id, Synchroniser::handle_root_armed);
                 }
             }
-            Purpose::Single => self.singles.push((error, body.to_vec())),
+            Purpose::Single => self.singles.push(Single { zxid, error, body: body.to_vec() }),
             Purpose::Nodes { cache: id, ref reads, ref parts, expected } => {
                 self.reads = self.reads.saturating_sub(flight::multi_read_len(reads, parts));
                 self.bytes = self.bytes.saturating_sub(expected);
@@ -743,7 +743,7 @@ impl Group {
                 }
                 let mut singles = std::mem::take(&mut self.singles);
                 if self.way == (Way::OneShot { batches: false }) {
-                    singles.push((error, body.to_vec()));
+                    singles.push(Single { zxid, error, body: body.to_vec() });
                 }
                 if let Some(cache) = self.caches.get_mut(&id) {
                     let answers = match self.unarmed {
@@ -960,28 +960,78 @@ enum Answers<'r> {
     /// There are none, for this reason.
     None(ServerError),
     Batch(MultiReadResults<'r>),
-    /// Of single reads, with the error in the header of each.
-    Singles(std::slice::Iter<'r, (ServerError, Vec<u8>)>),
+    /// Of single reads.
+    Singles(std::slice::Iter<'r, Single>),
+}
+
+/// The reply to a single read: what its header says, and what follows.
+struct Single {
+    zxid: Zxid,
+    error: ServerError,
+    body: Vec<u8>,
 }
 
 impl<'r> Answers<'r> {
-    /// What the next read gave; it was of data, or of a child list.
-    fn next(&mut self, is_list: bool) -> Result<Option<ReadResult<'r>>, Malformed> {
+    /// What the next read says of a node, or the next two if its child list was read too.
+    fn next(&mut self, children: bool) -> Result<Found<'r>, Malformed> {
         match self {
-            Answers::None(_) => Ok(None),
-            Answers::Batch(results) => results.next(),
-            Answers::Singles(results) => {
-                let Some((error, body)) = results.next() else { return Ok(None) };
-                Ok(Some(match (error.is_ok(), is_list) {
-                    (false, _) => ReadResult::Error(*error),
-                    (true, false) => {
-                        let (data, stat) = wire::data_reply(body)?;
-                        ReadResult::Data(data, stat)
-                    }
-                    (true, true) => ReadResult::Children(wire::children_with_stat(body)?.0),
-                }))
-            }
+            Answers::None(_) if planted::is(Defect::RefusalTakenForAbsence) => Ok(Found::Missing),
+            Answers::None(error) => Ok(Found::Failed(*error)),
+            Answers::Batch(results) => found_together(results, children),
+            Answers::Singles(results) => found_singly(results, children),
         }
+    }
+
+    fn is_over(&mut self) -> Result<bool, Malformed> {
+        match self {
+            Answers::None(_) => Ok(true),
+            Answers::Batch(results) => Ok(results.next()?.is_none()),
+            Answers::Singles(results) => Ok(results.as_slice().is_empty()),
+        }
+    }
+}
+
+const OTHER_RESULTS: Malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
+
+fn found_together<'r>(results: &mut MultiReadResults<'r>, children: bool) -> Result<Found<'r>, Malformed> {
+    let node = results.next()?.ok_or(OTHER_RESULTS)?;
+    let children = if children { Some(results.next()?.ok_or(OTHER_RESULTS)?) } else { None };
+    match (node, children) {
+        (ReadResult::Data(data, stat), None) => Ok(Found::Node { data, stat, children: None }),
+        (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
+            Ok(Found::Node { data, stat, children: Some(children) })
+        }
+        (_, Some(ReadResult::Error(error))) | (ReadResult::Error(error), _) => Ok(Found::error(error)),
+        _ => Err(OTHER_RESULTS),
+    }
+}
+
+/// The two replies may be at different zxids, and what is found counts at that of the later one.
+fn found_singly<'r>(
+    replies: &mut std::slice::Iter<'r, Single>,
+    children: bool,
+) -> Result<Found<'r>, Malformed> {
+    let Single { zxid, error, body } = replies.next().ok_or(OTHER_RESULTS)?;
+    let node = if error.is_ok() { Some(wire::data_reply(body)?) } else { None };
+    let found = |node: Option<(&'r [u8], Stat)>, children| match node {
+        Some((data, stat)) => Found::Node { data, stat, children },
+        None => Found::error(*error),
+    };
+    if !children {
+        return Ok(found(node, None));
+    }
+    let list = replies.next().ok_or(OTHER_RESULTS)?;
+    if !list.error.is_ok() {
+        return Ok(Found::error(list.error));
+    }
+    let (names, stat) = wire::children_with_stat(&list.body)?;
+    let is_one = match node {
+        Some((_, before)) => before == stat,
+        None => !matches!(*error, ServerError::NO_NODE | ServerError::NO_AUTH),
+    };
+    match is_one || *zxid == list.zxid || planted::is(Defect::TwoReadsTakenForOne) {
+        true => Ok(found(node, Some(names))),
+        false => Ok(Found::Torn),
     }
 }
 
@@ -994,43 +1044,12 @@ fn nodes_answered(
     mut answers: Answers<'_>,
     now: Instant,
 ) -> Result<(), Malformed> {
-    if let Answers::None(error) = answers {
-        let siblings = parts.iter().flat_map(|part| part.siblings.paths());
-        for path in reads.iter().map(|read| read.path.clone()).chain(siblings) {
-            let found = match planted::is(Defect::RefusalTakenForAbsence) {
-                true => Found::Missing,
-                false => Found::Failed(error),
-            };
-            cache.handle_found(&path, found, zxid, now);
-        }
-        return Ok(());
-    }
     for read in reads {
-        let found = next_found(&mut answers, read.children)?;
+        let found = answers.next(read.children)?;
         cache.handle_found(&read.path, found, zxid, now);
     }
     for part in parts {
-        cache.handle_part(part, || next_found(&mut answers, false), zxid, now)?;
+        cache.handle_part(part, || answers.next(false), zxid, now)?;
     }
-    match answers.next(false)? {
-        None => Ok(()),
-        Some(_) => Err(OTHER_RESULTS),
-    }
-}
-
-const OTHER_RESULTS: Malformed = Malformed { what: "multiRead reply, its results are not those asked for" };
-
-/// What the next result says of a node, or the next two if its child list was read too.
-fn next_found<'r>(answers: &mut Answers<'r>, children: bool) -> Result<Found<'r>, Malformed> {
-    let node = answers.next(false)?.ok_or(OTHER_RESULTS)?;
-    let children = if children { Some(answers.next(true)?.ok_or(OTHER_RESULTS)?) } else { None };
-    match (node, children) {
-        (ReadResult::Data(data, stat), None) => Ok(Found::Node { data, stat, children: None }),
-        (ReadResult::Data(data, stat), Some(ReadResult::Children(children))) => {
-            Ok(Found::Node { data, stat, children: Some(children) })
-        }
-        // Single reads may be at different zxids, and the reply goes by the last of them.
-        (_, Some(ReadResult::Error(error))) | (ReadResult::Error(error), _) => Ok(Found::error(error)),
-        _ => Err(OTHER_RESULTS),
-    }
+    if answers.is_over()? { Ok(()) } else { Err(OTHER_RESULTS) }
 }

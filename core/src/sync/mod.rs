@@ -143,6 +143,8 @@ pub struct Pace {
     /// Nodes that are read together at most where nothing tells how large they are. If all of them turn out to have
     /// 1 MiB, which is the most that a server takes by default, the reply is still below the limit of a frame.
     pub unproven: usize,
+    /// Known nodes that are read together at most in a verification.
+    pub verified: usize,
     /// A tree of so many nodes is large: it is verified by report ([`VerifyMode::Auto`]). A smaller one is read sooner than
     /// another session is made.
     pub reported: usize,
@@ -161,6 +163,7 @@ impl Default for Pace {
             spread_per_node: Duration::from_micros(1),
             flights: 8,
             unproven: 120,
+            verified: 256,
             reported: 2000,
             anchors: 64,
             compared: 16 << 10,

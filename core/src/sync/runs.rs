@@ -101,6 +101,9 @@ struct Sizes {
 impl Sizes {
     /// So many more were read, the largest of which had so much.
     fn learn(&mut self, nodes: usize, largest: usize) {
+        if nodes == 0 {
+            return;
+        }
         if largest >= self.largest / 2 {
             (self.largest, self.since) = (self.largest.max(largest), 0);
         } else {
@@ -799,5 +802,18 @@ mod tests {
         answer(&mut runs, &rest, 0, true);
         let (siblings, _) = runs.take_proven(ROOM).expect("siblings");
         assert!(siblings.places.len() * 3019 < ROOM.request_bytes + 3019, "{}", siblings.places.len());
+    }
+
+    #[test]
+    fn what_was_refused_says_nothing_of_sizes() {
+        let mut sizes = Sizes::default();
+        sizes.learn(1, 200_000);
+        sizes.learn(1000, 60_000);
+        let expected = sizes.expected();
+        assert!(expected >= 60_000);
+        for _ in 0..9 {
+            sizes.learn(0, 0);
+        }
+        assert_eq!(sizes.expected(), expected);
     }
 }

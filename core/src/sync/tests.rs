@@ -993,8 +993,12 @@ impl Line {
     }
 
     fn try_answer(&mut self, error: ServerError, body: &[u8]) -> Result<(), Breach> {
+        self.try_answer_at(Zxid(9), error, body)
+    }
+
+    fn try_answer_at(&mut self, zxid: Zxid, error: ServerError, body: &[u8]) -> Result<(), Breach> {
         let (_, purpose) = self.asked.pop_front().expect("asked for something");
-        self.group.handle_reply(&purpose, Zxid(9), error, body, self.now)
+        self.group.handle_reply(&purpose, zxid, error, body, self.now)
     }
 
     fn answer_all(&mut self) {

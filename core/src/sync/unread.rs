@@ -76,6 +76,8 @@ pub(super) struct Want {
     pub suspect: bool,
     /// A child was found missing, though it is in the list that the Stat in the tree speaks of.
     pub lost_child: bool,
+    /// Its list was read on this connection, and has a name of which there is no node: their numbers differ.
+    pub counted: bool,
     /// What is known of it was read on an earlier connection: the server may have another history.
     pub unverified: bool,
     pub history: History,
@@ -422,7 +424,7 @@ impl Unread {
         self.wants.retain(|_, want| want.suspect);
         (self.nodes, self.lists) = (VecDeque::new(), VecDeque::new());
         for (path, want) in &mut self.wants {
-            (want.in_flight, want.lost_child, want.unverified) = (false, false, true);
+            (want.in_flight, want.lost_child, want.counted, want.unverified) = (false, false, false, true);
             (want.again, want.unset) = (false, false);
             want.children |= std::mem::take(&mut want.history).has_changes();
             let queue = if want.children { &mut self.lists } else { &mut self.nodes };

@@ -102,6 +102,12 @@ impl<'t> Entry<'t> {
         self.block.list(self.record.list_place()?)
     }
 
+    /// Whether as many children are known as the node counts. Of a node that may not be read, nothing else is known.
+    pub fn has_as_many_children_as_it_counts(&self) -> bool {
+        let known = self.children().map_or(0, |children| children.len());
+        self.node().is_none_or(|node| usize::try_from(node.stat().num_children) == Ok(known))
+    }
+
     /// Whether both have the same node and share all that is below it.
     pub fn is(&self, other: &Entry<'_>) -> bool {
         let shares_children = match (self.children(), other.children()) {

@@ -161,14 +161,22 @@ pub fn difference(
         }
         false
     };
-    let mut expected = 0;
-    for (path, _) in truth.subtree(root) {
-        let counts = view.keeps(path)
+    let counts = |path: &str| {
+        view.keeps(path)
             && (truth.is_open() || !is_below_opaque(path))
-            && (excused.is_empty() || !is_excused(excused, path));
-        expected += usize::from(counts);
-    }
-    (found != expected).then(|| format!("there are {found} nodes and should be {expected}"))
+            && (excused.is_empty() || !is_excused(excused, path))
+    };
+    let expected = truth.subtree(root).filter(|(path, _)| counts(path)).count();
+    (found != expected).then(|| {
+        let mut known = std::collections::BTreeSet::new();
+        published.visit(root, &mut |path, _| _ = known.insert(path.to_owned()));
+        let missing = truth
+            .subtree(root)
+            .map(|(path, _)| path)
+            .filter(|path| counts(path) && !known.contains(&***path));
+        let missing: Vec<_> = missing.take(3).collect();
+        format!("there are {found} nodes and should be {expected}; not there are {missing:?}")
+    })
 }
 
 /// Watches what one cache publishes.

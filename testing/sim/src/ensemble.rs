@@ -120,12 +120,20 @@ pub struct Ensemble {
     zxid: i64,
     sessions: HashMap<i64, ServerSession>,
     next_session: i64,
+    /// Where a node has come to 2^31 creations without a transaction for each: nobody can have known the tree of before.
+    pub saturated_at: usize,
 }
 
 impl Ensemble {
     /// `zxid`: where it begins to count.
     pub fn new(zxid: i64, counts: Counts) -> Ensemble {
-        Ensemble { eras: vec![Era::new(counts)], zxid, sessions: HashMap::new(), next_session: 0x1000 }
+        Ensemble {
+            eras: vec![Era::new(counts)],
+            zxid,
+            sessions: HashMap::new(),
+            next_session: 0x1000,
+            saturated_at: 0,
+        }
     }
 
     pub fn era(&self) -> &Era {
@@ -200,6 +208,7 @@ impl Ensemble {
 
     /// As if that many children had come and gone before anybody looked.
     pub fn saturate(&mut self, path: &str, left: i32) {
+        self.saturated_at = self.era().last();
         if let Some(truth) = self.eras.last_mut().and_then(|era| era.history.last_mut()) {
             truth.saturate(path, left);
         }

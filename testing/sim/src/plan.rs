@@ -303,7 +303,15 @@ pub struct Plan {
     pub audit_ms: u64,
     /// `limit.path.bytes`
     pub limit_path: usize,
+    /// So many known nodes are read together at most in a verification.
+    pub verified: usize,
     pub steps: Vec<Step>,
+}
+
+/// In every second schedule a tree of a few nodes is verified as a large one is: something happens in between.
+fn verified(seed: u64, is_large: bool) -> usize {
+    let most = Pace::default().verified;
+    if is_large { most } else { [most, 2, most, 5][(seed / 4 % 4) as usize] }
 }
 
 impl Plan {
@@ -355,6 +363,7 @@ impl Plan {
             shuts_down: rng.u8(..10) == 0,
             audit_ms: if restricted { 2000 } else { 0 },
             limit_path: 4096,
+            verified: verified(seed, wide || saturated),
             rolls: false,
             masks: false,
             watch_mode: WatchMode::Recursive,
@@ -364,7 +373,7 @@ impl Plan {
         };
         plan.narrow();
         plan.single_out();
-        plan.report();
+        plan.report(wide);
         let faults = if saturated { 0 } else { rng.usize(..=6) };
         let mut planner = Planner {
             prefix: if chroot { CHROOT } else { "" },
@@ -451,15 +460,17 @@ impl Plan {
     }
 
     /// In two of three schedules, trees are verified by report. Nothing else is another for that.
-    fn report(&mut self) {
+    fn report(&mut self, wide: bool) {
         let mut rng = Rng::with_seed(self.seed ^ 0x72_65_70_6f_72_74);
         if rng.u8(..3) == 0 {
             return;
         }
         let Pace { compared, watched, anchors, .. } = Pace::default();
+        // A request and a connection for each of a thousand nodes are more than anybody waits for here.
+        let (bytes, few) = if wide { (200, 20) } else { (1, 1) };
         self.report = Some(ReportPlan {
-            compared: [compared, 1, 30][rng.usize(..3)],
-            watched: [watched, 1, 5][rng.usize(..3)],
+            compared: [compared, bytes, bytes.max(30)][rng.usize(..3)],
+            watched: [watched, few, few.max(5)][rng.usize(..3)],
             is_local: rng.bool(),
             anchors: [anchors, 2, 6][rng.usize(..3)],
             still: [0, 40, 150][rng.usize(..3)],
@@ -598,11 +609,12 @@ impl Plan {
     pub fn pace(&self) -> Pace {
         let default = Pace::default();
         let unproven = [default.unproven, 1, default.unproven, 4][self.seed as usize % 4];
+        let verified = self.verified;
         match self.report {
             Some(ReportPlan { compared, watched, anchors, .. }) => {
-                Pace { unproven, compared, watched, anchors, ..default }
+                Pace { unproven, verified, compared, watched, anchors, ..default }
             }
-            None => Pace { unproven, ..default },
+            None => Pace { unproven, verified, ..default },
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use treecache_checks::Check;
+use treecache_core::sync::Pace;
 
 use crate::plan::{Happening, Plan};
 use crate::run;
@@ -15,13 +16,14 @@ pub fn shrink(plan: &Plan, check: Check) -> Plan {
     let end = Instant::now() + PATIENCE;
     let fails = |plan: &Plan| run(plan, false).0.is_err_and(|violation| violation.check == check);
     let mut shrunk = plan.clone();
-    let simpler: [fn(&mut Plan); 9] = [
+    let simpler: [fn(&mut Plan); 10] = [
         |plan| plan.leads = false,
         |plan| plan.dozes = false,
         |plan| plan.one_name = false,
         |plan| plan.chopped = 0,
         |plan| plan.lag = (0, 1),
         |plan| plan.shuts_down = false,
+        |plan| plan.verified = Pace::default().verified,
         |plan| plan.latency.1 = plan.latency.0,
         |plan| plan.caches.truncate(1),
         |plan| {

@@ -130,6 +130,9 @@ pub struct World {
     unnoticed: Vec<Unnoticed>,
     /// Until when nobody can know that his watch is lost.
     blind_until: u64,
+    /// A connection ended before it was known: the next report counts from a cut that was none, and what it leaves out is
+    /// left to the audit.
+    left_blind: bool,
     /// When a server lost them, and nothing else.
     lost_watch: Option<Moment>,
     /// What was read since then, and at which place of the history: what had changed before is known.
@@ -225,6 +228,7 @@ impl World {
             attempts: 0,
             unnoticed: Vec::new(),
             blind_until: 0,
+            left_blind: false,
             lost_watch: None,
             read_since_lost: BTreeMap::new(),
             is_calm: true,
@@ -272,6 +276,7 @@ impl World {
             .poll_timeout()
             .map(|at| at.saturating_duration_since(self.base).as_nanos().div_ceil(1000) as u64);
         let next = self.events.first_key_value().map(|((at, _), _)| *at);
+        let (before, is_comparing) = (self.now, self.side.is_some());
         match timeout {
             Some(timeout) if next.is_none_or(|next| timeout <= next && self.asleep_until < next) => {
                 self.now = self.now.max(timeout);
@@ -285,6 +290,10 @@ impl World {
                 self.now = at;
                 self.handle(event)?;
             }
+        }
+        if is_comparing {
+            // There is no audit while a tree is verified.
+            self.stay_blind(self.now - before);
         }
         self.pump()?;
         Ok(true)
@@ -400,6 +409,7 @@ impl World {
             Event::Up(id, bytes) => {
                 self.connections[id].came += bytes.len() as u64;
                 self.connections[id].inbox.extend_from_slice(&bytes);
+                self.connections[id].busy_since.get_or_insert(self.now);
                 if self.is_there(id) {
                     self.apply(self.connections[id].server, true)?;
                 }
@@ -605,15 +615,20 @@ impl World {
     }
 
     fn disconnected(&mut self, reason: &str) {
-        self.current = None;
+        self.leave_connection();
         let now = self.instant();
         self.engine.handle_disconnected(TransportError::Connection(reason.to_owned()), now);
+    }
+
+    fn leave_connection(&mut self) {
+        self.left_blind |= self.current.is_some() && self.is_blind();
+        self.current = None;
     }
 
     /// Does what the owner of an engine does after each input.
     fn pump(&mut self) -> Result<(), Violation> {
         while let Some(action) = self.engine.poll_action() {
-            self.current = None;
+            self.leave_connection();
             if let Action::Connect(host) = action {
                 let server = self.server_of(&host);
                 self.connect(server)?;
@@ -724,6 +739,9 @@ impl World {
     /// A second connection, to ask what has changed.
     fn connect_side(&mut self, server: usize) -> Result<(), Violation> {
         self.tally.side_connections += 1;
+        if std::mem::take(&mut self.left_blind) {
+            self.lose_sight();
+        }
         // The audit waits until it is known what has changed, or that nobody says.
         self.stay_blind((self.plan.connect_timeout_ms + self.plan.granted_timeout_ms) * 1000);
         let Some(report) = self.plan.report else {
@@ -860,7 +878,7 @@ impl World {
         }
         let (mut goes_back, mut shows_lost_watch) = (false, false);
         for mark in marks {
-            shows_lost_watch |= self.shows_lost_watch(&mark);
+            shows_lost_watch |= self.has_shown_lost_watch(id, &mark);
             let Mark { contact, header, batch, paths, .. } = mark;
             if self.lost_watch.is_some() {
                 self.read_since_lost.extend(paths.iter().map(|path| (path.clone(), contact.place)));
@@ -908,7 +926,7 @@ impl World {
             self.pump()?;
         }
         if shows_lost_watch {
-            self.blind_until = 0;
+            (self.blind_until, self.left_blind) = (0, false);
         }
         Check::Honest.that(!goes_back || self.current != Some(id), || {
             "a server has gone back in time, and is followed all the same".to_owned()

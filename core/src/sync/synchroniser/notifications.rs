@@ -64,11 +64,14 @@ impl Synchroniser {
         self.tell_state();
     }
 
+    /// Whether the root was read on an earlier connection, and not again on this one.
+    fn is_root_unverified(&self) -> bool {
+        self.plan.is_unverified(&self.root) || self.unread.is_unverified(self.root.as_str())
+    }
+
     /// The recursive watch tells of its root: what the root shows next must bear that out.
     fn note_root_told(&mut self, kind: NotificationKind) {
-        let is_unverified =
-            self.plan.is_unverified(&self.root) || self.unread.is_unverified(self.root.as_str());
-        let is_verified = !self.unread.is_one_shot() && !is_unverified;
+        let is_verified = !self.unread.is_one_shot() && !self.is_root_unverified();
         let known = self.tree.get("").and_then(|root| root.node()).map(|root| *root.stat());
         if self.root_told.is_none() && is_verified {
             self.root_told = known.map(RootTold::of);
@@ -79,11 +82,14 @@ impl Synchroniser {
     }
 
     /// Whether a deletion of the root may be that of another node, which the watch does not name: the root has children, as far
-    /// as is known, so that nobody can delete it, or something was told of it and it was not read since.
+    /// as is known, so that nobody can delete it; or it may have got some, as something was told of it and it was not read since,
+    /// or it was not read on this connection.
     fn is_root_in_doubt(&self) -> bool {
         let Some(root) = self.tree.get("") else { return self.unread.contains(self.root.as_str()) };
         let stat = root.node().map(|root| *root.stat());
-        self.root_told.is_some() || stat.is_none_or(|stat| stat.num_children != 0)
+        let may_have_children = self.root_told.is_some()
+            || self.is_root_unverified() && !planted::is(Defect::EarlierRootBelieved);
+        may_have_children || stat.is_none_or(|stat| stat.num_children != 0)
     }
 
     /// A watch was used up. What it told of is read again, and that sets it anew.
@@ -142,9 +148,16 @@ impl Synchroniser {
             return;
         }
         // If there still is a node, its deletion was hidden, and it must go: what is below the new node may be read
-        // before the new node itself is, and must not end below the old one.
+        // before the new node itself is, and must not end below the old one. It was not there, so its parent's list is
+        // another one, however many it has.
         if !planted::is(Defect::OldNodeKept) && self.tree.remove(relative) {
             self.publisher.count_edit();
+            self.candidates.clear();
+            // (This finds out the other defect, too.)
+            let planted = [Defect::ReplacedChildCounted, Defect::OtherHistoryCounted];
+            if !planted.into_iter().any(planted::is) {
+                self.child_changed(path, now, |parent| parent.children = true);
+            }
         }
         self.suspect(path, now, |want| {
             want.data = true;
@@ -156,6 +169,13 @@ impl Synchroniser {
         self.publisher.note_amid();
         if self.tree.remove(relative) {
             self.publisher.count_edit();
+        }
+        if self.plan.is_of_anchors()
+            && self.unread.contains(path.as_str())
+            && !planted::is(Defect::DeletedAnchorUnchanged)
+        {
+            // An anchor that is gone says nothing of what it was.
+            self.plan.anchor_differs(self.link == Link::Watching, &self.tree, now);
         }
         self.unread.forget(path);
         self.candidates.read(path, relative, None, None);
@@ -226,7 +246,12 @@ impl Synchroniser {
         if is_to_be_read(&ancestor) || below.is_some_and(|below| is_to_be_read(&self.root.absolute(below))) {
             return;
         }
-        self.unread.update(&ancestor, |want| (want.suspect, want.children) = (true, true));
+        // (That it was hidden is one reason; another is that it was created while there was no connection.)
+        let unverified = self.plan.is_unverified(&ancestor) && !planted::is(Defect::HiddenAncestorVerified);
+        self.unread.update(&ancestor, |want| {
+            (want.suspect, want.children) = (true, true);
+            want.unverified |= unverified;
+        });
     }
 
     /// The value of `path` in the tree is not, or may not be, the one at the server. Its watch has told of that.

@@ -114,6 +114,14 @@ impl Subject {
         let may_lack_some = self.is_no_cut && !planted::is(Defect::ListsOfNoCutTrusted);
         self.is_open(relative) && (may_leave_out || may_lack_some)
     }
+
+    /// Whether as many children are known as a node counts, where that says something: else its list is another one.
+    fn has_its_list(&self, relative: &str, entry: &Entry<'_>) -> bool {
+        entry.has_as_many_children_as_it_counts()
+            || !self.is_open(relative)
+            || self.selection.may_leave_out(relative)
+            || planted::is(Defect::ChildrenNotCountedAnew)
+    }
 }
 
 /// A request that is not answered.
@@ -325,7 +333,9 @@ impl ReadPlan {
             return;
         }
         let since = self.baseline.conclude();
-        let suspects = since.and_then(|since| Some((since, common_point::suspects(tree, since)?)));
+        let has_its_list = |path: &str, entry: &Entry<'_>| self.subject.has_its_list(path, entry);
+        let suspects =
+            since.and_then(|since| Some((since, common_point::suspects(tree, since, has_its_list)?)));
         let Some((since, suspects)) = suspects else { return self.read_all(unread) };
         for path in suspects {
             let is_open = self.subject.is_open(&path);
@@ -646,7 +656,7 @@ impl ReadPlan {
             filling.take_unproven(&mut self.rng);
             filling.take_lists();
             filling.list_what_is_new();
-            self.verification.fill(&mut filling);
+            self.verification.fill(&mut filling, self.pace.verified);
         }
         filling.flight
     }
@@ -798,11 +808,11 @@ impl Load {
 }
 
 impl Verification {
-    fn fill(&mut self, filling: &mut Filling<'_>) {
+    fn fill(&mut self, filling: &mut Filling<'_>, most: usize) {
         let Verification::Behind(cursor) = self else { return };
         let mut walk = filling.tree.preorder_after(cursor);
         let mut last = None;
-        while !filling.flight.is_full() {
+        while !filling.flight.is_full() && filling.flight.len() < most {
             let Some((relative, _)) = walk.next() else {
                 *self = Verification::Done;
                 return;

@@ -68,6 +68,9 @@ impl Synchroniser {
             self.undated_newest = self.undated_newest.max(stat.newest());
         }
         let known = self.tree.get(relative).map(|entry| entry.node().map(|node| *node.stat()));
+        if want.unverified && self.may_have_come_anew(path, &found, &known) {
+            self.child_changed(path, now, |parent| parent.children = true);
+        }
         let is_other = || !is_as_known(&found, &known);
         self.plan.note_found(relative, found.stat(), is_other);
         let is_anchor = self.plan.is_of_anchors();
@@ -100,20 +103,9 @@ impl Synchroniser {
             Found::Node { data, stat, children } => (self.node_of(path, relative, data, stat), children),
             Found::Stat { stat, children } => match self.node_without_data(relative, stat, &children) {
                 Some(node) => (node, children),
-                None => {
-                    self.candidates.read(path, relative, None, None);
-                    if !want.suspect {
-                        // An ACL has changed, of which nothing tells, or more; the candidates rest on what was known.
-                        self.candidates.clear();
-                    }
-                    // Who may read the child list may read the data, too.
-                    let again = match self.options.data.is_kept() {
-                        true => Want { data: true, suspect: true, ..want },
-                        false => Want { children: true, suspect: true, ..want },
-                    };
-                    return self.unread.update(path, |new| *new = again);
-                }
+                None => return self.read_again(path, relative, want),
             },
+            Found::Torn => return self.read_again(path, relative, want),
             Found::Missing => return self.found_missing(path, relative, want, now),
             Found::Unreadable => return self.found_unreadable(path, relative, want),
             Found::Failed(error) => return self.found_failed(path, error, want, now),
@@ -125,6 +117,21 @@ impl Synchroniser {
         let names = children.as_deref().filter(|_| !is_doubtful);
         self.candidates.read(path, relative, Some(&node), names);
         self.put(path, relative, node, old, children, want);
+    }
+
+    /// What a read has found is not enough.
+    fn read_again(&mut self, path: &NodePath, relative: &str, want: Want) {
+        self.candidates.read(path, relative, None, None);
+        if !want.suspect {
+            // An ACL has changed, of which nothing tells, or more; the candidates rest on what was known.
+            self.candidates.clear();
+        }
+        // Who may read the child list may read the data, too.
+        let again = match self.options.data.is_kept() {
+            true => Want { data: true, suspect: true, ..want },
+            false => Want { children: true, suspect: true, ..want },
+        };
+        self.unread.update(path, |new| *new = again);
     }
 
     /// The node that a read has found, with what is kept of its data.
@@ -300,6 +307,24 @@ impl Synchroniser {
         self.check_limits(self.tree.len(), self.tree.bytes());
     }
 
+    /// Whether a known node may have been created, as another one and in secret, since its parent was read in this verification:
+    /// then it was not there when its parent counted its children.
+    fn may_have_come_anew(&self, path: &NodePath, found: &Found<'_>, known: &Option<Option<Stat>>) -> bool {
+        let is_newer = |stat: &Stat| {
+            let parent = self.parent_in_tree(path).and_then(|parent| self.root.relative(parent));
+            let parent = parent.and_then(|parent| self.tree.get(parent)?.node());
+            parent.is_some_and(|parent| stat.czxid > parent.stat().pzxid)
+        };
+        let may_have = match (found, known) {
+            (Found::Unreadable, Some(_)) => true,
+            (Found::Node { stat, .. } | Found::Stat { stat, .. }, Some(known)) => {
+                known.is_none_or(|known| !stat.is_same_node(&known)) && is_newer(stat)
+            }
+            _ => false,
+        };
+        may_have && !planted::is(Defect::ReplacedInSecret)
+    }
+
     /// A read found something else than what is in the tree, or a node where the tree has none.
     fn found_unexpected(
         &mut self,
@@ -322,13 +347,17 @@ impl Synchroniser {
                 // change.
                 let is_same_acl = stat.is_same_node(known) && stat.aversion == known.aversion;
                 let is_told = want.is_data_in_doubt() || !is_same_acl || stat.has_same_data(known);
-                if !is_told && !self.is_zookeepers && !planted::is(Defect::LostWatchIgnored) {
+                // Between two watches, nothing is told.
+                let is_watched = self.link == Link::Watching;
+                if !is_told && is_watched && !self.is_zookeepers && !planted::is(Defect::LostWatchIgnored) {
                     log::warn!("{path} has changed, and no notification told of it: the watch is lost");
                     self.lost_watch = true;
                 }
             }
             // The known list of its parent lacks this node too.
-            (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable, None) if !want.suspect => {
+            (Found::Node { .. } | Found::Stat { .. } | Found::Unreadable | Found::Torn, None)
+                if !want.suspect =>
+            {
                 self.child_changed(path, now, |parent| parent.children = true);
             }
             _ => {}
@@ -402,7 +431,7 @@ impl Synchroniser {
         let is_kept_alone = self.selection.of(relative) == Kept::Alone;
         let is_explained = want.explains(old.as_ref(), &stat)
             || self.counts_sets && old.is_some_and(|old| want.is_of_sets(&old, &stat));
-        let is_list_known = is_explained && !self.misses_children(relative, &stat, &want);
+        let is_list_known = is_explained && !self.misses_children(relative, &want);
         match children {
             Some(names) => self.found_children(path, relative, names, &want),
             None if is_kept_alone => {}
@@ -443,12 +472,17 @@ impl Synchroniser {
         }
     }
 
-    /// Whether the number of known children is not the Stat's, even if notifications explain the Stat: the node may
-    /// have been replaced where the session could not see it. This is looked at only if nothing is suspect, and not
-    /// each time: a server may list a child that it does not have.
-    fn misses_children(&self, relative: &str, stat: &Stat, want: &Want) -> bool {
-        let is_counted = want.history.has_changes() || !want.suspect;
-        if !is_counted || self.unread.suspects() > 0 || planted::is(Defect::ChildrenNotCounted) {
+    /// Whether fewer or more children of a node in the tree are known than its Stat counts, even if notifications explain the
+    /// Stat, or it is what it was: the node may have been replaced where the session could not see it, or an earlier server may
+    /// have listed a child that it did not have. This is looked at when the tree is verified, or else only if nothing is
+    /// suspect, and not each time: this server may list a child that it does not have.
+    fn misses_children(&self, relative: &str, want: &Want) -> bool {
+        // (Counting finds out what is planted elsewhere, too.)
+        let planted =
+            [Defect::ChildrenNotCountedAnew, Defect::OtherHistoryCounted, Defect::ListsOfNoCutTrusted];
+        let is_verified = want.unverified && !want.counted && !planted.into_iter().any(planted::is);
+        let is_counted = (want.history.has_changes() || !want.suspect) && self.unread.suspects() == 0;
+        if !(is_verified || is_counted) || planted::is(Defect::ChildrenNotCounted) {
             return false;
         }
         // Children that are left out are in the Stat and not in the tree: then the list is read in each verification and
@@ -458,9 +492,7 @@ impl Synchroniser {
         if self.selection.may_leave_out(relative) && !is_counted_from_birth {
             return false;
         }
-        let children = self.tree.get(relative).and_then(|entry| entry.children());
-        let known = children.map_or(0, |children| children.len());
-        usize::try_from(stat.num_children).is_ok_and(|count| count != known)
+        self.tree.get(relative).is_some_and(|entry| !entry.has_as_many_children_as_it_counts())
     }
 
     /// The parent of this node is not in the tree: the node was read while the parent was replaced. It is read again
@@ -553,6 +585,7 @@ impl Synchroniser {
             self.child_changed(path, now, |parent| {
                 parent.lost_child |= was_there && !parent.children && !parent.history.has_changes();
                 parent.children |= !was_just_listed && !planted::is(Defect::LostChildIgnored);
+                parent.counted |= was_just_listed;
             });
         }
         if relative.is_empty() {

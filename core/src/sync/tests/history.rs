@@ -451,16 +451,42 @@ fn anchors_that_are_deleted_before_they_are_read_are_not_waited_for() {
     world.assert_in_step();
 }
 
-#[test]
-fn a_child_that_a_server_lists_and_does_not_have_is_asked_for_once() {
+/// In step with a server that lists `/b`, and does not have it.
+fn in_step_with_a_name_of_nothing() -> World {
     let mut world = World::new(options(), 1);
     world.strict = false;
     world.write(&[create(""), create("/a"), create("/b")]);
     world.server.lists_only(&format!("{ROOT}/b"));
     world.connect();
     world.rest();
-    assert_eq!(world.state, State::InStep);
+    assert_eq!((world.state, world.version().tree.len()), (State::InStep, 2));
+    world
+}
+
+#[test]
+fn a_child_that_a_server_lists_and_does_not_have_is_asked_for_once() {
+    let mut world = in_step_with_a_name_of_nothing();
     assert!(world.asked.nodes < 10, "{} nodes", world.asked.nodes);
+    // And once more when the tree is verified.
+    world.disconnect();
+    world.write(&[set("/a", 1)]);
+    world.connect();
+    world.rest();
+    assert_eq!(world.state, State::InStep);
+    assert!(world.asked.nodes < 20, "{} nodes", world.asked.nodes);
+}
+
+/// No number shows that the list lacks a child: its node's Stat is what it was.
+#[test]
+fn a_list_that_lacks_a_child_which_its_node_counts_is_read_when_the_tree_is_verified() {
+    let mut world = in_step_with_a_name_of_nothing();
+    let zxid = world.server.zxid;
+    put_back(&mut world, false, 0, &[]);
+    assert_eq!(world.server.zxid, zxid);
+    world.strict = true;
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.version().tree.len(), 3);
 }
 
 #[test]
@@ -528,4 +554,95 @@ fn a_change_of_data_that_shows_with_one_of_the_children_tells_of_the_lost_watch_
     world.rest();
     world.assert_in_step();
     assert!(matches!(world.breaches[..], [Breach::Malformed(_)]), "{:?}", world.breaches);
+}
+
+/// A cache of these nodes, and of one more below "p", behind a server that was put back and has another one there instead: so all
+/// Stats are as they were. It has begun to verify its tree.
+fn where_z_became_y(nodes: &[Write]) -> World {
+    let mut world = World::in_step_with(nodes);
+    let shared = world.server.zxid;
+    world.write(&[create("/p/z")]);
+    world.rest();
+    world.disconnect();
+    world.resumes = false;
+    world.server.put_back(shared);
+    world.write(&[create("/p/y")]);
+    world.connect();
+    assert!(world.serve() && world.deliver(), "the watch");
+    world.advance(Duration::from_millis(10));
+    world
+}
+
+/// What becomes of a node of which another history has another child of the same number, in a tree of many flights.
+#[test]
+fn a_known_child_that_is_told_to_be_created_was_not_there_whatever_the_numbers_of_its_parent_say() {
+    let mut nodes = vec![create(""), create("/p"), create("/q")];
+    nodes.extend((0..1000).map(|n| create(&format!("/p/{n:04}"))));
+    nodes.extend((0..3000).map(|n| create(&format!("/q/{n:04}"))));
+    // How many flights are answered before the child is created.
+    for answered in 1..8 {
+        let mut world = where_z_became_y(&nodes);
+        for _ in 0..answered {
+            assert!(world.serve() && world.deliver(), "a flight");
+        }
+        world.write(&[create("/p/z")]);
+        world.rest();
+        world.assert_in_step();
+    }
+}
+
+#[test]
+fn an_anchor_that_is_deleted_before_it_is_read_says_nothing_of_what_happened_before() {
+    for answered in 0..8 {
+        let mut world = World::in_step_with(&wide(40));
+        let shared = world.server.zxid;
+        world.write(&[set("/9", 3)]);
+        world.rest();
+        world.disconnect();
+        // At the same zxid, another node has changed, which is no anchor.
+        world.server.put_back(shared);
+        world.write(&[set("/22", 5)]);
+        world.connect();
+        for _ in 0..answered {
+            let _ = world.serve() && world.deliver();
+        }
+        world.write(&[delete("/9")]);
+        world.rest();
+        world.assert_in_step();
+    }
+}
+
+#[test]
+fn what_was_missed_without_a_connection_is_no_lost_watch_where_a_node_below_it_is_told_of() {
+    let mut world = World::in_step_with(&[create(""), create("/a")]);
+    world.disconnect();
+    world.resumes = false;
+    world.write(&[set("/a", 3)]);
+    world.write(&[create("/a/n")]);
+    world.connect();
+    assert!(world.serve() && world.deliver(), "the watch");
+    world.write(&[set("/a/n", 4)]);
+    world.deliver();
+    world.rest();
+    world.assert_in_step();
+    assert_eq!(world.breaches, []);
+}
+
+#[test]
+fn a_known_child_that_is_created_in_secret_was_not_there_whatever_the_numbers_of_its_parent_say() {
+    let mut nodes = vec![create(""), create("/p"), create("/q")];
+    nodes.extend((0..1000).map(|n| create(&format!("/p/{n:04}"))));
+    for is_opened in [false, true] {
+        let mut world = where_z_became_y(&nodes);
+        world.strict = false;
+        for _ in 0..2 {
+            assert!(world.serve() && world.deliver(), "a flight");
+        }
+        world.write(&[Write::CreatePrivate(format!("{ROOT}/p/z"))]);
+        if is_opened {
+            world.write(&[Write::Open(format!("{ROOT}/p/z"), true)]);
+        }
+        world.rest();
+        assert!(world.version().tree.get("p/y").is_some(), "opened: {is_opened}");
+    }
 }

@@ -175,8 +175,7 @@ fn a_root_with_children_is_not_believed_to_be_deleted_without_a_look() {
     assert_eq!(line.asks(), [Request::MultiRead(reads)]);
 }
 
-#[test]
-fn a_root_without_children_can_be_deleted_and_more_of_that_transaction_may_follow() {
+fn in_step_without_children() -> Line {
     let mut line = Line::with("/", WatchMode::Auto);
     line.open(1, "/a");
     line.asks();
@@ -184,10 +183,37 @@ fn a_root_without_children_can_be_deleted_and_more_of_that_transaction_may_follo
     line.asks();
     line.answer_with(ServerError::OK, &found(&[(Stat { num_children: 0, ..NEW }, Some(&[]))]));
     assert_eq!(line.states().get(&1), Some(&State::InStep));
+    line
+}
+
+#[test]
+fn a_root_without_children_can_be_deleted_and_more_of_that_transaction_may_follow() {
+    let mut line = in_step_without_children();
     line.told(NotificationKind::Deleted, "/a");
     assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
+
+#[test]
+fn a_root_that_was_read_on_an_earlier_connection_is_not_believed_to_be_deleted_without_a_look() {
+    let mut line = in_step_without_children();
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(false, "s:1", line.now);
+    line.asks();
+    line.answer(ServerError::OK);
+    line.now = line.group.poll_timeout().expect("a verification");
+    line.group.handle_input(CacheId(1), Input::Sync(Ticket(1)), line.now);
+    line.group.handle_timeout(line.now);
+    let asks = line.asks();
+    assert!(matches!(&asks[..], [Request::Barrier(None), Request::MultiRead(_)]), "{asks:?}");
+    // It has got two children since then. One is deleted, and the watch names the root. The barrier is answered behind that,
+    // and before the root is.
+    line.told(NotificationKind::Deleted, "/a");
+    assert_eq!(line.asks(), []);
+    line.answer(ServerError::OK);
+    assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
 }
 
 #[test]

@@ -106,6 +106,7 @@ impl Server {
         self.history.retain(|(at, _)| *at <= zxid);
         self.nodes = self.history.last().map(|(_, nodes)| nodes.clone()).unwrap_or_default();
         self.zxid = zxid;
+        self.phantom = None;
     }
 
     /// `DataTree.setWatches`
@@ -615,6 +616,18 @@ impl World {
 
     /// The cache takes in the next word of the stream.
     pub(super) fn deliver(&mut self) -> bool {
+        let is_word = self.take_in();
+        self.pump();
+        is_word
+    }
+
+    /// The cache takes in what has come at once, before it asks for more.
+    pub(super) fn deliver_all(&mut self) {
+        while self.take_in() {}
+        self.pump();
+    }
+
+    fn take_in(&mut self) -> bool {
         let Some((zxid, word)) = self.words.pop_front() else { return false };
         self.seen = self.seen.max(zxid);
         self.heard = self.now;
@@ -643,7 +656,6 @@ impl World {
             }
             Word::Created(error) => self.cache.handle_created(error, true, self.now),
         }
-        self.pump();
         true
     }
 

@@ -1,6 +1,7 @@
 //! Watches of each node, which tell of one change each.
 
 use super::*;
+use crate::sync::Data;
 
 fn set_watches(of: &str) -> Request {
     Request::SetWatches(vec![path(of)])
@@ -8,8 +9,12 @@ fn set_watches(of: &str) -> Request {
 
 /// A cache of `/a`, at a server that has shown to know neither recursive watches nor multiRead.
 fn old() -> Line {
+    old_with(options())
+}
+
+fn old_with(options: Options) -> Line {
     let mut line = Line::with("/", WatchMode::Auto);
-    line.open(1, "/a");
+    line.open_with(1, "/a", options);
     line.asks();
     assert_eq!(line.try_answer(ServerError::UNIMPLEMENTED, &[]), Err(Breach::UnknownRequest));
     line.group.handle_suspended(None, line.now);
@@ -88,6 +93,45 @@ fn of_two_reads_of_one_node_the_later_one_says_whether_it_is_there() {
         _ => None,
     });
     assert!(faults.eq([Status::NoPermission]));
+}
+
+#[test]
+fn two_reads_of_one_node_are_one_only_if_nothing_became_of_it_in_between() {
+    let before = Stat { czxid: Zxid(1), mzxid: Zxid(1), pzxid: Zxid(1), ..Stat::default() };
+    let opened = Stat { aversion: 1, ..before };
+    let hidden = Stat { mzxid: Zxid(3), version: 1, aversion: 2, ..before };
+    let changed = Stat { mzxid: Zxid(3), version: 1, ..before };
+    let extended = Stat { pzxid: Zxid(3), cversion: 1, num_children: 1, ..before };
+    let another = Stat { czxid: Zxid(3), mzxid: Zxid(3), pzxid: Zxid(3), ..before };
+    let data = |stat: Stat| (ServerError::OK, [&[0; 4][..], &stat_bytes(&stat)].concat());
+    let refused = |error: ServerError| (error, Vec::new());
+    let cases = [
+        (data(before), before, true),
+        (refused(ServerError::NO_AUTH), opened, false),
+        (refused(ServerError::NO_NODE), another, false),
+        (data(before), hidden, false),
+        (data(before), changed, false),
+        (data(before), extended, false),
+        (data(before), another, false),
+    ];
+    for ((error, body), listed, is_one) in cases {
+        // At one zxid there is nothing in between: a server that says so all the same contradicts itself, and is not asked for ever.
+        let contradicts = (Zxid(9), false, Data::All);
+        let torn = [Data::All, Data::None].map(|data| (Zxid(8), !is_one, data));
+        for (zxid, is_again, data) in torn.into_iter().chain([contradicts]) {
+            let mut line = old_with(Options { data, ..options() });
+            line.asks();
+            line.answer(ServerError::OK);
+            line.answer(ServerError::OK);
+            line.try_answer_at(zxid, error, &body).expect("nothing wrong");
+            line.answer_with(ServerError::OK, &[&[0; 4][..], &stat_bytes(&listed)].concat());
+            let again = [Request::Data(path("/a")), Request::ChildrenWithStat(path("/a"))];
+            let what = format!("{error} {body:?} at {zxid}, then {listed:?}");
+            assert_eq!(line.asks().ends_with(&again), is_again, "{what}");
+            let state = line.states().remove(&1);
+            assert_eq!(state == Some(State::InStep), !is_again, "{what}: {state:?}");
+        }
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::stat::Zxid;
 use crate::state::State;
 use crate::sync::{Options, VerifyMode};
 use crate::tree::Version;
+use crate::wire::ServerError;
 
 /// In step with a root and so many children, each of which was created by a transaction of its own.
 fn in_step_with(nodes: usize) -> World {
@@ -334,4 +335,45 @@ fn a_call_of_sync_is_answered_though_a_report_that_nothing_has_changed_is_all_th
     world.rest();
     world.assert_in_step();
     assert_eq!(world.synced, [(1, Ok(()))]);
+}
+
+#[test]
+fn where_all_anchors_are_deleted_before_they_are_read_the_verification_goes_on() {
+    let mut old = in_step_with(0);
+    let version = old.version();
+    old.write(&[set("", 3)]);
+    let reports = Options { verify: VerifyMode::Report, ..options() };
+    let mut world = World::of_the_same_user(reports, version, &old.server);
+    world.reports = true;
+    world.connect();
+    world.serve();
+    world.deliver();
+    world.serve();
+    world.advance(Duration::from_secs(1));
+    assert!(world.asked.nodes == 0, "they wait for the barrier");
+    world.write(&[delete("")]);
+    // The reply to the barrier, and the deletion.
+    world.deliver_all();
+    world.rest();
+    world.assert_in_step();
+}
+
+#[test]
+fn a_tree_that_is_not_followed_is_held_again_where_a_report_that_nothing_has_changed_is_all_that_comes() {
+    let options = Options { verify: VerifyMode::Report, follow: false, ..options() };
+    let mut world = World::new(options, 1);
+    world.write(&[create("")]);
+    world.reports = true;
+    world.connect();
+    world.rest();
+    assert_eq!(world.state, State::Held);
+    world.drop_barriers = true;
+    world.sync(1);
+    // The watch is set once more, and the server cannot catch up.
+    world.cache.handle_watching(Some(world.server.zxid), false, world.now);
+    world.advance(Duration::ZERO);
+    world.cache.handle_synced(world.server.zxid, ServerError(-1), world.now);
+    world.rest();
+    assert_eq!(world.state, State::Held);
+    assert!(world.asked.compared > 0, "{:?}", world.asked);
 }

@@ -59,8 +59,8 @@ pub struct Connection {
     pub waits_until: u64,
     /// When the last barrier came, and when its transaction is due here.
     pub barrier: (u64, u64),
-    /// Since when nodes are created for the client, and what it asks for stands behind that.
-    pub creates_since: Option<u64>,
+    /// Since when something has always waited to be answered: what the client asks for stands behind that.
+    pub busy_since: Option<u64>,
     /// 0 before the connect request was answered.
     pub session: i64,
     pub asked_for_session: bool,
@@ -92,6 +92,8 @@ pub struct Connection {
     pub waited: (u64, u64),
     /// How much it has said.
     pub said: u64,
+    /// The reply to what had been said up to here is looked at together with one that has shown that the watch is lost.
+    pub lost_watch_seen_with: Option<u64>,
     /// The roots of caches that were closed while this connection was there, and how much had been said then: nobody
     /// looks at what they have asked for.
     pub closed: Vec<(Arc<str>, u64)>,
@@ -111,7 +113,7 @@ impl Connection {
             awaited: None,
             waits_until: 0,
             barrier: (0, 0),
-            creates_since: None,
+            busy_since: None,
             session: 0,
             asked_for_session: false,
             authenticated: false,
@@ -131,6 +133,7 @@ impl Connection {
             heard_at: 0,
             waited: (0, 0),
             said: 0,
+            lost_watch_seen_with: None,
             closed: Vec::new(),
         }
     }

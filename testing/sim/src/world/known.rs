@@ -66,7 +66,8 @@ impl World {
             Source::Elsewhere { eras, back, authenticated, torn } => {
                 let era = (self.ensemble.eras.len() - 1).checked_sub(eras)?;
                 let history = &self.ensemble.eras[era];
-                let place = history.last().checked_sub(back)?;
+                let place =
+                    history.last().checked_sub(back)?.max(self.ensemble.saturated_at.min(history.last()));
                 let plan = &self.plan.caches[cache];
                 let view = View { authenticated, ..Watched::view(plan, &self.plan) };
                 let mut version = cut(history.truth(place), &view, plan.data);

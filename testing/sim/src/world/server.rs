@@ -221,7 +221,7 @@ impl World {
                 continue;
             }
             let Some(frame) = protocol::next_frame(&mut connection.inbox) else {
-                connection.creates_since = None;
+                connection.busy_since = None;
                 return Ok(());
             };
             if connection.session == 0 {
@@ -420,7 +420,7 @@ impl World {
                 let place = self.ensemble.commit(Vec::new(), 0, self.now);
                 self.committed(place);
                 let due = self.servers[server].due.back().copied().unwrap_or(self.now);
-                let asked = self.connections[id].creates_since.unwrap_or(self.now);
+                let asked = self.connections[id].busy_since.unwrap_or(self.now);
                 self.connections[id].barrier = (asked, due);
                 self.connections[id].awaited = Some((place, Awaited::Checked { xid, errors }));
                 Ok(())
@@ -433,7 +433,6 @@ impl World {
             }
             // (A container is a node like others: its Stat has no owner, `DataNode.getClientEphemeralOwner`.)
             Operation::Create { path, .. } => {
-                self.connections[id].creates_since.get_or_insert(self.now);
                 let create = Change::Create {
                     path: path.as_str().into(),
                     data: [].into(),
