@@ -23,7 +23,7 @@ use log::warn;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
-use request::{BAD_REQUEST, Refusal};
+use request::{BAD_REQUEST, Refusal, TOO_LARGE};
 pub use request::{Names, Request};
 
 /// A request is there within this time, and its answer is taken.
@@ -382,7 +382,7 @@ fn read_head(
         }
         if len == head.len() {
             let said = format!("a request has at most {} bytes", rules.longest);
-            return Ok(Err(Refusal("431 Request Header Fields Too Large", said)));
+            return Ok(Err(Refusal(TOO_LARGE, said)));
         }
         if read == 0 {
             return Ok(Err(Refusal(BAD_REQUEST, "the request has no end".to_owned())));

@@ -132,3 +132,48 @@ fn lock_within<T>(mutex: &Mutex<T>, patience: Duration) -> Option<MutexGuard<'_,
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
+    use nix::pty::{OpenptyResult, openpty};
+
+    use super::*;
+
+    /// The process that the next test starts.
+    #[test]
+    #[ignore = "fills the terminal, and panics"]
+    fn panics_on_a_terminal() {
+        let _taken = take().unwrap();
+        panic!("as the test wants it");
+    }
+
+    #[test]
+    fn a_panic_is_told_on_the_terminal_as_it_was_before() {
+        let OpenptyResult { master, slave } = openpty(None, None).unwrap();
+        let before = tcgetattr(&slave).unwrap();
+        let end = || Stdio::from(slave.try_clone().unwrap());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "terminal::tests::panics_on_a_terminal", "--ignored", "--nocapture"])
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        assert!(!child.wait().unwrap().success());
+
+        let after = tcgetattr(&slave).unwrap();
+        assert_eq!(after.local_flags, before.local_flags);
+        assert_eq!(after.control_chars, before.control_chars);
+        drop(slave);
+        // Linux ends what a terminal has to say with an error.
+        let mut said = Vec::new();
+        _ = File::from(master).read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("no {text:?} in {said:?}"));
+        assert!(at("\x1b[?1049h") < at("\x1b[?1049l"), "{said:?}");
+        assert!(at("\x1b[?1049l") < at("as the test wants it"), "{said:?}");
+    }
+}

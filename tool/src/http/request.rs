@@ -22,6 +22,10 @@ pub struct Refusal(pub &'static str, pub String);
 pub const BAD_REQUEST: &str = "400 Bad Request";
 const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed\r\nAllow: GET, HEAD";
 const MISDIRECTED: &str = "421 Misdirected Request";
+pub const TOO_LARGE: &str = "431 Request Header Fields Too Large";
+
+/// No browser or proxy sends as many.
+const MOST_HEADERS: usize = 128;
 
 /// By which names it may be asked for. Where a page elsewhere has a name of its own that leads to this machine, its scripts could
 /// read what is answered; the name that the browser was given tells.
@@ -56,28 +60,25 @@ impl Request {
     /// Reads a whole head, with its empty line. With `names`, it has to name one of these.
     pub fn parse(head: &[u8], names: Option<&Names>) -> Result<Request, Refusal> {
         let bad = |message: &str| Refusal(BAD_REQUEST, message.to_owned());
-        let head = head.strip_suffix(b"\r\n\r\n").ok_or_else(|| bad("the request has no end"))?;
-        let mut lines =
-            head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let line = lines.next().unwrap_or_default();
-        let words: Vec<&str> = match std::str::from_utf8(line) {
-            Ok(line) if line.bytes().all(|byte| matches!(byte, b' '..=b'~')) => line.split(' ').collect(),
-            _ => return Err(bad("the first line is not ASCII")),
-        };
-        let [method, target, version] = words[..] else {
-            return Err(bad("the first line has a method, a path and a version"));
-        };
-        if !matches!(version, "HTTP/1.0" | "HTTP/1.1") {
-            return Err(bad("the version is not HTTP/1.1"));
+        let mut room = [httparse::EMPTY_HEADER; MOST_HEADERS];
+        let mut parsed = httparse::Request::new(&mut room);
+        match parsed.parse(head) {
+            Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+            Ok(httparse::Status::Complete(_)) => return Err(bad("a request has no body here")),
+            Ok(httparse::Status::Partial) => return Err(bad("the request has no end")),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(Refusal(TOO_LARGE, format!("a request has at most {MOST_HEADERS} headers")));
+            }
+            Err(error) => return Err(bad(&format!("this is no request: {error}"))),
         }
+        let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
         let (mut hosts, mut is_foreign) = (Vec::new(), false);
-        for line in lines {
-            let (name, value) = header(line).ok_or_else(|| bad("a line is no header"))?;
+        for httparse::Header { name, value } in &*parsed.headers {
             match name.to_ascii_lowercase().as_str() {
-                "host" => hosts.push(value),
-                "content-length" if value == b"0" => {}
+                "host" => hosts.push(*value),
+                "content-length" if *value == b"0" => {}
                 "content-length" | "transfer-encoding" => return Err(bad("a request has no body here")),
-                "sec-fetch-site" => is_foreign = !matches!(value, b"same-origin" | b"none"),
+                "sec-fetch-site" => is_foreign = !matches!(*value, b"same-origin" | b"none"),
                 _ => {}
             }
         }
@@ -101,23 +102,12 @@ impl Request {
             }
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        if !path.starts_with('/') {
-            return Err(bad("the path begins with a slash"));
+        if !path.starts_with('/') || !target.is_ascii() {
+            return Err(bad("the path begins with a slash, and is ASCII"));
         }
         let query = pairs(query).map_err(|message| Refusal(BAD_REQUEST, message))?;
         Ok(Request { is_head, path: path.to_owned(), query, is_foreign })
     }
-}
-
-/// A line of a head: its name and its value. No value has a control character in it.
-fn header(line: &[u8]) -> Option<(&str, &[u8])> {
-    let colon = line.iter().position(|byte| *byte == b':')?;
-    let (name, value) = line.split_at(colon);
-    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    let value = value[1..].trim_ascii();
-    let is_clean = !value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t');
-    let is_one = !name.is_empty() && name.iter().all(is_name) && is_clean;
-    is_one.then_some((std::str::from_utf8(name).ok()?, value))
 }
 
 /// What is asked behind the question mark.
@@ -228,10 +218,14 @@ mod tests {
             (b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
             (b"GET / HTTP/1.1\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+            // What ends earlier for some than for others.
+            (b"GET / HTTP/1.1\nHost: localhost\n\nHost: evil.example\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
         ] {
             assert_eq!(status(request), expected, "{}", String::from_utf8_lossy(request));
         }
+        let many = |count| format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(count));
+        assert_eq!((status(many(127).as_bytes()), status(many(128).as_bytes())), (200, 431));
     }
 
     #[test]

@@ -185,30 +185,52 @@ fn data(node: &NodeRef<'_>) -> Value {
 }
 
 fn search(snapshot: &Snapshot, root: &str, text: &str, longest: Duration) -> Result<Value, Error> {
-    let until = Instant::now() + longest;
-    let wanted = text.to_ascii_lowercase();
-    let (mut found, mut looked_at, mut ended_by) = (Vec::new(), 0_usize, Value::Null);
-    let mut lowered = String::new();
+    let mut search = Search::new(text, Instant::now() + longest);
     let mut cursor = snapshot.cursor(root)?;
     while let Some((path, node)) = cursor.next() {
-        // As `len` counts them.
-        looked_at += usize::from(node.is_some());
-        if looked_at.is_multiple_of(LOOK_EVERY) && Instant::now() >= until {
-            ended_by = "time".into();
+        // Counted as `len` counts them.
+        if !search.goes_on(path, node.is_some()) {
             break;
         }
-        lowered.clear();
-        lowered.push_str(path);
-        lowered.make_ascii_lowercase();
-        if lowered.contains(&wanted) {
-            if found.len() == MOST_FOUND {
-                ended_by = "results".into();
-                break;
-            }
-            found.push(named("path", path));
-        }
     }
+    let Search { found, looked_at, ended_by, .. } = search;
     Ok(json!({ "found": found, "looked_at": looked_at, "of": snapshot.len(), "ended_by": ended_by }))
+}
+
+/// A search, which is shown one path after the other.
+struct Search {
+    wanted: String,
+    until: Instant,
+    lowered: String,
+    found: Vec<Value>,
+    looked_at: usize,
+    ended_by: Option<&'static str>,
+}
+
+impl Search {
+    fn new(text: &str, until: Instant) -> Search {
+        let wanted = text.to_ascii_lowercase();
+        Search { wanted, until, lowered: String::new(), found: Vec::new(), looked_at: 0, ended_by: None }
+    }
+
+    /// Looks at a path. `false`: it has enough, or its time is over.
+    fn goes_on(&mut self, path: &str, is_counted: bool) -> bool {
+        self.lowered.clear();
+        self.lowered.push_str(path);
+        self.lowered.make_ascii_lowercase();
+        if self.lowered.contains(&self.wanted) {
+            if self.found.len() == MOST_FOUND {
+                self.ended_by = Some("results");
+                return false;
+            }
+            self.found.push(named("path", path));
+        }
+        self.looked_at += usize::from(is_counted);
+        if self.looked_at.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until {
+            self.ended_by = Some("time");
+        }
+        self.ended_by.is_none()
+    }
 }
 
 #[cfg(test)]
@@ -249,5 +271,20 @@ mod tests {
         );
         assert_eq!(hexadecimal(i64::MAX), json!("0x7fffffffffffffff"));
         assert_eq!(hexadecimal(-1), json!("0xffffffffffffffff"));
+    }
+
+    #[test]
+    fn a_search_ends_with_its_time_or_with_many_results() {
+        let now = Instant::now();
+        let mut search = Search::new("WEB", now);
+        let looked_at = (1..).find(|at| !search.goes_on(&format!("/db/{at}"), true));
+        assert_eq!((looked_at, search.looked_at), (Some(LOOK_EVERY), LOOK_EVERY));
+        assert_eq!((search.ended_by, search.found.len()), (Some("time"), 0));
+
+        let mut search = Search::new("WEB", now + Duration::from_secs(3600));
+        let looked_at = (1..).find(|at| !search.goes_on(&format!("/Web/{at}"), true));
+        assert_eq!((looked_at, search.looked_at), (Some(MOST_FOUND + 1), MOST_FOUND));
+        assert_eq!((search.ended_by, search.found.len()), (Some("results"), MOST_FOUND));
+        assert!(!search.found.contains(&json!({ "path": "/Web/201" })));
     }
 }
