@@ -26,7 +26,7 @@ type Cache struct {
 // closed.
 //
 // Reads, snapshots and queues are as ever. [Cache.State] says what the writer last knew: [StateSuspended] when it was silent for
-// longer than its session lasts, be it dead. A writer that comes back is taken up by itself. Without a file the state is
+// longer than its session lasts, dead or not. A writer that comes back is taken up by itself. Without a file the state is
 // [StateLoading] until there is one. [Cache.WaitInitialized] waits for the writer; [Cache.Sync] is [ErrUnsupported]. Errors
 // about the cache as a whole name the file.
 //

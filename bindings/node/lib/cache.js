@@ -105,19 +105,26 @@ class TreeCache extends Owner {
     const end = limit < 0 ? Infinity : performance.now() + limit;
     signal?.throwIfAborted();
     let stream = null;
+    let ended = null;
     try {
       for (;;) {
         const status = lib.tc_wait_initialized_or_error(this._pointer, 0, out.memory);
         const told = takeError(out.take());
         if (status === abi.TC_OK) return;
         if (status !== abi.TC_ERR_TIMEOUT) throwTold(status, told, { path: this.#name });
+        if (ended !== null) throw ended;
         const rest = end - performance.now();
         if (rest <= 0) throw new errors.TimeoutError(this._timedOut(limit), { path: this.#name });
-        if (stream === null) {
-          // What follows is told, and what was before is asked for once more.
-          stream = openStream(this, { 'listen.events': 'initialized' });
-        } else {
-          await stream._come(Math.min(rest, LONGEST_REST), signal);
+        try {
+          if (stream === null) {
+            // What follows is told, and what was before is asked for once more.
+            stream = openStream(this, { 'listen.events': 'initialized' });
+          } else {
+            await stream._come(Math.min(rest, LONGEST_REST), signal);
+          }
+        } catch (error) {
+          if (!(error instanceof errors.TreeCacheError)) throw error;
+          ended = error; // that of the wait says more
         }
       }
     } finally {

@@ -75,7 +75,8 @@ class EventStream extends Owner {
   // Waits as `next` does, but takes nothing out that is of use: for who only wants to be woken.
   async _come(ms, signal) {
     const { isOver, value } = this.#take();
-    if (!isOver && value === undefined && (await this.#watcher.wait(ms, signal))) this.#take();
+    if (isOver) throw errorOf(abi.TC_ERR_CLOSED, undefined, { path: this.#cache._name }); // there is nothing to wait for
+    if (value === undefined && (await this.#watcher.wait(ms, signal))) this.#take();
   }
 
   // The next that is there already, if there is something.

@@ -37,6 +37,7 @@ test('what another process keeps is read, and followed', async (t) => {
   const before = threads().length;
   const cache = TreeCache.attach(file);
   t.after(() => cache.close());
+  await until(() => cache.isInitialized); // the file is written behind what the writer has told
   await cache.waitInitialized({ timeout: PATIENCE });
   assert.equal(cache.path, root);
   assert.equal(String(cache.getData(`${root}/a`).data), '1');

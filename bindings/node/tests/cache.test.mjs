@@ -1,5 +1,6 @@
 // Clients and caches: their lives, reads, waits, and what is refused.
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import test from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as treecache from 'treecache';
@@ -192,6 +193,23 @@ test('a load that cannot succeed ends the wait for it', async (t) => {
   cache.start();
   await assert.rejects(cache.waitInitialized({ timeout: PATIENCE }), treecache.LimitError);
   await assert.rejects(eventsUntil(events, 'INITIALIZED'), treecache.LimitError);
+});
+
+test('a wait says why if the cache stops between two of its questions', async (t) => {
+  const { lib } = createRequire(import.meta.url)('../lib/library.js');
+  const { TC_ERR_TIMEOUT } = createRequire(import.meta.url)('../lib/abi.js');
+  const cache = clientOf(t).cache(await zk.root(t), { 'limit.nodes': 2 });
+  cache.start();
+  await until(() => cache.state === 'CLOSED');
+  const ask = lib.tc_wait_initialized_or_error;
+  let early = 2;
+  lib.tc_wait_initialized_or_error = (...given) => (early-- > 0 ? TC_ERR_TIMEOUT : ask(...given));
+  t.after(() => (lib.tc_wait_initialized_or_error = ask));
+  await assert.rejects(cache.waitInitialized({ timeout: PATIENCE }), (error) => {
+    assert.ok(error instanceof treecache.LimitError);
+    assert.match(error.message, /; last: /);
+    return true;
+  });
 });
 
 test('a signal ends each wait, with its reason', async (t) => {

@@ -228,6 +228,26 @@ def test_readiness_that_cannot_come_says_why(client, root):
     run(main())
 
 
+def test_readiness_says_why_if_the_cache_stops_between_two_questions(client, root, monkeypatch):
+    async def main():
+        with client.cache(root, {"limit.nodes": 1}) as cache:
+            while cache.state is not treecache.State.CLOSED:
+                await asyncio.sleep(0.01)
+            asked = cache._wait
+            early = iter([treecache.TimeoutError("not yet"), treecache.TimeoutError("nor now")])
+
+            def wait(*arguments):
+                for error in early:
+                    raise error
+                return asked(*arguments)
+
+            monkeypatch.setattr(cache, "_wait", wait)
+            with pytest.raises(treecache.LimitError, match="; last: "):
+                await cache.ready(30)
+
+    run(main())
+
+
 def test_a_wait_that_would_block_the_event_loop_says_so(cache):
     async def main():
         with Client("127.0.0.1:1") as nowhere, nowhere.cache("/a") as vain:

@@ -65,7 +65,7 @@ class TreeCache(Owner):
         config: settings by name, of which `close.keep`, `events.capacity` and `events.bytes` count.
 
         It is started. Reads, snapshots, listeners and streams are as ever. `state` and `stats().contact_age_ms` say what the
-        writer last knew: SUSPENDED if it was silent for longer than its session lasts, be it dead. A writer that comes back
+        writer last knew: SUSPENDED if it was silent for longer than its session lasts, dead or not. A writer that comes back
         is taken up by itself. Without a file the state is LOADING until there is one. `wait_initialized` and `ready` wait for
         the writer; `sync` raises UnsupportedError. Errors about the cache as a whole name the file.
 
@@ -180,19 +180,24 @@ class TreeCache(Owner):
         """`wait_initialized` for a coroutine: no thread waits, and it may be cancelled. Raises the same."""
         limit = milliseconds(timeout)
         end = None if limit < 0 else time.monotonic() + limit / 1000
-        stream = None
+        stream = ended = None
         try:
             while True:
                 try:
                     return self._wait(lib.tc_wait_initialized_or_error, 0, "")
                 except TimeoutError:
+                    if ended is not None:
+                        raise ended from None
                     rest = None if end is None else end - time.monotonic()
                     if rest is not None and rest <= 0:
                         raise TimeoutError(self._timed_out(timeout), path=self._name) from None
-                if stream is None:  # what follows is told, and what was before is asked for once more
-                    stream = EventStream(self, either_in, None, {"listen.events": "initialized"})
-                else:
-                    await stream.come(_LONGEST_REST if rest is None else min(rest, _LONGEST_REST))
+                try:
+                    if stream is None:  # what follows is told, and what was before is asked for once more
+                        stream = EventStream(self, either_in, None, {"listen.events": "initialized"})
+                    else:
+                        await stream.come(_LONGEST_REST if rest is None else min(rest, _LONGEST_REST))
+                except TreeCacheError as error:  # that of the wait says more
+                    ended = error
         finally:
             if stream is not None:
                 stream.close()
