@@ -1,5 +1,6 @@
 // What programs share trees by today: a database that other processes read, filled by a listener. Its argument says which:
-// `lmdb`, in memory of the machine (/dev/shm), or `redis`, over a Unix socket. See README.md.
+// `lmdb`, in memory of the machine (/dev/shm), or `redis`, over a Unix socket. With `attach` behind it, it is the database of
+// another one of these programs, and nothing is put into it here. See README.md.
 #include "subject.hpp"
 
 #include <algorithm>
@@ -22,19 +23,29 @@ namespace {
 constexpr size_t READS_A_BLOCK = 2000;
 constexpr size_t LARGEST = 1024; // as much as a reader has room for
 
-// A folder in memory, until the end.
+// The folder in memory where the database is: of the program that keeps it, until the end of that.
 class Folder {
   public:
-    Folder()
+    explicit Folder(bool is_kept_) : is_kept(is_kept_)
     {
-        if (mkdtemp(name.data()) == nullptr)
-            throw Failure{"no folder in /dev/shm"};
+        if (is_kept) {
+            remove();
+            std::filesystem::create_directory(name);
+        }
     }
-    ~Folder() { std::filesystem::remove_all(name); }
+    ~Folder()
+    {
+        if (is_kept)
+            remove();
+    }
     Folder(const Folder &) = delete;
     Folder &operator=(const Folder &) = delete;
 
-    std::string name = "/dev/shm/treecache-bench-XXXXXX";
+    const bool is_kept;
+    const std::string name = "/dev/shm/treecache-bench-store";
+
+  private:
+    void remove() { std::filesystem::remove_all(name); }
 };
 
 // One database, and what each thread needs to read it.
@@ -71,13 +82,13 @@ class Lmdb {
         MDB_dbi dbi;
     };
 
-    Lmdb()
+    explicit Lmdb(bool is_kept) : folder(is_kept)
     {
         done(mdb_env_create(&env), "mdb_env_create");
         done(mdb_env_set_mapsize(env, size_t(4) << 30), "mdb_env_set_mapsize");
         // Nothing is to outlast the machine's power.
         done(mdb_env_open(env, folder.name.c_str(), MDB_NOSYNC | MDB_NOTLS, 0600), "mdb_env_open");
-        begin();
+        begin(is_kept ? 0 : MDB_RDONLY);
         done(mdb_dbi_open(writing, nullptr, 0, &dbi), "mdb_dbi_open");
         commit();
     }
@@ -118,10 +129,10 @@ class Lmdb {
             throw Failure{std::string(what) + ": " + mdb_strerror(status)};
     }
 
-    void begin()
+    void begin(unsigned flags = 0)
     {
         if (writing == nullptr)
-            done(mdb_txn_begin(env, nullptr, 0, &writing), "mdb_txn_begin");
+            done(mdb_txn_begin(env, nullptr, flags, &writing), "mdb_txn_begin");
     }
 
     Folder folder;
@@ -155,9 +166,9 @@ class Redis {
         Connection connection;
     };
 
-    Redis()
+    explicit Redis(bool is_kept) : folder(is_kept)
     {
-        server = fork();
+        server = is_kept ? fork() : -1;
         if (server == 0) {
             // Debian's redis-tools has the server under this name, and starts none.
             execlp("redis-check-rdb", "redis-server", "--port", "0", "--unixsocket", socket().c_str(), "--save", "",
@@ -173,8 +184,10 @@ class Redis {
     }
     ~Redis()
     {
-        kill(server, SIGKILL);
-        waitpid(server, nullptr, 0);
+        if (server > 0) {
+            kill(server, SIGKILL);
+            waitpid(server, nullptr, 0);
+        }
     }
     Redis(const Redis &) = delete;
     Redis &operator=(const Redis &) = delete;
@@ -227,6 +240,11 @@ class Redis {
 };
 
 template <typename Database> class Store final : public Program {
+  public:
+    explicit Store(bool is_kept_) : is_kept(is_kept_) {}
+
+  private:
+    const bool is_kept;
     Subject subject;
     std::unique_ptr<Database> database;
     std::string root;
@@ -240,7 +258,9 @@ template <typename Database> class Store final : public Program {
     {
         root = path;
         complete = false;
-        database = std::make_unique<Database>();
+        database = std::make_unique<Database>(is_kept);
+        if (!is_kept)
+            return;
         subject.open(root);
         uint64_t listener;
         const auto tell = [](const tc_event *event, void *user) { static_cast<Store *>(user)->apply(*event); };
@@ -326,11 +346,13 @@ template <typename Database> class Store final : public Program {
 
 int main(int count, char **arguments)
 {
-    const std::string_view kind = count == 2 ? arguments[1] : "";
-    if (kind == "lmdb")
-        return Store<Lmdb>().serve();
-    if (kind == "redis")
-        return Store<Redis>().serve();
-    std::cerr << "usage: store lmdb|redis\n";
+    const std::string_view kind = count > 1 ? arguments[1] : "", attach = count == 3 ? arguments[2] : "";
+    if (count <= 3 && (count < 3 || attach == "attach")) {
+        if (kind == "lmdb")
+            return Store<Lmdb>(count < 3).serve();
+        if (kind == "redis")
+            return Store<Redis>(count < 3).serve();
+    }
+    std::cerr << "usage: store lmdb|redis [attach]\n";
     return 2;
 }

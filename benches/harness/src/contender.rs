@@ -81,7 +81,7 @@ impl Contender {
         }
     }
 
-    /// `folder` is where scripts/bench has built them; `settings` are those of our caches, and nobody else's.
+    /// `folder` is where scripts/bench has built them; `settings` are those of our caches, and of the databases.
     fn command(self, folder: &Path, settings: &[&str]) -> Command {
         let curator = |cache: &str| {
             let mut command = Command::new("benches/contenders/curator");
@@ -95,7 +95,7 @@ impl Contender {
         };
         let store = |kind| {
             let mut command = Command::new(folder.join("contenders/store"));
-            command.arg(kind);
+            command.arg(kind).args(settings);
             command
         };
         let rust = |name| {

@@ -37,6 +37,7 @@ pub enum What {
     Latency(Tree, usize),
     Reconnect(Tree),
     ReadBushy(Tree),
+    ReadProcesses(Tree),
     ReadDeep(Tree),
     ReadOurs(Tree, Vec<usize>),
     Footprint(Tree),
@@ -237,6 +238,9 @@ impl Plan {
         let tree = bushy("read", budget + 1);
         let bare = [Contender::Treecache, Contender::Map, Contender::MapMutex];
         add(READ_BUDGET.into(), &bare, Some(tree), What::ReadBushy(tree), 25.0);
+        let tree = bushy("read", reads);
+        let shared = [Contender::Treecache, Contender::TreecacheAttached, Contender::Lmdb, Contender::Redis];
+        add(READ_PROCESSES.into(), &shared, Some(tree), What::ReadProcesses(tree), 20.0);
         let tree = Tree::new("read", Shape::Deep, deep, 128);
         add(READ_DEEP.into(), &READERS, Some(tree), What::ReadDeep(tree), 40.0);
         let widths = vec![10, 1000, others];
@@ -304,6 +308,7 @@ impl Plan {
                 reconnect::measure(bench, key, tree, contenders, &fewer(3));
             }
             What::ReadBushy(tree) => reads::measure_bushy(bench, key, tree, contenders, effort),
+            What::ReadProcesses(tree) => reads::measure_processes(bench, key, tree, contenders, effort),
             What::ReadDeep(tree) => reads::measure_deep(bench, key, tree, contenders, effort),
             What::ReadOurs(tree, ref widths) => reads::measure_ours(bench, key, tree, widths, effort),
             What::Footprint(tree) => {
@@ -332,6 +337,7 @@ pub const LATENCY: &str = "latency";
 pub const GROWTH: &str = "growth";
 pub const READ_BUSHY: &str = "read/bushy";
 pub const READ_BUDGET: &str = "read/budget";
+pub const READ_PROCESSES: &str = "read/processes";
 pub const READ_DEEP: &str = "read/deep";
 pub const READ_OURS: &str = "read/ours";
 pub const FOOTPRINT: &str = "footprint";

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::bench::{Bench, PATIENCE, paced};
-use crate::contender::{Contender, Process, Result};
+use crate::contender::{Contender, Process, Result, SHARED};
 use crate::effort::Effort;
 use crate::tree::{Shape, Tree};
 
@@ -55,14 +55,7 @@ impl Case {
 pub fn measure_bushy(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Contender], effort: &Effort) {
     bench.create(tree);
     let all = shuffled(tree.leaves().collect());
-    let files = PATHS.map(|paths| {
-        let count = match paths {
-            Paths::One => 1,
-            Paths::Thousand => 1000.min(all.len()),
-            Paths::All => all.len(),
-        };
-        bench.write_lines(&format!("{paths:?}"), &all[..count])
-    });
+    let files = files(bench, &all);
     bench.for_each(cell, contenders, |bench, contender| {
         let mut process = loaded(bench, contender, tree)?;
         // What a JVM compiles is compiled then.
@@ -81,6 +74,65 @@ pub fn measure_bushy(bench: &mut Bench, cell: &str, tree: Tree, contenders: &[Co
         }
         Ok(())
     });
+}
+
+/// For each of [`PATHS`], those of these that are read.
+fn files(bench: &Bench, all: &[String]) -> [String; PATHS.len()] {
+    PATHS.map(|paths| {
+        let count = match paths {
+            Paths::One => 1,
+            Paths::Thousand => 1000.min(all.len()),
+            Paths::All => all.len(),
+        };
+        bench.write_lines(&format!("{paths:?}"), &all[..count])
+    })
+}
+
+/// The same by one process, and by two at the same time: each with a cache of its own, or with what the first one keeps.
+pub fn measure_processes(
+    bench: &mut Bench,
+    cell: &str,
+    tree: Tree,
+    contenders: &[Contender],
+    effort: &Effort,
+) {
+    bench.create(tree);
+    let files = files(bench, &shuffled(tree.leaves().collect()));
+    bench.for_each(cell, contenders, |bench, contender| {
+        let mut one = loaded(bench, contender, tree)?;
+        let mut other = match contender {
+            Contender::TreecacheAttached => {
+                attached(bench, Contender::Treecache, &format!("attach={SHARED}"), tree)?
+            }
+            Contender::Lmdb | Contender::Redis => attached(bench, contender, "attach", tree)?,
+            _ => loaded(bench, contender, tree)?,
+        };
+        for (paths, file) in PATHS.into_iter().zip(&files) {
+            let alone = time(&mut one, "get", file, 1, effort.read)?;
+            let (one, other) = thread::scope(|scope| {
+                let other = scope.spawn(|| time(&mut other, "get", file, 1, effort.read));
+                (time(&mut one, "get", file, 1, effort.read), other.join().expect("no panic"))
+            });
+            let both = [one?, other?];
+            bench.results.add(cell, contender.id(), &format!("{paths:?}/1"), &[alone]);
+            bench.results.add(cell, contender.id(), &format!("{paths:?}/2"), &both);
+            println!(
+                "    {:22} {:16} {alone:9.1} ns, two processes {:.1} and {:.1} ns",
+                contender.name(),
+                paths.name(),
+                both[0],
+                both[1]
+            );
+        }
+        Ok(())
+    });
+}
+
+/// One that reads what another process keeps, and has no session.
+fn attached(bench: &Bench, contender: Contender, setting: &str, tree: Tree) -> Result<Process> {
+    let mut process = bench.start_with(contender, &[setting])?;
+    process.ask(&format!("load {}", tree.root()), PATIENCE)?;
+    Ok(process)
 }
 
 pub const DEPTHS: [usize; 4] = [1, 10, 100, 999];

@@ -16,6 +16,8 @@ use crate::world::{Happening, Outcome, Scenario, run};
 const CLIENTS: usize = 10_000;
 const NODES: f64 = 100_000.0;
 const SERVERS: usize = 3;
+/// What the library reads of a tree at most, if nobody has written while a connection was lost.
+const ANCHORS: f64 = 32.0;
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where only connections count.
 const TINY: Tree = Tree { directories: 1, leaves: 3, data: 128 };
@@ -248,18 +250,22 @@ impl Experiments {
         let mut rows = Vec::new();
         for client in self.clients() {
             let at = |of: &dyn Fn(&Cost) -> u64| self.line(&client, of).0.at(NODES);
-            let minutes = |requests: f64, node: u64| {
-                // Whoever makes few requests reads many nodes with each.
-                let reads = if requests < 10.0 { 0.0 } else { requests.max(NODES) };
-                let time = requests * capacity.request as f64 + reads * node as f64;
+            let minutes_for = |requests: f64, nodes: f64, node: u64| {
+                let time = requests * capacity.request as f64 + nodes * node as f64;
                 format!("{:.1}", CLIENTS as f64 * time / 1e9 / SERVERS as f64 / 60.0)
             };
+            // Whoever makes fewer requests than there are nodes reads many with each.
+            let minutes = |requests: f64, node: u64| minutes_for(requests, requests.max(NODES), node);
+            let unmoved = at(&|cost| cost.unmoved.requests);
             rows.push(vec![
                 client.clone(),
                 number(CLIENTS as f64 * at(&|cost| cost.watches)),
                 number(CLIENTS as f64 * at(&|cost| cost.load.requests)),
                 minutes(at(&|cost| cost.load.requests), capacity.node),
-                minutes(at(&|cost| cost.unmoved.requests), capacity.node),
+                match client.starts_with(OURS) {
+                    true => minutes_for(unmoved, ANCHORS, capacity.node),
+                    false => minutes(unmoved, capacity.node),
+                },
                 minutes(
                     at(&|cost| cost.moved.requests),
                     if client == OURS { capacity.compared } else { capacity.node },

@@ -5,7 +5,7 @@ use crate::numbers::{grouped, quantity};
 use crate::page::Page;
 use crate::plan::{self, What};
 use crate::plot::Dots;
-use crate::reads::{Case, DEPTHS, PATHS};
+use crate::reads::{Case, DEPTHS, PATHS, Paths};
 
 const READERS: [Contender; 10] = [
     Contender::Map,
@@ -57,6 +57,7 @@ pub fn write(page: &mut Page) {
         &rows,
     );
     page.table("One node of a chain, by its depth:", &heads, &deep);
+    processes(page);
 
     let ours = |what: &str| {
         page.median(plan::READ_OURS, Contender::Treecache, what)
@@ -91,6 +92,26 @@ pub fn write(page: &mut Page) {
         ours("diff/1 threads"),
     ]);
     page.table("What only libtreecache has, or has as one call:", &["time".to_owned()], &rows);
+}
+
+fn processes(page: &mut Page) {
+    let readers = [Contender::Treecache, Contender::TreecacheAttached, Contender::Lmdb, Contender::Redis];
+    let row = |(paths, count): (Paths, usize)| {
+        let cells = readers.map(|who| {
+            page.median(plan::READ_PROCESSES, who, &format!("{paths:?}/{count}"))
+                .map_or_else(|| page.why_not(plan::READ_PROCESSES, who), |ns| quantity(ns, "ns"))
+        });
+        let processes = if count == 1 { "1 process" } else { "2 processes" };
+        std::iter::once(format!("{}, {processes}", paths.name())).chain(cells).collect()
+    };
+    let rows: Vec<Vec<String>> =
+        [1, 2].into_iter().flat_map(|count| PATHS.map(|paths| row((paths, count)))).collect();
+    let heads = readers.map(|who| who.name().to_owned());
+    page.table(
+        "By one process, and by two at the same time, of one thread each (the first tree again): libtreecache with a cache in each, the others with what the first process keeps:",
+        &heads,
+        &rows,
+    );
 }
 
 const READS: &str = "From the program's own threads. What is read is what the library gives: libtreecache copies data and Stat into \

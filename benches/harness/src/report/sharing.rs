@@ -50,7 +50,7 @@ pub fn write(page: &mut Page) {
     page.line(&format!("A program that is started again, in a session that is there, after {} of the nodes have changed; from `tc_start`. In step is what has the newest data of all of them. Without a file the root can be read first, alone.\n", plan::RESTART_CHANGES));
     page.table("", &["something is readable", "in step"].map(str::to_owned), &rows);
 
-    page.line("What it costs to keep the tree in a file: transactions that change so many of the nodes, 100 a second; processor time of the program with the cache for each of them. The last column is what the file grows by.\n");
+    page.line("What it costs to keep the tree in a file: transactions that change so many of the nodes, 100 a second; processor time of the program with the cache for each of them. The last column is what the file grows by; where it was made anew meanwhile, that is not known.\n");
     let rows: Vec<Vec<String>> = CHANGES
         .into_iter()
         .map(|changes| {
@@ -64,7 +64,7 @@ pub fn write(page: &mut Page) {
                 grouped(changes),
                 processor(Contender::Treecache),
                 processor(Contender::TreecacheAttached),
-                bytes.map_or_else(|| "?".to_owned(), |bytes| quantity(bytes / 1e3, "kB")),
+                bytes.map_or_else(|| "made anew".to_owned(), |bytes| quantity(bytes / 1e3, "kB")),
             ]
         })
         .collect();
