@@ -70,8 +70,8 @@ NOT_RUN = {
     "kubernetes": "needs a cluster",
     "kubernetes-sidecar": "needs a cluster",
     "systemd-writer": "needs systemd; bindings/python/tests/test_docs.py runs the program",
-    "prometheus-rules": "needs Prometheus",
-    "prometheus-agent": "needs Prometheus",
+    "prometheus-rules": "tests/prometheus runs it",
+    "prometheus-agent": "tests/prometheus runs it",
     "openssl": "needs a server with TLS; tests/server has one, and no certificate of an example.org",
     "conformance": "builds the whole crate; tests/server/conformance.rs asks the same questions",
 }
