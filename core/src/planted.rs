@@ -271,6 +271,8 @@ defects! {
     /// The data of a child was set, maybe more often than was told, and the parent's Stat at a Keeper is thought to be what it
     /// was.
     SetsNotCounted = "sets of children not counted",
+    /// At a Keeper without multiRead, a child is set between the read of its parent and its own, and the parent's Stat is kept.
+    SingleReadOfParentKept = "single read of a parent kept",
     /// At a Keeper, zxids are thought to show whether a node's Stat is that of an earlier moment.
     KeepersStatDated = "Keeper's Stat dated by its zxids",
     /// A server that is behind what was seen, and lets the client in all the same, is never believed.

@@ -239,7 +239,8 @@ impl Chaos<'_> {
         self.course.summary.faults.add(&toll);
     }
 
-    /// Ends the ensemble's history, which is returned with the time of its end, and begins another one.
+    /// Ends the ensemble's history, and begins another one. Returns the one that ended, and a time when all that its servers
+    /// had said had arrived, and none of the next had said a word.
     fn turn(&mut self, turn: Turn) -> Result<(History, Millis), String> {
         let backups = match turn {
             Turn::PutBack => {
@@ -268,7 +269,6 @@ impl Chaos<'_> {
         let epoch = epoch(self.ensemble);
         self.tell(format_args!("all servers killed: {turn:?}"));
         self.ensemble.kill_all();
-        let ended = wall(Instant::now());
         let history = self.read_history()?;
         self.note(&history);
         (self.history, self.counted) = (History::default(), 0);
@@ -282,6 +282,7 @@ impl Chaos<'_> {
             Turn::GoesOn => {}
         }
         thread::sleep(LINGERS);
+        let ended = wall(Instant::now());
         self.acknowledged.begin_anew();
         self.ensemble.start_all();
         self.course.summary.faults.count(match turn {

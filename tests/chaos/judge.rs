@@ -38,7 +38,7 @@ type Counted = (usize, Zxid, bool, usize);
 pub struct Round<'r> {
     /// The one that the round began in, and, where the ensemble was begun anew or put back, the one that came then.
     pub histories: &'r [History],
-    /// When the last server of the history before each had ended.
+    /// When a word came from no server of the history before each any more, and none yet from one of its own.
     pub began: &'r [Millis],
     /// How many there were before the first of these.
     pub first_era: usize,
@@ -326,7 +326,14 @@ impl Judge {
         for glimpse in glimpses {
             let snapshot = &glimpse.snapshot;
             let era = glimpse.claim.as_ref().map_or(self.seen.era, |claim| round.era_at(claim.contact));
-            self.seen = self.place(self.seen, era, snapshot, round, pasts)?;
+            self.seen = self.place(self.seen, era, snapshot, round, pasts).map_err(|violation| {
+                let contact = glimpse.claim.as_ref().map(|claim| claim.contact);
+                let what = format!(
+                    "{}; first seen at {}, last contact {contact:?}, histories began {:?}",
+                    violation.what, glimpse.first_seen, round.began
+                );
+                Violation { what, ..violation }
+            })?;
             let era = self.seen.era - round.first_era;
             self.count(snapshot, era, counted);
             if let Some(claim) = &glimpse.claim {

@@ -2,6 +2,7 @@
 //! finds who asks all the time.
 
 use std::mem;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -115,9 +116,15 @@ impl Published for Taken<'_> {
     }
 }
 
-/// As far as it can be told from outside.
+/// As far as it can be told from outside. (Two histories may have come to the same zxid.)
 fn is_same(one: &Snapshot, other: &Snapshot) -> bool {
-    (one.zxid(), one.is_cut(), one.len()) == (other.zxid(), other.is_cut(), other.len())
+    let mut differs = (one.zxid(), one.is_cut(), one.len()) != (other.zxid(), other.is_cut(), other.len());
+    let compared = one.changes_since(other, |_| {
+        differs = true;
+        ControlFlow::Break(())
+    });
+    compared.expect("both are of one cache");
+    !differs
 }
 
 /// How a client is made: which servers it knows, how far away they are, how long its session lives, and the roots

@@ -13,6 +13,13 @@ fn engine(now: Instant) -> Engine {
 }
 
 fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
+    let mut engine = connecting(sasl, now);
+    engine.handle_bytes(&welcome(), now);
+    engine
+}
+
+/// The connect request is under way.
+fn connecting(sasl: Option<Sasl>, now: Instant) -> Engine {
     let settings = Settings {
         hosts: Hosts::parse("a").unwrap(),
         session_timeout: Duration::from_secs(10),
@@ -25,9 +32,13 @@ fn engine_with(sasl: Option<Sasl>, now: Instant) -> Engine {
     };
     let mut engine = Engine::new(settings, Modes::default(), fastrand::Rng::with_seed(1), now);
     engine.handle_connected(now);
-    let welcome = [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();
-    engine.handle_bytes(&[&welcome[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat(), now);
     engine
+}
+
+/// The answer to a connect request.
+fn welcome() -> Vec<u8> {
+    let session = [&37u32.to_be_bytes()[..], &[0; 4], &6000i32.to_be_bytes(), &7i64.to_be_bytes()].concat();
+    [&session[..], &16i32.to_be_bytes(), &[1; 16], &[0]].concat()
 }
 
 fn options() -> Options {
@@ -157,6 +168,22 @@ fn a_server_that_has_not_proven_itself_is_not_heard() {
         engine.handle_bytes(&bytes[..5], now);
         assert_eq!(engine.heard() == now, heard);
     }
+}
+
+#[test]
+fn an_answer_to_the_connect_request_that_may_have_waited_in_a_pause_is_no_news() {
+    let start = Instant::now();
+    let mut engine = connecting(None, start);
+    let now = start + Duration::from_secs(2);
+    engine.handle_pause(now);
+    engine.handle_bytes(&welcome(), now);
+    assert_eq!(engine.heard(), start);
+    engine.handle_input(CacheId(1), Input::Open(NodePath::root(), options()), now);
+    let is_connected = |output: &Output| matches!(output, Output::Connected { .. });
+    assert!(std::iter::from_fn(|| engine.poll_output()).any(|output| is_connected(&output)));
+    let pong = [&16i32.to_be_bytes()[..], &(-2i32).to_be_bytes(), &[0; 12]].concat();
+    engine.handle_bytes(&pong, now);
+    assert_eq!(engine.heard(), now);
 }
 
 #[test]

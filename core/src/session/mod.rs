@@ -312,6 +312,8 @@ enum Phase {
     Connecting {
         deadline: Instant,
         step: Step,
+        /// There was a pause since the server was asked something: what it answers may have waited.
+        paused: bool,
     },
     Connected {
         since: Instant,
@@ -546,7 +548,7 @@ impl<T> Session<T> {
 
     /// How far the caller is on its way to a connection.
     pub fn handle_leg(&mut self, leg: Leg, now: Instant) {
-        let Phase::Connecting { deadline, step: Step::Transport(at) } = &mut self.phase else { return };
+        let Phase::Connecting { deadline, step: Step::Transport(at), .. } = &mut self.phase else { return };
         *at = leg;
         match leg {
             Leg::Resolving => *deadline = now + self.settings.resolve_timeout,
@@ -798,7 +800,11 @@ impl<T> Session<T> {
             false => Readiness::Ready,
         };
         let ready = readiness == Readiness::Ready;
+        let was_paused = matches!(self.phase, Phase::Connecting { paused: true, .. });
         self.phase = Phase::Connected { since: now, last_received: now, last_sent: now, readiness };
+        if was_paused {
+            self.pause(now);
+        }
         if ready {
             self.ready();
         }
@@ -940,7 +946,7 @@ impl<T> Session<T> {
         }
         match &mut self.phase {
             Phase::Waiting { until } if now >= *until => self.connect(now),
-            Phase::Connecting { deadline, step } if now >= *deadline => {
+            Phase::Connecting { deadline, step, .. } if now >= *deadline => {
                 let is_token_late = matches!(step, Step::Sasl { xid: None, .. });
                 let reason = self.attempts.timed_out(step);
                 match is_token_late {
@@ -981,20 +987,33 @@ impl<T> Session<T> {
     }
 
     /// The caller did not run for a while: its process was stopped, or the machine slept. To be called before the
-    /// caller hands over what came meanwhile. A connection that may still live is pinged: until the answer, nothing is
-    /// news.
+    /// caller hands over what came meanwhile. A connection that may still live, or that comes of an answer that may have
+    /// waited, is pinged: until the answer to that, nothing is news.
     pub fn handle_pause(&mut self, now: Instant) {
-        if !self.is_ready() || planted::is(Defect::PauseUnnoticed) {
+        if planted::is(Defect::PauseUnnoticed) {
             return;
         }
-        let Phase::Connected { last_received, .. } = &mut self.phase else { return };
-        let silent = now - *last_received;
-        if silent >= self.timeout {
-            return self.lose(format!("paused, and nothing was heard for {} ms", silent.as_millis()), now);
+        match &mut self.phase {
+            Phase::Connecting { step: Step::Answer | Step::Sasl { .. }, paused, .. } => *paused = true,
+            Phase::Connected { last_received, .. } => {
+                let silent = now - *last_received;
+                if silent >= self.timeout {
+                    let reason = format!("paused, and nothing was heard for {} ms", silent.as_millis());
+                    return self.lose(reason, now);
+                }
+                if !self.pings.is_paused() {
+                    // The server could not be heard, so it gets time to answer. Only once, or pauses would hide its silence.
+                    *last_received = now;
+                }
+                self.pause(now);
+            }
+            _ => {}
         }
+    }
+
+    /// What comes until the answer to a ping is no news.
+    fn pause(&mut self, now: Instant) {
         if !self.pings.is_paused() {
-            // The server could not be heard, so it gets time to answer. Only once, or pauses would hide its silence.
-            *last_received = now;
             self.events.push_back(Event::Paused);
         }
         self.ping(now);
@@ -1049,6 +1068,7 @@ impl<T> Session<T> {
         self.phase = Phase::Connecting {
             deadline: now + self.attempts.bound(),
             step: Step::Transport(Leg::Connecting),
+            paused: false,
         };
         self.actions.push_back(Action::Connect(self.host.clone()));
     }

@@ -426,7 +426,23 @@ fn a_connection_is_given_up_when_a_pause_was_longer_than_its_session_may_live() 
     assert_eq!(lab.events(), []);
     lab.session.handle_pause(lab.now);
     lab.dial();
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Connected { resumed: true }], "nothing was asked before the pause");
+}
+
+#[test]
+fn what_a_server_says_to_who_connects_may_have_waited_in_a_pause() {
+    let mut lab = Lab::new("a", &[]);
+    lab.dial();
     lab.session.handle_pause(lab.now);
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    assert_eq!(lab.events(), [Event::Paused, Event::Connected { resumed: false }]);
+    lab.say(&reply(-2, 7, 0));
+    assert_eq!(lab.events(), [Event::Heard]);
+    // The next connection knows nothing of that.
+    lab.hang_up();
+    lab.drop_events();
+    lab.dial();
     lab.say(&welcome(TIMEOUT_MS, 1));
     assert_eq!(lab.events(), [Event::Connected { resumed: true }]);
 }

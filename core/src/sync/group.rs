@@ -272,9 +272,10 @@ impl Group {
         // If the connection is gone, its watch says nothing.
         let is_set = watch.progress == WatchProgress::Set;
         if self.link == Link::Up && (is_set || self.is_one_shot() && self.kin.is_known()) {
-            let (is_one_shot, counts_sets) = (self.is_one_shot(), self.kin == Kin::Keeper);
+            let (is_one_shot, reads_singly) = (self.is_one_shot(), self.reads_singly());
+            let counts_sets = self.kin == Kin::Keeper;
             self.with(id, |cache| {
-                cache.note_counts(counts_sets);
+                cache.note_server(counts_sets, reads_singly);
                 cache.handle_watching(None, is_one_shot, now);
             });
         }
@@ -329,6 +330,11 @@ impl Group {
     /// Whether each watch of the connection tells of one change.
     fn is_one_shot(&self) -> bool {
         matches!(self.way, Way::OneShot { .. })
+    }
+
+    /// Whether the server has no multiRead: what a flight asks for is read one by one.
+    fn reads_singly(&self) -> bool {
+        self.way == (Way::OneShot { batches: false })
     }
 
     /// What the caches have to tell. The outputs of one cache come in their order.
@@ -442,7 +448,7 @@ impl Group {
             self.requests.extend(arming::watches(cache, &flight, root));
         }
         let nodes = flight::multi_read_len(&flight.nodes, &flight.parts);
-        if nodes > 0 && self.way == (Way::OneShot { batches: false }) {
+        if nodes > 0 && self.reads_singly() {
             let mut singles = arming::single_reads(&flight);
             let last = singles.pop();
             self.requests.extend(singles.into_iter().map(|request| (request, Purpose::Single)));
@@ -507,10 +513,10 @@ impl Group {
         if !self.kin.is_known() {
             return;
         }
-        let counts_sets = self.kin == Kin::Keeper;
+        let (counts_sets, reads_singly) = (self.kin == Kin::Keeper, self.reads_singly());
         self.each(|cache| {
             if cache.needs_watch() {
-                cache.note_counts(counts_sets);
+                cache.note_server(counts_sets, reads_singly);
                 cache.handle_watching(None, true, now);
             }
         });
@@ -742,7 +748,7 @@ impl Group {
                     return Err(self.give_way());
                 }
                 let mut singles = std::mem::take(&mut self.singles);
-                if self.way == (Way::OneShot { batches: false }) {
+                if self.reads_singly() {
                     singles.push(Single { zxid, error, body: body.to_vec() });
                 }
                 if let Some(cache) = self.caches.get_mut(&id) {

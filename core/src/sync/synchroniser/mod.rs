@@ -111,6 +111,8 @@ pub(super) struct Synchroniser {
     misnamed: bool,
     /// The data of children counts in a node's cversion.
     counts_sets: bool,
+    /// What a flight asks for is read one by one, and not at once.
+    reads_singly: bool,
     sets: Sets,
     /// What shows that the ensemble has another history than the one that the tree was read in.
     evidence: Option<String>,
@@ -175,6 +177,7 @@ impl Synchroniser {
             root_told: None,
             misnamed: false,
             counts_sets: false,
+            reads_singly: false,
             sets: Sets::default(),
             evidence: None,
         };
@@ -448,8 +451,9 @@ impl Synchroniser {
     }
 
     /// `counts_sets`: in the cversion of a node, as this server counts, is each time that the data of a child was set.
-    pub(super) fn note_counts(&mut self, counts_sets: bool) {
-        self.counts_sets = counts_sets;
+    /// `reads_singly`: it has no multiRead.
+    pub(super) fn note_server(&mut self, counts_sets: bool, reads_singly: bool) {
+        (self.counts_sets, self.reads_singly) = (counts_sets, reads_singly);
     }
 
     /// The server has begun to set the watches for this flight, and has read nothing of it yet.
@@ -479,6 +483,7 @@ impl Synchroniser {
         if self.held {
             // Of the connection, nothing is told: what is held does not depend on it.
             self.link = Link::Suspended;
+            self.publisher.forget_pause();
             return;
         }
         self.candidates.clear();

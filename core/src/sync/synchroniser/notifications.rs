@@ -216,11 +216,12 @@ impl Synchroniser {
     }
 
     /// The data of a child was set, and at this server that counts in the parent's Stat. The parent's own watches are not
-    /// used up by that.
+    /// used up by that. If it is being read by itself, what it is found to be may be older.
     fn child_set(&mut self, path: &NodePath, now: Instant) {
         let parent = self.parent_in_tree(path).filter(|parent| self.is_known(parent));
+        let may_be_older = self.reads_singly && !planted::is(Defect::SingleReadOfParentKept);
         if let Some(parent) = parent.and_then(NodePath::of_server) {
-            self.doubt(&parent, now, |_| {});
+            self.doubt(&parent, now, |want| want.again |= want.in_flight && may_be_older);
         }
     }
 

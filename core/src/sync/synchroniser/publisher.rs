@@ -303,6 +303,11 @@ impl Publisher {
         self.paused = Some(heard);
     }
 
+    /// There is no connection that anything could have waited on.
+    pub(super) fn forget_pause(&mut self) {
+        self.paused = None;
+    }
+
     /// What comes from now on is news again.
     pub(super) fn handle_heard(&mut self, tree: &Tree, standing: Standing) {
         self.paused = None;

@@ -189,6 +189,28 @@ fn a_tree_that_was_loaded_from_what_may_have_waited_in_a_pause_is_held_once_the_
 }
 
 #[test]
+fn a_pause_ends_with_its_connection_where_a_tree_is_held_too() {
+    let mut line = Line::new();
+    line.open_with(1, "/a", Options { follow: false, ..options() });
+    line.answer_all();
+    let heard = line.now;
+    line.group.handle_paused(heard);
+    line.group.handle_suspended(None, heard);
+    line.now += Duration::from_secs(1);
+    line.group.handle_connected(false, "server", line.now);
+    line.group.handle_input(CacheId(1), Input::Sync(Ticket(1)), line.now);
+    let mut told = Vec::new();
+    while !told.contains(&State::Held) {
+        line.now = line.group.poll_timeout().unwrap_or(line.now).max(line.now);
+        line.group.handle_timeout(line.now);
+        line.asks();
+        line.answer(ServerError::OK);
+        told.extend(held(&mut line, 1));
+    }
+    assert!(told.contains(&State::InStep), "{told:?}");
+}
+
+#[test]
 fn a_tree_that_is_held_is_loaded_again_where_the_ensemble_has_another_history() {
     let mut line = Line::new();
     line.open_with(1, "/a", Options { follow: false, ..options() });
