@@ -204,6 +204,8 @@ defects! {
     NoBackoff = "no backoff",
     /// If an attempt took too long, the next ones get no more time.
     BoundKept = "bound of an attempt kept",
+    /// Where a tree is held, the next connection is thought to be in the pause of the last one.
+    PauseOutlivesConnection = "pause outlives its connection",
     /// The thread did not run for long, and the session is not told.
     PauseUnnoticed = "pause unnoticed",
     /// What waited in a socket's buffer during a pause is taken for an answer since.
@@ -271,6 +273,8 @@ defects! {
     /// The data of a child was set, maybe more often than was told, and the parent's Stat at a Keeper is thought to be what it
     /// was.
     SetsNotCounted = "sets of children not counted",
+    /// A Keeper is asked for a recursive watch on each connection, though it may end them for that.
+    KeeperForgotten = "Keeper forgotten",
     /// At a Keeper without multiRead, a child is set between the read of its parent and its own, and the parent's Stat is kept.
     SingleReadOfParentKept = "single read of a parent kept",
     /// At a Keeper, zxids are thought to show whether a node's Stat is that of an earlier moment.

@@ -167,8 +167,9 @@ pub struct Group {
     kin: Kin,
     /// Servers that did not know a request that was tried on the last connection, by how they were named.
     unable: BTreeSet<String>,
-    /// Servers whose recursive watches named what is watched.
-    misnaming: BTreeSet<String>,
+    /// Servers that were Keepers on the last connection: their recursive watches named what is watched, or they may have
+    /// no such watches.
+    keepers: BTreeSet<String>,
     /// What came of single reads whose last is still to come.
     singles: Vec<Single>,
     /// Why the watches could not be set for what is read right behind them.
@@ -207,7 +208,7 @@ impl Group {
             way: Way::Recursive,
             kin: Kin::Unknown(None),
             unable: BTreeSet::new(),
-            misnaming: BTreeSet::new(),
+            keepers: BTreeSet::new(),
             singles: Vec::new(),
             unarmed: None,
             spares_root: false,
@@ -487,10 +488,10 @@ impl Group {
         self.watches.values_mut().for_each(|watch| *watch = Watch::wanted(watch.is_alone));
         // Only for this connection: on the next one it may be another server behind that name.
         let is_able = !self.unable.remove(server);
-        let is_misnaming = self.misnaming.remove(server);
-        self.kin = if is_misnaming { Kin::Keeper } else { Kin::Unknown(None) };
+        let was_keeper = self.keepers.remove(server);
+        self.kin = if was_keeper { Kin::Keeper } else { Kin::Unknown(None) };
         self.way = match self.modes.watch {
-            WatchMode::Auto if is_able && !is_misnaming => Way::Recursive,
+            WatchMode::Auto if is_able && !was_keeper => Way::Recursive,
             WatchMode::Recursive => Way::Recursive,
             WatchMode::Auto | WatchMode::OneShot => Way::OneShot { batches: is_able },
         };
@@ -533,13 +534,14 @@ impl Group {
             }
             Kin::Keeper if !self.is_one_shot() => {
                 // They may be under way. What they tell until they are removed costs reads, and no more.
-                let asked = self
-                    .watches
-                    .iter()
-                    .filter(|(_, watch)| matches!(watch.progress, WatchProgress::Asked { .. }));
-                let removals =
-                    asked.map(|(root, _)| (Request::RemoveWatches(root.clone()), Purpose::Unwatch));
-                self.requests.extend(removals);
+                let is_asked = |watch: &Watch| matches!(watch.progress, WatchProgress::Asked { .. });
+                for (root, _) in self.watches.iter().filter(|(_, watch)| is_asked(watch)) {
+                    self.requests.push_back((Request::RemoveWatches(root.clone()), Purpose::Unwatch));
+                    // One that knows no such watches ends the connection, and is not asked for them on the next one.
+                    if !planted::is(Defect::KeeperForgotten) {
+                        self.keepers.insert(self.server.clone());
+                    }
+                }
                 self.fall_back(now);
             }
             Kin::ZooKeeper | Kin::Keeper if self.is_one_shot() => self.watch_each_node(now),
@@ -556,7 +558,7 @@ impl Group {
             self.refusals += 1;
             return Breach::Misnaming;
         }
-        self.misnaming.insert(self.server.clone());
+        self.keepers.insert(self.server.clone());
         Breach::UnknownRequest
     }
 
@@ -732,6 +734,10 @@ impl Group {
             Purpose::Unwatch => {
                 if !error.is_ok() && error != ServerError::NO_WATCHER {
                     log::debug!("a watch could not be removed: {error}");
+                }
+                if error != ServerError::UNIMPLEMENTED {
+                    // It has let the watch pass.
+                    self.keepers.remove(&self.server);
                 }
             }
             Purpose::Arming { cache: id, flight, of_root } => {

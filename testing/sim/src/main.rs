@@ -28,10 +28,11 @@ const TWICE: u64 = 100;
 
 /// What shows in what a cache does. The other defects are about memory and threads, or are made up for by what else
 /// looks for another history: unit tests are about those.
-const NOTICEABLE: [Defect; 62] = [
+const NOTICEABLE: [Defect; 63] = [
     Defect::KeeperTakenForZooKeeper,
     Defect::RootTakenForChanged,
     Defect::SetsNotCounted,
+    Defect::KeeperForgotten,
     Defect::KeepersStatDated,
     Defect::LaggardNotCounted,
     Defect::BarrierLeftOut,

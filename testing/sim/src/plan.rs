@@ -266,6 +266,8 @@ pub struct Plan {
     pub rolls: bool,
     /// The node that shows a Keeper cannot be seen there, and can be on a ZooKeeper.
     pub masks: bool,
+    /// Keepers know neither recursive watches nor multiRead, as those before them (`KeeperFeatureFlag::MULTI_READ`).
+    pub keeps_singly: bool,
     /// One name stands in front of all servers.
     pub one_name: bool,
     /// Nobody is told about nodes that he may not read (as since CVE-2024-23944), but by servers before 3.6.
@@ -366,6 +368,7 @@ impl Plan {
             verified: verified(seed, wide || saturated),
             rolls: false,
             masks: false,
+            keeps_singly: false,
             watch_mode: WatchMode::Recursive,
             report: None,
             sync_mode: if rng.u8(..4) == 0 { SyncMode::Sync } else { SyncMode::Barrier },
@@ -506,6 +509,7 @@ impl Plan {
         }
         self.servers = vec![Make::Keeper; self.servers.len()];
         self.masks = self.watch_mode == WatchMode::Auto && rng.bool();
+        self.keeps_singly = !self.masks && rng.u8(..3) == 0;
         if self.masks {
             // One that is not known for a Keeper compares, and does not say that data of children was set.
             self.report = None;

@@ -483,7 +483,9 @@ impl Synchroniser {
         if self.held {
             // Of the connection, nothing is told: what is held does not depend on it.
             self.link = Link::Suspended;
-            self.publisher.forget_pause();
+            if !planted::is(Defect::PauseOutlivesConnection) {
+                self.publisher.forget_pause();
+            }
             return;
         }
         self.candidates.clear();

@@ -53,8 +53,8 @@ fn a_keeper_says_what_it_is_and_its_caches_have_one_shot_watches_on_that_connect
     assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
 }
 
-#[test]
-fn a_recursive_watch_that_is_under_way_to_a_keeper_is_removed() {
+/// A server shows to be a Keeper while a recursive watch is under way to it; what it is asked for then.
+fn found_out() -> (Line, Vec<Request>) {
     let mut line = Line::with("/", WatchMode::Auto);
     line.open(1, "/a");
     let (question, purpose) = line.group.poll_request(line.now).expect("a question");
@@ -63,10 +63,34 @@ fn a_recursive_watch_that_is_under_way_to_a_keeper_is_removed() {
     let answered = line.group.handle_reply(&purpose, Zxid(9), ServerError::OK, &[0; 68], line.now);
     assert_eq!(answered, Ok(()));
     let asks = line.asks();
+    (line, asks)
+}
+
+#[test]
+fn a_recursive_watch_that_is_under_way_to_a_keeper_is_removed() {
+    let (mut line, asks) = found_out();
     assert_eq!(asks[0], Request::RemoveWatches(path("/a")));
     assert_eq!(asks[1], Request::SetWatches(vec![path("/a")]));
     line.answer_all();
     assert_eq!(line.states().get(&1), Some(&State::InStep));
+    // The next one may be another server.
+    line.group.handle_suspended(None, line.now);
+    line.group.handle_connected(true, "s:1", line.now);
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))]);
+}
+
+#[test]
+fn a_keeper_that_ends_the_connection_for_a_recursive_watch_is_not_asked_for_it_on_the_next_one() {
+    let (mut line, _) = found_out();
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(true, "s:1", line.now);
+    let asks = line.asks();
+    assert!(matches!(asks[..], [Request::SetWatches(_), Request::ExistsWatched(_), Request::MultiRead(_)]));
+    line.group.handle_suspended(None, line.now);
+    line.asked.clear();
+    line.group.handle_connected(true, "s:1", line.now);
+    assert_eq!(line.asks(), [Request::AddWatch(path("/a"))], "it is asked again now and then");
 }
 
 #[test]

@@ -193,6 +193,7 @@ fn a_pause_ends_with_its_connection_where_a_tree_is_held_too() {
     let mut line = Line::new();
     line.open_with(1, "/a", Options { follow: false, ..options() });
     line.answer_all();
+    assert_eq!(held(&mut line, 1).last(), Some(&State::Held));
     let heard = line.now;
     line.group.handle_paused(heard);
     line.group.handle_suspended(None, heard);

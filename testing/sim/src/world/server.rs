@@ -453,7 +453,7 @@ impl World {
                 Ok(())
             }
             Operation::AddWatch { .. } | Operation::MultiRead(_) | Operation::RemoveWatches { .. }
-                if make == Make::Old =>
+                if make == Make::Old || make == Make::Keeper && self.plan.keeps_singly =>
             {
                 self.reply(id, xid, protocol::UNIMPLEMENTED)?;
                 self.close(id);
