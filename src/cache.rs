@@ -21,7 +21,7 @@ use crate::net::{CacheSink, Connection};
 use crate::path::NodePath;
 use crate::share::{Identity, Loader, Moment};
 use crate::shared::{ClientShared, Io};
-use crate::sharing::{self, Attached, Opened, Reader, Source, Unusable, Writer};
+use crate::sharing::{self, Attached, Contact, Opened, Reader, Source, Unusable, Writer};
 use crate::snapshot::{self, ChildList, Making, Scope, Snapshot};
 use crate::state::{EventKind, State};
 use crate::stats::Stats;
@@ -306,13 +306,20 @@ impl TreeCache {
     }
 
     /// Starts the thread that writes the tree to its file.
-    fn start_writer(&self, path: &Path, heard_before: Moment) -> Result<(), Error> {
-        let (io, feed) = (self.client.io.clone(), self.shared.feed.clone());
+    fn start_writer(&self, path: &Path, is_warm: bool, heard_before: Moment) -> Result<(), Error> {
+        let (io, feed, shared) =
+            (self.client.io.clone(), self.shared.feed.clone(), Arc::downgrade(&self.shared));
+        let current_at = move || shared.upgrade().and_then(|shared| shared.lock().progress.current_at);
         let source = Source {
             path: path.to_owned(),
             identity: self.identity(),
-            contact: Box::new(move || (io.heard(), io.connection().timeout)),
+            contact: Arc::new(move || Contact {
+                heard: io.heard(),
+                session_timeout: io.connection().timeout,
+                current_at: current_at(),
+            }),
             fault: Box::new(move |fault| feed.fault(&fault)),
+            is_warm,
             heard_before,
         };
         match Writer::spawn(source) {
@@ -339,7 +346,7 @@ impl TreeCache {
             return Err(Error::State("the cache was started before"));
         }
         if let Some(path) = &self.share.file {
-            self.start_writer(path, heard_before)?;
+            self.start_writer(path, known.is_some(), heard_before)?;
         }
         life.state = if known.is_some() { State::Warm } else { State::Loading };
         life.heard_before = sharing::age(&heard_before).map(|age| (clock::now(), age));
@@ -544,7 +551,8 @@ impl TreeCache {
     /// What went wrong last, of this cache or of its client, even if it is over; `None` where nothing did. Also where a
     /// listener was told it, and when the cache is closed.
     pub fn last_fault(&self) -> Option<LastFault> {
-        self.shared.feed.last_fault()
+        // A thread of the parent's may have held the lock at the fork.
+        if self.health.is_forked() { None } else { self.shared.feed.last_fault() }
     }
 
     /// No lock is taken, which a thread may have held at a fork.
@@ -555,7 +563,7 @@ impl TreeCache {
         Stats {
             state,
             contact_age,
-            cut_age: contact_age.filter(|_| state == State::InStep),
+            cut_age: attached.age_of_cut(),
             zxid: version.zxid,
             nodes: version.tree.len(),
             bytes: version.tree.bytes(),
@@ -570,7 +578,7 @@ impl TreeCache {
             connections: 0,
             session_id: 0,
             server: None,
-            faults: self.shared.feed.faults(),
+            faults: if self.health.is_forked() { 0 } else { self.shared.feed.faults() },
             last_fault: self.last_fault().map(|last| (last.fault.status, last.age)),
         }
     }
@@ -584,6 +592,10 @@ impl TreeCache {
         }
         if self.health.is_forked() {
             // The threads that share the rest do not exist here, and may have left it half changed.
+            self.shared.closed.store(true, Ordering::SeqCst);
+            if !self.shared.keeps {
+                self.shared.current.store(Arc::default());
+            }
             self.listeners.abandon();
             return std::mem::forget(self.client.clone());
         }
@@ -780,6 +792,8 @@ impl Life {
         match self.state {
             // Whatever this client has heard, it was not about this tree.
             State::Warm => before.or(heard.map(ago)),
+            // Nor since the moment that it is of.
+            State::Held => self.progress.current_at.or(heard).map(ago),
             _ => heard.map(ago).or(before),
         }
     }
@@ -807,11 +821,12 @@ impl CacheShared {
         }
         // Readable before its events go out, and never after a close.
         let before = self.current.swap(version.clone());
+        let is_news = life.state != State::Warm;
         drop(life);
         self.feed.publish(version.clone(), changes);
         drop(before);
         if let Some(writer) = self.writer.get() {
-            writer.publish(version, changes);
+            writer.publish(version, changes, is_news);
         }
     }
 

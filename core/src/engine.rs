@@ -162,6 +162,8 @@ impl Engine {
     /// answered a ping.
     pub fn handle_pause(&mut self, now: Instant) {
         self.session.handle_pause(now);
+        // Where nothing is told of it, as there are no requests yet, words may have waited all the same.
+        self.is_news &= self.session.is_ready();
         self.pump(now);
     }
 

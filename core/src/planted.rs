@@ -204,6 +204,14 @@ defects! {
     NoBackoff = "no backoff",
     /// If an attempt took too long, the next ones get no more time.
     BoundKept = "bound of an attempt kept",
+    /// A pause is told on a connection that is not told of.
+    PauseToldUnready = "pause told unready",
+    /// A cache that a limit has stopped says what its server had, whatever has become of that.
+    StoppedRemembered = "stopped cache remembered",
+    /// A tree is held though a barrier is under way.
+    HeldAmidBarrier = "held amid a barrier",
+    /// Of single reads the last one says when the first one was made.
+    LastSingleDates = "last single read dates",
     /// Where a tree is held, the next connection is thought to be in the pause of the last one.
     PauseOutlivesConnection = "pause outlives its connection",
     /// The thread did not run for long, and the session is not told.

@@ -370,6 +370,10 @@ fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
     assert!(cache.stats().cut_age.is_some_and(|age| of_the_contact.contains(&age)));
     sink.tell(Output::State(State::Suspended));
     assert!(cache.stats().cut_age >= Some(Duration::from_secs(1000)));
+    assert!(cache.state().1 < Some(Duration::from_secs(1000)));
+    // What the client hears then is not about the tree.
+    sink.tell(Output::State(State::Held));
+    assert!(cache.state().1 >= Some(Duration::from_secs(1000)));
 }
 
 #[test]

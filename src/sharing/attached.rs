@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::opened::{Opened, Side, Unusable};
+use super::opened::{Opened, Side, Unusable, Word};
+use super::time;
 use crate::clock;
 use crate::error::{Error, Fault, Status};
 use crate::fork::Origin;
 use crate::panics::catch;
-use crate::share::{Identity, Loader, Page};
+use crate::share::{Identity, Loader};
 use crate::state::{EventKind, State};
 use crate::thread;
 use crate::tree::Version;
@@ -54,10 +55,14 @@ pub(crate) struct Attached {
     work: ArcSwap<Work>,
     /// When somebody is to look whether the file still has its name, in milliseconds since the machine was started.
     look_at: AtomicU64,
+    /// When a cut that was taken up was last known to be the server's tree, plus one, on the same clock; 0: never.
+    cut_at: AtomicU64,
     is_closed: AtomicBool,
     versions: AtomicU64,
     cuts: AtomicU64,
     watcher: Mutex<Option<JoinHandle<()>>>,
+    /// What the thread waits on.
+    waits_on: ArcSwapOption<Opened>,
 }
 
 struct Work {
@@ -95,6 +100,20 @@ enum Standing {
     Lost,
 }
 
+impl Standing {
+    /// By what the writer said; `None`: nothing is said of a connection.
+    fn of(word: &Word) -> Option<Standing> {
+        match word.page.standing(&time::now()).0 {
+            State::Suspended => Some(Standing::Suspended),
+            State::Lost => Some(Standing::Lost),
+            State::InStep | State::CatchingUp => Some(Standing::Connected),
+            // A writer that begins anew, and has heard a server.
+            State::Loading if word.page.heard.real != 0 => Some(Standing::Connected),
+            _ => None,
+        }
+    }
+}
+
 impl Attached {
     /// Attaches to a file, which need not be there yet.
     ///
@@ -110,10 +129,12 @@ impl Attached {
             opened: ArcSwapOption::empty(),
             work: ArcSwap::from_pointee(Work::new(None)),
             look_at: AtomicU64::new(0),
+            cut_at: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
             versions: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
             watcher: Mutex::default(),
+            waits_on: ArcSwapOption::empty(),
         };
         match Opened::open(&attached.path) {
             Ok(_) | Err(Unusable::Missing) => {}
@@ -142,32 +163,43 @@ impl Attached {
 
     /// How the tree stands, and when the writer has heard a server.
     pub(crate) fn standing(&self) -> (State, Option<Duration>) {
-        let page = self.heed();
+        let word = self.heed();
         match &*self.opened.load() {
-            Some(opened) if opened.is_taken() => opened.standing(page),
+            Some(opened) if opened.is_taken() => opened.standing(word),
             _ => (State::Loading, None),
         }
     }
 
     /// What the writer says. That is of what it has written before: so what is new is taken up behind it, and another file is
     /// looked for if the writer speaks of one.
-    fn heed(&self) -> Option<Page> {
+    fn heed(&self) -> Option<Word> {
         let opened = self.opened.load_full();
-        let page = opened.as_ref().and_then(|opened| opened.side()).and_then(Side::page);
-        match (&opened, &page) {
-            (Some(opened), Some(page)) if !opened.is_of(page) => self.look(true),
+        let word = opened.as_ref().and_then(|opened| opened.word());
+        match (&opened, &word) {
+            (Some(opened), Some(word)) if !opened.is_of(&word.page) => self.look(true),
             _ => self.refresh(),
         }
-        page
+        word
     }
 
-    /// Whether the writer's cache is initialized, and its tree was taken up.
+    /// Whether the writer's cache is initialized, and what it had then can be read.
     pub(crate) fn is_initialized(&self) -> bool {
-        let page = self.heed().filter(|page| page.is_initialized);
-        let opened = self.opened.load();
-        let is_of =
-            |page: &Page| opened.as_ref().is_some_and(|opened| opened.is_of(page) && opened.is_taken());
-        page.as_ref().is_some_and(is_of)
+        let word = self.heed();
+        let (opened, Some(word)) = (self.opened.load(), word) else { return false };
+        opened.as_ref().is_some_and(|opened| opened.is_of(&word.page) && opened.is_initialized(&word))
+    }
+
+    /// How long ago the newest cut that was taken up was the server's tree, as far as that is known: since when somebody asked
+    /// last it may have been so for longer.
+    pub(crate) fn age_of_cut(&self) -> Option<Duration> {
+        let age = self.opened.load().as_ref().and_then(|opened| opened.age_of_cut());
+        let now = millis();
+        if let Some(age) = age {
+            let was_so_at = now.saturating_sub(age.as_millis() as u64);
+            self.cut_at.fetch_max(was_so_at + 1, Ordering::Relaxed);
+        }
+        let cut_at = self.cut_at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(now.saturating_sub(cut_at)))
     }
 
     /// How many versions were taken up, and how many of them were cuts.
@@ -185,6 +217,8 @@ impl Attached {
             if self.is_closed.load(Ordering::SeqCst) {
                 return Err(Error::Closed);
             }
+            // Behind whoever takes up a version now.
+            self.look_in_turn();
             if self.is_initialized() {
                 return Ok(());
             }
@@ -207,8 +241,10 @@ impl Attached {
         if !work.origin.is_here() {
             // A lock may be held by a thread that this process does not have.
             let identity = self.opened.load().as_ref().map(|opened| opened.identity.clone());
-            work = Arc::new(Work::new(identity));
-            self.work.store(work.clone());
+            let own = Arc::new(Work::new(identity));
+            // Of two threads that come here at once, one makes it.
+            self.work.compare_and_swap(&work, own);
+            work = self.work.load_full();
         }
         let in_child = self.in_child();
         let mut taking = match work.taking.try_lock() {
@@ -242,14 +278,16 @@ impl Attached {
             opened = self.look_for_file(taking, opened, in_child);
         }
         let Some(mut opened) = opened else { return };
-        let mut page = opened.side().and_then(Side::page);
+        let mut word = opened.word();
+        self.tell_back(taking, word, in_child);
         // The file that is left says so in its last root.
         for _ in 0..2 {
             match self.take_up(taking, &opened, in_child) {
                 true => match self.look_for_file(taking, Some(opened.clone()), in_child) {
                     Some(other) if !Arc::ptr_eq(&other, &opened) => {
                         opened = other;
-                        page = opened.side().and_then(Side::page);
+                        word = opened.word();
+                        self.tell_back(taking, word, in_child);
                     }
                     _ => break,
                 },
@@ -257,7 +295,7 @@ impl Attached {
             }
         }
         if !in_child {
-            self.tell_standing(taking, &opened, page);
+            self.tell_standing(taking, &opened, word);
         }
     }
 
@@ -330,11 +368,11 @@ impl Attached {
                 let changes = root.changes.saturating_sub(taking.changes);
                 taking.changes = root.changes;
                 taking.fault = None;
-                opened.took(&root);
                 self.versions.fetch_add(1, Ordering::Relaxed);
                 self.cuts.fetch_add(u64::from(version.is_cut), Ordering::Relaxed);
                 let changes = usize::try_from(changes).unwrap_or(usize::MAX);
                 self.reader.publish(Arc::new(version), changes, in_child);
+                opened.took(&root);
             }
             Err(error) => {
                 if matches!(error, Unusable::Io(_)) {
@@ -357,43 +395,50 @@ impl Attached {
 
     // --- Telling -------------------------------------------------------------------------------------------------
 
-    /// Tells what has become of the writer's connection, in the order in which a cache of its own would, by what the writer
-    /// said before the newest version was taken up.
-    fn tell_standing(&self, taking: &mut Taking, opened: &Opened, page: Option<Page>) {
-        let Some(page) = page else { return };
-        let (state, _) = opened.standing(Some(page));
-        let (told, reader) = (&mut taking.told, &self.reader);
-        let standing = match state {
-            State::Suspended => Standing::Suspended,
-            State::Lost => Standing::Lost,
-            State::InStep | State::CatchingUp => Standing::Connected,
-            // Nothing is said of a connection.
-            _ => told.standing,
-        };
-        if standing != told.standing {
-            if told.standing == Standing::Connected {
-                reader.event(EventKind::ConnectionSuspended);
-            }
-            match standing {
-                Standing::Connected => reader.event(EventKind::ConnectionReconnected),
-                Standing::Lost => reader.event(EventKind::ConnectionLost),
-                // The session was lost, and the one that followed is suspended: so it was told.
-                Standing::Suspended => {}
-            }
-            told.standing = standing;
-            told.is_in_step = false;
-            told.is_initialized &= standing != Standing::Lost;
+    /// Tells that the writer's connection is back, before what has come of it.
+    fn tell_back(&self, taking: &mut Taking, word: Option<Word>, in_child: bool) {
+        let is_back = word.is_some_and(|word| Standing::of(&word) == Some(Standing::Connected));
+        if is_back && !in_child {
+            self.tell_connection(&mut taking.told, Standing::Connected);
         }
-        if page.is_initialized && !told.is_initialized && self.versions.load(Ordering::Relaxed) > 0 {
+    }
+
+    /// Tells what has become of the writer's connection and of its tree, behind what was taken up, by what the writer said before.
+    /// The order is that of a cache with a connection of its own.
+    fn tell_standing(&self, taking: &mut Taking, opened: &Opened, word: Option<Word>) {
+        let Some(word) = word else { return };
+        let told = &mut taking.told;
+        if let Some(standing) = Standing::of(&word) {
+            self.tell_connection(told, standing);
+        }
+        if opened.is_of(&word.page) && opened.is_initialized(&word) && !told.is_initialized {
             told.is_initialized = true;
-            reader.event(EventKind::Initialized);
+            self.reader.event(EventKind::Initialized);
         }
-        let is_in_step = state == State::InStep && told.is_initialized;
+        let is_in_step = opened.standing(Some(word)).0 == State::InStep && told.is_initialized;
         if is_in_step && !told.is_in_step {
-            reader.event(EventKind::InStep);
+            self.reader.event(EventKind::InStep);
         }
         // What follows a change is no news: a cache tells it once for a connection.
         told.is_in_step |= is_in_step;
+    }
+
+    fn tell_connection(&self, told: &mut Told, standing: Standing) {
+        if standing == told.standing {
+            return;
+        }
+        if told.standing == Standing::Connected {
+            self.reader.event(EventKind::ConnectionSuspended);
+        }
+        match standing {
+            Standing::Connected => self.reader.event(EventKind::ConnectionReconnected),
+            Standing::Lost => self.reader.event(EventKind::ConnectionLost),
+            // The session was lost, and the one that followed is suspended: so it was told.
+            Standing::Suspended => {}
+        }
+        told.standing = standing;
+        told.is_in_step = false;
+        told.is_initialized &= standing != Standing::Lost;
     }
 
     /// Sees to it that somebody tells consumers. To be called before one joins: then it is told the tree so far.
@@ -422,20 +467,25 @@ impl Attached {
             if now.as_ref().map(Arc::as_ptr) != opened.as_ref().map(Arc::as_ptr) {
                 continue;
             }
+            self.waits_on.store(opened.clone());
             wait(opened.as_deref(), seen, self.patience(opened.as_deref()));
         }
     }
 
     /// How long nothing can come of which the writer does not tell.
     fn patience(&self, opened: Option<&Opened>) -> Duration {
-        let page = opened.and_then(|opened| opened.side()).and_then(Side::page);
-        match (opened.map(|opened| opened.standing(page)), page) {
+        let page = opened.filter(|opened| opened.is_taken()).and_then(|opened| {
+            let page = opened.side().and_then(Side::page)?;
+            opened.is_of(&page).then_some(page)
+        });
+        let standing = page.map(|page| (page.standing(&time::now()), page.session_timeout));
+        match standing {
             // Until it has been silent for too long.
-            (
-                Some((State::InStep | State::CatchingUp | State::Warm | State::Loading, Some(age))),
-                Some(page),
-            ) => {
-                let left = page.session_timeout.saturating_sub(age) + Duration::from_millis(1);
+            Some((
+                (State::InStep | State::CatchingUp | State::Warm | State::Loading, Some(age)),
+                session_timeout,
+            )) => {
+                let left = session_timeout.saturating_sub(age) + Duration::from_millis(1);
                 left.min(LONGEST_WAIT)
             }
             // It may come back with other files, or never.
@@ -450,8 +500,10 @@ impl Attached {
     }
 
     fn wake(&self) {
-        if let Some(side) = self.opened.load().as_ref().and_then(|opened| opened.side()) {
-            side.wake();
+        for opened in [&self.opened, &self.waits_on] {
+            if let Some(side) = opened.load().as_ref().and_then(|opened| opened.side()) {
+                side.wake();
+            }
         }
     }
 

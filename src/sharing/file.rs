@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 #[cfg(all(test, target_os = "linux"))]
 use super::journal;
+use crate::fork::NotInherited;
 
 /// Who may read a share file, unless the process's umask says less: its owner, and the group.
 const MODE: u32 = 0o640;
@@ -82,24 +83,30 @@ pub(super) fn medium(_: &File) -> io::Result<Result<Medium, &'static str>> {
 }
 
 /// A file that is locked for as long as this lives, or else until the end of all processes that have its descriptor.
-pub(super) struct Lock(File);
+pub(super) struct Lock {
+    /// Who has the descriptor has the lock: so no child of a fork may. (Fields are dropped in turn: the descriptor is open for as
+    /// long as children close it.)
+    _not_inherited: NotInherited,
+    file: File,
+}
 
 impl Lock {
     /// Locks a file. `None`: somebody else has it locked, be it in this process.
-    pub(super) fn take(file: File) -> io::Result<Option<Lock>> {
-        Ok(set_lock(&file, libc::F_WRLCK as _)?.then_some(Lock(file)))
+    pub(super) fn take((file, not_inherited): (File, NotInherited)) -> io::Result<Option<Lock>> {
+        let lock = Lock { _not_inherited: not_inherited, file };
+        Ok(set_lock(&lock.file, libc::F_WRLCK as _)?.then_some(lock))
     }
 
     /// As [`is_at`].
     pub(super) fn is_at(&self, path: &Path) -> bool {
-        is_at(&self.0, path)
+        is_at(&self.file, path)
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // A child of a fork at this moment may have the descriptor: to close it is not enough.
-        _ = set_lock(&self.0, libc::F_UNLCK as _);
+        _ = set_lock(&self.file, libc::F_UNLCK as _);
     }
 }
 
@@ -204,11 +211,11 @@ mod tests {
     fn a_lock_belongs_to_a_descriptor_and_keeps_out_others_of_one_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("locked");
-        let lock = || Lock::take(open_or_make(&path).unwrap()).unwrap();
+        let lock = || Lock::take(NotInherited::open(|| open_or_make(&path)).unwrap()).unwrap();
         let first = lock().expect("it is free");
         assert!(lock().is_none());
         // As in the child of a fork.
-        let _other = first.0.try_clone().unwrap();
+        let _other = first.file.try_clone().unwrap();
         drop(first);
         assert!(lock().is_some());
     }

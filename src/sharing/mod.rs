@@ -28,7 +28,7 @@ mod writer;
 pub(crate) use attached::{Attached, Reader};
 pub(crate) use opened::{Opened, Unusable};
 pub(crate) use time::age;
-pub(crate) use writer::{Source, Writer, check_same};
+pub(crate) use writer::{Contact, Source, Writer, check_same};
 
 /// What is wrong with a system that has no shared files; `None`: it has.
 pub(crate) const UNSUPPORTED: Option<&str> = match cfg!(any(target_os = "linux", target_os = "android")) {

@@ -70,6 +70,15 @@ pub(crate) struct Opened {
     /// The number of the root whose version was taken up last, and whether that is a cut.
     taken: AtomicU64,
     takes_cut: AtomicBool,
+    /// The writer's cache was initialized, and what it had then was taken up.
+    was_initialized: AtomicBool,
+}
+
+/// What a writer said, and the number of its newest root then: what it said is of that version, or of one before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Word {
+    pub(super) page: Page,
+    pub(super) number: u64,
 }
 
 impl Opened {
@@ -104,8 +113,17 @@ impl Opened {
         };
         let identity = Identity::read(&written)?;
         let side = Side::open(path).ok();
-        let (map, looked_at, taken) = (ArcSwap::from_pointee(map), AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Opened { file, header, identity, map, side, looked_at, taken, takes_cut: AtomicBool::new(false) })
+        Ok(Opened {
+            file,
+            header,
+            identity,
+            map: ArcSwap::from_pointee(map),
+            side,
+            looked_at: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            takes_cut: AtomicBool::new(false),
+            was_initialized: AtomicBool::new(false),
+        })
     }
 
     /// Whether this is the file that has its name, and its side file too; without a side file, whether there still is none.
@@ -144,7 +162,13 @@ impl Opened {
         self.looked_at.store(number, Ordering::Relaxed);
     }
 
-    /// The version of this root was taken up.
+    /// What the writer says now.
+    pub(super) fn word(&self) -> Option<Word> {
+        let page = self.side().and_then(Side::page)?;
+        Some(Word { page, number: self.newest_number() })
+    }
+
+    /// The version of this root can be read from now on.
     pub(super) fn took(&self, root: &Root) {
         self.takes_cut.store(root.is_cut, Ordering::Relaxed);
         self.taken.store(root.sequence, Ordering::Release);
@@ -155,9 +179,22 @@ impl Opened {
         self.taken.load(Ordering::Acquire) > 0
     }
 
-    /// Whether the newest version was taken up, and is a cut.
-    fn is_cut_taken(&self) -> bool {
-        self.taken.load(Ordering::Acquire) == self.newest_number() && self.takes_cut.load(Ordering::Relaxed)
+    /// Whether what there was when the writer said so was taken up.
+    pub(super) fn has_taken(&self, word: &Word) -> bool {
+        self.is_taken() && self.taken.load(Ordering::Acquire) >= word.number
+    }
+
+    /// Whether the writer's cache is initialized, and what it had then was taken up.
+    pub(super) fn is_initialized(&self, word: &Word) -> bool {
+        let is_initialized = word.page.is_initialized
+            && (self.was_initialized.load(Ordering::Relaxed) || self.has_taken(word));
+        self.was_initialized.store(is_initialized, Ordering::Relaxed);
+        is_initialized
+    }
+
+    /// The same, and what can be read is a cut.
+    fn has_taken_cut(&self, word: &Word) -> bool {
+        self.has_taken(word) && self.takes_cut.load(Ordering::Relaxed)
     }
 
     pub(crate) fn newest_root(&self) -> Option<Root> {
@@ -185,34 +222,48 @@ impl Opened {
     }
 
     /// How its writer stands, as an attached process is told; by what the writer said before the newest version was looked for.
-    pub(crate) fn standing(&self, page: Option<Page>) -> (State, Option<Duration>) {
+    pub(crate) fn standing(&self, word: Option<Word>) -> (State, Option<Duration>) {
         // The clock comes last: what was put down meanwhile is no word of the future.
         let age_of_root = || self.newest_root().and_then(|root| root.heard.ago(&time::now()));
-        let Some(page) = page else {
+        let Some(word) = word else {
             // Without a side file nobody says that the writer is there.
             return (State::Suspended, age_of_root());
         };
-        let is_of_this = self.is_of(&page);
-        match page.standing(&time::now()) {
+        let is_of_this = self.is_of(&word.page);
+        match word.page.standing(&time::now()) {
             // Of another file, or of a version that is not there yet.
             (State::InStep, _) if !is_of_this => (State::CatchingUp, age_of_root()),
-            (State::InStep, age) if !self.is_cut_taken() => (State::CatchingUp, age),
+            (State::InStep, age) if !self.has_taken_cut(&word) => (State::CatchingUp, age),
             (state, _) if !is_of_this => (state, age_of_root()),
             standing => standing,
         }
     }
 
     /// When the writer, or the one before it, has heard a server of which the tree is; by what is kept, whatever has become of
-    /// the side file. While the writer was catching up, what it heard says nothing of the tree.
+    /// the side file.
     pub(crate) fn heard(&self) -> Moment {
-        let speaks_of_the_tree = |page: &Page| {
-            let follows =
-                matches!(page.state, State::CatchingUp | State::Warm | State::Loading | State::Latent);
-            self.is_of(page) && !follows
-        };
-        let page = self.side().and_then(Side::page).filter(speaks_of_the_tree).map(|page| page.heard);
+        let word = self.word().filter(|word| self.speaks_of_the_tree(&word.page));
         let root = self.newest_root().map(|root| root.heard);
-        page.into_iter().chain(root).max_by_key(|heard| heard.real).unwrap_or_default()
+        let heard = word.map(|word| word.page.heard).into_iter().chain(root);
+        heard.max_by_key(|heard| heard.real).unwrap_or_default()
+    }
+
+    /// How long ago what can be read was the server's tree, if it is a cut, and the newest that there is.
+    pub(super) fn age_of_cut(&self) -> Option<Duration> {
+        let word = self.word();
+        let root = self.newest_root().filter(|root| root.sequence == self.taken.load(Ordering::Acquire))?;
+        let is_cut = root.is_cut && word.is_none_or(|word| self.has_taken_cut(&word));
+        let word = word.filter(|word| self.speaks_of_the_tree(&word.page)).map(|word| word.page.heard);
+        let now = time::now();
+        let heard = word.into_iter().chain([root.heard]);
+        heard.filter_map(|heard| heard.ago(&now)).min().filter(|_| is_cut)
+    }
+
+    /// Whether the server that the writer heard is said to have the tree. What it heard while it was catching up says nothing of
+    /// the tree.
+    fn speaks_of_the_tree(&self, page: &Page) -> bool {
+        let follows = matches!(page.state, State::CatchingUp | State::Warm | State::Loading | State::Latent);
+        self.is_of(page) && !follows
     }
 }
 

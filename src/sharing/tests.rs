@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use super::file;
-use crate::client::tests::{Hand, client};
+use crate::client::tests::{HEARD_AGO, Hand, client};
 use crate::clock;
 use crate::fork::NotInherited;
 use crate::net::CacheSink;
@@ -265,6 +265,93 @@ fn a_writer_that_goes_is_suspended_and_one_that_comes_back_is_taken_up() {
     );
     until_at(&cache, 20);
     assert_eq!((snapshot.zxid(), snapshot.len()), (Zxid(9), 2));
+}
+
+#[test]
+fn a_connection_is_told_to_be_back_before_what_has_come_of_it() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    let first = sharing(&file);
+    let mut tree = tree(&["", "a"]);
+    first.in_step(&tree, 9);
+    let cache = attached(&file);
+    assert_eq!(cache.wait_initialized(Some(Duration::from_secs(20))), Ok(()));
+    let events = told(&cache);
+    let until_told = |last: &str| {
+        let mut seen = Vec::new();
+        while seen.last().is_none_or(|seen| seen != last) {
+            seen.extend(next(&events, 1));
+        }
+        seen
+    };
+    until_told("Initialized");
+    for number in 10..20 {
+        first.sink.tell(Output::State(State::Suspended));
+        assert_eq!(until_told("ConnectionSuspended"), ["ConnectionSuspended"]);
+        // At once: so both are there when somebody looks.
+        let name = format!("b{number}");
+        assert!(tree.put(&name, node(2, 2)));
+        first.sink.tell(Output::State(State::CatchingUp));
+        first.publish(&tree, number);
+        first.sink.tell(Output::State(State::InStep));
+        assert_eq!(
+            until_told("InStep"),
+            ["ConnectionReconnected", &format!("NodeAdded /foo/{name}"), "InStep"]
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_makes_no_cache_initialized() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    let first = sharing(&file);
+    let part = Version { tree: tree(&["", "a"]), is_cut: false, is_complete: false, ..Version::default() };
+    first.sink.tell(Output::Publish(Arc::new(part), 1));
+    let cache = attached(&file);
+    until("a version", || cache.stats().versions == 1);
+    let len = std::fs::metadata(&file).unwrap().len();
+    // The rest comes, and nobody has looked at it when it is damaged.
+    first.in_step(&tree(&["", "a", "b", "c"]), 9);
+    until("the root", || std::fs::metadata(&file).unwrap().len() > len);
+    let written = std::fs::metadata(&file).unwrap().len();
+    let opened = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    opened.write_all_at(&vec![0xff; (written - len) as usize], len).unwrap();
+    until("the writer's word", || {
+        let side = std::fs::read(file::side_of(&file)).unwrap();
+        let page = Page::decode(side[Page::AT as usize..][..Page::LEN].try_into().unwrap());
+        page.is_some_and(|page| page.is_initialized)
+    });
+    assert!(!cache.is_initialized());
+    assert!(matches!(cache.wait_initialized(Some(Duration::ZERO)), Err(Error::Timeout { .. })));
+    assert_eq!((cache.state().0, cache.stats().versions), (State::CatchingUp, 1));
+}
+
+#[test]
+fn a_tree_that_is_held_or_left_behind_is_as_old_as_its_last_cut() {
+    let folder = folder();
+    let file = folder.path().join("tree");
+    let first = sharing(&file);
+    first.in_step(&tree(&["", "a"]), 9);
+    let cache = attached(&file);
+    until("the state", || cache.state().0 == State::InStep);
+    assert!(cache.stats().cut_age.is_some_and(|age| age < HEARD_AGO + Duration::from_secs(2)));
+    let later = HEARD_AGO + Duration::from_millis(2500);
+    // The client hears its server all the time; of the tree it hears nothing.
+    first.sink.tell(Output::State(State::Held));
+    until("the age of what is held", || matches!(cache.state(), (State::Held, Some(age)) if age > later));
+    assert!(cache.stats().cut_age > Some(later));
+    // A connection that is there again, and is lost before anything was read on it, makes nothing younger.
+    first.sink.tell(Output::State(State::CatchingUp));
+    until("the state", || cache.state().0 == State::CatchingUp);
+    first.sink.tell(Output::State(State::Suspended));
+    until("the state", || cache.state().0 == State::Suspended);
+    assert!(cache.state().1 > Some(later) && cache.stats().cut_age > Some(later));
+    drop(first);
+    until("the last word", || cache.state().0 == State::Suspended);
+    assert!(cache.stats().cut_age > Some(later));
+    let next = sharing_with(&file, &[("share.max.age.ms", &later.as_millis().to_string())]).unwrap();
+    assert!(matches!(next.cache.get_data("/foo/a"), Err(Error::NotReady(_))), "it is too old");
 }
 
 #[test]
@@ -588,6 +675,9 @@ fn the_child_of_a_fork_goes_on_reading_and_is_told_nothing() {
             && cache.snapshot().is_ok_and(|newer| newer.zxid() == Zxid(10))
             && cache.state().0 == State::InStep
             && cache.stats().nodes == 2;
+        cache.close();
+        let reads =
+            reads && cache.state().0 == State::Closed && cache.get_data("/foo/new") == Err(Error::Closed);
         drop(cache);
         // SAFETY: nothing is left to be done.
         unsafe { libc::_exit(if reads && is_refused { 0 } else { 1 }) };
@@ -701,8 +791,7 @@ fn a_child_that_is_forked_while_the_file_of_the_lock_is_opened_does_not_have_the
         }
         file
     });
-    let (file, _not_inherited) = opened.unwrap();
-    let _lock = file::Lock::take(file).unwrap().expect("it is free");
+    let _lock = file::Lock::take(opened.unwrap()).unwrap().expect("it is free");
     let child = children.into_inner()[0];
     let of_child = |what: &str| PathBuf::from(format!("/proc/{child}/{what}"));
     for entry in std::fs::read_dir(of_child("fd")).unwrap().map(|entry| entry.unwrap()) {

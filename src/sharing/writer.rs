@@ -42,11 +42,23 @@ const SPARE: u64 = 8 << 20;
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) identity: Identity,
-    /// When a server was heard last, and how long a session lives without a word.
-    pub(crate) contact: Box<dyn Fn() -> (Option<Instant>, Option<Duration>) + Send>,
+    pub(crate) contact: Arc<dyn Fn() -> Contact + Send + Sync>,
     pub(crate) fault: Box<dyn Fn(Fault) + Send>,
-    /// When a server was heard last by whoever has read the tree with which the cache begins.
+    /// The cache begins with a tree that somebody has read before.
+    pub(crate) is_warm: bool,
+    /// When a server was heard last by whoever has read that tree.
     pub(crate) heard_before: Moment,
+}
+
+/// What a client and a cache of it have heard.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Contact {
+    /// The server's last word.
+    pub(crate) heard: Option<Instant>,
+    /// How long a session lives without a word.
+    pub(crate) session_timeout: Option<Duration>,
+    /// When a cut was last known to be the server's tree, other than by being in step.
+    pub(crate) current_at: Option<Instant>,
 }
 
 /// A thread that writes one share file.
@@ -59,6 +71,7 @@ pub(crate) struct Writer {
 struct Desk {
     order: Mutex<Order>,
     changed: Condvar,
+    contact: Arc<dyn Fn() -> Contact + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -68,6 +81,8 @@ struct Order {
     /// About how many nodes all versions have changed.
     changes: u64,
     standing: Option<(State, bool)>,
+    /// When a server had been heard that had the newest cut.
+    cut_at: Option<Instant>,
     is_changed: bool,
     is_over: bool,
 }
@@ -88,7 +103,8 @@ impl Desk {
 
 impl Writer {
     pub(crate) fn spawn(source: Source) -> io::Result<Writer> {
-        let desk = Arc::new(Desk { order: Mutex::default(), changed: Condvar::new() });
+        let contact = source.contact.clone();
+        let desk = Arc::new(Desk { order: Mutex::default(), changed: Condvar::new(), contact });
         let own = desk.clone();
         let thread = thread::spawn("treecache-share", move || {
             let mut writing = Writing::new(source);
@@ -101,10 +117,14 @@ impl Writer {
         Ok(Writer { desk, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The newest version, which differs in about so many nodes from the one before. Never waits for a file.
-    pub(crate) fn publish(&self, version: Arc<Version>, changes: usize) {
+    /// The newest version, which differs in about so many nodes from the one before; `is_news`: it was found by this cache at
+    /// this moment. Never waits for a file.
+    pub(crate) fn publish(&self, version: Arc<Version>, changes: usize, is_news: bool) {
         let mut replaced = None;
+        // What it was found by is not counted as heard before it is through: so the server's last word is no later.
+        let cut_at = (self.desk.contact)().heard.filter(|_| is_news && version.is_cut);
         self.desk.change(|order| {
+            order.cut_at = order.cut_at.max(cut_at);
             replaced = order.version.replace(version);
             order.changes = order.changes.wrapping_add(changes as u64);
         });
@@ -147,8 +167,7 @@ impl Failure {
 
 /// The side file of a writer that has the lock.
 struct SideFile {
-    /// Who has its descriptor open has the lock: so no child of a fork may, nor may it be mapped. (Fields are dropped in turn.)
-    _not_inherited: NotInherited,
+    /// It must not be mapped.
     _lock: Lock,
     file: File,
     medium: Medium,
@@ -179,10 +198,10 @@ struct Writing {
     is_written: bool,
     changes: u64,
     standing: (State, bool),
-    /// When a server was heard last, and how long a session lasts: from before the cache stood so.
-    contact: (Option<Instant>, Option<Duration>),
-    /// Whether the cache was in step, so that the tree is as new as the server's last word, and not as the one it began with.
-    was_in_step: bool,
+    /// What the server has said: from before the cache stood so.
+    contact: Contact,
+    /// When a server was heard last while the cache was in step.
+    in_step_at: Option<Instant>,
     /// Since when somebody else has the lock.
     taken_since: Option<Instant>,
     /// What was told last of what fails.
@@ -200,8 +219,8 @@ impl Writing {
             is_written: true,
             changes: 0,
             standing,
-            contact: (None, None),
-            was_in_step: false,
+            contact: Contact::default(),
+            in_step_at: None,
             taken_since: None,
             told: None,
         }
@@ -245,21 +264,24 @@ impl Writing {
         let mut order = desk.lock();
         order.is_changed = false;
         (self.changes, self.standing) = (order.changes, order.standing.unwrap_or(self.standing));
+        self.contact.current_at = self.contact.current_at.max(order.cut_at);
         let (version, is_over) = (order.version.take(), order.is_over);
         drop(order);
         if version.is_some() {
             (self.version, self.is_written) = (version, false);
         }
+        if self.standing.0 == State::InStep {
+            self.in_step_at = self.contact.heard;
+        }
         if is_over {
             self.standing.0 = State::Closed;
         }
-        self.was_in_step |= self.standing.0 == State::InStep;
         is_over
     }
 
     /// How long nobody needs to look whether a server was heard.
     fn beat(&self) -> Duration {
-        let timeout = self.contact.1.unwrap_or(BEATS[1] * 10);
+        let timeout = self.contact.session_timeout.unwrap_or(BEATS[1] * 10);
         (timeout / 10).clamp(BEATS[0], BEATS[1])
     }
 
@@ -292,6 +314,7 @@ impl Writing {
             self.leave_share();
         }
         if let Some(version) = self.version.clone().filter(|_| !self.is_written) {
+            self.write_connection()?;
             self.write_version(&version)?;
             self.is_written = true;
         }
@@ -317,8 +340,7 @@ impl Writing {
                 return Err(Failure::Other(format!("{}: {}", path.display(), on_other_medium(name))));
             }
         };
-        let (to_be_locked, not_inherited) =
-            NotInherited::open(|| file::open_or_make(&path)).map_err(failed("open"))?;
+        let to_be_locked = NotInherited::open(|| file::open_or_make(&path)).map_err(failed("open"))?;
         let lock = Lock::take(to_be_locked).map_err(failed("lock"))?.ok_or(Failure::Taken)?;
         // It may have been removed between these two.
         if !file::is_at(&side, &path) || !lock.is_at(&path) {
@@ -334,15 +356,8 @@ impl Writing {
         file::write(&side, &head, 0).map_err(failed("write"))?;
         let waker = super::map::Map::new(&side, Page::FILE_LEN as usize).map_err(failed("map"))?;
         let wake_number = waker.wake_number(Page::WAKE_AT);
-        self.side = Some(SideFile {
-            _not_inherited: not_inherited,
-            _lock: lock,
-            file: side,
-            medium,
-            wake_number,
-            page: None,
-            waker: Some(waker),
-        });
+        self.side =
+            Some(SideFile { _lock: lock, file: side, medium, wake_number, page: None, waker: Some(waker) });
         // What is in the share file now is another's, and what this one has read since may be newer.
         self.is_written = self.version.is_none();
         Ok(())
@@ -354,17 +369,37 @@ impl Writing {
         check(path, &self.source.identity).map_err(|why| Failure::Other(format!("{}: {why}", path.display())))
     }
 
+    /// Puts down that the connection is back, before what has come of it.
+    fn write_connection(&mut self) -> Result<(), Failure> {
+        let is_there = |state| matches!(state, State::InStep | State::CatchingUp | State::Loading);
+        let is_known = |page: &Page| is_there(page.state) && page.heard.real != 0;
+        let is_back = is_there(self.standing.0) && self.contact.heard.is_some();
+        match self.side.as_ref().and_then(|side| side.page) {
+            Some(page) if is_back && !is_known(&page) => {
+                // Of the tree nothing is said before it is there.
+                let state =
+                    if self.standing.0 == State::Loading { State::Loading } else { State::CatchingUp };
+                self.put_page(state, page.is_initialized && self.standing.1)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts down how the cache stands, and when a server was heard. Wakes readers if something is new for them.
     fn write_page(&mut self) -> Result<(), Failure> {
         let (state, is_initialized) = self.standing;
+        self.put_page(state, is_initialized)
+    }
+
+    fn put_page(&mut self, state: State, is_initialized: bool) -> Result<(), Failure> {
         let follows = matches!(state, State::InStep | State::CatchingUp | State::Loading | State::Latent);
-        let heard = if follows { self.heard() } else { self.heard_in_step() };
+        let heard = if follows { self.heard() } else { self.heard_of_tree() };
         let Some(side) = &mut self.side else { return Ok(()) };
         let page = Page {
             state,
             is_initialized,
             file: self.share.as_ref().map_or(0, |share| share.header.file),
-            session_timeout: self.contact.1.unwrap_or(BEATS[1] * 10),
+            session_timeout: self.contact.session_timeout.unwrap_or(BEATS[1] * 10),
             heard,
         };
         let is_news = side.page.is_none_or(|old| Page { heard: page.heard, ..old } != page);
@@ -411,17 +446,21 @@ impl Writing {
 
     /// When a server was heard last.
     fn heard(&self) -> Moment {
-        self.contact.0.map_or(self.source.heard_before, time::moment)
+        self.contact.heard.map_or(self.source.heard_before, time::moment)
     }
 
-    /// The same, of the server that the tree is of: before the cache is in step, that is the one of the tree that it began with.
-    fn heard_in_step(&self) -> Moment {
-        let began_with_none = self.source.heard_before == Moment::default();
-        if self.was_in_step || began_with_none { self.heard() } else { self.source.heard_before }
+    /// When what is written was last known to be the server's tree. Before the first cut, that is when it was heard by whoever
+    /// has read what the cache began with, or else when what there is of it was read.
+    fn heard_of_tree(&self) -> Moment {
+        match self.contact.current_at.max(self.in_step_at) {
+            Some(at) => time::moment(at),
+            None if self.source.is_warm => self.source.heard_before,
+            None => self.heard(),
+        }
     }
 
     fn root(&self, version: &Version) -> Root {
-        let heard = self.heard_in_step();
+        let heard = self.heard_of_tree();
         Root {
             changes: self.changes,
             zxid: version.zxid,

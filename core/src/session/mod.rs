@@ -803,7 +803,7 @@ impl<T> Session<T> {
         let was_paused = matches!(self.phase, Phase::Connecting { paused: true, .. });
         self.phase = Phase::Connected { since: now, last_received: now, last_sent: now, readiness };
         if was_paused {
-            self.pause(now);
+            self.ask_for_news(now);
         }
         if ready {
             self.ready();
@@ -818,6 +818,9 @@ impl<T> Session<T> {
     fn ready(&mut self) {
         self.suspended = None;
         self.attempts.succeeded();
+        if self.pings.is_paused() {
+            self.events.push_back(Event::Paused);
+        }
         self.events.push_back(Event::Connected { resumed: self.is_resumed });
     }
 
@@ -995,7 +998,7 @@ impl<T> Session<T> {
         }
         match &mut self.phase {
             Phase::Connecting { step: Step::Answer | Step::Sasl { .. }, paused, .. } => *paused = true,
-            Phase::Connected { last_received, .. } => {
+            Phase::Connected { last_received, readiness, .. } => {
                 let silent = now - *last_received;
                 if silent >= self.timeout {
                     let reason = format!("paused, and nothing was heard for {} ms", silent.as_millis());
@@ -1004,18 +1007,19 @@ impl<T> Session<T> {
                 if !self.pings.is_paused() {
                     // The server could not be heard, so it gets time to answer. Only once, or pauses would hide its silence.
                     *last_received = now;
+                    let is_told = *readiness == Readiness::Ready || planted::is(Defect::PauseToldUnready);
+                    if is_told {
+                        self.events.push_back(Event::Paused);
+                    }
                 }
-                self.pause(now);
+                self.ask_for_news(now);
             }
             _ => {}
         }
     }
 
-    /// What comes until the answer to a ping is no news.
-    fn pause(&mut self, now: Instant) {
-        if !self.pings.is_paused() {
-            self.events.push_back(Event::Paused);
-        }
+    /// What comes until the answer to this ping is no news.
+    fn ask_for_news(&mut self, now: Instant) {
         self.ping(now);
         self.pings.pause();
     }

@@ -961,6 +961,35 @@ fn what_a_leader_names_before_its_first_transaction_is_not_insisted_on() {
 }
 
 #[test]
+fn a_pause_before_a_probe_is_answered_is_one_of_that_connection_alone() {
+    for is_answered in [true, false] {
+        let mut lab = Lab::connected();
+        lab.exchange(100);
+        lab.hang_up();
+        refuse_all(&mut lab, 100);
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        let probe = lab.heard().remove(0);
+        lab.session.handle_pause(lab.now);
+        assert_eq!(lab.events(), [], "there is nobody yet to whom it matters");
+        if is_answered {
+            lab.say(&reply(number(&probe), 100, 0));
+            assert_eq!(lab.events(), [Event::Paused, Event::Connected { resumed: false }]);
+            lab.say(&reply(-2, 100, 0));
+            assert_eq!(lab.events(), [Event::Heard]);
+        }
+        lab.hang_up();
+        lab.drop_events();
+        lab.dial();
+        lab.say(&welcome(TIMEOUT_MS, 1));
+        if !is_answered {
+            let probe = lab.heard().remove(0);
+            lab.say(&reply(number(&probe), 100, 0));
+        }
+        assert!(matches!(&lab.events()[..], [Event::Connected { .. }]));
+    }
+}
+
+#[test]
 fn a_probe_that_is_no_transaction_says_nothing_of_a_reset() {
     for (zxid, error) in [(7, -119), (7, -118), (-1, -127), (0, 0)] {
         let mut lab = Lab::connected();

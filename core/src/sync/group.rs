@@ -1056,6 +1056,11 @@ fn nodes_answered(
     mut answers: Answers<'_>,
     now: Instant,
 ) -> Result<(), Malformed> {
+    if let Answers::Singles(singles) = &answers
+        && let Some(first) = singles.as_slice().first()
+    {
+        cache.note_first_read(first.zxid);
+    }
     for read in reads {
         let found = answers.next(read.children)?;
         cache.handle_found(&read.path, found, zxid, now);

@@ -111,7 +111,7 @@ pub(super) struct Sets {
     read: BTreeSet<NodePath>,
     /// What has a child of which data was set, and not all of it was told.
     touched: BTreeSet<NodePath>,
-    /// The zxid of the first reply on this connection: all that counts was read no earlier.
+    /// The zxid of the first read on this connection: all that counts was read no earlier.
     since: Option<Zxid>,
 }
 
@@ -131,13 +131,38 @@ impl Sets {
         }
     }
 
-    /// A reply is through. Returns what is touched and was not read with it.
-    pub(super) fn end_reply(&mut self, zxid: Zxid) -> Vec<NodePath> {
+    /// The first of some single reads that stand for one was at this zxid.
+    pub(super) fn note_first_read(&mut self, zxid: Zxid) {
+        if !planted::is(Defect::LastSingleDates) {
+            self.note_zxid(zxid);
+        }
+    }
+
+    fn note_zxid(&mut self, zxid: Zxid) {
         if zxid > Zxid(0) {
             self.since.get_or_insert(zxid);
         }
+    }
+
+    /// A reply is through. Returns what is touched and was not read with it.
+    pub(super) fn end_reply(&mut self, zxid: Zxid) -> Vec<NodePath> {
+        self.note_zxid(zxid);
         let read = std::mem::take(&mut self.read);
         let touched = std::mem::take(&mut self.touched);
         touched.into_iter().filter(|path| !read.contains(path)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_single_reads_the_first_says_what_may_have_been_set_since() {
+        let mut sets = Sets::default();
+        let set_at = |zxid| Stat { version: 1, mzxid: Zxid(zxid), ..Stat::default() };
+        sets.note_first_read(Zxid(10));
+        assert!(sets.end_reply(Zxid(12)).is_empty());
+        assert!(!sets.may_be_news(&set_at(10)) && sets.may_be_news(&set_at(11)));
     }
 }

@@ -1042,6 +1042,35 @@ fn caches_with_one_root_share_a_watch_and_the_last_one_removes_it() {
 }
 
 #[test]
+fn a_cache_that_a_limit_has_stopped_says_no_more_how_far_its_server_was() {
+    let mut line = Line::new();
+    line.open_with(1, "/a", Options { limit_nodes: 1, ..options() });
+    line.asks();
+    line.answer(ServerError::OK);
+    line.asks();
+    let newest = Zxid((6 << 32) + 5);
+    let root = Stat {
+        czxid: Zxid(1),
+        mzxid: Zxid(1),
+        pzxid: newest,
+        num_children: 1,
+        cversion: 1,
+        ..Stat::default()
+    };
+    // A new leader names no transaction.
+    let body = found(&[(root, Some(&["b"]))]);
+    line.try_answer_at(Zxid(7 << 32), ServerError::OK, &body).expect("nothing wrong");
+    assert_eq!(line.group.undated_newest(), newest);
+    assert!(matches!(line.asks()[..], [Request::Barrier(None), Request::MultiRead(_)]));
+    line.asked.pop_front();
+    let child = Stat { czxid: newest, mzxid: newest, pzxid: newest, ..Stat::default() };
+    let body = found(&[(child, Some(&[]))]);
+    line.try_answer_at(Zxid(7 << 32), ServerError::OK, &body).expect("nothing wrong");
+    assert_eq!(line.states().get(&1), Some(&State::Closed));
+    assert_eq!(line.group.undated_newest(), Zxid(0));
+}
+
+#[test]
 fn the_parents_of_a_root_are_made_as_containers_where_a_server_has_them() {
     let mut line = Line::below("/app");
     let options = Options { create_root: true, container_parents: true, ..options() };

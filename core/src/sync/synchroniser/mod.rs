@@ -456,6 +456,13 @@ impl Synchroniser {
         (self.counts_sets, self.reads_singly) = (counts_sets, reads_singly);
     }
 
+    /// The first of some single reads that stand for one was at this zxid.
+    pub(super) fn note_first_read(&mut self, zxid: Zxid) {
+        if self.counts_sets {
+            self.sets.note_first_read(zxid);
+        }
+    }
+
     /// The server has begun to set the watches for this flight, and has read nothing of it yet.
     pub(super) fn handle_armed(&mut self, flight: u64) {
         self.unread.note_armed(flight);
@@ -659,7 +666,8 @@ impl Synchroniser {
         if self.options.follow || self.stopped {
             return;
         }
-        let is_answered = self.plan.is_answered() && !self.syncs.is_called();
+        let is_asked = self.syncs.is_asked() && !planted::is(Defect::HeldAmidBarrier);
+        let is_answered = self.plan.is_answered() && !self.syncs.is_called() && !is_asked;
         if self.is_clean() && self.publisher.is_told(&self.tree) && is_answered {
             (self.held, self.lets_watch_go) = (true, true);
             self.link = Link::Connected;
@@ -791,6 +799,10 @@ impl Synchroniser {
         self.candidates.clear();
         self.plan.stop();
         self.publisher.stop();
+        if !planted::is(Defect::StoppedRemembered) {
+            // It has no part any more in what becomes of the history.
+            self.undated_newest = Zxid(0);
+        }
         let root = self.root.clone();
         self.fault(Fault::new(Status::Limit, message).at(&root));
         self.set_failure(Some(Status::Limit));

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -390,7 +391,7 @@ impl Synchroniser {
     fn lacks_known_child(&self, relative: &str, names: &[&str], want: &Want) -> bool {
         let is_known = !want.children && !want.history.has_changes();
         let known = self.tree.get(relative).and_then(|entry| entry.children()).filter(|_| is_known);
-        known.is_some_and(|known| known.iter().any(|(name, _)| !names.contains(&name)))
+        known.is_some_and(|known| lacks_one(names, known.iter().map(|(name, _)| name)))
     }
 
     /// Whether the data that belongs to `known` is still the node's, and may still be read.
@@ -651,6 +652,12 @@ impl Synchroniser {
     }
 }
 
+/// Whether `names`, in any order, lack one that is `known`. There may be very many of both.
+fn lacks_one<'n>(names: &[&str], mut known: impl Iterator<Item = &'n str>) -> bool {
+    let listed: HashSet<&str> = names.iter().copied().collect();
+    known.any(|name| !listed.contains(name))
+}
+
 /// What is kept of the data of some nodes of a list.
 struct Keeping<'k> {
     data: Data,
@@ -705,5 +712,22 @@ fn is_as_known(found: &Found<'_>, known: &Option<Option<Stat>>) -> bool {
         }
         (Found::Missing, None) | (Found::Unreadable, Some(None)) | (Found::Failed(_), _) => true,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_list_lacks_is_found_in_no_more_time_than_it_takes_to_read_it() {
+        let names: Vec<String> =
+            (0..200_000).map(|number| format!("a-name-of-some-length-{number:06}")).collect();
+        let backwards: Vec<&str> = names.iter().rev().map(String::as_str).collect();
+        let began = Instant::now();
+        assert!(!lacks_one(&backwards, names.iter().map(String::as_str)));
+        assert!(lacks_one(&backwards[1..], names.iter().map(String::as_str)));
+        // Each with each takes minutes.
+        assert!(began.elapsed() < std::time::Duration::from_secs(20));
     }
 }

@@ -315,11 +315,11 @@ fn at_a_keeper_a_parent_is_read_together_with_a_child_whose_data_was_set() {
     assert_eq!(line.states().get(&1), Some(&State::InStep));
 }
 
-#[test]
-fn at_a_keeper_without_multiread_a_child_may_be_set_between_the_read_of_its_parent_and_its_own() {
+/// A cache of `/a` at a Keeper that has no multiRead.
+fn without_multiread(options: Options) -> Line {
     let mut line = Line::with("/", WatchMode::OneShot);
     line.keeper = Some(Zxid(0));
-    line.open(1, "/a");
+    line.open_with(1, "/a", options);
     line.asks();
     line.answer(ServerError::OK);
     line.answer(ServerError::OK);
@@ -327,56 +327,72 @@ fn at_a_keeper_without_multiread_a_child_may_be_set_between_the_read_of_its_pare
     line.group.handle_suspended(None, line.now);
     line.asked.clear();
     line.group.handle_connected(true, "s:1", line.now);
-    let data = |stat: Stat| [&[0; 4][..], &stat_bytes(&stat)].concat();
-    let list = |names: &[&str], stat: Stat| {
-        let count = (names.len() as u32).to_be_bytes();
-        let names: Vec<u8> =
-            names.iter().flat_map(|name| [&[0, 0, 0, 1], name.as_bytes()].concat()).collect();
-        [&count[..], &names, &stat_bytes(&stat)].concat()
-    };
-    // Answers what is asked by the Stats that a node has then; what sets watches is asked before that.
-    let read = |line: &mut Line, stats: &dyn Fn(&str) -> Stat| {
-        let asks = line.asks();
-        for ask in &asks {
-            match ask {
-                Request::Data(path) => line.answer_with(ServerError::OK, &data(stats(path.as_str()))),
-                Request::ChildrenWithStat(path) => {
-                    let names: &[&str] = if path.as_str() == "/a" { &["b", "c"] } else { &[] };
-                    line.answer_with(ServerError::OK, &list(names, stats(path.as_str())));
-                }
-                _ => line.answer(ServerError::OK),
+    line
+}
+
+fn single(of: &str) -> Request {
+    Request::Data(path(of))
+}
+
+fn data_reply(stat: Stat) -> Vec<u8> {
+    [&[0; 4][..], &stat_bytes(&stat)].concat()
+}
+
+/// Answers what is asked for, one read after the other, where `/a` has `names`, and all nodes these Stats.
+fn read_singly(line: &mut Line, names: &[&str], stats: &dyn Fn(&str) -> Stat, zxid: Zxid) -> Vec<Request> {
+    let asks = line.asks();
+    for ask in &asks {
+        let body = match ask {
+            Request::Data(path) => data_reply(stats(path.as_str())),
+            Request::ChildrenWithStat(path) => {
+                let names = if path.as_str() == "/a" { names } else { &[] };
+                let strings: Vec<u8> =
+                    names.iter().flat_map(|name| [&[0, 0, 0, 1], name.as_bytes()].concat()).collect();
+                let count = (names.len() as u32).to_be_bytes();
+                [&count[..], &strings, &stat_bytes(&stats(path.as_str()))].concat()
             }
-        }
-        asks
-    };
-    let root = Stat { num_children: 2, cversion: 2, ..NEW };
-    let child = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
-    let stats = |path: &str| if path == "/a" { root } else { child };
-    while !read(&mut line, &stats).is_empty() {
+            _ => Vec::new(),
+        };
+        line.try_answer_at(zxid, ServerError::OK, &body).expect("nothing wrong");
+    }
+    asks
+}
+
+/// The same, until nothing more is asked for.
+fn read_all_singly(line: &mut Line, names: &[&str], stats: &dyn Fn(&str) -> Stat) {
+    while !read_singly(line, names, stats, Zxid(9)).is_empty() {
         line.group.handle_timeout(line.now);
     }
     assert_eq!(line.states().get(&1), Some(&State::InStep));
+}
+
+const CHILD: Stat = Stat { num_children: 0, cversion: 0, czxid: Zxid(4), mzxid: Zxid(4), ..NEW };
+
+#[test]
+fn at_a_keeper_without_multiread_a_child_may_be_set_between_the_read_of_its_parent_and_its_own() {
+    let mut line = without_multiread(options());
+    let root = Stat { num_children: 2, cversion: 2, ..NEW };
+    read_all_singly(&mut line, &["b", "c"], &|path| if path == "/a" { root } else { CHILD });
     line.told(NotificationKind::DataChanged, "/a/b");
     line.told(NotificationKind::DataChanged, "/a/c");
-    let single = |of: &str| Request::Data(path(of));
     assert!(line.asks().ends_with(&[single("/a/b"), single("/a"), single("/a/c")]));
-    let set = |version: i32| Stat { mzxid: Zxid(9 + i64::from(version)), version, ..child };
+    let set = |version: i32| Stat { mzxid: Zxid(9 + i64::from(version)), version, ..CHILD };
     let counted = |sets: i32| Stat { cversion: 2 + sets, ..root };
     for _ in 0..2 {
         line.answer(ServerError::OK);
     }
-    line.answer_with(ServerError::OK, &data(set(1)));
-    line.answer_with(ServerError::OK, &data(counted(2)));
+    line.answer_with(ServerError::OK, &data_reply(set(1)));
+    line.answer_with(ServerError::OK, &data_reply(counted(2)));
     // Set once more: the watch was there before any of this was read.
     line.told(NotificationKind::DataChanged, "/a/c");
-    line.answer_with(ServerError::OK, &data(set(2)));
+    line.answer_with(ServerError::OK, &data_reply(set(2)));
     assert_eq!(line.states().get(&1), Some(&State::CatchingUp));
     let stats = |path: &str| match path {
         "/a" => counted(3),
         "/a/b" => set(1),
         _ => set(2),
     };
-    let asks = read(&mut line, &stats);
+    let asks = read_singly(&mut line, &["b", "c"], &stats, Zxid(12));
     assert!(asks.contains(&single("/a")), "{asks:?}");
     assert_eq!(line.states().get(&1), Some(&State::InStep));
 }

@@ -189,6 +189,32 @@ fn a_tree_that_was_loaded_from_what_may_have_waited_in_a_pause_is_held_once_the_
 }
 
 #[test]
+fn a_tree_that_is_not_followed_is_not_held_before_a_barrier_that_is_under_way_is_answered() {
+    let mut line = Line::new();
+    line.open_with(1, "/a", Options { follow: false, ..options() });
+    line.asks();
+    line.answer(ServerError::OK);
+    assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
+    let child = Stat { czxid: Zxid(2), mzxid: Zxid(2), pzxid: Zxid(2), ..Stat::default() };
+    let root = Stat { pzxid: Zxid(2), num_children: 1, cversion: 1, czxid: Zxid(1), mzxid: Zxid(1), ..child };
+    line.answer_with(ServerError::OK, &found(&[(root, Some(&["b"]))]));
+    assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
+    line.told(NotificationKind::DataChanged, "/a");
+    assert!(matches!(line.asks()[..], [Request::MultiRead(_)]));
+    // A new leader, before its first transaction; then somebody has written something.
+    let body = found(&[(child, Some(&[]))]);
+    line.try_answer_at(Zxid(7 << 32), ServerError::OK, &body).expect("nothing wrong");
+    assert_eq!(line.asks(), [Request::Barrier(None)]);
+    let root = Stat { mzxid: Zxid(9), version: 1, ..root };
+    line.try_answer_at(Zxid((7 << 32) + 1), ServerError::OK, &found(&[(root, None)])).expect("nothing wrong");
+    assert_eq!(held(&mut line, 1).last(), Some(&State::InStep));
+    while !line.asked.is_empty() {
+        line.try_answer_at(Zxid((7 << 32) + 2), ServerError::OK, &[]).expect("nothing wrong");
+    }
+    assert_eq!(held(&mut line, 1).last(), Some(&State::Held));
+}
+
+#[test]
 fn a_pause_ends_with_its_connection_where_a_tree_is_held_too() {
     let mut line = Line::new();
     line.open_with(1, "/a", Options { follow: false, ..options() });
