@@ -81,6 +81,8 @@ struct Life {
     failure: Option<Status>,
     syncs: Syncs,
     progress: Progress,
+    /// The tree is held, or was when the cache or its client came to an end.
+    is_held: bool,
     /// When a server was heard last by whoever has written the file with which the cache began: how long before when.
     heard_before: Option<(Instant, Duration)>,
 }
@@ -122,6 +124,7 @@ impl TreeCache {
                 failure: None,
                 syncs: Syncs::default(),
                 progress: Progress::default(),
+                is_held: false,
                 heard_before: None,
             }),
             changed: Condvar::new(),
@@ -313,7 +316,7 @@ impl TreeCache {
         let source = Source {
             path: path.to_owned(),
             identity: self.identity(),
-            contact: Arc::new(move || Contact {
+            contact: Box::new(move || Contact {
                 heard: io.heard(),
                 session_timeout: io.connection().timeout,
                 current_at: current_at(),
@@ -495,7 +498,8 @@ impl TreeCache {
         }
     }
 
-    /// How the cache stands to the server, and how long ago a server was last heard (`None`: never).
+    /// How the cache stands to the server, and how long ago a server was last heard (`None`: never); in [`State::Held`], how long ago
+    /// the tree was the server's.
     pub fn state(&self) -> (State, Option<Duration>) {
         // First the last contact, then the state, and the age at the end: if this thread pauses in between, the age
         // only gets larger.
@@ -518,7 +522,7 @@ impl TreeCache {
         let heard = self.client.io.heard();
         let life = self.shared.lock();
         let (state, progress, version) = (life.state, life.progress, self.shared.current.load_full());
-        let contact_age = life.age(heard);
+        let contact_age = life.contact_age(heard);
         drop(life);
         let connection = self.client.io.connection();
         let known_at = heard.filter(|_| state == State::InStep);
@@ -786,14 +790,20 @@ impl Drop for TreeCache {
 }
 
 impl Life {
-    /// How long ago a server was heard: by this client, or else by whoever has written the file with which the cache began.
+    /// How old the word is by which the cache stands as it does.
     fn age(&self, heard: Option<Instant>) -> Option<Duration> {
+        match self.is_held {
+            // Whatever this client has heard since the moment that the tree is of, it was not about this tree.
+            true => self.progress.current_at.or(heard).map(ago),
+            false => self.contact_age(heard),
+        }
+    }
+
+    /// How long ago a server was heard: by this client, or else by whoever has written the file with which the cache began.
+    fn contact_age(&self, heard: Option<Instant>) -> Option<Duration> {
         let before = self.heard_before.map(|(then, age)| ago(then) + age);
         match self.state {
-            // Whatever this client has heard, it was not about this tree.
             State::Warm => before.or(heard.map(ago)),
-            // Nor since the moment that it is of.
-            State::Held => self.progress.current_at.or(heard).map(ago),
             _ => heard.map(ago).or(before),
         }
     }
@@ -821,12 +831,12 @@ impl CacheShared {
         }
         // Readable before its events go out, and never after a close.
         let before = self.current.swap(version.clone());
-        let is_news = life.state != State::Warm;
+        let current_at = life.progress.current_at;
         drop(life);
         self.feed.publish(version.clone(), changes);
         drop(before);
         if let Some(writer) = self.writer.get() {
-            writer.publish(version, changes, is_news);
+            writer.publish(version, changes, current_at);
         }
     }
 
@@ -907,6 +917,10 @@ impl CacheSink for CacheShared {
             Output::Publish(version, changes) => CacheShared::publish(self, version, changes),
             Output::State(state) => self.update(|life| {
                 life.state = state;
+                life.is_held = match state {
+                    State::Lost | State::Closed => life.is_held,
+                    state => state == State::Held,
+                };
                 if state == State::Closed {
                     self.feed.end(life.failure.unwrap_or(Status::Closed));
                 }

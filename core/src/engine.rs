@@ -162,7 +162,7 @@ impl Engine {
     /// answered a ping.
     pub fn handle_pause(&mut self, now: Instant) {
         self.session.handle_pause(now);
-        // Where nothing is told of it, as there are no requests yet, words may have waited all the same.
+        // Before the connection is told of, no pause is: but words may have waited.
         self.is_news &= self.session.is_ready();
         self.pump(now);
     }
@@ -316,6 +316,7 @@ impl Engine {
     fn handle_event(&mut self, event: Event<Purpose>, now: Instant) {
         match event {
             Event::Connected { resumed } => {
+                self.is_news = true;
                 let (server, session_id) = (self.session.host().to_string(), self.session.session_id());
                 self.group.handle_connected(resumed, &server, now);
                 let timeout = self.session.session_timeout();

@@ -374,6 +374,14 @@ fn stats_are_of_the_version_that_is_read_and_in_step_as_of_the_last_contact() {
     // What the client hears then is not about the tree.
     sink.tell(Output::State(State::Held));
     assert!(cache.state().1 >= Some(Duration::from_secs(1000)));
+    assert!(cache.stats().contact_age < Some(Duration::from_secs(1000)));
+    cache.close();
+    assert!(cache.state().1 >= Some(Duration::from_secs(1000)));
+    let (_client, _hand, cache, sink) = started();
+    sink.tell(Output::Progress(progress));
+    sink.tell(Output::State(State::Held));
+    sink.tell(Output::State(State::InStep));
+    assert!(cache.state().1 < Some(Duration::from_secs(1000)));
 }
 
 #[test]

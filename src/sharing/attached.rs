@@ -10,7 +10,7 @@
 //! In the child of a fork all of this goes on but for the thread and its consumers: no lock of the parent's is taken there.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -23,13 +23,14 @@ use crate::clock;
 use crate::error::{Error, Fault, Status};
 use crate::fork::Origin;
 use crate::panics::catch;
-use crate::share::{Identity, Loader};
+use crate::share::{Identity, Loader, Root};
 use crate::state::{EventKind, State};
 use crate::thread;
 use crate::tree::Version;
 
 /// How often it is looked whether the file still has its name, and how long a wait lasts that may be woken by nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const NEVER: i64 = i64::MIN;
 /// A wait never lasts longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -55,8 +56,8 @@ pub(crate) struct Attached {
     work: ArcSwap<Work>,
     /// When somebody is to look whether the file still has its name, in milliseconds since the machine was started.
     look_at: AtomicU64,
-    /// When a cut that was taken up was last known to be the server's tree, plus one, on the same clock; 0: never.
-    cut_at: AtomicU64,
+    /// When a cut that was taken up was last known to be the server's tree, in the same milliseconds but with sleep, or [`NEVER`].
+    cut_at: AtomicI64,
     is_closed: AtomicBool,
     versions: AtomicU64,
     cuts: AtomicU64,
@@ -129,7 +130,7 @@ impl Attached {
             opened: ArcSwapOption::empty(),
             work: ArcSwap::from_pointee(Work::new(None)),
             look_at: AtomicU64::new(0),
-            cut_at: AtomicU64::new(0),
+            cut_at: AtomicI64::new(NEVER),
             is_closed: AtomicBool::new(false),
             versions: AtomicU64::new(0),
             cuts: AtomicU64::new(0),
@@ -179,7 +180,11 @@ impl Attached {
             (Some(opened), Some(word)) if !opened.is_of(&word.page) => self.look(true),
             _ => self.refresh(),
         }
-        word
+        match &*self.opened.load() {
+            // Another file has other numbers.
+            Some(other) if opened.is_none_or(|opened| !Arc::ptr_eq(&opened, other)) => other.word(),
+            _ => word,
+        }
     }
 
     /// Whether the writer's cache is initialized, and what it had then can be read.
@@ -193,13 +198,14 @@ impl Attached {
     /// last it may have been so for longer.
     pub(crate) fn age_of_cut(&self) -> Option<Duration> {
         let age = self.opened.load().as_ref().and_then(|opened| opened.age_of_cut());
-        let now = millis();
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let now = millis(clock::since_boot());
         if let Some(age) = age {
-            let was_so_at = now.saturating_sub(age.as_millis() as u64);
-            self.cut_at.fetch_max(was_so_at + 1, Ordering::Relaxed);
+            // The machine may have been started since.
+            self.cut_at.fetch_max(now.saturating_sub(millis(age)), Ordering::Relaxed);
         }
-        let cut_at = self.cut_at.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(Duration::from_millis(now.saturating_sub(cut_at)))
+        let cut_at = Some(self.cut_at.load(Ordering::Relaxed)).filter(|at| *at != NEVER)?;
+        Some(Duration::from_millis(now.saturating_sub(cut_at).max(0).cast_unsigned()))
     }
 
     /// How many versions were taken up, and how many of them were cuts.
@@ -278,15 +284,16 @@ impl Attached {
             opened = self.look_for_file(taking, opened, in_child);
         }
         let Some(mut opened) = opened else { return };
-        let mut word = opened.word();
+        // In this order: a writer puts down that its connection is back, and then what has come of it.
+        let (mut root, mut word) = (opened.newest_root(), opened.word());
         self.tell_back(taking, word, in_child);
         // The file that is left says so in its last root.
         for _ in 0..2 {
-            match self.take_up(taking, &opened, in_child) {
+            match self.take_up(taking, &opened, root, in_child) {
                 true => match self.look_for_file(taking, Some(opened.clone()), in_child) {
                     Some(other) if !Arc::ptr_eq(&other, &opened) => {
                         opened = other;
-                        word = opened.word();
+                        (root, word) = (opened.newest_root(), opened.word());
                         self.tell_back(taking, word, in_child);
                     }
                     _ => break,
@@ -338,10 +345,11 @@ impl Attached {
         Some(found)
     }
 
-    /// Takes up the newest version of a file, unless that was done. Returns whether nothing follows in this file.
-    fn take_up(&self, taking: &mut Taking, opened: &Arc<Opened>, in_child: bool) -> bool {
+    /// Takes up the version of the root that was the newest of a file, unless that was done. Returns whether nothing follows in this
+    /// file.
+    fn take_up(&self, taking: &mut Taking, opened: &Arc<Opened>, root: Option<Root>, in_child: bool) -> bool {
         let number = opened.newest_number();
-        let Some(root) = opened.newest_root() else {
+        let Some(root) = root else {
             self.fault(taking, "no root was written whole".to_owned(), in_child);
             return false;
         };

@@ -186,10 +186,18 @@ impl Opened {
 
     /// Whether the writer's cache is initialized, and what it had then was taken up.
     pub(super) fn is_initialized(&self, word: &Word) -> bool {
-        let is_initialized = word.page.is_initialized
-            && (self.was_initialized.load(Ordering::Relaxed) || self.has_taken(word));
-        self.was_initialized.store(is_initialized, Ordering::Relaxed);
-        is_initialized
+        if !word.page.is_initialized {
+            // The word may be an old one.
+            if self.side().and_then(Side::page).is_some_and(|page| !page.is_initialized) {
+                self.was_initialized.store(false, Ordering::Relaxed);
+            }
+            return false;
+        }
+        let is_taken = self.was_initialized.load(Ordering::Relaxed) || self.has_taken(word);
+        if is_taken {
+            self.was_initialized.store(true, Ordering::Relaxed);
+        }
+        is_taken
     }
 
     /// The same, and what can be read is a cut.

@@ -42,7 +42,7 @@ const SPARE: u64 = 8 << 20;
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) identity: Identity,
-    pub(crate) contact: Arc<dyn Fn() -> Contact + Send + Sync>,
+    pub(crate) contact: Box<dyn Fn() -> Contact + Send>,
     pub(crate) fault: Box<dyn Fn(Fault) + Send>,
     /// The cache begins with a tree that somebody has read before.
     pub(crate) is_warm: bool,
@@ -71,7 +71,6 @@ pub(crate) struct Writer {
 struct Desk {
     order: Mutex<Order>,
     changed: Condvar,
-    contact: Arc<dyn Fn() -> Contact + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -81,8 +80,8 @@ struct Order {
     /// About how many nodes all versions have changed.
     changes: u64,
     standing: Option<(State, bool)>,
-    /// When a server had been heard that had the newest cut.
-    cut_at: Option<Instant>,
+    /// When the newest cut was last known to be the server's tree, other than by being in step.
+    current_at: Option<Instant>,
     is_changed: bool,
     is_over: bool,
 }
@@ -103,8 +102,7 @@ impl Desk {
 
 impl Writer {
     pub(crate) fn spawn(source: Source) -> io::Result<Writer> {
-        let contact = source.contact.clone();
-        let desk = Arc::new(Desk { order: Mutex::default(), changed: Condvar::new(), contact });
+        let desk = Arc::new(Desk { order: Mutex::default(), changed: Condvar::new() });
         let own = desk.clone();
         let thread = thread::spawn("treecache-share", move || {
             let mut writing = Writing::new(source);
@@ -117,14 +115,12 @@ impl Writer {
         Ok(Writer { desk, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The newest version, which differs in about so many nodes from the one before; `is_news`: it was found by this cache at
-    /// this moment. Never waits for a file.
-    pub(crate) fn publish(&self, version: Arc<Version>, changes: usize, is_news: bool) {
+    /// The newest version, which differs in about so many nodes from the one before, and when the newest cut was last known to be
+    /// the server's tree, other than by being in step. Never waits for a file.
+    pub(crate) fn publish(&self, version: Arc<Version>, changes: usize, current_at: Option<Instant>) {
         let mut replaced = None;
-        // What it was found by is not counted as heard before it is through: so the server's last word is no later.
-        let cut_at = (self.desk.contact)().heard.filter(|_| is_news && version.is_cut);
         self.desk.change(|order| {
-            order.cut_at = order.cut_at.max(cut_at);
+            order.current_at = current_at;
             replaced = order.version.replace(version);
             order.changes = order.changes.wrapping_add(changes as u64);
         });
@@ -264,7 +260,7 @@ impl Writing {
         let mut order = desk.lock();
         order.is_changed = false;
         (self.changes, self.standing) = (order.changes, order.standing.unwrap_or(self.standing));
-        self.contact.current_at = self.contact.current_at.max(order.cut_at);
+        self.contact.current_at = self.contact.current_at.max(order.current_at);
         let (version, is_over) = (order.version.take(), order.is_over);
         drop(order);
         if version.is_some() {
@@ -356,8 +352,11 @@ impl Writing {
         file::write(&side, &head, 0).map_err(failed("write"))?;
         let waker = super::map::Map::new(&side, Page::FILE_LEN as usize).map_err(failed("map"))?;
         let wake_number = waker.wake_number(Page::WAKE_AT);
-        self.side =
-            Some(SideFile { _lock: lock, file: side, medium, wake_number, page: None, waker: Some(waker) });
+        // What the one before has left.
+        let mut page = [0; Page::LEN];
+        side.read_exact_at(&mut page, Page::AT).map_err(failed("read"))?;
+        let page = Page::decode(&page);
+        self.side = Some(SideFile { _lock: lock, file: side, medium, wake_number, page, waker: Some(waker) });
         // What is in the share file now is another's, and what this one has read since may be newer.
         self.is_written = self.version.is_none();
         Ok(())
@@ -372,7 +371,7 @@ impl Writing {
     /// Puts down that the connection is back, before what has come of it.
     fn write_connection(&mut self) -> Result<(), Failure> {
         let is_there = |state| matches!(state, State::InStep | State::CatchingUp | State::Loading);
-        let is_known = |page: &Page| is_there(page.state) && page.heard.real != 0;
+        let is_known = |page: &Page| is_there(page.standing(&time::now()).0) && page.heard.real != 0;
         let is_back = is_there(self.standing.0) && self.contact.heard.is_some();
         match self.side.as_ref().and_then(|side| side.page) {
             Some(page) if is_back && !is_known(&page) => {

@@ -818,10 +818,10 @@ impl<T> Session<T> {
     fn ready(&mut self) {
         self.suspended = None;
         self.attempts.succeeded();
+        self.events.push_back(Event::Connected { resumed: self.is_resumed });
         if self.pings.is_paused() {
             self.events.push_back(Event::Paused);
         }
-        self.events.push_back(Event::Connected { resumed: self.is_resumed });
     }
 
     fn handle_frame(&mut self, frame: Vec<u8>, now: Instant) -> Result<(), Malformed> {
@@ -835,7 +835,7 @@ impl<T> Session<T> {
             }
             ReplyHeader::XID_PING => {
                 self.saw_zxid(header.zxid)?;
-                if self.pings.answered() == Answer::FirstSincePause {
+                if self.pings.answered() == Answer::FirstSincePause && self.is_ready() {
                     self.events.push_back(Event::Heard);
                 }
             }

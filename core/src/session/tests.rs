@@ -436,7 +436,7 @@ fn what_a_server_says_to_who_connects_may_have_waited_in_a_pause() {
     lab.dial();
     lab.session.handle_pause(lab.now);
     lab.say(&welcome(TIMEOUT_MS, 1));
-    assert_eq!(lab.events(), [Event::Paused, Event::Connected { resumed: false }]);
+    assert_eq!(lab.events(), [Event::Connected { resumed: false }, Event::Paused]);
     lab.say(&reply(-2, 7, 0));
     assert_eq!(lab.events(), [Event::Heard]);
     // The next connection knows nothing of that.
@@ -973,7 +973,7 @@ fn a_pause_before_a_probe_is_answered_is_one_of_that_connection_alone() {
         assert_eq!(lab.events(), [], "there is nobody yet to whom it matters");
         if is_answered {
             lab.say(&reply(number(&probe), 100, 0));
-            assert_eq!(lab.events(), [Event::Paused, Event::Connected { resumed: false }]);
+            assert_eq!(lab.events(), [Event::Connected { resumed: false }, Event::Paused]);
             lab.say(&reply(-2, 100, 0));
             assert_eq!(lab.events(), [Event::Heard]);
         }
