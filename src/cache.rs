@@ -310,16 +310,13 @@ impl TreeCache {
 
     /// Starts the thread that writes the tree to its file.
     fn start_writer(&self, path: &Path, is_warm: bool, heard_before: Moment) -> Result<(), Error> {
-        let (io, feed, shared) =
-            (self.client.io.clone(), self.shared.feed.clone(), Arc::downgrade(&self.shared));
-        let current_at = move || shared.upgrade().and_then(|shared| shared.lock().progress.current_at);
+        let (io, feed) = (self.client.io.clone(), self.shared.feed.clone());
         let source = Source {
             path: path.to_owned(),
             identity: self.identity(),
             contact: Box::new(move || Contact {
                 heard: io.heard(),
                 session_timeout: io.connection().timeout,
-                current_at: current_at(),
             }),
             fault: Box::new(move |fault| feed.fault(&fault)),
             is_warm,
@@ -358,7 +355,7 @@ impl TreeCache {
             self.shared.current.store(known.clone());
         }
         if let Some(writer) = self.shared.writer.get() {
-            writer.stands(life.state, false);
+            writer.stands(life.state, false, None);
         }
         drop(life);
         self.client.io.attach(self.id, self.shared.clone());
@@ -803,6 +800,7 @@ impl Life {
     fn contact_age(&self, heard: Option<Instant>) -> Option<Duration> {
         let before = self.heard_before.map(|(then, age)| ago(then) + age);
         match self.state {
+            // Whatever this client has heard, it was not about this tree.
             State::Warm => before.or(heard.map(ago)),
             _ => heard.map(ago).or(before),
         }
@@ -846,7 +844,7 @@ impl CacheShared {
         if !self.is_closed() {
             change(&mut life);
             if let Some(writer) = self.writer.get() {
-                writer.stands(life.state, life.initialized);
+                writer.stands(life.state, life.initialized, life.progress.current_at);
             }
             drop(life);
             self.changed.notify_all();

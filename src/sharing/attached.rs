@@ -30,9 +30,10 @@ use crate::tree::Version;
 
 /// How often it is looked whether the file still has its name, and how long a wait lasts that may be woken by nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-const NEVER: i64 = i64::MIN;
 /// A wait never lasts longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// Of a moment that has not come.
+const NEVER: i64 = i64::MIN;
 
 /// What a reader has to tell its cache. It is told by one thread at a time.
 pub(crate) trait Reader: Send + Sync {

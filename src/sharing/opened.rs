@@ -184,6 +184,11 @@ impl Opened {
         self.is_taken() && self.taken.load(Ordering::Acquire) >= word.number
     }
 
+    /// The same, and what can be read is a cut.
+    fn has_taken_cut(&self, word: &Word) -> bool {
+        self.has_taken(word) && self.takes_cut.load(Ordering::Relaxed)
+    }
+
     /// Whether the writer's cache is initialized, and what it had then was taken up.
     pub(super) fn is_initialized(&self, word: &Word) -> bool {
         if !word.page.is_initialized {
@@ -198,11 +203,6 @@ impl Opened {
             self.was_initialized.store(true, Ordering::Relaxed);
         }
         is_taken
-    }
-
-    /// The same, and what can be read is a cut.
-    fn has_taken_cut(&self, word: &Word) -> bool {
-        self.has_taken(word) && self.takes_cut.load(Ordering::Relaxed)
     }
 
     pub(crate) fn newest_root(&self) -> Option<Root> {

@@ -50,15 +50,13 @@ pub(crate) struct Source {
     pub(crate) heard_before: Moment,
 }
 
-/// What a client and a cache of it have heard.
+/// What a client has heard.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Contact {
     /// The server's last word.
     pub(crate) heard: Option<Instant>,
     /// How long a session lives without a word.
     pub(crate) session_timeout: Option<Duration>,
-    /// When a cut was last known to be the server's tree, other than by being in step.
-    pub(crate) current_at: Option<Instant>,
 }
 
 /// A thread that writes one share file.
@@ -128,9 +126,11 @@ impl Writer {
         drop(replaced);
     }
 
-    /// How the cache stands, and whether it is initialized.
-    pub(crate) fn stands(&self, state: State, is_initialized: bool) {
-        self.desk.change(|order| order.standing = Some((state, is_initialized)));
+    /// How the cache stands, and whether it is initialized; `current_at` as in [`publish`](Self::publish).
+    pub(crate) fn stands(&self, state: State, is_initialized: bool, current_at: Option<Instant>) {
+        self.desk.change(|order| {
+            (order.standing, order.current_at) = (Some((state, is_initialized)), current_at);
+        });
     }
 
     /// Nothing follows. What was published is still written.
@@ -196,6 +196,8 @@ struct Writing {
     standing: (State, bool),
     /// What the server has said: from before the cache stood so.
     contact: Contact,
+    /// When a cut was last known to be the server's tree, other than by being in step.
+    current_at: Option<Instant>,
     /// When a server was heard last while the cache was in step.
     in_step_at: Option<Instant>,
     /// Since when somebody else has the lock.
@@ -216,6 +218,7 @@ impl Writing {
             changes: 0,
             standing,
             contact: Contact::default(),
+            current_at: None,
             in_step_at: None,
             taken_since: None,
             told: None,
@@ -260,7 +263,7 @@ impl Writing {
         let mut order = desk.lock();
         order.is_changed = false;
         (self.changes, self.standing) = (order.changes, order.standing.unwrap_or(self.standing));
-        self.contact.current_at = self.contact.current_at.max(order.current_at);
+        self.current_at = order.current_at;
         let (version, is_over) = (order.version.take(), order.is_over);
         drop(order);
         if version.is_some() {
@@ -451,7 +454,7 @@ impl Writing {
     /// When what is written was last known to be the server's tree. Before the first cut, that is when it was heard by whoever
     /// has read what the cache began with, or else when what there is of it was read.
     fn heard_of_tree(&self) -> Moment {
-        match self.contact.current_at.max(self.in_step_at) {
+        match self.current_at.max(self.in_step_at) {
             Some(at) => time::moment(at),
             None if self.source.is_warm => self.source.heard_before,
             None => self.heard(),

@@ -868,6 +868,17 @@ fn a_server_that_says_yes_and_hangs_up_is_not_called_ever_again_at_full_speed() 
 }
 
 /// Refuses the session as often as it takes to make it give up its zxid.
+/// Servers have refused so often that one is asked for a transaction, in the request that is returned.
+fn probing() -> (Lab, Vec<u8>) {
+    let mut lab = Lab::connected();
+    lab.exchange(100);
+    lab.hang_up();
+    refuse_all(&mut lab, 100);
+    lab.say(&welcome(TIMEOUT_MS, 1));
+    let probe = lab.heard().remove(0);
+    (lab, probe)
+}
+
 fn refuse_all(lab: &mut Lab, zxid: i64) {
     for _ in 0..REFUSED_ROUNDS * 3 {
         assert_eq!(lab.dial().last_zxid, zxid);
@@ -926,13 +937,8 @@ fn a_server_that_does_not_trust_the_client_says_nothing_of_its_zxid() {
 
 #[test]
 fn an_ensemble_that_had_only_lost_its_quorum_is_no_other_one() {
-    let mut lab = Lab::connected();
-    lab.exchange(100);
-    lab.hang_up();
-    refuse_all(&mut lab, 100);
-    lab.say(&welcome(TIMEOUT_MS, 1));
-    let sync = lab.heard().remove(0);
-    lab.say(&reply(number(&sync), 100, 0));
+    let (mut lab, probe) = probing();
+    lab.say(&reply(number(&probe), 100, 0));
     assert_eq!(lab.events(), [Event::Connected { resumed: false }]);
     lab.hang_up();
     assert_eq!(lab.dial().last_zxid, 100);
@@ -963,12 +969,7 @@ fn what_a_leader_names_before_its_first_transaction_is_not_insisted_on() {
 #[test]
 fn a_pause_before_a_probe_is_answered_is_one_of_that_connection_alone() {
     for is_answered in [true, false] {
-        let mut lab = Lab::connected();
-        lab.exchange(100);
-        lab.hang_up();
-        refuse_all(&mut lab, 100);
-        lab.say(&welcome(TIMEOUT_MS, 1));
-        let probe = lab.heard().remove(0);
+        let (mut lab, probe) = probing();
         lab.session.handle_pause(lab.now);
         assert_eq!(lab.events(), [], "there is nobody yet to whom it matters");
         if is_answered {
@@ -992,12 +993,7 @@ fn a_pause_before_a_probe_is_answered_is_one_of_that_connection_alone() {
 #[test]
 fn a_probe_that_is_no_transaction_says_nothing_of_a_reset() {
     for (zxid, error) in [(7, -119), (7, -118), (-1, -127), (0, 0)] {
-        let mut lab = Lab::connected();
-        lab.exchange(100);
-        lab.hang_up();
-        refuse_all(&mut lab, 100);
-        lab.say(&welcome(TIMEOUT_MS, 1));
-        let probe = lab.heard().remove(0);
+        let (mut lab, probe) = probing();
         lab.say(&reply(number(&probe), zxid, error));
         assert!(matches!(&lab.events()[..], [Event::Fault(SessionError::Connection { .. })]), "{error}");
         // The same question to the next server; one that may not look at the root has decided on it, too.
