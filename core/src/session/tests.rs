@@ -867,7 +867,6 @@ fn a_server_that_says_yes_and_hangs_up_is_not_called_ever_again_at_full_speed() 
     assert!(lab.now - hung_up <= Backoff::default().first + Duration::from_millis(1));
 }
 
-/// Refuses the session as often as it takes to make it give up its zxid.
 /// Servers have refused so often that one is asked for a transaction, in the request that is returned.
 fn probing() -> (Lab, Vec<u8>) {
     let mut lab = Lab::connected();
@@ -879,6 +878,7 @@ fn probing() -> (Lab, Vec<u8>) {
     (lab, probe)
 }
 
+/// Refuses the session as often as it takes to make it give up its zxid.
 fn refuse_all(lab: &mut Lab, zxid: i64) {
     for _ in 0..REFUSED_ROUNDS * 3 {
         assert_eq!(lab.dial().last_zxid, zxid);
