@@ -61,7 +61,7 @@ fn opening(page: &mut Page) {
     };
     page.line("# Benchmarks\n");
     page.line("libtreecache side by side with what one would take instead, on one server, in one run:\n");
-    page.line("```sh\nscripts/bench docs           # about half an hour\nscripts/bench --full docs    # hours, and more sizes; goes on where it was interrupted\n```\n");
+    page.line("```sh\nscripts/bench docs           # about half an hour\nscripts/bench --full docs    # about two hours: more sizes, more rounds; goes on where it was interrupted\n```\n");
     page.line(&circumstances);
     page.line(OPENING);
 }
@@ -104,7 +104,7 @@ What to make of it:
 - **One clock.** Each contender is a program of its own (`benches/contenders`), which the harness (`benches/harness`) asks
   for one thing at a time; the harness takes the time from request to answer. In every round each contender has its turn.
 - **JVMs are warm.** A program lives through all rounds, and none is timed before it has loaded the tree until it has seen
-  50,000 nodes, or for 3 s (10 s in a full run); before reads, latencies and storms there are untimed ones, too. The very
+  50,000 nodes, or for 3 s (4 s in a full run); before reads, latencies and storms there are untimed ones, too. The very
   first load of each program is shown apart. They have 4 GiB of heap, and are at their defaults otherwise.
 - **Everybody at their defaults**, which is what their documentation begins with, and with no listener where none is needed:
 
