@@ -58,24 +58,23 @@ pub fn write(page: &mut Page) {
             Some(format!("{} + {}", quantity(client? * 1e3, "ms"), quantity(server? * 1e3, "ms")))
         },
     );
-    let others: Vec<Tree> = load_trees(page).into_iter().filter(|tree| !sizes.contains(tree)).collect();
-    let names: Vec<String> = others
+    let mut others: Vec<Tree> = load_trees(page).into_iter().filter(|tree| !sizes.contains(tree)).collect();
+    others.sort_by_key(|tree| (shape_name(tree.shape), tree.data, tree.nodes));
+    let rows: Vec<Vec<String>> = others
         .iter()
         .map(|tree| {
-            format!(
-                "{}, {} × {}",
-                shape_name(tree.shape),
-                grouped(tree.nodes),
-                quantity(tree.data as f64, "B")
-            )
+            let (key, data) = (tree.to_string(), quantity(tree.data as f64, "B"));
+            let name = format!("{}, {} × {data}", shape_name(tree.shape), grouped(tree.nodes));
+            let cells = LOADERS.map(|who| {
+                page.spread(&key, who, "seconds", 1e3, "ms").unwrap_or_else(|| page.why_not(&key, who))
+            });
+            std::iter::once(name).chain(cells).collect()
         })
         .collect();
-    load_table(
-        page,
+    page.table(
         "Other shapes, and other data (flat: all below one parent; deep: a chain):",
-        &others,
-        &names,
-        |page, key, who| page.spread(key, who, "seconds", 1e3, "ms"),
+        &LOADERS.map(|who| who.name().to_owned()),
+        &rows,
     );
     load_table(
         page,
