@@ -392,7 +392,7 @@ fn a_server_that_never_stops_notifying_uses_no_memory_and_may_be_left_at_any_tim
     in_a_process_of_its_own(|| {
         let before = resident_bytes();
         let hostile = Hostile::start(storm);
-        let client = client_with(&hostile.addr.to_string(), &[("connect.timeout.ms", "1000")]);
+        let client = client_with(&hostile.addr.to_string(), &[("connect.timeout.ms", "30000")]);
         let caches = ROOTS.map(|root| {
             let cache = client.cache(root, &config(&[])).expect("a cache");
             cache.start().expect("started");

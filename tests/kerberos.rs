@@ -262,8 +262,14 @@ fn a_ticket_cache_is_read_again_for_each_connection() {
     let cache = || {
         let keytab = kdc().keytab("user@TREE.TEST");
         let cache = kdc().path("user.cache");
-        kdc().kinit("user@TREE.TEST", &keytab, &cache, 5);
+        kdc().kinit("user@TREE.TEST", &keytab, &cache, 600);
         vec![("KRB5CCNAME", cache), ("KEYTAB", keytab)]
+    };
+    // As cron does it.
+    let kinit = |lifetime: &str| {
+        let (keytab, cache) = (given("KEYTAB"), given("KRB5CCNAME"));
+        let arguments = ["-k", "-t", &keytab, "-c", &cache, "-l", lifetime, "user@TREE.TEST"];
+        assert!(Command::new("kinit").args(arguments).status().expect("kinit").success());
     };
     in_the_realm(cache, || {
         let proxy = Proxy::start(zookeeper());
@@ -273,16 +279,13 @@ fn a_ticket_cache_is_read_again_for_each_connection() {
         let cache = reads_as(&client, "user@TREE.TEST");
         reads_as(&named, "user@TREE.TEST");
         let (recorder, faults) = (Recorder::listen(&cache), Faults::of_client(&client));
-        thread::sleep(Duration::from_secs(6));
+        kinit("1s");
+        thread::sleep(Duration::from_secs(2));
         proxy.drop_connections();
         let fault = faults.wait_for(|fault| fault.status == Status::Auth);
         assert!(fault.message.contains("expired"), "{fault:?}");
         assert!(recorder.events().iter().all(|event| event.kind != EventKind::ConnectionReconnected));
-        // As cron does it.
-        let (keytab, cache) = (given("KEYTAB"), given("KRB5CCNAME"));
-        let kinit =
-            Command::new("kinit").args(["-k", "-t", &keytab, "-c", &cache, "user@TREE.TEST"]).status();
-        assert!(kinit.expect("kinit").success());
+        kinit("600s");
         reconnected(&recorder, 1);
         let other = kerberos_client(&by_name(zookeeper()), &[("sasl.principal", "somebody@TREE.TEST")]);
         rejected(&other, &["GSSAPI as \"somebody@TREE.TEST\"", "somebody@TREE.TEST"]);

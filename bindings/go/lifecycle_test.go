@@ -3,6 +3,7 @@ package treecache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"runtime"
@@ -177,9 +178,9 @@ func TestAWaitInVainSaysWhatWentWrongLast(t *testing.T) {
 			if !errors.As(err, &waited) || waited.Last == nil || waited.After <= 0 {
 				t.Fatalf("%+v", err)
 			}
-			text := err.Error()
-			if !strings.Contains(text, " /a: context deadline exceeded after 0.0") ||
-				!strings.HasSuffix(text, " s; last: "+waited.Last.Message) {
+			text, after := err.Error(), float64(waited.After.Round(time.Millisecond).Milliseconds())/1000
+			expected := fmt.Sprintf(" /a: context deadline exceeded after %v s; last: %s", after, waited.Last.Message)
+			if !strings.HasSuffix(text, expected) {
 				t.Fatal(text)
 			}
 		})

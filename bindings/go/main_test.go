@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -44,7 +45,12 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	zk.close()
-	if left := libraryThreads(); code == 0 && len(left) > 0 {
+	left := libraryThreads()
+	for end := time.Now().Add(patience); len(left) > 0 && time.Now().Before(end); left = libraryThreads() {
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond)
+	}
+	if code == 0 && len(left) > 0 {
 		fmt.Fprintln(os.Stderr, "threads of the library outlive the tests:", left)
 		code = 1
 	}

@@ -265,7 +265,7 @@ func TestCancellationsGoAstrayNowhere(t *testing.T) {
 	nextOf(t, queue, treecache.Initialized)
 
 	var told atomic.Int64
-	done, cancelAll := context.WithTimeout(t.Context(), patience)
+	done, cancelAll := context.WithCancel(t.Context())
 	defer cancelAll()
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -290,6 +290,7 @@ func TestCancellationsGoAstrayNowhere(t *testing.T) {
 		zk.set(path, strconv.Itoa(i))
 		check(t, cache.Sync(t.Context())) // so that each is an event of its own
 	}
+	defer time.AfterFunc(patience, cancelAll).Stop()
 	all.Wait()
 	checkEqual(t, "told", told.Load(), count)
 }

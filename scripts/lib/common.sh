@@ -89,6 +89,10 @@ answers() {
     [[ $answer == imok ]]
 }
 
+answers_or_has_ended() {
+    answers "$1" || ! kill -0 "$2" 2>/dev/null
+}
+
 # start_zookeeper DIR: starts a server with its data in DIR; sets zookeeper_pid and zookeeper_port. One that was started
 # there before starts again on the same port.
 start_zookeeper() {
@@ -105,6 +109,7 @@ tickTime=500
 maxClientCnxns=0
 admin.enableServer=false
 4lw.commands.whitelist=*
+forceSync=no
 CONFIG
     fi
     # The jar's manifest names what it needs; only a logger is left to choose, and slf4j-nop is the quiet one.
@@ -112,7 +117,8 @@ CONFIG
         org.apache.zookeeper.server.ZooKeeperServerMain "$dir/zoo.cfg" >"$dir/log" 2>&1 &
     # shellcheck disable=SC2034 # for the caller, who ends it
     zookeeper_pid=$!
-    wait_until 30 answers "$zookeeper_port" || fail "ZooKeeper does not start: $(tail -n 20 "$dir/log")"
+    wait_until 120 answers_or_has_ended "$zookeeper_port" "$zookeeper_pid" || true
+    answers "$zookeeper_port" || fail "ZooKeeper does not start: $(tail -n 20 "$dir/log")"
 }
 
 # end PID...: ends processes that this script started, and waits until they are gone. Empty ones are skipped.

@@ -59,7 +59,7 @@ impl Io for Arc<Hand> {
     }
 
     fn connection(&self) -> Connection {
-        let timeout = Some(Duration::from_secs(10));
+        let timeout = Some(Duration::from_secs(60));
         Connection { count: 2, session_id: 7, server: Some("zk1:2181".to_owned()), timeout }
     }
 

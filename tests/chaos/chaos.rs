@@ -91,7 +91,7 @@ impl Course {
 
 /// Starts an ensemble, and goes on with it until the course is over or the ensemble has contradicted itself.
 pub fn run(course: &mut Course) {
-    let mut ensemble = Ensemble::start();
+    let mut ensemble = Ensemble::start_impatient();
     let (consumers, caches) = watch(&ensemble);
     let acknowledged = Arc::new(Acknowledged::default());
     let writers = Writers::start(&ensemble.addrs(), course.random.u64(..), acknowledged.clone());
@@ -280,6 +280,16 @@ impl Chaos<'_> {
                 self.counted = self.read_history()?.transactions.len();
             }
             Turn::GoesOn => {}
+        }
+        // Each connection ends behind all that was said on it. Other sessions of the same clients ask what has changed.
+        let deadline = Instant::now() + SETTLE_BOUND;
+        let is_connected =
+            |watched: &Watched| matches!(watched.cache.state().0, State::InStep | State::CatchingUp);
+        while self.caches.iter().any(is_connected) {
+            if Instant::now() > deadline {
+                return Err("a cache is connected to a server that was killed".into());
+            }
+            thread::sleep(Duration::from_millis(20));
         }
         thread::sleep(LINGERS);
         let ended = wall(Instant::now());

@@ -17,7 +17,7 @@
 //!
 //! *live* is checked by whoever knows when the faults stopped.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use treecache::{EventKind, Node, Snapshot, Zxid};
 use treecache_checks::{Check, Excused, Observer, Replay, Transaction, Truth, View, Violation, difference};
@@ -407,6 +407,11 @@ impl Judge {
         touching: &[(Zxid, Millis)],
     ) -> Result<(), Violation> {
         let (from, to) = round.fair;
+        let written_then = touching.iter().filter(|(_, at)| (from..to).contains(at));
+        let epochs = written_then.map(|(zxid, _)| zxid.0 >> 32).collect::<BTreeSet<_>>();
+        if epochs.len() > 1 {
+            return Ok(()); // An election: it was not that fair.
+        }
         let is_cut = |glimpse: &&Glimpse| glimpse.era == round.first_era && glimpse.snapshot.is_cut();
         let mut cuts = glimpses.iter().filter(is_cut).peekable();
         for (zxid, written) in touching.iter().filter(|(_, at)| (from..to - FED_BOUND).contains(at)) {

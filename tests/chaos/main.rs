@@ -15,9 +15,9 @@ mod writers;
 
 use std::env;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use treecache_test_support::{Acl, Op, Server, TransactionLog, Witness, Writer};
+use treecache_test_support::{Acl, Op, Server, TransactionLog, Witness, Writer, sessions_of};
 
 use chaos::Course;
 use history::History;
@@ -56,7 +56,7 @@ fn plant() {
 #[test]
 fn the_transaction_log_tells_what_the_server_has() {
     let mut server = Server::start();
-    let mut writer = Writer::connect(server.addr(), Duration::from_secs(10)).expect("a session");
+    let mut writer = Writer::connect(server.addr(), Duration::from_secs(60)).expect("a session");
     for (path, flags) in [("/a", 0), ("/a/b", 0), ("/a/c", 4), ("/a/s-", 2), ("/a/e", 1), ("/f", 1)] {
         writer.create(path, Some(b"1"), flags).expect("a node");
     }
@@ -70,7 +70,7 @@ fn the_transaction_log_tells_what_the_server_has() {
     writer.multi(&[delete, create, Op::Set { path: "/a/b", data: Some(b"newer") }]).expect("a transaction");
     assert_eq!(writer.multi(&[delete, delete]), Err(-101));
     writer.delete("/a/c").expect("a deletion");
-    let other = Writer::connect(server.addr(), Duration::from_secs(10)).expect("a session");
+    let other = Writer::connect(server.addr(), Duration::from_secs(60)).expect("a session");
     let compare = |server: &Server, count: usize| {
         let history = History::of(&[TransactionLog::read(&server.history())]).expect("a history");
         let truth = Witness::connect(&server.hosts()).truth("/");
@@ -79,6 +79,10 @@ fn the_transaction_log_tells_what_the_server_has() {
     };
     compare(&server, 6);
     drop((writer, other));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !sessions_of(&server).is_empty() {
+        assert!(Instant::now() < deadline, "their sessions do not end");
+    }
     compare(&server, 4);
     server.restart();
     Witness::connect(&server.hosts()).set("/a", b"3");

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -86,6 +87,35 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited {BOUND:?} in vain: {what}");
         thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Does something, and says besides how long the machine kept this process from running meanwhile, all in all.
+pub fn and_stalls<T>(what: impl FnOnce() -> T) -> (T, Duration) {
+    const STEP: Duration = Duration::from_millis(20);
+    /// Also where what is done panics.
+    struct Done<'d>(&'d AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watching = scope.spawn(|| {
+            let mut stalls = Duration::ZERO;
+            while !done.load(Ordering::Relaxed) {
+                let before = Instant::now();
+                thread::sleep(STEP);
+                stalls += before.elapsed().saturating_sub(2 * STEP);
+            }
+            stalls
+        });
+        let what = {
+            let _done = Done(&done);
+            what()
+        };
+        (what, watching.join().expect("it does not panic"))
+    })
 }
 
 /// Waits until the cache says that it is in `state`.

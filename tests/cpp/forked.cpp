@@ -25,7 +25,7 @@ int main(int argc, char **argv)
     entered.pass();
     const pid_t child = fork();
     if (child == 0) {
-        alarm(LONG_MS / 1000);
+        alarm(4 * LONG_MS / 1000);
         const treecache::result<void> started = cache.try_start();
         CHECK(std::strstr(started.error().what(), "before the process was forked") != nullptr);
         listening.unlisten();

@@ -24,7 +24,7 @@ start_server() {
     : >"$work/tree" # before anybody looks into it
     "$python" ../c/tree.py "$zookeeper_port" >"$work/tree" &
     tree_pid=$!
-    wait_until 15 grep -q ready "$work/tree" || fail "tree.py does not get ready"
+    wait_until 60 grep -q ready "$work/tree" || fail "tree.py does not get ready"
 }
 
 # answers_well PROGRAM ANSWER: whether that is the answer of user.c, which is known.

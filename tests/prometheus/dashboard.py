@@ -71,6 +71,15 @@ class Prometheus:
             time.sleep(0.2)
         raise AssertionError(f"{expression} is {values}")
 
+    def until_rules_are_well(self, count):
+        """Waits until there are so many rules, each has been evaluated, and none says anything."""
+        end, states = time.monotonic() + PATIENCE_S, None
+        while states != count * [("ok", "inactive")]:
+            assert time.monotonic() < end, states
+            time.sleep(0.2)
+            rules = self.ask("rules")["groups"][0]["rules"]
+            states = [(rule["health"], rule["state"]) for rule in rules]
+
 
 def main(treecache, zookeeper_port, zookeeper_pid, folder):
     folder = Path(folder)
@@ -117,10 +126,8 @@ def main(treecache, zookeeper_port, zookeeper_pid, folder):
         assert said["root"]["query"] == 'label_values(treecache_in_step{instance=~"$instance"}, root)'
         assert prometheus.ask("label/root/values", **{"match[]": "treecache_in_step"}) == ROOTS
 
-        rules = prometheus.ask("rules")["groups"][0]["rules"]
-        assert len(rules) == 3, rules
-        for rule in rules:
-            assert (rule["health"], rule["state"]) == ("ok", "inactive"), rule
+        # A tree that has not been scraped yet is an empty one.
+        prometheus.until_rules_are_well(3)
 
         # The server goes: both trees are out of step, and grow older.
         os.kill(int(zookeeper_pid), signal.SIGKILL)

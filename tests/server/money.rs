@@ -2,17 +2,18 @@
 //! snapshot that says it is a cut and has another sum is torn.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use treecache::{Snapshot, TreeCache, Walk, Zxid};
+use treecache::{Snapshot, State, TreeCache, Walk, Zxid};
 use treecache_test_support::{Bank, OPENING_BALANCE, Proxy, Trade, shared, unique_root};
 
 use crate::common::*;
 
-/// How long each market is open.
+/// How long each market is open, at least.
 const OPEN_FOR: Duration = Duration::from_secs(3);
-/// So many cuts must come in that time, or the cache is starved: far below what does come.
+/// So many cuts must come, or the cache is starved: far below what does come in that time. Where the machine stood still, it
+/// has until [`BOUND`].
 const FEWEST_CUTS: usize = 4;
 
 #[derive(Clone, Copy)]
@@ -46,8 +47,14 @@ fn sum(snapshot: &Snapshot, root: &str) -> i64 {
     sum
 }
 
-/// Looks at snapshots as fast as it can; returns the zxids of the cuts that it saw.
-fn audit(cache: &TreeCache, root: &str, expected: i64, stop: &AtomicBool) -> HashSet<Zxid> {
+/// Looks at snapshots as fast as it can; returns the zxids of the cuts that it saw, and says how many meanwhile.
+fn audit(
+    cache: &TreeCache,
+    root: &str,
+    expected: i64,
+    seen: &AtomicUsize,
+    stop: &AtomicBool,
+) -> HashSet<Zxid> {
     let mut cuts = HashSet::new();
     let mut last = Zxid(0);
     while !stop.load(Ordering::Relaxed) {
@@ -56,6 +63,7 @@ fn audit(cache: &TreeCache, root: &str, expected: i64, stop: &AtomicBool) -> Has
         if snapshot.is_cut() && snapshot.zxid() != last {
             assert_eq!(sum(&snapshot, root), expected, "torn at {}", snapshot.zxid());
             cuts.insert(snapshot.zxid());
+            seen.fetch_max(cuts.len(), Ordering::Relaxed);
         }
         last = snapshot.zxid();
     }
@@ -73,15 +81,20 @@ fn market(name: &str, accounts: usize, trade: Trade, pace: Pace, delay: Duration
     let client = client(&proxy.hosts());
     let cache = started(&client, &root, &[]);
 
-    let stop = AtomicBool::new(false);
+    let (stop, seen) = (AtomicBool::new(false), AtomicUsize::new(0));
     let (cuts, transactions) = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
             let (burst, pause) = pace.bursts();
             bank.trade(&mut writer, burst, pause, &stop)
         });
-        let readers: Vec<_> = (0..2).map(|_| scope.spawn(|| audit(&cache, &root, expected, &stop))).collect();
+        let readers: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| audit(&cache, &root, expected, &seen, &stop))).collect();
         let opened = Instant::now();
-        while opened.elapsed() < OPEN_FOR && readers.iter().all(|reader| !reader.is_finished()) {
+        let is_open = || {
+            let passed = opened.elapsed();
+            passed < OPEN_FOR || seen.load(Ordering::Relaxed) < FEWEST_CUTS && passed < BOUND
+        };
+        while is_open() && readers.iter().all(|reader| !reader.is_finished()) {
             std::thread::sleep(Duration::from_millis(10));
         }
         stop.store(true, Ordering::Relaxed);
@@ -92,10 +105,13 @@ fn market(name: &str, accounts: usize, trade: Trade, pace: Pace, delay: Duration
     println!("{name}: {transactions} transactions, {} cuts", cuts.len());
     assert!(cuts.len() >= FEWEST_CUTS, "starved: {} cuts", cuts.len());
 
+    // What is published when no cut comes for long is none, and may be torn.
+    cache.sync(Some(BOUND)).expect("an answer");
     eventually("the cache comes to rest", || {
-        cache.snapshot().is_ok_and(|at_rest| at_rest.len() == bank.accounts() + 1)
+        cache.state().0 == State::InStep && cache.snapshot().is_ok_and(|at_rest| at_rest.is_cut())
     });
     let at_rest = cache.snapshot().expect("the cache is open");
+    assert_eq!(at_rest.len(), bank.accounts() + 1);
     assert_eq!(sum(&at_rest, &root), expected);
 }
 

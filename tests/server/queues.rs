@@ -62,6 +62,7 @@ fn a_consumer_a_hundred_times_too_slow_keeps_the_order_and_ends_with_the_tree() 
         println!("{} events were taken out of {CHANGES} changes, {grown} bytes more", told.len());
         assert!(grown < 64 << 20, "{grown} bytes more for {} bytes of tree", NODES * 1000);
 
+        cache.sync(Some(BOUND)).expect("an answer");
         wait_for_state(&cache, State::InStep);
         let last = tree_of(&cache.snapshot().expect("a snapshot"));
         loop {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use treecache_test_support::{Op, Proxy, Server, Verdict, Writer, shared, unique_root};
+use treecache_test_support::{Op, Proxy, Server, Verdict, Witness, Writer, shared, unique_root};
 
 use crate::common::*;
 use crate::subject::*;
@@ -15,6 +15,12 @@ const CLOSE_SESSION: i32 = -11;
 const PARENTS: usize = 30;
 /// Nodes that are read for whatever reason: anchors of both kinds, and parents of what came or went.
 const FEW: u64 = 64 + 40 + 3 * PARENTS as u64;
+
+/// A server that grants the session of a report as much time as servers usually do. The others here grant it so little that a
+/// busy machine loses it, and then all is read.
+pub(crate) fn patient_server() -> Server {
+    Server::builder().config("minSessionTimeout=4000").start()
+}
 
 /// A root, parents, and so many children of each; each with a transaction of its own.
 pub(crate) fn plant_many(writer: &mut Writer, root: &str, children: usize) {
@@ -64,27 +70,28 @@ fn count(proxy: &Proxy, opcode: i32) -> Arc<AtomicUsize> {
 
 #[test]
 fn a_large_tree_is_read_where_it_has_changed_and_nowhere_else() {
-    let (root, witness, mut rng) = (unique_root("report"), witness(), Rng::with_seed(7));
-    plant_many(&mut writer(), &root, 100);
-    let proxy = Proxy::start(shared().addr());
-    let mut subject = Subject::in_step(&proxy.hosts(), &root, &[("verify", "report")]);
+    let (server, root, mut rng) = (patient_server(), "/report", Rng::with_seed(7));
+    let witness = Witness::connect(&server.hosts());
+    let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
+    plant_many(&mut writer, root, 100);
+    let proxy = Proxy::start(server.addr());
+    let mut subject = Subject::in_step(&proxy.hosts(), root, &[("verify", "report")]);
     let compared = count(&proxy, SET_WATCHES);
-    let mut writer = writer();
     for changes in [0, 1, 10, 60, 60] {
         let (before, asked) = (subject.cache.stats(), compared.load(Ordering::SeqCst));
         while_disconnected(&proxy, &subject, || {
             // The zxid moves in any case.
             writer.create(&unique_root("elsewhere"), None, 0).expect("a node");
-            change(&mut writer, &root, changes, &mut rng);
+            change(&mut writer, root, changes, &mut rng);
         });
-        assert_same_as_server(&subject.cache, &witness, &root);
+        assert_same_as_server(&subject.cache, &witness, root);
         let after = subject.cache.stats();
         let read = after.reads - before.reads;
         assert!(read <= FEW + 3 * changes as u64, "{read} of {} nodes, for {changes} changes", after.nodes);
         assert_eq!(after.resyncs - before.resyncs, 1);
         assert!(compared.load(Ordering::SeqCst) > asked + 5, "in requests of some 16 KiB");
     }
-    subject.assert_recovered(&witness, &root);
+    subject.assert_recovered(&witness, root);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_session_given_up_for_lost_that_the_server_still_knows_is_initialized_anew()
     let mut server = Server::start();
     let root = "/believed";
     plant(&Witness::connect(&server.hosts()), root, &["/a"]);
-    let mut subject = Subject::in_step(&server.hosts(), root, &[("session.timeout.ms", "1000")]);
+    let mut subject = Subject::in_step(&server.hosts(), root, &[("session.timeout.ms", "4000")]);
     for _ in 0..2 {
         let from = subject.recorder.events().len();
         server.kill();

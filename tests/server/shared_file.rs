@@ -33,7 +33,7 @@ fn taken_up(reader: &TreeCache, cache: &TreeCache) {
 fn behind_a_restart_a_large_tree_is_there_at_once_and_only_what_has_changed_is_read() {
     const FOLDERS: usize = 20;
     const NODES: usize = 100_000;
-    let server = Server::start();
+    let server = crate::report::patient_server();
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
     writer.create("/large", None, 0).expect("the root");
     for n in 0..FOLDERS {

@@ -50,7 +50,8 @@ class Top(Terminal):
         return None if row is None else self.screen.buffer[row][self.lines()[row].index(name)]
 
     def wait_for_tree(self):
-        self.wait_until("the tree", lambda: "IN STEP" in self.text() and "NODE" in self.text())
+        # What is drawn last is at the bottom.
+        self.wait_until("the tree", lambda: "IN STEP" in self.text() and "NODE" in self.text() and "q quit" in self.lines()[-1])
         return self
 
     def sees(self, text):
@@ -120,18 +121,23 @@ def changes_are_seen_and_fade():
     root = fresh("/changing", {"still": b"", "set": b"before", "dropped/below": b"last words"})
     top = Top(root).wait_for_tree()
     assert top.looks("set").bg == "default"
-    zk.set(f"{root}/set", b"after")
-    zk.create(f"{root}/new", b"born")
-    zk.delete(f"{root}/dropped", recursive=True)
-    top.sees("after")
-    top.sees("born")
-    top.wait_until("a removed node", lambda: (top.line("below") or "").startswith("-"))
-    assert top.line("set").startswith("~") and top.line("new").startswith("+"), top.text()
+    before = len(top.output)
+    # All at once, as each is bright for a second only.
+    changes = zk.transaction()
+    changes.set_data(f"{root}/set", b"after")
+    changes.create(f"{root}/new", b"born")
+    changes.delete(f"{root}/dropped/below")
+    changes.delete(f"{root}/dropped")
+    changes.commit()
+    for what, colour in [("a changed node", b"48;5;214"), ("a new node", b"48;5;78")]:
+        top.wait_until(f"{what}, bright", lambda: colour in top.output[before:])
+    marks = [("set", "~"), ("new", "+"), ("below", "-")]
+    top.wait_until("what has become of them", lambda: all((top.line(name) or "").startswith(mark) for name, mark in marks))
+    assert top.line("set").endswith("after") and top.line("new").endswith("born"), top.text()
     assert top.looks("below").strikethrough and "last words" in top.line("below")
-    assert top.looks("set").bg != "default" and top.looks("new").bg not in ("default", top.looks("set").bg)
     assert top.looks("still").bg == top.looks("still").fg == "default"
     top.stops_seeing("last words")
-    assert top.row("dropped") is None
+    top.wait_until("nothing of it", lambda: top.row("dropped") is None)
     top.wait_until("no trace of a change", lambda: top.line("set")[0] == " " and top.looks("set").fg == "default")
     zk.create(f"{root}/dropped", b"again")
     top.wait_until("the node again", lambda: (top.line("dropped") or "").startswith("+"))
@@ -176,7 +182,8 @@ def keys_move_fold_sort_filter_and_pause():
     top.sees("of 3")
 
     for beat in range(5):
-        zk.set(f"{root}/last", str(beat).encode())
+        zk.set(f"{root}/last", f"beat {beat}".encode())
+        top.wait_until(f"beat {beat}", lambda: (top.line("last") or "").endswith(f"beat {beat}"))
     zk.set(root, b"once")
     top.press("s")
     top.sees("HOTTEST FIRST")

@@ -54,7 +54,7 @@ def threads() -> list[str]:
     """The names of the library's own threads, and not of Python's."""
     names = []
     for task in os.listdir("/proc/self/task"):
-        with contextlib.suppress(FileNotFoundError), open(f"/proc/self/task/{task}/comm") as name:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/self/task/{task}/comm") as name:
             names.append(name.read().strip())
     return [name for name in names if name.startswith("treecache-")]
 

@@ -5,6 +5,7 @@ import gc
 import threading
 
 import pytest
+from conftest import until
 from test_events import UPDATED, the_tree, told
 
 import treecache
@@ -201,6 +202,7 @@ def test_readiness_that_does_not_come_says_why():
     async def main():
         with Client("127.0.0.1:1") as nowhere:
             with nowhere.cache("/a") as cache:
+                until(lambda: cache.stats().faults > 0)
                 with pytest.raises(TimeoutError, match=r"/a: timed out after 0.5 s; last: 127\.0\.0\.1:1: "):
                     await cache.ready(0.5)
                 with pytest.raises(asyncio.TimeoutError):

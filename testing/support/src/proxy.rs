@@ -524,16 +524,21 @@ mod tests {
         assert_eq!(proxy.last_session(), writer.session_id());
         writer.create(&root, None, 0).expect("root");
         proxy.set_delay(Duration::from_millis(50));
-        let started = Instant::now();
-        writer.ping().expect("an answer");
-        let trip = started.elapsed();
+        // A busy machine adds something, but not each time.
+        let trips = (0..20).map(|_| {
+            let started = Instant::now();
+            writer.ping().expect("an answer");
+            started.elapsed()
+        });
+        let trip = trips.min().expect("some trips");
         assert!(trip >= Duration::from_millis(50) && trip < Duration::from_millis(90), "{trip:?}");
         let started = Instant::now();
         for _ in 0..2_000 {
             writer.send_set(&root, Some(&[7; 100])).expect("a set");
         }
         writer.drain().expect("answers");
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+        // One behind the other they would take a hundred seconds.
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
         assert!(proxy.bytes_to_server() > 2_000 * 100);
         assert!(proxy.bytes_to_client() > 2_000 * (16 + 68));
     }

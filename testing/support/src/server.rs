@@ -3,7 +3,7 @@
 use crate::kdc::Kdc;
 use crate::port::Port;
 use crate::tls::{Ca, Identity};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -365,9 +365,21 @@ impl Server {
         self.signal(libc::SIGCONT);
     }
 
-    /// Sends a four-letter word and returns the answer; empty when the server cannot be reached.
+    /// Sends a four-letter word and returns the answer; empty when the server is down. A busy one is asked again.
+    ///
+    /// # Panics
+    /// When it does not answer within a minute.
     pub fn four_letter(&self, word: &str) -> String {
-        four_letter(self.addr(), word, FOUR_LETTER_BOUND).unwrap_or_default()
+        let deadline = Instant::now() + START_BOUND;
+        loop {
+            match four_letter(self.addr(), word, FOUR_LETTER_BOUND) {
+                Ok(answer) => return answer,
+                Err(error) if !matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                    return String::new();
+                }
+                Err(error) => assert!(Instant::now() < deadline, "no answer to {word}: {error}"),
+            }
+        }
     }
 
     /// The server's version, as in `(3, 8, 0)`.

@@ -126,7 +126,7 @@ fn a_script_can_wait_for_a_node_for_a_value_and_for_an_end() {
     witness.create(&root, b"");
     let (hosts, node) = (hosts(), format!("{root}/node"));
     let begin = |more: &[&str]| treecache(&[&["wait", &hosts, &node], more].concat()).spawn().unwrap();
-    let said = refused(&["wait", "--timeout", "0.3", &hosts, &node], 4);
+    let said = refused(&["wait", "--timeout", "3", &hosts, &node], 4);
     assert_eq!(said, "treecache: the time was over\n");
     assert!(!witness.exists(&node));
     let mut waits = begin(&[]);
@@ -136,7 +136,7 @@ fn a_script_can_wait_for_a_node_for_a_value_and_for_an_end() {
     assert!(waits.try_wait().unwrap().is_none());
     witness.set(&node, b"ready");
     assert!(waits.wait().unwrap().success());
-    refused(&["wait", "--value", "other", "--timeout", "0.3", &hosts, &node], 4);
+    refused(&["wait", "--value", "other", "--timeout", "3", &hosts, &node], 4);
     let mut waits = begin(&["--gone"]);
     witness.delete(&node);
     assert!(waits.wait().unwrap().success());
@@ -186,9 +186,9 @@ fn what_fails_says_why_and_with_which_exit_code() {
         (&["ls", &hosts, &format!("{root}/none")][..], 3, "no such node"),
         (&["get", &hosts, &format!("{root}/private")], 6, "may not read"),
         (
-            &["get", "127.0.0.1:1", "/", "--timeout", "0.5"],
+            &["get", "127.0.0.1:1", "/", "--timeout", "2.5"],
             5,
-            "no server was reached: timed out after 0.5 s; last: 127.0.0.1:1",
+            "no server was reached: timed out after 2.5 s; last: 127.0.0.1:1",
         ),
         (&["get", "--set", "session.timeout.ms=soon", &hosts, "/"], 2, "session.timeout.ms"),
         (&["get", "--set", "nonsense=1", &hosts, "/"], 2, "unknown configuration key"),
@@ -280,7 +280,7 @@ fn the_doctor_says_where_it_ends() {
         assert!(said.contains(words), "{words}: {said}");
     }
     let wrong = |arguments: &[&str], words: &str| {
-        let output = run(&[&["doctor", "--timeout", "2"], arguments].concat());
+        let output = run(&[&["doctor", "--timeout", "8"], arguments].concat());
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(words), "{words}: {said}");
