@@ -40,6 +40,8 @@ fn eight_caches_stay_exact_whatever_happens_to_an_ensemble() {
     let summary = course.summary();
     println!("{summary}");
     assert!(summary.rounds > summary.void, "no round says anything");
+    let waits: u64 = summary.tallies.iter().map(|(_, tally)| tally.waits).sum();
+    assert!(waits > 0, "no fair weather says anything");
 }
 
 /// Plants the defect that `TREECACHE_CHAOS_DEFECT` names, to see that it is found.
