@@ -201,9 +201,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// An [`Error::Failed`] without a fault.
+    /// What a cache or client that has failed for this reason answers: an [`Error::Failed`] without a fault, or
+    /// [`Error::Closed`] where it has only come to its end.
     pub fn failed(status: Status) -> Error {
-        Error::Failed { status, last: None }
+        match status {
+            Status::Closed => Error::Closed,
+            status => Error::Failed { status, last: None },
+        }
     }
 
     /// The same, with what went wrong last where that says more: in an [`Error::Timeout`] or [`Error::Failed`].

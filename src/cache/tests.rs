@@ -292,14 +292,15 @@ fn a_sync_waits_for_its_own_answer_and_for_no_longer_than_it_may() {
     assert_eq!(answered(Ticket(3), Ok(())), Ok(()));
     let lost = Err(Error::failed(Status::Connection));
     assert_eq!(answered(Ticket(4), Err(Status::Connection)), lost);
+    assert_eq!(answered(Ticket(5), Err(Status::Closed)), Err(Error::Closed), "by whichever way it is learnt");
     // Three at once: an answer is for all calls up to one, and the first that comes counts.
     let answers = std::thread::scope(|scope| {
         let waiting = [(); 3].map(|()| scope.spawn(|| cache.sync(None)));
-        while hand.synced.lock().unwrap().len() < 7 {
+        while hand.synced.lock().unwrap().len() < 8 {
             std::thread::yield_now();
         }
-        sink.tell(Output::Synced(Ticket(6), Ok(())));
-        sink.tell(Output::Synced(Ticket(7), Err(Status::Connection)));
+        sink.tell(Output::Synced(Ticket(7), Ok(())));
+        sink.tell(Output::Synced(Ticket(8), Err(Status::Connection)));
         waiting.map(|waiting| waiting.join().unwrap())
     });
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 2, "{answers:?}");

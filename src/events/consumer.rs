@@ -464,11 +464,7 @@ impl Inbox {
     }
 
     fn check_end(&self) -> Result<(), Error> {
-        match self.end {
-            Some(Status::Closed) => Err(Error::Closed),
-            Some(status) => Err(Error::failed(status)),
-            None => Ok(()),
-        }
+        self.end.map_or(Ok(()), |status| Err(Error::failed(status)))
     }
 
     /// Shows on the descriptor, where there is one, whether there is something to say.
