@@ -519,11 +519,12 @@ impl TreeCache {
         let heard = self.client.io.heard();
         let life = self.shared.lock();
         let (state, progress, version) = (life.state, life.progress, self.shared.current.load_full());
-        let contact_age = life.contact_age(heard);
+        let now = clock::now();
+        let contact_age = life.contact_age(heard, now);
         drop(life);
         let connection = self.client.io.connection();
         let known_at = heard.filter(|_| state == State::InStep);
-        let cut_age = progress.current_at.max(known_at).map(ago);
+        let cut_age = progress.current_at.max(known_at).map(|at| now.saturating_duration_since(at));
         let (events, lags) = self.shared.feed.counters();
         let (faults, last_fault) = (self.shared.feed.faults(), self.shared.feed.last_fault());
         Stats {
@@ -733,8 +734,9 @@ impl TreeCache {
     #[cfg(any(feature = "ffi", test))]
     pub(crate) fn fail(&self, fault: Fault) {
         if self.health.ruin() {
-            self.shared.update(|_| {});
+            // Before those who wait are woken: they are told it with their error.
             self.shared.feed.fault(&fault);
+            self.shared.update(|_| {});
         }
     }
 
@@ -767,10 +769,6 @@ impl Io for NoSession {
     fn abandon(&self) {}
 }
 
-fn ago(at: Instant) -> Duration {
-    clock::now().saturating_duration_since(at)
-}
-
 impl Drop for TreeCache {
     fn drop(&mut self) {
         self.close();
@@ -789,15 +787,17 @@ impl Drop for TreeCache {
 impl Life {
     /// How old the word is by which the cache stands as it does.
     fn age(&self, heard: Option<Instant>) -> Option<Duration> {
+        let now = clock::now();
         match self.is_held {
             // Whatever this client has heard since the moment that the tree is of, it was not about this tree.
-            true => self.progress.current_at.or(heard).map(ago),
-            false => self.contact_age(heard),
+            true => self.progress.current_at.or(heard).map(|at| now.saturating_duration_since(at)),
+            false => self.contact_age(heard, now),
         }
     }
 
     /// How long ago a server was heard: by this client, or else by whoever has written the file with which the cache began.
-    fn contact_age(&self, heard: Option<Instant>) -> Option<Duration> {
+    fn contact_age(&self, heard: Option<Instant>, now: Instant) -> Option<Duration> {
+        let ago = |at| now.saturating_duration_since(at);
         let before = self.heard_before.map(|(then, age)| ago(then) + age);
         match self.state {
             // Whatever this client has heard, it was not about this tree.
@@ -829,13 +829,14 @@ impl CacheShared {
         }
         // Readable before its events go out, and never after a close.
         let before = self.current.swap(version.clone());
+        // Before a close ends the writer: what was read is in the file.
         let current_at = life.progress.current_at;
+        let replaced =
+            self.writer.get().and_then(|writer| writer.publish(version.clone(), changes, current_at));
         drop(life);
-        self.feed.publish(version.clone(), changes);
-        drop(before);
-        if let Some(writer) = self.writer.get() {
-            writer.publish(version, changes, current_at);
-        }
+        self.feed.publish(version, changes);
+        // To free a tree takes time: so not under the lock.
+        drop((before, replaced));
     }
 
     /// Changes what is known of the cache, unless it is closed, and wakes those who wait.

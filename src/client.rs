@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use crate::cache::TreeCache;
 use crate::config::Config;
 use crate::error::{Error, Fault, Status};
-use crate::events::{Capacity, Dispatcher, ListenerId};
+use crate::events::{Capacity, Dispatcher, Feed, Feeds, ListenerId};
 use crate::health::Health;
-use crate::net::IoThread;
+use crate::net::{ClientSink, IoThread};
 use crate::path::NodePath;
 use crate::session::Hosts;
 use crate::shared::{ClientShared, Io};
@@ -37,16 +37,16 @@ impl Client {
         let (tls, kerberos, modes) = (config.tls()?, config.kerberos()?, config.modes());
         config.warn_of_what_is_exposed();
         let (chroot, user) = (settings.hosts.chroot.clone(), config.user());
-        Client::with_io(chroot, user, |fault| {
-            Ok(Arc::new(IoThread::spawn(settings, modes, tls, kerberos, fault)?))
+        Client::with_io(chroot, user, |sink| {
+            Ok(Arc::new(IoThread::spawn(settings, modes, tls, kerberos, sink)?))
         })
     }
 
-    /// A client on the I/O thread that `spawn` makes. `spawn` is given the function that takes the client's faults.
+    /// A client on the I/O thread that `spawn` makes, which tells it what concerns it.
     pub(crate) fn with_io(
         chroot: NodePath,
         user: Option<String>,
-        spawn: impl FnOnce(Box<dyn Fn(Fault) + Send>) -> std::io::Result<Arc<dyn Io>>,
+        spawn: impl FnOnce(Box<dyn ClientSink>) -> std::io::Result<Arc<dyn Io>>,
     ) -> Result<Client, Error> {
         let health = Arc::new(Health::new());
         let io = Arc::new(OnceLock::<Arc<dyn Io>>::new());
@@ -61,15 +61,8 @@ impl Client {
         let started = Dispatcher::spawn(dispatcher_panicked).and_then(|dispatcher| {
             // This feed has only faults.
             let faults = dispatcher.listeners(NodePath::root(), Capacity { events: 0, bytes: 0 });
-            let (feed, feeds, ruined) = (faults.feed().clone(), dispatcher.feeds().clone(), health.clone());
-            let tell = move |fault: Fault| {
-                if fault.status == Status::Panic {
-                    ruined.ruin();
-                    feeds.end(Status::Panic);
-                }
-                feed.fault_of_all(&fault);
-            };
-            let made = spawn(Box::new(tell))?;
+            let (feed, feeds) = (faults.feed().clone(), dispatcher.feeds().clone());
+            let made = spawn(Box::new(Told { health: health.clone(), feed, feeds }))?;
             _ = io.set(made.clone());
             Ok(ClientShared {
                 health,
@@ -104,8 +97,9 @@ impl Client {
     /// Removes a fault listener. None of its calls starts after this. Never waits; may be called in a listener.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`].
+    /// [`Error::InvalidArgument`] when there is no such listener; [`Error::Closed`]; [`Error::Failed`] after a panic.
     pub fn unlisten(&self, listener: ListenerId) -> Result<(), Error> {
+        self.health.check()?;
         self.shared.faults.unlisten(listener)
     }
 
@@ -155,6 +149,28 @@ impl Client {
         self.shared.io.shut_down();
         self.shared.dispatcher.feeds().end(Status::Closed);
         self.shared.faults.close();
+    }
+}
+
+/// What is told to a client by its I/O thread.
+struct Told {
+    health: Arc<Health>,
+    /// The client's own.
+    feed: Arc<Feed>,
+    /// Of the client and of all its caches.
+    feeds: Arc<Feeds>,
+}
+
+impl ClientSink for Told {
+    fn fault(&self, fault: Fault) {
+        if fault.status == Status::Panic {
+            self.health.ruin();
+        }
+        self.feed.fault_of_all(&fault);
+    }
+
+    fn failed(&self) {
+        self.feeds.end(Status::Panic);
     }
 }
 

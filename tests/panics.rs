@@ -20,7 +20,7 @@ use treecache::ffi::node::*;
 use treecache::ffi::snapshot::*;
 use treecache::ffi::status::*;
 use treecache::planted::{Defect, plant};
-use treecache::{EventKind, Status};
+use treecache::{EventKind, Item, Status};
 use treecache_test_support::{Proxy, Witness, shared, unique_root};
 
 use common::{BOUND, client, eventually, started};
@@ -318,6 +318,43 @@ fn on_the_io_thread() {
     scene.proxy.blackhole(false);
     assert_eq!(syncing.join().unwrap(), TC_ERR_PANIC);
     scene.assert_ended_well("planted: panic on the I/O thread");
+}
+
+#[test]
+fn a_queue_ends_behind_what_its_cache_is_told() {
+    let _alone = Alone::new();
+    let (root, witness) = (unique_root("queue"), Witness::connect(&shared().hosts()));
+    witness.create(&root, b"data");
+    for round in 0..20 {
+        let client = client(&shared().hosts());
+        let cache = started(&client, &root, &[]);
+        let queue = cache.queue(&common::config(&[("listen.initial", "false"), ("queue.faults", "true")]));
+        let queue = queue.expect("a queue");
+        thread::scope(|scope| {
+            let taking = scope.spawn(|| {
+                let mut taken = Vec::new();
+                loop {
+                    match queue.next(Some(BOUND)) {
+                        Ok(item) => taken.push(item),
+                        Err(error) => return (taken, error.status()),
+                    }
+                }
+            });
+            plant(Some(Defect::PanicOnIoThread));
+            assert_eq!(cache.sync(Some(BOUND)).expect_err("a panic").status(), Status::Panic);
+            let (taken, end) = taking.join().expect("no panic here");
+            plant(None);
+            let lost =
+                |item: &&Item| item.as_event().is_some_and(|event| event.kind == EventKind::ConnectionLost);
+            assert_eq!(taken.iter().filter(lost).count(), 1, "round {round}: {taken:?}");
+            let panics = |item: &&Item| matches!(item, Item::Fault(fault) if fault.status == Status::Panic);
+            assert_eq!(taken.iter().filter(panics).count(), 1, "round {round}: {taken:?}");
+            assert_eq!(
+                (end, queue.drain(1).map_err(|error| error.status()).err()),
+                (Status::Panic, Some(end))
+            );
+        });
+    }
 }
 
 #[test]

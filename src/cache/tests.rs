@@ -216,7 +216,7 @@ fn a_wait_without_success_says_what_went_wrong_last_of_the_cache_or_of_its_clien
     let (client, hand) = client();
     let refused = Fault::new(Status::Connection, "zk1:2181: refused");
     // Before there was a cache.
-    hand.fault.lock().unwrap()(refused.clone());
+    hand.client.lock().unwrap().fault(refused.clone());
     let cache = client.cache("/foo", &Config::new()).unwrap();
     cache.start().unwrap();
     let sink = hand.sink();
@@ -231,7 +231,7 @@ fn a_wait_without_success_says_what_went_wrong_last_of_the_cache_or_of_its_clien
     );
     // As the engine does: first the caches, then the client.
     sink.tell(Output::Fault(refused.clone()));
-    hand.fault.lock().unwrap()(refused.clone());
+    hand.client.lock().unwrap().fault(refused.clone());
     sink.tell(Output::Failure(Some(Status::Auth)));
     assert_eq!(waited(), "the server does not take who the session is; last: zk1:2181: refused");
     assert_eq!(cache.last_fault().unwrap().fault, refused);

@@ -44,7 +44,7 @@ pub(crate) use backlog::Capacity;
 pub(crate) use changes::Changes;
 pub(crate) use dispatcher::Dispatcher;
 pub use event_queue::{EventQueue, Item};
-pub(crate) use feed::Feed;
+pub(crate) use feed::{Feed, Feeds};
 pub(crate) use feed_root::FeedRoot;
 pub(crate) use listeners::{Listeners, on_dispatcher_thread};
 pub use told::{Event, ListenerId, Told};

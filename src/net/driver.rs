@@ -13,7 +13,7 @@ use super::connector::{Connector, Resolved};
 use super::kerberos::Tokens;
 use super::renewal::Renewal;
 use super::socket::{self, Connecting, Socket};
-use super::{CacheSink, Command, Contact};
+use super::{CacheSink, ClientSink, Command, Contact};
 use crate::clock;
 use crate::engine::{Engine, Output, SideInput};
 use crate::error::{Fault, Status};
@@ -67,7 +67,7 @@ pub(super) struct Driver {
     poll: Poll,
     commands: Receiver<Command>,
     contact: Arc<Contact>,
-    fault: Box<dyn Fn(Fault) + Send>,
+    client: Box<dyn ClientSink>,
     sinks: HashMap<CacheId, Arc<dyn CacheSink>>,
     engine: Engine,
     tls: Option<Renewal>,
@@ -84,7 +84,7 @@ impl Driver {
         poll: Poll,
         commands: Receiver<Command>,
         contact: Arc<Contact>,
-        fault: Box<dyn Fn(Fault) + Send>,
+        client: Box<dyn ClientSink>,
         engine: Engine,
         tls: Option<Renewal>,
         [main, side]: [Line; 2],
@@ -93,7 +93,7 @@ impl Driver {
             poll,
             commands,
             contact,
-            fault,
+            client,
             sinks: HashMap::new(),
             engine,
             tls,
@@ -406,7 +406,7 @@ impl Driver {
                         sink.tell(output);
                     }
                 }
-                Output::Fault(fault) => (self.fault)(fault),
+                Output::Fault(fault) => self.client.fault(fault),
                 Output::Connected { server, session_id, timeout } => {
                     self.contact.connected(server, session_id, timeout);
                 }
@@ -424,7 +424,7 @@ impl Driver {
         );
         // First, as it marks the client as failed: if a cache is opened after the last look at the commands, the caller
         // sees that it is in vain.
-        (self.fault)(fault.clone());
+        self.client.fault(fault.clone());
         self.contact.disconnected();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Attach(id, sink) = command {
@@ -437,5 +437,6 @@ impl Driver {
             sink.tell(sync::Output::Failure(Some(Status::Panic)));
             sink.tell(sync::Output::State(State::Closed));
         }
+        self.client.failed();
     }
 }

@@ -46,6 +46,16 @@ pub trait CacheSink: Send + Sync {
     fn tell(&self, output: Output);
 }
 
+/// Where the I/O thread tells what concerns the whole client. As [`CacheSink`].
+pub trait ClientSink: Send {
+    /// Takes a fault; the sink of every cache is told it too. With [`Status::Panic`](crate::error::Status::Panic), the client
+    /// has failed: the thread does nothing more, and is about to tell so to every cache's sink.
+    fn fault(&self, fault: Fault);
+
+    /// Nothing follows, after a panic: the sink of every cache has been told.
+    fn failed(&self);
+}
+
 enum Command {
     Attach(CacheId, Arc<dyn CacheSink>),
     Input(CacheId, Input),
@@ -64,14 +74,13 @@ pub struct IoThread {
 }
 
 impl IoThread {
-    /// Starts the thread; it connects at once, in the background, with TLS and Kerberos where these are given. `fault` is called on the
-    /// I/O thread with what concerns the whole client (such faults go to every cache's sink too).
+    /// Starts the thread; it connects at once, in the background, with TLS and Kerberos where these are given.
     pub fn spawn(
         settings: Settings,
         modes: Modes,
         tls: Option<Tls>,
         kerberos: Option<Kerberos>,
-        fault: impl Fn(Fault) + Send + 'static,
+        sink: Box<dyn ClientSink>,
     ) -> std::io::Result<IoThread> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -89,7 +98,7 @@ impl IoThread {
             poll,
             received,
             contact.clone(),
-            Box::new(fault),
+            sink,
             engine,
             tls.map(|tls| Renewal::new(tls, waker.clone())),
             [SOCKET, SIDE].map(|token| Line::new(connector(token), tokens())),

@@ -114,16 +114,22 @@ impl Writer {
     }
 
     /// The newest version, which differs in about so many nodes from the one before, and when the newest cut was last known to be
-    /// the server's tree, other than by being in step. Never waits for a file.
-    pub(crate) fn publish(&self, version: Arc<Version>, changes: usize, current_at: Option<Instant>) {
+    /// the server's tree, other than by being in step. Never waits for a file. Returns the version whose place it takes, if that
+    /// is not written yet, for the caller to free.
+    #[must_use]
+    pub(crate) fn publish(
+        &self,
+        version: Arc<Version>,
+        changes: usize,
+        current_at: Option<Instant>,
+    ) -> Option<Arc<Version>> {
         let mut replaced = None;
         self.desk.change(|order| {
             order.current_at = current_at;
             replaced = order.version.replace(version);
             order.changes = order.changes.wrapping_add(changes as u64);
         });
-        // To free a tree takes time: so not under the lock.
-        drop(replaced);
+        replaced
     }
 
     /// How the cache stands, and whether it is initialized; `current_at` as in [`publish`](Self::publish).

@@ -541,7 +541,8 @@ impl Synchroniser {
             return;
         }
         self.publisher.note_current(heard);
-        let was_lost = self.link == Link::Lost;
+        // Where the tree is held, a session that was lost is not told.
+        let was_lost = self.link == Link::Lost && !self.held;
         self.link = Link::Lost;
         self.set_failure(Some(Status::Closed));
         if !was_lost {

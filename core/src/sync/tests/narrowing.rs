@@ -238,6 +238,26 @@ fn a_pause_ends_with_its_connection_where_a_tree_is_held_too() {
 }
 
 #[test]
+fn the_end_of_its_client_is_told_of_a_held_tree_once_whether_or_not_the_session_was_lost_before() {
+    for is_lost in [false, true] {
+        let mut line = Line::new();
+        line.open_with(1, "/a", Options { follow: false, ..options() });
+        line.answer_all();
+        assert_eq!(held(&mut line, 1).last(), Some(&State::Held));
+        if is_lost {
+            line.group.handle_suspended(None, line.now);
+            line.group.handle_lost();
+        }
+        line.group.handle_closed(line.now);
+        let told: Vec<_> =
+            std::iter::from_fn(|| line.group.poll_output()).map(|(_, output)| output).collect();
+        let ends = told.iter().filter(|told| matches!(told, Output::Event(EventKind::ConnectionLost)));
+        assert_eq!(ends.count(), 1, "{is_lost}");
+        assert!(told.iter().any(|told| matches!(told, Output::State(State::Lost))), "{is_lost}");
+    }
+}
+
+#[test]
 fn a_tree_that_is_held_is_loaded_again_where_the_ensemble_has_another_history() {
     let mut line = Line::new();
     line.open_with(1, "/a", Options { follow: false, ..options() });
