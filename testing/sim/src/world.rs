@@ -879,6 +879,10 @@ impl World {
         let (mut goes_back, mut shows_lost_watch) = (false, false);
         for mark in marks {
             shows_lost_watch |= self.has_shown_lost_watch(id, &mark);
+            let looked_at = match self.unnoticed.is_empty() {
+                true => Vec::new(),
+                false => self.connections[id].looked_at(&mark),
+            };
             let Mark { contact, header, batch, paths, .. } = mark;
             if self.lost_watch.is_some() {
                 self.read_since_lost.extend(paths.iter().map(|path| (path.clone(), contact.place)));
@@ -890,13 +894,11 @@ impl World {
             self.heard_of(contact);
             for change in &mut self.unnoticed {
                 let shown_by = if change.of_parent { parent(&change.path) } else { &change.path };
-                let is_about = |path: &String| path == shown_by;
-                if change.read.is_none()
-                    && change.era == contact.era
-                    && change.since <= contact.place
-                    && paths.iter().any(is_about)
-                {
-                    change.read = Some(contact.place);
+                let shows = |(moment, path): &&(Moment, String)| {
+                    path == shown_by && change.era == moment.era && change.since <= moment.place
+                };
+                if change.read.is_none() {
+                    change.read = looked_at.iter().find(shows).map(|(moment, _)| moment.place);
                 }
             }
             if batch {

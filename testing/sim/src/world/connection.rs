@@ -94,6 +94,9 @@ pub struct Connection {
     pub said: u64,
     /// The reply to what had been said up to here is looked at together with one that has shown that the watch is lost.
     pub lost_watch_seen_with: Option<u64>,
+    /// Replies to single reads at which the client has not looked yet: up to where all that was said is to be answered
+    /// first, and of which moment they are of which node.
+    not_looked_at: Vec<(u64, Moment, String)>,
     /// The roots of caches that were closed while this connection was there, and how much had been said then: nobody
     /// looks at what they have asked for.
     pub closed: Vec<(Arc<str>, u64)>,
@@ -134,6 +137,7 @@ impl Connection {
             waited: (0, 0),
             said: 0,
             lost_watch_seen_with: None,
+            not_looked_at: Vec::new(),
             closed: Vec::new(),
         }
     }
@@ -169,6 +173,18 @@ impl Connection {
         let asked = self.came - self.inbox.len() as u64;
         let paths = if self.is_unarmed { Vec::new() } else { paths };
         self.marks.push_back(Mark { end, contact, header, batch, paths, asked });
+    }
+
+    /// What the client looks at now that a reply has come: the nodes that were read, each with the moment that the reply is
+    /// of. A server without multiRead answers one by one what went out together, and the client looks at that when all of
+    /// it is there.
+    pub fn looked_at(&mut self, mark: &Mark) -> Vec<(Moment, String)> {
+        let seen_with = if mark.batch { mark.asked } else { self.said };
+        let came = mark.paths.iter().map(|path| (seen_with, mark.contact, path.clone()));
+        self.not_looked_at.extend(came);
+        let is_whole = |(seen_with, ..): &mut (u64, Moment, String)| *seen_with <= mark.asked;
+        let whole = self.not_looked_at.extract_if(.., is_whole);
+        whole.map(|(_, moment, path)| (moment, path)).collect()
     }
 
     /// Until when nothing new gets through, in either direction: what is under way may be held up by a silence that a
