@@ -193,6 +193,14 @@ func (c *Cache) Sync(ctx context.Context) error {
 		}
 		return err
 	case <-ctx.Done():
+		// Where both have come, select takes either: what came in time counts.
+		select {
+		case err := <-done:
+			if err == nil {
+				return nil
+			}
+		default:
+		}
 		return c.waitError(op, began, ctx.Err())
 	}
 }

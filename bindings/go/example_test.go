@@ -99,7 +99,7 @@ func ExampleQueue_Next() {
 	}
 	defer queue.Close()
 
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for {
 		event, err := queue.Next(ctx)

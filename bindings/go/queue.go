@@ -98,10 +98,14 @@ func (q *Queue) Next(ctx context.Context) (Event, error) {
 	}
 	select {
 	case q.turn <- struct{}{}:
-		defer func() { <-q.turn }()
 	case <-ctx.Done():
-		return Event{}, q.cache.waitError("next", began, ctx.Err())
+		select {
+		case q.turn <- struct{}{}: // what has come in time is taken
+		default:
+			return Event{}, q.cache.waitError("next", began, ctx.Err())
+		}
 	}
+	defer func() { <-q.turn }()
 	if !q.handle.acquire() {
 		return Event{}, q.closedError()
 	}
@@ -135,6 +139,10 @@ func (q *Queue) take(ctx context.Context, began time.Time) error {
 		// deadline that it sets stays.
 		q.file.SetReadDeadline(time.Time{})
 		if err := ctx.Err(); err != nil {
+			// This goroutine may not have run for a while: what has come in time is taken.
+			if status = C.tcgo_queue_take(q.c); status != C.TC_ERR_TIMEOUT {
+				break
+			}
 			return q.cache.waitError("next", began, err)
 		}
 		// The poller is told first and the queue asked then, so nothing can come unnoticed in between.

@@ -295,6 +295,40 @@ func TestCancellationsGoAstrayNowhere(t *testing.T) {
 	checkEqual(t, "told", told.Load(), count)
 }
 
+// An endingContext ends when it is asked for the second time whether it has ended, behind what is to happen just before.
+type endingContext struct {
+	context.Context
+	asked  int
+	before func()
+}
+
+func (c *endingContext) Err() error {
+	if c.asked++; c.asked == 1 {
+		return nil
+	} else if c.asked == 2 {
+		c.before()
+	}
+	return context.DeadlineExceeded
+}
+
+func TestWhatHasComeWhenAWaitEndsIsTaken(t *testing.T) {
+	path := root(t, "a")
+	cache := made(t, open(t), path)
+	queue := openQueue(t, cache)
+	check(t, cache.Start())
+	nextOf(t, queue, treecache.InStep)
+
+	ctx := &endingContext{Context: context.Background(), before: func() {
+		zk.set(path+"/a", "new")
+		check(t, cache.Sync(t.Context()))
+	}}
+	event, err := queue.Next(ctx)
+	check(t, err)
+	checkEqual(t, "the event", inWords(event), "~"+path+"/a")
+	_, err = queue.Next(&endingContext{Context: context.Background(), before: func() {}})
+	checkIs(t, err, context.DeadlineExceeded)
+}
+
 func TestANextThatWaitsHoldsNoThread(t *testing.T) {
 	const count = 100
 	path := root(t)

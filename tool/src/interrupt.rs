@@ -35,7 +35,7 @@ pub fn ends(client: &Arc<Client>) {
     CLIENTS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(client));
 }
 
-/// To be called where something failed: if that is because the process ends, nothing is to be said of it.
+/// To be called where a command is over: if that is because the process ends, nothing is to be said of it.
 pub fn let_end() {
     if IS_OVER.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_secs(10));

@@ -46,12 +46,13 @@ fn main() -> ExitCode {
         Command::Completions(arguments) => commands::pages::completions(&arguments),
         Command::Man(arguments) => commands::pages::man(&arguments),
     };
+    // What has ended with the session has not ended by itself.
+    interrupt::let_end();
     match outcome {
         Ok(code) => code,
         // Whoever has closed stdout has seen enough.
         Err(Failure::Unheard) => ExitCode::SUCCESS,
         Err(failure) => {
-            interrupt::let_end();
             _ = writeln!(std::io::stderr(), "treecache: {failure}");
             failure.code()
         }

@@ -57,6 +57,13 @@ class Top(Terminal):
     def sees(self, text):
         self.wait_until(text, lambda: text in self.text())
 
+    def is_marked(self, condition):
+        """Whether what is seen of a change is seen in time: it fades after five seconds."""
+        end = time.monotonic() + 10
+        while not (is_seen := condition()) and time.monotonic() < end:
+            self.look()
+        return is_seen
+
     def stops_seeing(self, text):
         self.wait_until(f"the end of {text}", lambda: text not in self.text())
 
@@ -79,6 +86,14 @@ def fresh(root, nodes=()):
     for path, data in dict(nodes).items():
         zk.create(f"{root}/{path}", data, makepath=True)
     return root
+
+
+def in_some_try(what, attempt):
+    """What is seen of a change fades, which may be too soon on a busy machine: so there is another one."""
+    for number in range(5):
+        if answer := attempt(number):
+            return answer
+    raise AssertionError(f"not seen in any try: {what}")
 
 
 def it_shows_how_the_cache_stands_and_the_tree():
@@ -118,29 +133,46 @@ def foreign_bytes_do_not_reach_the_terminal():
 
 
 def changes_are_seen_and_fade():
-    root = fresh("/changing", {"still": b"", "set": b"before", "dropped/below": b"last words"})
-    top = Top(root).wait_for_tree()
-    assert top.looks("set").bg == "default"
-    before = len(top.output)
-    # All at once, as each is bright for a second only.
-    changes = zk.transaction()
-    changes.set_data(f"{root}/set", b"after")
-    changes.create(f"{root}/new", b"born")
-    changes.delete(f"{root}/dropped/below")
-    changes.delete(f"{root}/dropped")
-    changes.commit()
-    for what, colour in [("a changed node", b"48;5;214"), ("a new node", b"48;5;78")]:
-        top.wait_until(f"{what}, bright", lambda: colour in top.output[before:])
-    marks = [("set", "~"), ("new", "+"), ("below", "-")]
-    top.wait_until("what has become of them", lambda: all((top.line(name) or "").startswith(mark) for name, mark in marks))
-    assert top.line("set").endswith("after") and top.line("new").endswith("born"), top.text()
-    assert top.looks("below").strikethrough and "last words" in top.line("below")
+    marks = [("set", "~", "after"), ("new", "+", "born"), ("below", "-", "last words")]
+    bright = [b"48;5;214", b"48;5;78"]  # a changed node, a new one
+
+    def change(number):
+        root = fresh(f"/changing{number}", {"still": b"", "set": b"before", "dropped/below": b"last words"})
+        top = Top(root).wait_for_tree()
+        assert top.looks("set").bg == "default"
+        before = len(top.output)
+        # All at once, as each is bright for a second only.
+        changes = zk.transaction()
+        changes.set_data(f"{root}/set", b"after")
+        changes.create(f"{root}/new", b"born")
+        changes.delete(f"{root}/dropped/below")
+        changes.delete(f"{root}/dropped")
+        changes.commit()
+
+        def is_there(name, mark, data):
+            line = top.line(name) or ""
+            return line.startswith(mark) and line.endswith(data)
+
+        is_marked = top.is_marked(lambda: all(is_there(*mark) for mark in marks))
+        if is_marked and all(colour in top.output[before:] for colour in bright):
+            return root, top
+        top.end()
+        return None
+
+    root, top = in_some_try("changes, bright, and what has become of the nodes", change)
+    assert top.looks("below").strikethrough
     assert top.looks("still").bg == top.looks("still").fg == "default"
     top.stops_seeing("last words")
     top.wait_until("nothing of it", lambda: top.row("dropped") is None)
     top.wait_until("no trace of a change", lambda: top.line("set")[0] == " " and top.looks("set").fg == "default")
-    zk.create(f"{root}/dropped", b"again")
-    top.wait_until("the node again", lambda: (top.line("dropped") or "").startswith("+"))
+
+    def create_again(_number):
+        if zk.exists(f"{root}/dropped"):
+            zk.delete(f"{root}/dropped")
+        zk.create(f"{root}/dropped", b"again")
+        return top.is_marked(lambda: (top.line("dropped") or "").startswith("+"))
+
+    in_some_try("the node again", create_again)
     top.press("q")
     top.ends_well()
 
@@ -228,15 +260,16 @@ def many_changes_cost_no_frame_each():
         transaction.commit()
     top = Top(root).wait_for_tree()
     top.sees("nodes 10,001")
-    before = len(top.output)
+    before, began = len(top.output), time.monotonic()
     for written in [zk.set_async(f"{root}/{number:05}", b"new") for number in range(3000)]:
         written.get()
     top.press("s\x1b[F")  # among the rest, after those that changed
     top.sees("10,001 of 10,001")
     top.press("\x1b[H")
-    top.wait_until("the last change", lambda: re.search(rf"~.+{root}/\d+ +1 +3 B .*new$", top.text(), re.M))
-    written = len(top.output) - before
-    assert written < 1000 * 1000, f"{written} bytes for 3,000 changes: a line each would be a third of that"
+    top.wait_until("the last change", lambda: re.search(rf"^[~ ].+{root}/\d+ +1 +3 B .*new$", top.text(), re.M))
+    # A line each would be a third of a million. The more time it takes, the more frames there are: ten a second.
+    written, allowed = len(top.output) - before, 1000 * 1000 + 100 * 30 * 10 * (time.monotonic() - began)
+    assert written < allowed, f"{written} bytes for 3,000 changes, and {allowed:.0f} would be too many"
     top.press("q")
     top.ends_well()
 
@@ -367,8 +400,12 @@ def a_shared_tree_is_looked_into_without_a_session():
             top = Top("--attach", file).wait_for_tree()
             top.sees(f"file {file}")
             top.sees("hello")
-            zk.set(f"{root}/a/x", b"again")
-            top.wait_until("a change", lambda: (top.line("x") or "").startswith("~") and "again" in top.line("x"))
+
+            def change(_number):
+                zk.set(f"{root}/a/x", b"again")
+                return top.is_marked(lambda: (top.line("x") or "").startswith("~") and "again" in top.line("x"))
+
+            in_some_try("a change", change)
             top.press("q")
             top.ends_well()
             part = run("--once", "--attach", file, f"{root}/a", LC_ALL="C.UTF-8").stdout.splitlines()

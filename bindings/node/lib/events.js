@@ -54,17 +54,17 @@ class EventStream extends Owner {
         this.#withoutRest = 0;
         await rest();
       }
-      for (;;) {
+      for (let isLate = false; ; ) {
         const { isOver, value } = this.#take();
         if (isOver) {
           this.close();
           return { done: true, value: undefined };
         }
         if (value !== undefined) return { done: false, value };
+        if (isLate) throw new errors.TimeoutError(this.#cache._timedOut(this.#timeout), { path: this.#cache._name });
         this.#withoutRest = 0;
-        if (!(await this.#watcher.wait(this.#timeout, this.#signal))) {
-          throw new errors.TimeoutError(this.#cache._timedOut(this.#timeout), { path: this.#cache._name });
-        }
+        // Where the event loop was busy, the timer may come before what came in time.
+        isLate = !(await this.#watcher.wait(this.#timeout, this.#signal));
       }
     } catch (error) {
       if (this.#signal?.aborted) this.close(); // nothing more will be given

@@ -105,6 +105,22 @@ test('a time that is over loses no event', async (t) => {
   events.close();
 });
 
+test('what has come while the event loop was busy is in time', async (t) => {
+  const root = await zk.root(t);
+  const cache = await cacheOf(t, root);
+  const timeout = 200;
+  const events = cache.events({ initial: false, timeout });
+  const waiting = events.next();
+  const created = zk.create(`${root}/c`);
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  const end = Date.now() + PATIENCE;
+  while (!cache.getChildren(root).includes('c') && Date.now() < end) Atomics.wait(pause, 0, 0, 10);
+  Atomics.wait(pause, 0, 0, 2 * timeout);
+  assert.deepEqual(shown([(await waiting).value]), [`NODE_ADDED ${root}/c`]);
+  await created;
+  events.close();
+});
+
 test('a signal closes its stream', async (t) => {
   const root = await zk.root(t);
   const cache = await cacheOf(t, root);

@@ -253,7 +253,7 @@ logTo(2);
 const client = new Client('127.0.0.1:1');
 const cache = client.cache('/a');
 cache.start();
-await cache.waitInitialized({ timeout: 300 }).catch(() => {});
+while (cache.lastFault === null) await new Promise((wake) => setTimeout(wake, 10));
 await client.close();
 logTo(null);
 for (const wrong of [['2'], [-1], [2, 'all']]) try { logTo(...wrong) } catch (error) { console.log(error.message) }

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 
 import pytest
 from conftest import until
@@ -108,6 +109,21 @@ def test_a_timeout_ends_the_wait_and_not_the_stream(zk, cache, root):
                     pass
             zk.set(f"{root}/a", b"new")
             assert told(await stream.__anext__()) == (UPDATED, f"{root}/a", b"new")
+
+    run(main())
+
+
+def test_what_has_come_while_the_loop_was_busy_is_in_time(zk, cache, root):
+    async def main():
+        with cache.events(timeout=0.2) as stream:
+            for _ in the_tree(root):
+                await stream.__anext__()
+            waiting = asyncio.ensure_future(stream.__anext__())
+            await asyncio.sleep(0)
+            zk.set(f"{root}/a", b"new")
+            until(lambda: cache.get_data(f"{root}/a").data == b"new")
+            time.sleep(0.4)
+            assert told(await waiting) == (UPDATED, f"{root}/a", b"new")
 
     run(main())
 

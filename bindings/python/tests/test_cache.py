@@ -230,13 +230,13 @@ def test_errors_say_what_is_wrong(client, cache, root):
         until(lambda: unconnected.stats().faults)
         last = f"; last: {unconnected.last_fault.message}"
         assert last.startswith("; last: 127.0.0.1:1: ")
-        assert said(lambda: unconnected.sync(1)) == f"ConnectionError: {root}: there is no connection{last}"
+        assert said(lambda: unconnected.sync(10)) == f"ConnectionError: {root}: there is no connection{last}"
         assert said(lambda: unconnected.wait_initialized(0.25)) == f"TimeoutError: {root}: timed out after 0.25 s{last}"
         assert said(lambda: unconnected.events().get(0.25)) == f"TimeoutError: {root}: timed out after 0.25 s{last}"
         assert said(lambda: next(unconnected.events(timeout=0.25))).endswith(last)
         assert said(lambda: unconnected.events().get(0)) == f"TimeoutError: {root}: The time to wait is over."
         nowhere.close()
-        assert said(lambda: unconnected.sync(1)) == f"ClosedError: {root}: the Client is closed"
+        assert said(lambda: unconnected.sync(10)) == f"ClosedError: {root}: the Client is closed"
     assert said(unconnected.start) == "ClosedError: the TreeCache is closed"
 
 
@@ -335,7 +335,7 @@ def test_there_is_no_sync_without_a_connection(client, root):
         client.cache(root).sync(timeout=1)
     with Client("127.0.0.1:1") as nowhere, nowhere.cache(root) as cache:
         with pytest.raises(ConnectionError) as caught:
-            cache.sync(timeout=1)
+            cache.sync(timeout=10)
         assert isinstance(caught.value, treecache.ConnectionError)
 
 

@@ -261,7 +261,7 @@ def test_the_listeners_of_a_cache_share_a_thread(cache, root):
 
 
 def test_no_listener_is_called_after_close(cache, root):
-    closed, late = [], []
+    closed, late, both = [], [], threading.Event()
 
     def close(event):
         if closed:
@@ -269,8 +269,10 @@ def test_no_listener_is_called_after_close(cache, root):
         cache.close()
         closed.append(True)
 
+    cache.listen(lambda _event: both.wait(30))  # holds up their thread until both are there
     cache.listen(close)
     cache.listen(close)
+    both.set()
     until(lambda: closed)
     until(lambda: not threads_of(root))
     assert not late

@@ -52,7 +52,7 @@ def test_debug_lines_come_on_demand(root):
     quiet = "logging.basicConfig(level=logging.WARNING)"
     loud = f"{quiet}; logging.getLogger('treecache').setLevel(logging.DEBUG)"
     use = """
-with Client(sys.argv[1]) as client, client.cache(sys.argv[2]) as cache:
+with Client(sys.argv[1], {"connect.timeout.ms": 20_000}) as client, client.cache(sys.argv[2]) as cache:
     cache.wait_initialized(30)
 """
     assert run(quiet + use, HOSTS, root) == []
@@ -75,7 +75,7 @@ with Client("127.0.0.1:1") as client:
 
 def test_a_root_that_is_created_is_one_line(root):
     program = """
-with Client(sys.argv[1]) as client, client.cache(sys.argv[2]) as cache:
+with Client(sys.argv[1], {"connect.timeout.ms": 20_000}) as client, client.cache(sys.argv[2]) as cache:
     cache.wait_initialized(30)
 """
     lines = run(program, HOSTS, f"{root}/new/root")

@@ -350,7 +350,7 @@ def test_a_program_ends_with_everything_open(root, end):
     program = f"""
 import sys, threading
 from treecache import Client
-client = Client(sys.argv[1])
+client = Client(sys.argv[1], {{"connect.timeout.ms": 20_000}})
 cache = client.cache(sys.argv[2])
 cache.listen(lambda event: None)
 cache.listen_fault(print)

@@ -8,6 +8,7 @@ use treecache::{Config, Error, Event, EventKind, EventQueue, Item};
 
 use crate::arguments::WatchArguments;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output::{self, Colour, write_base64, write_stat, write_text};
 use crate::source::Source;
 use crate::text;
@@ -26,6 +27,11 @@ pub fn run(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
     while left != Some(0) {
         let item = next(&queue, &mut out)?;
         let Some(event) = item.as_event() else { continue };
+        if event.kind == EventKind::ConnectionLost {
+            out.flush()?;
+            // It may be of our own making.
+            interrupt::let_end();
+        }
         match arguments.json {
             true => write_json(&mut out, &event, &mut scratch)?,
             false => write_line(&mut out, &event, colour)?,

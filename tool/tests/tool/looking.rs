@@ -126,7 +126,7 @@ fn a_script_can_wait_for_a_node_for_a_value_and_for_an_end() {
     witness.create(&root, b"");
     let (hosts, node) = (hosts(), format!("{root}/node"));
     let begin = |more: &[&str]| treecache(&[&["wait", &hosts, &node], more].concat()).spawn().unwrap();
-    let said = refused(&["wait", "--timeout", "3", &hosts, &node], 4);
+    let said = refused(&["wait", "--timeout", "8", &hosts, &node], 4);
     assert_eq!(said, "treecache: the time was over\n");
     assert!(!witness.exists(&node));
     let mut waits = begin(&[]);
@@ -136,7 +136,7 @@ fn a_script_can_wait_for_a_node_for_a_value_and_for_an_end() {
     assert!(waits.try_wait().unwrap().is_none());
     witness.set(&node, b"ready");
     assert!(waits.wait().unwrap().success());
-    refused(&["wait", "--value", "other", "--timeout", "3", &hosts, &node], 4);
+    refused(&["wait", "--value", "other", "--timeout", "8", &hosts, &node], 4);
     let mut waits = begin(&["--gone"]);
     witness.delete(&node);
     assert!(waits.wait().unwrap().success());
@@ -331,7 +331,7 @@ fn tls_and_identities_are_told_apart_from_a_connection() {
     let address = server.secure_addr().to_string();
     let said = printed(&["doctor", "--settings", &settings(&file), &address]);
     assert!(said.contains("over TLS") && said.contains("ok    session"), "{said}");
-    let output = run(&["doctor", "--timeout", "2", "--settings", &settings(&other), &address]);
+    let output = run(&["doctor", "--timeout", "8", "--settings", &settings(&other), &address]);
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("WRONG tls"), "{said}");
     refused(&["get", "--settings", &settings(&other), "--timeout", "1", &address, "/"], 5);

@@ -335,7 +335,7 @@ fn what_happens_is_told_to_those_who_follow_and_what_is_left_out_is_counted() {
 #[test]
 fn what_is_shown_stays_when_the_server_goes_and_is_said_to_be_old() {
     let mut server = Server::start();
-    let serving = Serving::start(&[&server.hosts(), "/zookeeper", "--set", "session.timeout.ms=2000"]);
+    let serving = Serving::start(&[&server.hosts(), "/zookeeper", "--set", "session.timeout.ms=30000"]);
     serving.in_step();
     server.kill();
     eventually("suspended", || serving.well("/api/status")["state"] == "SUSPENDED");

@@ -147,12 +147,15 @@ class EventStream(Owner, Generic[T]):
             if self._without_rest == _WITHOUT_REST:
                 self._without_rest = 0
                 await asyncio.sleep(0)
+            is_late = False
             while (item := self._take(queue)) is None:
+                if is_late:
+                    raise self._late(self._timeout)
                 self._without_rest = 0
                 try:
                     await self._until_readable(_descriptor(queue), self._timeout)
                 except asyncio.TimeoutError:
-                    raise self._late(self._timeout) from None
+                    is_late = True  # the loop may have been busy: what has come in time is taken
             return item
         except ClosedError:
             raise StopAsyncIteration from None
