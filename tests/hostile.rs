@@ -18,7 +18,7 @@ use common::*;
 /// How often a client may call a server within a second or two: some ten times would do, and thousands are what a loop
 /// makes.
 const MOST_CONNECTIONS: usize = 40;
-/// The longest that ending a client may take.
+/// The longest that ending a client may take, on a machine that lets it.
 const CLOSE_BOUND: Duration = Duration::from_secs(5);
 const ROOTS: [&str; 3] = ["/", "/a", "/a/b"];
 
@@ -94,10 +94,18 @@ impl Victim {
     #[track_caller]
     fn close(self) {
         let Victim { client, cache, .. } = self;
-        let began = Instant::now();
-        drop((client, cache));
-        assert!(began.elapsed() < CLOSE_BOUND, "it took {:?} to close", began.elapsed());
+        assert_quick(|| drop((client, cache)));
     }
+}
+
+#[track_caller]
+fn assert_quick(close: impl FnOnce()) {
+    let (took, stalls) = and_stalls(|| {
+        let began = Instant::now();
+        close();
+        began.elapsed()
+    });
+    assert!(took < CLOSE_BOUND + stalls, "it took {took:?} to close, with {stalls:?} of stalls");
 }
 
 fn receive(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
@@ -402,9 +410,7 @@ fn a_server_that_never_stops_notifying_uses_no_memory_and_may_be_left_at_any_tim
         assert!(caches.iter().all(|cache| cache.state().0 != State::InStep));
         let used = resident_bytes().saturating_sub(before);
         assert!(used < 64 << 20, "{used} bytes more than before");
-        let began = Instant::now();
-        drop((client, caches));
-        assert!(began.elapsed() < CLOSE_BOUND, "it took {:?} to close", began.elapsed());
+        assert_quick(|| drop((client, caches)));
         assert_eq!(hostile.connections(), 1);
     });
 }

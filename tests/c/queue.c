@@ -225,19 +225,27 @@ static void a_descriptor_is_readable_for_what_is_wanted_only(void)
     tc_client *client = NULL;
     CHECK_OK(tc_client_new(hosts, NULL, &client));
     tc_cache *cache = new_cache(client, "/c/moving");
-    CHECK_OK(tc_start(cache));
-    CHECK_OK(tc_wait_initialized(cache, LONG_MS));
-    tc_config *config = tc_config_new();
-    tc_queue *still = NULL, *moving = NULL;
+    tc_queue *still = NULL, *moving = NULL, *all = open_queue(cache, NULL, NULL);
     const tc_item *item = NULL;
+    CHECK_OK(tc_start(cache));
+    /* A queue that is opened behind IN_STEP is not told of it. */
+    for (bool in_step = false; !in_step;) {
+        int32_t status = tc_queue_next(all, LONG_MS, &item);
+        CHECK_OK(status);
+        if (status != TC_OK)
+            break;
+        in_step = tc_item_event(item)->type == TC_EVENT_IN_STEP;
+        tc_item_free(item);
+    }
+    tc_queue_free(all);
+    tc_config *config = tc_config_new();
     CHECK_OK(tc_config_set(config, "listen.initial", "false"));
     CHECK_OK(tc_config_set(config, "listen.events", "updated,connection"));
     CHECK_OK(tc_queue_open(cache, config, &moving));
     CHECK_OK(tc_config_set(config, "listen.under", "/c/moving/elsewhere"));
     CHECK_OK(tc_queue_open(cache, config, &still));
     tc_config_free(config);
-    /* IN_STEP may have been on its way. */
-    CHECK_STATUS(TC_ERR_TIMEOUT, tc_queue_next(still, 200, &item));
+    CHECK_STATUS(TC_ERR_TIMEOUT, tc_queue_next(still, 0, &item));
     int readable = 0;
     for (int updates = 0; updates < 20; updates++) {
         CHECK_OK(tc_queue_next(moving, LONG_MS, &item));

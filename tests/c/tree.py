@@ -11,11 +11,13 @@ Prints "ready" when the tree is there, then goes on until it is ended:
     /c/moving     /beat is set and /blink is created or deleted ten times a second
 """
 
+import contextlib
 import itertools
 import sys
 import time
 
 from kazoo.client import KazooClient
+from kazoo.exceptions import NodeExistsError, NoNodeError
 from kazoo.security import make_digest_acl
 
 FIXED = {
@@ -35,20 +37,32 @@ FIXED = {
 }
 
 
+def create(zk, path, data, **more):
+    """What is there was created by an attempt that got no answer; so in `delete`."""
+    with contextlib.suppress(NodeExistsError):
+        zk.retry(zk.create, path, data, **more)
+
+
+def delete(zk, path):
+    with contextlib.suppress(NoNodeError):
+        zk.retry(zk.delete, path)
+
+
 def main():
-    zk = KazooClient(f"127.0.0.1:{sys.argv[1]}")
-    zk.start()
+    again = {"max_tries": -1, "max_delay": 0.2}
+    zk = KazooClient(f"127.0.0.1:{sys.argv[1]}", connection_retry=again, command_retry=again)
+    zk.start(timeout=60)
     for path, data in FIXED.items():
-        zk.create(path, data)
-    zk.create("/c/guarded/private", b"secret", acl=[make_digest_acl("c", "secret", all=True)])
+        create(zk, path, data)
+    create(zk, "/c/guarded/private", b"secret", acl=[make_digest_acl("c", "secret", all=True)])
     print("ready", flush=True)
 
     for beat in itertools.count(1):
-        zk.set("/c/moving/beat", str(beat).encode())
+        zk.retry(zk.set, "/c/moving/beat", str(beat).encode())
         if beat % 2:
-            zk.create("/c/moving/blink", b"on")
+            create(zk, "/c/moving/blink", b"on")
         else:
-            zk.delete("/c/moving/blink")
+            delete(zk, "/c/moving/blink")
         time.sleep(0.1)
 
 

@@ -11,6 +11,7 @@ use treecache::State;
 use treecache_checks::Check;
 use treecache_test_support::{Ensemble, Server, TransactionLog, Witness};
 
+use crate::common::and_stalls;
 use crate::faults::{ServerFaults, trouble_connections};
 use crate::history::{self, History};
 use crate::judge::{Judge, Round, Tally};
@@ -52,6 +53,8 @@ const SETTLE_BOUND: Duration = Duration::from_secs(30);
 pub struct Course {
     began: Instant,
     lasts: Duration,
+    /// So many rounds are played in any case.
+    at_least: usize,
     server_faults: ServerFaults,
     random: fastrand::Rng,
     turns: Vec<Turn>,
@@ -63,6 +66,7 @@ impl Course {
         Course {
             began: Instant::now(),
             lasts,
+            at_least: 0,
             server_faults: ServerFaults::new(seed),
             random: fastrand::Rng::with_seed(seed.wrapping_add(1)),
             turns: Vec::new(),
@@ -79,7 +83,17 @@ impl Course {
     }
 
     pub fn is_over(&self) -> bool {
-        self.began.elapsed() >= self.lasts
+        self.began.elapsed() >= self.lasts && self.summary.rounds >= self.at_least
+    }
+
+    /// One more round is played, though the time is over.
+    pub fn add_round(&mut self) {
+        self.at_least = self.summary.rounds + 1;
+    }
+
+    /// How many changes were seen to come in fair weather, in what ensembles have come to their end so far.
+    pub fn waits(&self) -> u64 {
+        self.summary.tallies.iter().map(|(_, tally)| tally.waits).sum()
     }
 
     pub fn summary(mut self) -> Summary {
@@ -151,6 +165,10 @@ struct Chaos<'c> {
 
 impl Chaos<'_> {
     fn play(&mut self) {
+        // The caches load beside servers that have only just started.
+        if let Err(what) = self.wait_until_in_step(Instant::now()) {
+            self.fail(what);
+        }
         let mut tallies: Vec<Tally> = vec![Tally::default(); self.judges.len()];
         while !self.course.is_over() {
             let logged: Vec<usize> =
@@ -180,7 +198,7 @@ impl Chaos<'_> {
     fn round(&mut self) -> Result<(), String> {
         let turn = self.course.next_turn();
         self.tell(format_args!("round {}: fair weather", self.course.summary.rounds));
-        let fair = self.fair_weather();
+        let (fair, stalls) = self.fair_weather();
         self.storm();
         let (mut histories, mut began) = (Vec::new(), vec![Millis::MIN]);
         if turn != Turn::GoesOn {
@@ -201,8 +219,8 @@ impl Chaos<'_> {
         histories.push(self.settle()?);
 
         let mut violations: Vec<String> = live.err().into_iter().collect();
-        let must_be_told = turn == Turn::Wiped;
-        let round = Round { histories: &histories, began: &began, first_era: self.eras, must_be_told, fair };
+        let (first_era, must_be_told) = (self.eras, turn == Turn::Wiped);
+        let round = Round { histories: &histories, began: &began, first_era, must_be_told, fair, stalls };
         for (number, watched) in self.caches.iter().enumerate() {
             if let Err(violation) = self.judges[number].round(watched, &round) {
                 violations.push(format!("{}: {violation}", self.name(number)));
@@ -218,11 +236,12 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    fn fair_weather(&self) -> (Millis, Millis) {
+    /// Returns when it began and ended, and how long the machine kept this process from running meanwhile.
+    fn fair_weather(&self) -> ((Millis, Millis), Millis) {
         self.writers.resume();
         let from = Instant::now();
-        thread::sleep(FAIR);
-        (wall(from), wall(Instant::now()))
+        let ((), stalls) = and_stalls(|| thread::sleep(FAIR));
+        ((wall(from), wall(Instant::now())), stalls.as_millis() as Millis)
     }
 
     /// Faults of servers and of connections, both at once.

@@ -10,7 +10,7 @@
 //!   behind its leader, or have been stopped.)
 //! - *synced*: what can be read when a `sync` has been answered has all that had been answered to writers before.
 //! - *no false alarm*: a reset is told when the ensemble has lost its history or gone back in it, and not otherwise.
-//! - *fed*: in fair weather, every change is in a cut within [`FED_BOUND`].
+//! - *fed*: in fair weather, every change is in a cut within [`FED_BOUND`], and what the machine takes of it.
 //!
 //! Zxids do not say of which history a version is: a new one may have come to any of them. So a cut is of the first in
 //! which it is exact, and none before those that were seen earlier.
@@ -46,6 +46,8 @@ pub struct Round<'r> {
     pub must_be_told: bool,
     /// When nothing was wrong, and everybody wrote; in the first of these histories.
     pub fair: (Millis, Millis),
+    /// How long the machine kept this process from running then, all in all.
+    pub stalls: Millis,
 }
 
 impl Round<'_> {
@@ -406,7 +408,7 @@ impl Judge {
         round: &Round<'_>,
         touching: &[(Zxid, Millis)],
     ) -> Result<(), Violation> {
-        let (from, to) = round.fair;
+        let ((from, to), bound) = (round.fair, FED_BOUND + round.stalls);
         let written_then = touching.iter().filter(|(_, at)| (from..to).contains(at));
         let epochs = written_then.map(|(zxid, _)| zxid.0 >> 32).collect::<BTreeSet<_>>();
         if epochs.len() > 1 {
@@ -414,12 +416,12 @@ impl Judge {
         }
         let is_cut = |glimpse: &&Glimpse| glimpse.era == round.first_era && glimpse.snapshot.is_cut();
         let mut cuts = glimpses.iter().filter(is_cut).peekable();
-        for (zxid, written) in touching.iter().filter(|(_, at)| (from..to - FED_BOUND).contains(at)) {
+        for (zxid, written) in touching.iter().filter(|(_, at)| (from..to - bound).contains(at)) {
             while cuts.peek().is_some_and(|cut| cut.snapshot.zxid() < *zxid) {
                 cuts.next();
             }
             let wait = cuts.peek().map(|cut| cut.first_seen - written);
-            Check::Fed.that(wait.is_some_and(|wait| wait <= FED_BOUND), || {
+            Check::Fed.that(wait.is_some_and(|wait| wait <= bound), || {
                 format!("{zxid} was in no cut of {} for {wait:?} ms", self.root)
             })?;
             self.tally.longest_wait = self.tally.longest_wait.max(wait.unwrap_or_default());

@@ -6,6 +6,8 @@
 //! of faults and writes follows from the seed: what they meet does not. `scripts/chaos` runs this by itself.
 
 mod chaos;
+#[path = "../common/mod.rs"]
+mod common;
 mod faults;
 mod history;
 mod judge;
@@ -37,10 +39,17 @@ fn eight_caches_stay_exact_whatever_happens_to_an_ensemble() {
     while !course.is_over() {
         chaos::run(&mut course);
     }
+    // On a busy machine the weather may never have been fair.
+    for _ in 0..3 {
+        if course.waits() == 0 {
+            course.add_round();
+            chaos::run(&mut course);
+        }
+    }
+    let waits = course.waits();
     let summary = course.summary();
     println!("{summary}");
     assert!(summary.rounds > summary.void, "no round says anything");
-    let waits: u64 = summary.tallies.iter().map(|(_, tally)| tally.waits).sum();
     assert!(waits > 0, "no fair weather says anything");
 }
 

@@ -305,7 +305,8 @@ fn a_sync_needs_no_permission() {
     writer.set_acl(&private, &nobody).expect("an ACL");
     for server in [followers[0], leader] {
         let proxy = Proxy::start(ensemble.servers()[server].addr());
-        let client = client_with(&proxy.hosts(), PATIENT);
+        let settings = [PATIENT, &[("connect.timeout.ms", "20000")]].concat();
+        let client = client_with(&proxy.hosts(), &settings);
         let readable = started(&client, &open, &[]);
         let faults = Faults::of_client(&client);
         for is_private in [false, true] {

@@ -1,7 +1,7 @@
 //! One history: a server that has lost it, was put back in it or was given another is found out, whatever zxid it has
 //! come to meanwhile; and nothing that happens to a healthy server is taken for that.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const LARGE: usize = 10_000;
 const APART: usize = 40;
 
 fn writer(server: &Server) -> Writer {
-    Writer::connect(server.addr(), Duration::from_secs(60)).expect("a session")
+    Writer::connect(server.addr(), Duration::from_secs(600)).expect("a session")
 }
 
 /// Lets the server come to just this zxid.
@@ -99,7 +99,8 @@ struct Party {
 impl Party {
     fn of(server: &Server, roots: &[&str]) -> Party {
         let proxy = Proxy::start(server.addr());
-        let client = client_with(&proxy.hosts(), &[("session.timeout.ms", "60000")]);
+        // The server may grant less.
+        let client = client_with(&proxy.hosts(), &[("session.timeout.ms", "600000")]);
         let settings = [("root.create", "false"), ("audit.interval.ms", "600000")];
         let subjects = roots.iter().map(|root| Subject::of(&client, root, &settings)).collect();
         Party { proxy, _client: client, subjects, seen: 0 }
@@ -189,7 +190,8 @@ fn a_server_put_back_to_a_backup_is_another_wherever_it_goes_on_to_whether_or_no
     // How far it has come, and whether the session survives. A new one is a transaction, too.
     const CASES: [(i64, bool); 8] =
         [(-1, true), (-1, false), (0, true), (0, false), (1, true), (2, true), (5, true), (30, true)];
-    let mut server = Server::start();
+    // Sessions are to survive all parties.
+    let mut server = Server::builder().config("maxSessionTimeout=600000").start();
     let mut before = writer(&server);
     for path in
         ["/pad", "/both", "/both/large", "/both/node", "/one", "/one/node", "/none", "/none/node", "/deleted"]
@@ -361,20 +363,22 @@ fn children_are_known_below_a_node_whose_creations_are_not_counted_any_more() {
     }
 
     // No cut is a mixture while children come and go.
-    let done = AtomicBool::new(false);
+    let cuts = AtomicUsize::new(0);
     thread::scope(|scope| {
         let busy = scope.spawn(|| {
             let names = ["/full/x", "/full/y", "/full/z"];
-            let until = Instant::now() + Duration::from_secs(2);
-            for name in names.iter().cycle().take_while(|_| Instant::now() < until) {
+            let began = Instant::now();
+            let goes_on = || {
+                let passed = began.elapsed();
+                passed < Duration::from_secs(2) || cuts.load(Ordering::SeqCst) == 0 && passed < BOUND
+            };
+            for name in names.iter().cycle().take_while(|_| goes_on()) {
                 writer.create(name, None, 0).expect("a node");
                 writer.set(name, Some(b"x")).expect("a set");
                 writer.delete(name).expect("a deletion");
             }
-            done.store(true, Ordering::SeqCst);
         });
-        let mut cuts = 0;
-        while !done.load(Ordering::SeqCst) {
+        while !busy.is_finished() {
             for subject in [&*at_once, &*parted].iter().flat_map(|party| &party.subjects) {
                 let snapshot = subject.cache.snapshot().expect("a snapshot");
                 let (node, names) = (snapshot.get_data("/full"), snapshot.get_children("/full"));
@@ -384,12 +388,12 @@ fn children_are_known_below_a_node_whose_creations_are_not_counted_any_more() {
                     !snapshot.is_cut() || counted as usize == known,
                     "{counted} children, and {known} known"
                 );
-                cuts += usize::from(snapshot.is_cut());
+                cuts.fetch_add(usize::from(snapshot.is_cut()), Ordering::SeqCst);
             }
         }
         busy.join().expect("no panic");
-        assert!(cuts > 0, "no cut was seen");
     });
+    assert!(cuts.load(Ordering::SeqCst) > 0, "no cut was seen");
     for subject in parties.iter().chain([&loaded]).flat_map(|party| &party.subjects) {
         subject.assert_same(&witness, "at rest");
         assert_eq!(subject.resets(), 0, "{}: {:#?}", subject.root, subject.faults.told());

@@ -56,9 +56,11 @@ fn a_closed_cache_cannot_be_started_listened_to_or_read() {
 fn no_callback_starts_after_close_and_the_cache_follows_no_more() {
     let root = unique_root("close-silence");
     let (client, witness) = (client(&shared().hosts()), witness());
-    let cache = started(&client, &root, &[]);
+    let cache = client.cache(&root, &config(&[])).expect("a cache");
     let recorder = Recorder::listen(&cache);
-    recorder.wait_for_event(EventKind::NodeAdded, &root);
+    cache.start().expect("started");
+    // The last that comes by itself: no callback is under way at the close.
+    recorder.wait_for_kind(EventKind::InStep, 1);
     let other = started(&client, &root, &[]);
     cache.close();
     let told = recorder.events().len();
@@ -153,9 +155,12 @@ fn a_client_that_is_dropped_ends_its_session_at_the_server_at_once() {
     assert!(server.four_letter("dump").contains(&id));
     let cache = subject.cache.clone();
     let Subject { client, recorder, reader, .. } = subject;
-    let began = Instant::now();
-    drop(client);
-    assert!(began.elapsed() < CLOSE_BOUND, "it took {:?}", began.elapsed());
+    let (took, stalls) = and_stalls(|| {
+        let began = Instant::now();
+        drop(client);
+        began.elapsed()
+    });
+    assert!(took < CLOSE_BOUND + stalls, "it took {took:?}, with {stalls:?} of stalls");
     eventually("the session's end", || {
         !sessions_of(&server).contains(&session) && !server.four_letter("dump").contains(&id)
     });
@@ -241,6 +246,6 @@ fn a_hundred_short_lives_leave_no_thread_and_no_descriptor_behind() {
         }
         eventually("all threads ended", || count("/proc/self/task") <= threads);
         eventually("all descriptors closed", || count("/proc/self/fd") <= descriptors);
-        assert!(none_runs());
+        eventually("all threads of the library ended", none_runs);
     });
 }

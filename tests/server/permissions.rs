@@ -74,7 +74,8 @@ fn what_may_not_be_read_at_the_first_load_is_listed_but_never_added() {
             _ => witness.create(&path, b"open"),
         }
     }
-    let client = client(&shared().hosts());
+    // So long that a busy machine is in time.
+    let client = client_with(&shared().hosts(), &[("connect.timeout.ms", "20000")]);
     let cache = client.cache(&root, &config(&[])).expect("a cache");
     let (recorder, faults) = (Recorder::listen(&cache), Faults::of(&cache));
     cache.start().expect("started");

@@ -96,7 +96,7 @@ fn a_large_tree_is_read_where_it_has_changed_and_nowhere_else() {
 
 #[test]
 fn a_server_is_asked_on_several_connections_and_keeps_no_watch() {
-    let server = Server::start();
+    let server = patient_server();
     let proxy = Proxy::start(server.addr());
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
     writer.create("/r", None, 0).expect("the root");

@@ -11,11 +11,14 @@ use treecache_test_support::{
 use crate::common::*;
 use crate::subject::*;
 
+/// So long that a busy machine is in time.
+const PATIENT: &[(&str, &str)] = &[("connect.timeout.ms", "20000")];
+
 #[test]
 fn a_missing_root_is_created_with_its_parents() {
     let base = unique_root("create");
     let root = format!("{base}/parent/root");
-    let (client, witness) = (client(&shared().hosts()), witness());
+    let (client, witness) = (client_with(&shared().hosts(), PATIENT), witness());
     let cache = client.cache(&root, &config(&[("root.create", "true")])).unwrap();
     let (recorder, faults) = (Recorder::listen(&cache), Faults::of(&cache));
     cache.start().unwrap();
@@ -36,7 +39,7 @@ fn with_root_container_what_is_above_the_root_is_made_as_containers() {
     let server = Server::builder().property("znode.container.checkIntervalMs", "100").start();
     let (chroot, witness) = ("/base/app", Witness::connect(&server.hosts()));
     witness.create("/base", b"");
-    let client = client(&format!("{}{chroot}", server.hosts()));
+    let client = client_with(&format!("{}{chroot}", server.hosts()), PATIENT);
     let cache = client.cache("/parent/root", &config(&[("root.container", "true")])).unwrap();
     let (recorder, faults) = (Recorder::listen(&cache), Faults::of(&cache));
     cache.start().unwrap();

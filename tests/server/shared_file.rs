@@ -33,7 +33,8 @@ fn taken_up(reader: &TreeCache, cache: &TreeCache) {
 fn behind_a_restart_a_large_tree_is_there_at_once_and_only_what_has_changed_is_read() {
     const FOLDERS: usize = 20;
     const NODES: usize = 100_000;
-    let server = crate::report::patient_server();
+    // The session of the report is granted as much: when it is lost, all is read.
+    let server = Server::builder().config("minSessionTimeout=10000").start();
     let mut writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
     writer.create("/large", None, 0).expect("the root");
     for n in 0..FOLDERS {
@@ -56,6 +57,8 @@ fn behind_a_restart_a_large_tree_is_there_at_once_and_only_what_has_changed_is_r
         wait_for_state(&cache, State::InStep);
         taken_up(&attached(&file_in(&folder)), &cache);
     }
+    // The session of the first writer may have ended during the load.
+    writer = Writer::connect(server.addr(), Duration::from_secs(30)).expect("a session");
     for n in 0..10 {
         writer.set(&path_of(n * 9_999), Some(b"changed")).expect("a set");
     }
@@ -139,7 +142,8 @@ fn without_a_server_what_was_kept_is_read_and_its_age_goes_on() {
 
 #[test]
 fn what_another_user_has_left_is_another_users_until_a_server_was_asked() {
-    let (witness, root, folder) = (witness(), unique_root("anothers"), folder());
+    let server = crate::report::patient_server();
+    let (witness, root, folder) = (Witness::connect(&server.hosts()), unique_root("anothers"), folder());
     witness.add_auth("reader", "secret");
     plant(&witness, &root, &["/open"]);
     let acl = Acl::read_only_by("reader", "secret");
@@ -152,12 +156,12 @@ fn what_another_user_has_left_is_another_users_until_a_server_was_asked() {
     // By report, which tells nothing of ACLs, and without the audit, which would find them.
     let settings = [("share.file", &file[..]), ("verify", "report"), ("audit.interval.ms", "0")];
     {
-        let reader = client_with(&shared().hosts(), &[("auth", "digest:reader:secret")]);
+        let reader = client_with(&server.hosts(), &[("auth", "digest:reader:secret")]);
         let cache = started(&reader, &root, &settings);
         wait_for_state(&cache, State::InStep);
         taken_up(&attached(&file), &cache);
     }
-    let proxy = Proxy::start(shared().addr());
+    let proxy = Proxy::start(server.addr());
     {
         // Another user's cache begins with it, has no server, and writes the file on.
         proxy.refuse(true);
@@ -168,7 +172,7 @@ fn what_another_user_has_left_is_another_users_until_a_server_was_asked() {
         assert_eq!(cache.get_data(format!("{root}/secret")).expect("it is known").data(), b"secret");
         let given_on = cache.snapshot().expect("a snapshot");
         // What it hands out is not its own user's either.
-        let client = client(&shared().hosts());
+        let client = client(&server.hosts());
         let cache = client.cache(&root, &config(&settings[1..])).expect("a cache");
         cache.start_from(&given_on).expect("started");
         assert_hidden(&cache, &root);

@@ -174,7 +174,8 @@ fn a_snapshot_of_another_ensemble_ends_as_a_reset_and_never_as_a_mixture() {
             after.set("/other/a", format!("new {n}").as_bytes());
         }
         let snapshot = started(&client(&old.hosts()), root, &[]).snapshot().expect("a snapshot");
-        let client = client(&new.hosts());
+        // So long that a busy machine is in time.
+        let client = client_with(&new.hosts(), &[("connect.timeout.ms", "20000")]);
         let another = started(&client, root, &[]);
         let (told, client_faults) = (Recorder::listen(&another), Faults::of_client(&client));
         let cache = client.cache(root, &config(&[])).expect("a cache");

@@ -68,8 +68,8 @@ pub struct TruthNode {
 }
 
 /// A client of one server. When its connection was lost, the next call makes a new session, and waits for the
-/// server to be there again if need be. A read that was under way at that time is done again, and so is one that a busy server
-/// refuses; a write panics.
+/// server to be there again if need be. A read that was under way at that time is done again, and so is one
+/// that a busy server refuses; a write panics, and so it waits for the answer to a read first.
 pub struct Witness {
     addr: SocketAddr,
     session: Mutex<Option<Session>>,
@@ -115,11 +115,18 @@ impl Witness {
         session.client
     }
 
+    /// The client, whose session lives. On a busy machine one that was idle may have ended unnoticed.
+    fn awake(&self) -> Arc<ZooKeeper> {
+        // Any answer will do, and what is wrong for long the next call says.
+        let _ = self.ask(|client| client.exists("/", false));
+        self.client()
+    }
+
     /// Authenticates this and all later sessions of the witness with the `digest` scheme.
     #[track_caller]
     pub fn add_auth(&self, user: &str, password: &str) {
         let identity = format!("{user}:{password}");
-        expect("authenticate", user, self.client().add_auth("digest", identity.clone().into_bytes()));
+        expect("authenticate", user, self.awake().add_auth("digest", identity.clone().into_bytes()));
         lock(&self.auth).push(identity);
     }
 
@@ -131,7 +138,7 @@ impl Witness {
 
     #[track_caller]
     pub fn create_with_acl(&self, path: &str, data: &[u8], acl: &[Acl]) {
-        let created = self.client().create(path, data.to_vec(), acl_of(acl), CreateMode::Persistent);
+        let created = self.awake().create(path, data.to_vec(), acl_of(acl), CreateMode::Persistent);
         expect("create", path, created);
     }
 
@@ -139,13 +146,13 @@ impl Witness {
     #[track_caller]
     pub fn create_ephemeral(&self, path: &str, data: &[u8]) {
         let acl = acl_of(&Acl::open());
-        expect("create", path, self.client().create(path, data.to_vec(), acl, CreateMode::Ephemeral));
+        expect("create", path, self.awake().create(path, data.to_vec(), acl, CreateMode::Ephemeral));
     }
 
     /// Creates the node and its parents, those that are not there.
     #[track_caller]
     pub fn ensure_path(&self, path: &str) {
-        let client = self.client();
+        let client = self.awake();
         let ends = path.match_indices('/').map(|(at, _)| at).skip(1).chain([path.len()]);
         for end in ends.filter(|end| *end > 1) {
             let acl = acl_of(&Acl::open());
@@ -160,34 +167,34 @@ impl Witness {
 
     #[track_caller]
     pub fn set(&self, path: &str, data: &[u8]) -> TruthStat {
-        expect("set", path, self.client().set_data(path, data.to_vec(), None)).into()
+        expect("set", path, self.awake().set_data(path, data.to_vec(), None)).into()
     }
 
     #[track_caller]
     pub fn set_acl(&self, path: &str, acl: &[Acl]) -> TruthStat {
-        expect("set the ACL of", path, self.client().set_acl(path, acl_of(acl), None)).into()
+        expect("set the ACL of", path, self.awake().set_acl(path, acl_of(acl), None)).into()
     }
 
     /// Deletes a node, whatever its version.
     #[track_caller]
     pub fn delete(&self, path: &str) {
-        expect("delete", path, self.client().delete(path, None));
+        expect("delete", path, self.awake().delete(path, None));
     }
 
     /// Deletes a node and all below it. Nothing happens when it is not there.
     #[track_caller]
     pub fn delete_recursive(&self, path: &str) {
-        let client = self.client();
         let mut found = vec![path.to_owned()];
         let mut next = 0;
         while let Some(parent) = found.get(next).cloned() {
-            match client.get_children(&parent, false) {
+            match self.ask(|client| client.get_children(&parent, false)) {
                 Ok(names) => found.extend(names.iter().map(|name| join(&parent, name))),
                 Err(ZkError::NoNode) => {}
                 Err(error) => panic!("list {parent}: {error:?}"),
             }
             next += 1;
         }
+        let client = self.awake();
         for path in found.iter().rev() {
             match client.delete(path, None) {
                 Err(ZkError::NoNode) => {}
@@ -342,28 +349,39 @@ fn read_node(client: &ZooKeeper, path: &str) -> Result<Option<TruthNode>, ZkErro
 
 fn open(addr: SocketAddr) -> Result<Session, String> {
     let deadline = Instant::now() + CONNECT_BOUND;
-    // The crate spins while nobody listens, and its first connect must not be refused at all.
-    while !four_letter(addr, "srvr", FOUR_LETTER_BOUND).is_ok_and(|answer| answer.contains("Mode: ")) {
-        if Instant::now() > deadline {
-            return Err(format!("no ZooKeeper server serves on {addr}"));
+    loop {
+        // The crate spins while nobody listens, and its first connect must not be refused at all.
+        while !four_letter(addr, "srvr", FOUR_LETTER_BOUND).is_ok_and(|answer| answer.contains("Mode: ")) {
+            if Instant::now() > deadline {
+                return Err(format!("no ZooKeeper server serves on {addr}"));
+            }
+            thread::sleep(Duration::from_millis(20));
         }
-        thread::sleep(Duration::from_millis(20));
+        let client = ZooKeeper::connect(&addr.to_string(), SESSION_TIMEOUT, |_| {})
+            .map_err(|error| format!("no client of {addr}: {error:?}"))?;
+        let client = Arc::new(client);
+        let lost = Arc::new(AtomicBool::new(false));
+        let connected = Arc::new(AtomicBool::new(false));
+        let (seen, was_connected) = (lost.clone(), connected.clone());
+        client.add_listener(move |state| match state {
+            ZkState::Connected => was_connected.store(true, Ordering::Relaxed),
+            // Before it was connected, this is only the first attempt being repeated.
+            _ => seen.store(was_connected.load(Ordering::Relaxed), Ordering::Relaxed),
+        });
+        // A request is queued until there is a session, and tells that there is one.
+        match until_answered(&[THROTTLED], || client.exists("/", false)) {
+            Ok(_) => {
+                connected.store(true, Ordering::Relaxed);
+                return Ok(Session { client, lost });
+            }
+            // On a busy machine an attempt may take too long. The next one has a client of its own.
+            Err(ZkError::ConnectionLoss | ZkError::SessionExpired) if Instant::now() < deadline => {
+                close(client, Duration::ZERO);
+                thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(format!("no session with {addr}: {error:?}")),
+        }
     }
-    let client = ZooKeeper::connect(&addr.to_string(), SESSION_TIMEOUT, |_| {})
-        .map_err(|error| format!("no client of {addr}: {error:?}"))?;
-    let lost = Arc::new(AtomicBool::new(false));
-    let connected = Arc::new(AtomicBool::new(false));
-    let (seen, was_connected) = (lost.clone(), connected.clone());
-    client.add_listener(move |state| match state {
-        ZkState::Connected => was_connected.store(true, Ordering::Relaxed),
-        // Before it was connected, this is only the first attempt being repeated.
-        _ => seen.store(was_connected.load(Ordering::Relaxed), Ordering::Relaxed),
-    });
-    // A request is queued until there is a session, and tells that there is one.
-    until_answered(&[THROTTLED], || client.exists("/", false))
-        .map_err(|error| format!("no session with {addr}: {error:?}"))?;
-    connected.store(true, Ordering::Relaxed);
-    Ok(Session { client: Arc::new(client), lost })
 }
 
 /// Closes a session without trusting it to answer: the crate's close waits for as long as the server is silent.
@@ -478,6 +496,12 @@ mod tests {
             let other = Witness::connect(&shared().hosts());
             other.create_ephemeral(&child, b"e");
             assert_ne!(witness.stat(&child).expect("the child").ephemeral_owner, 0);
+        }
+        // The other one may have gone before its session was closed.
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while witness.exists(&child) {
+            assert!(Instant::now() < deadline, "the child is still there");
+            thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(witness.children(&root).expect("children"), [""; 0]);
         witness.create_with_acl(&child, b"private", &Acl::read_only_by("bob", "pw"));
