@@ -17,6 +17,7 @@ use super::{CacheSink, ClientSink, Command, Contact};
 use crate::clock;
 use crate::engine::{Engine, Output, SideInput};
 use crate::error::{Fault, Status};
+use crate::panics::catch;
 use crate::planted::{self, Defect};
 use crate::session::{Action, Host, Leg, TransportError};
 use crate::state::{EventKind, State};
@@ -424,7 +425,7 @@ impl Driver {
         );
         // First, as it marks the client as failed: if a cache is opened after the last look at the commands, the caller
         // sees that it is in vain.
-        self.client.fault(fault.clone());
+        or_logged(|| self.client.fault(fault.clone()));
         self.contact.disconnected();
         while let Ok(command) = self.commands.try_recv() {
             if let Command::Attach(id, sink) = command {
@@ -432,11 +433,21 @@ impl Driver {
             }
         }
         for (_, sink) in self.sinks.drain() {
-            sink.tell(sync::Output::Event(EventKind::ConnectionLost));
-            sink.tell(sync::Output::Fault(fault.clone()));
-            sink.tell(sync::Output::Failure(Some(Status::Panic)));
-            sink.tell(sync::Output::State(State::Closed));
+            // It may be where the panic came from.
+            or_logged(|| {
+                sink.tell(sync::Output::Event(EventKind::ConnectionLost));
+                sink.tell(sync::Output::Fault(fault.clone()));
+                sink.tell(sync::Output::Failure(Some(Status::Panic)));
+                sink.tell(sync::Output::State(State::Closed));
+            });
         }
         self.client.failed();
+    }
+}
+
+/// Goes on behind a panic, of which the log tells.
+fn or_logged(body: impl FnOnce()) {
+    if let Err(message) = catch(body) {
+        log::error!("a thread panicked: {message}");
     }
 }

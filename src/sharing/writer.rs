@@ -114,8 +114,8 @@ impl Writer {
     }
 
     /// The newest version, which differs in about so many nodes from the one before, and when the newest cut was last known to be
-    /// the server's tree, other than by being in step. Never waits for a file. Returns the version whose place it takes, if that
-    /// is not written yet, for the caller to free.
+    /// the server's tree, other than by being in step. Never waits for a file. Returns the version whose place it takes, if the
+    /// writer has not taken that yet, for the caller to free.
     #[must_use]
     pub(crate) fn publish(
         &self,

@@ -373,8 +373,9 @@ def without_a_terminal_it_prints_lines():
     zk.delete(f"{root}/a")
     read_until(r"^removed +/lines/a ")
     top.terminate()
-    top.communicate(timeout=PATIENCE_S)
+    rest, _ = top.communicate(timeout=PATIENCE_S)
     assert top.returncode == 128 + signal.SIGTERM
+    assert "lost" not in rest, "the end of its own session"
 
 
 def once_prints_one_frame():

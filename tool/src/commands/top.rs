@@ -44,6 +44,7 @@ use treecache::{Config, Error, EventKind};
 
 use crate::arguments::TopArguments;
 use crate::failure::Failure;
+use crate::interrupt;
 use crate::output;
 use crate::source::Source;
 use crate::terminal;
@@ -149,6 +150,11 @@ fn print_events(
             Err(Error::Timeout { .. }) => continue,
             item => item?,
         };
+        if item.as_event().is_some_and(|event| event.kind == EventKind::ConnectionLost) {
+            out.flush()?;
+            // It may be of our own making.
+            interrupt::let_end();
+        }
         lines::write_item(&mut out, &item, look)?;
         is_initialized |= item.as_event().is_some_and(|event| event.kind == EventKind::Initialized);
         if is_initialized {

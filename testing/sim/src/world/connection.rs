@@ -18,6 +18,8 @@ pub struct Mark {
     pub header: Option<Zxid>,
     /// It is the reply to a multiRead.
     pub batch: bool,
+    /// Nothing else is waited for before it is looked at.
+    pub alone: bool,
     /// What it read, where that matters.
     pub paths: Vec<String>,
     /// How much the client had said when it asked for that.
@@ -172,14 +174,20 @@ impl Connection {
         let (end, contact) = (self.end(), Moment { era: self.era, place });
         let asked = self.came - self.inbox.len() as u64;
         let paths = if self.is_unarmed { Vec::new() } else { paths };
-        self.marks.push_back(Mark { end, contact, header, batch, paths, asked });
+        self.marks.push_back(Mark { end, contact, header, batch, alone: batch, paths, asked });
+    }
+
+    /// As [`mark`](Self::mark), of the Stat of a node that was asked for by itself.
+    pub fn mark_stat(&mut self, place: usize, header: Zxid, path: String) {
+        self.mark(place, Some(header), false, vec![path]);
+        self.marks.iter_mut().last().expect("it was put there").alone = true;
     }
 
     /// What the client looks at now that a reply has come: the nodes that were read, each with the moment that the reply is
     /// of. A server without multiRead answers one by one what went out together, and the client looks at that when all of
     /// it is there.
     pub fn looked_at(&mut self, mark: &Mark) -> Vec<(Moment, String)> {
-        let seen_with = if mark.batch { mark.asked } else { self.said };
+        let seen_with = if mark.alone { mark.asked } else { self.said };
         let came = mark.paths.iter().map(|path| (seen_with, mark.contact, path.clone()));
         self.not_looked_at.extend(came);
         let is_whole = |(seen_with, ..): &mut (u64, Moment, String)| *seen_with <= mark.asked;

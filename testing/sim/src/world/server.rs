@@ -541,8 +541,10 @@ impl World {
                 }
                 reply.finish();
                 // Where it sets a watch, what it says is not looked at: the read stands behind it.
-                let paths = if watch { Vec::new() } else { vec![path] };
-                connection.mark(applied, Some(zxid), false, paths);
+                match watch {
+                    true => connection.mark(applied, Some(zxid), false, Vec::new()),
+                    false => connection.mark_stat(applied, zxid, path),
+                }
                 self.send(id);
                 Ok(())
             }
