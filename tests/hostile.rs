@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use treecache::{Client, State, Status, TreeCache};
 
@@ -18,8 +18,6 @@ use common::*;
 /// How often a client may call a server within a second or two: some ten times would do, and thousands are what a loop
 /// makes.
 const MOST_CONNECTIONS: usize = 40;
-/// The longest that ending a client may take, on a machine that lets it.
-const CLOSE_BOUND: Duration = Duration::from_secs(5);
 const ROOTS: [&str; 3] = ["/", "/a", "/a/b"];
 
 /// Answers each connection as `serve` has it, on a loopback port.
@@ -96,16 +94,6 @@ impl Victim {
         let Victim { client, cache, .. } = self;
         assert_quick(|| drop((client, cache)));
     }
-}
-
-#[track_caller]
-fn assert_quick(close: impl FnOnce()) {
-    let (took, stalls) = and_stalls(|| {
-        let began = Instant::now();
-        close();
-        began.elapsed()
-    });
-    assert!(took < CLOSE_BOUND + stalls, "it took {took:?} to close, with {stalls:?} of stalls");
 }
 
 fn receive(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {

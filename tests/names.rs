@@ -163,13 +163,7 @@ fn what_a_name_was_resolved_to_last_serves_while_the_resolver_does_not() {
     recorder.wait_for_kind(EventKind::InStep, 4);
     assert_eq!(name.asked().1, 1);
     assert!(recorder.events().iter().all(|event| event.kind != EventKind::ConnectionLost));
-    let (took, stalls) = and_stalls(|| {
-        let began = Instant::now();
-        drop(client);
-        began.elapsed()
-    });
-    let bound = Duration::from_secs(5) + stalls;
-    assert!(took < bound, "it took {took:?} to close, with {stalls:?} of stalls");
+    assert_quick(|| drop(client));
 }
 
 #[test]

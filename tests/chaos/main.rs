@@ -17,7 +17,7 @@ mod writers;
 
 use std::env;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use treecache_test_support::{Acl, Op, Server, TransactionLog, Witness, Writer, sessions_of};
 
@@ -90,10 +90,7 @@ fn the_transaction_log_tells_what_the_server_has() {
     };
     compare(&server, 6);
     drop((writer, other));
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !sessions_of(&server).is_empty() {
-        assert!(Instant::now() < deadline, "their sessions do not end");
-    }
+    common::eventually("their sessions end", || sessions_of(&server).is_empty());
     compare(&server, 4);
     server.restart();
     Witness::connect(&server.hosts()).set("/a", b"3");

@@ -118,6 +118,20 @@ pub fn and_stalls<T>(what: impl FnOnce() -> T) -> (T, Duration) {
     })
 }
 
+/// The longest that ending a client may take, on a machine that lets it.
+const CLOSE_BOUND: Duration = Duration::from_secs(5);
+
+/// Ends a client, or what else is to take no longer than [`CLOSE_BOUND`].
+#[track_caller]
+pub fn assert_quick(close: impl FnOnce()) {
+    let (took, stalls) = and_stalls(|| {
+        let began = Instant::now();
+        close();
+        began.elapsed()
+    });
+    assert!(took < CLOSE_BOUND + stalls, "it took {took:?} to close, with {stalls:?} of stalls");
+}
+
 /// Waits until the cache says that it is in `state`.
 #[track_caller]
 pub fn wait_for_state(cache: &TreeCache, state: State) {

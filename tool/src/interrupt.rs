@@ -1,13 +1,13 @@
 //! Ctrl-C, while a command looks into a tree: the session is ended at the server, and the process exits with 130.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use treecache::Client;
+use treecache::{Client, Event, EventKind};
 
 static IS_OVER: AtomicBool = AtomicBool::new(false);
 static CLIENTS: Mutex<Vec<Weak<Client>>> = Mutex::new(Vec::new());
@@ -33,6 +33,15 @@ pub fn watch() -> io::Result<()> {
 /// Has a client's session ended with the process.
 pub fn ends(client: &Arc<Client>) {
     CLIENTS.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(client));
+}
+
+/// To be called with what is to be shown: if that the session is lost is of our own making, it is not.
+pub fn before(event: Option<&Event<'_>>, out: &mut impl Write) -> io::Result<()> {
+    if event.is_some_and(|event| event.kind == EventKind::ConnectionLost) {
+        out.flush()?;
+        let_end();
+    }
+    Ok(())
 }
 
 /// To be called where a command is over: if that is because the process ends, nothing is to be said of it.

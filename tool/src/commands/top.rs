@@ -150,11 +150,7 @@ fn print_events(
             Err(Error::Timeout { .. }) => continue,
             item => item?,
         };
-        if item.as_event().is_some_and(|event| event.kind == EventKind::ConnectionLost) {
-            out.flush()?;
-            // It may be of our own making.
-            interrupt::let_end();
-        }
+        interrupt::before(item.as_event().as_ref(), &mut out)?;
         lines::write_item(&mut out, &item, look)?;
         is_initialized |= item.as_event().is_some_and(|event| event.kind == EventKind::Initialized);
         if is_initialized {

@@ -27,11 +27,7 @@ pub fn run(arguments: &WatchArguments) -> Result<ExitCode, Failure> {
     while left != Some(0) {
         let item = next(&queue, &mut out)?;
         let Some(event) = item.as_event() else { continue };
-        if event.kind == EventKind::ConnectionLost {
-            out.flush()?;
-            // It may be of our own making.
-            interrupt::let_end();
-        }
+        interrupt::before(Some(&event), &mut out)?;
         match arguments.json {
             true => write_json(&mut out, &event, &mut scratch)?,
             false => write_line(&mut out, &event, colour)?,
